@@ -1,0 +1,40 @@
+"""Ladder networks (Rasmus et al. 2015) in JAX and Flax, as pure functions."""
+
+from ladder_jax import activations, combinators, layers, presets
+from ladder_jax.ladder import ladder
+from ladder_jax.layers import dense
+from ladder_jax.types import (
+    Activation,
+    Batch,
+    Combinator,
+    Hyper,
+    Ladder,
+    Layer,
+    LayerParams,
+    Noise,
+    Pass,
+    Reconstruction,
+    Statistics,
+)
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Activation",
+    "Batch",
+    "Combinator",
+    "Hyper",
+    "Ladder",
+    "Layer",
+    "LayerParams",
+    "Noise",
+    "Pass",
+    "Reconstruction",
+    "Statistics",
+    "activations",
+    "combinators",
+    "dense",
+    "ladder",
+    "layers",
+    "presets",
+]

@@ -1,0 +1,126 @@
+"""Activations: bias, gain and nonlinearity of a level (Algorithm 1, line 8).
+
+Which of bias (beta) and gain (gamma) a nonlinearity takes follows the paper's
+own program: relu needs no gain, since a gain commutes with it; linear needs
+neither. Bias comes before gain: ``gamma * (z + beta)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from ladder_jax.types import Activation, Array, Params, Shape
+
+
+def activation(
+    nonlinearity: Callable[[Array], Array], *, bias: bool = True, gain: bool = False
+) -> Activation:
+    """h = nonlinearity(gain * (z + bias)), with a parameter a channel for each.
+
+    Args:
+      nonlinearity: elementwise (softmax: over the last axis).
+      bias: whether there is a bias; it starts at 0.
+      gain: whether there is a gain; it starts at 1.
+
+    Returns:
+      An ``Activation``.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> act = activation(jnp.tanh, gain=True)
+      >>> sorted(act.init((3,)))
+      ['bias', 'gain']
+    """
+
+    def init(shape: Shape) -> Params:
+        params = {}
+        if bias:
+            params["bias"] = jnp.zeros(shape[-1:])
+        if gain:
+            params["gain"] = jnp.ones(shape[-1:])
+        return params
+
+    def affine(params: Params, z: Array) -> Array:
+        if bias:
+            z = z + params["bias"]
+        if gain:
+            z = z * params["gain"]
+        return z
+
+    return Activation(init, affine, nonlinearity)
+
+
+def relu() -> Activation:
+    """max(0, z + bias).
+
+    Example:
+      >>> sorted(relu().init((3,)))
+      ['bias']
+    """
+    return activation(jax.nn.relu)
+
+
+def leaky_relu(slope: float = 0.1) -> Activation:
+    """z + bias where positive, else slope times it.
+
+    Example:
+      >>> float(leaky_relu().nonlinearity(-1.0))
+      -0.10000000149011612
+    """
+    return activation(lambda x: jax.nn.leaky_relu(x, slope))
+
+
+def sigmoid() -> Activation:
+    """1 / (1 + exp(-gain (z + bias))).
+
+    Example:
+      >>> float(sigmoid().nonlinearity(0.0))
+      0.5
+    """
+    return activation(jax.nn.sigmoid, gain=True)
+
+
+def softplus() -> Activation:
+    """log(1 + exp(gain (z + bias))).
+
+    Example:
+      >>> round(float(softplus().nonlinearity(0.0)), 4)
+      0.6931
+    """
+    return activation(jax.nn.softplus, gain=True)
+
+
+def softmax(*, gain: bool = True) -> Activation:
+    """softmax(gain (z + bias)): the top level, always.
+
+    Args:
+      gain: the paper's ``top_c``: whether the top has a gain.
+
+    Example:
+      >>> softmax(gain=False).nonlinearity(jnp.zeros(2)).tolist()
+      [0.5, 0.5]
+    """
+    return activation(jax.nn.softmax, gain=gain)
+
+
+def linear() -> Activation:
+    """h = z: no parameters.
+
+    Example:
+      >>> linear().init((3,))
+      {}
+    """
+    return activation(lambda z: z, bias=False)
+
+
+ACTIVATIONS: dict[str, Callable[[], Activation]] = {
+    "relu": relu,
+    "leaky_relu": leaky_relu,
+    "sigmoid": sigmoid,
+    "softplus": softplus,
+    "linear": linear,
+}
+"""By the names that configurations use."""

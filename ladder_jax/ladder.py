@@ -1,0 +1,208 @@
+"""The ladder network: levels to pure functions."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from ladder_jax import activations as activations_lib
+from ladder_jax import combinators as combinators_lib
+from ladder_jax import decoder, encoder
+from ladder_jax.checks import check_batch, check_rows, check_structure, per_level
+from ladder_jax.encoder import Stream
+from ladder_jax.types import (
+    Activation,
+    Array,
+    Batch,
+    Combinator,
+    Hyper,
+    Ladder,
+    Layer,
+    Noise,
+    Params,
+    Pass,
+    Shape,
+    Statistics,
+)
+
+
+def _level_shapes(input_shape: Shape, layers: Sequence[Layer]) -> tuple[Shape, ...]:
+    """The shape of each level, without computing anything."""
+    shapes = [tuple(input_shape)]
+    key = jax.eval_shape(jax.random.key, 0)
+    for layer in layers:
+        out: list[Shape] = []
+
+        def init(key: Array, layer: Layer = layer, out: list[Shape] = out) -> Params:
+            params, out_shape = layer.init(key, shapes[-1])
+            out.append(out_shape)
+            return params
+
+        jax.eval_shape(init, key)
+        shapes.append(tuple(out[0]))
+    return tuple(shapes)
+
+
+def ladder(
+    input_shape: Shape,
+    layers: Sequence[Layer],
+    *,
+    combinators: Combinator | None | Sequence[Combinator | None] = combinators_lib.gaussian(),
+    denoising_cost: float | Sequence[float] = 1.0,
+    noise_std: float | Sequence[float] = 0.3,
+    activation: Activation | Sequence[Activation] = activations_lib.relu(),
+    top: Activation = activations_lib.softmax(),
+    normalize_estimate: bool = True,
+) -> Ladder:
+    """A ladder network (Rasmus et al. 2015, Algorithm 1) as pure functions.
+
+    The loss is the cross-entropy of the noisy labelled rows plus the weighted
+    denoising costs of the unlabelled ones (equation 6 there)::
+
+        C = -mean log p_noisy(y | x) + sum_l denoising_cost[l] C_l
+
+    A level whose combinator is None is not decoded and costs nothing: all None
+    is the supervised net, one at the top alone the Gamma-model, all given with
+    every cost but the lowest 0 the bottom-only model.
+
+    Args:
+      input_shape: of one row, e.g. ``(784,)``.
+      layers: of levels 1 to L; the last has as many units as there are classes.
+      combinators: one for all levels 0 to L, or one (or None) for each.
+      denoising_cost: lambda_l, one for all decoded levels or one for each level.
+      noise_std: of the noise of each level 0 to L, or one for all.
+      activation: of levels 1 to L - 1, or one for all of them.
+      top: the activation of level L, a softmax.
+      normalize_estimate: whether estimates are normalised with the clean
+        statistics before the comparison, as in the paper.
+
+    Returns:
+      A ``Ladder``.
+
+    Raises:
+      ValueError: there is no layer, the top is not a vector of at least two
+        classes, a list has the wrong length, or settings contradict each other.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from ladder_jax import Batch, dense, ladder
+      >>> net = ladder((4,), [dense(5), dense(3)], denoising_cost=[10.0, 1.0, 0.1])
+      >>> params = net.init(jax.random.key(0))
+      >>> x = jax.random.normal(jax.random.key(1), (6, 4))
+      >>> batch = Batch(x[:3], jnp.array([0, 1, 2]), x)
+      >>> loss, metrics = net.loss(params, batch, jax.random.key(2))
+      >>> sorted(metrics)
+      ['cross_entropy', 'denoising', 'error', 'loss']
+    """
+    if not layers:
+        raise ValueError("layers is empty; give at least one layer, the classes.")
+    shapes = _level_shapes(input_shape, layers)
+    levels = len(shapes)
+    if len(shapes[-1]) != 1 or shapes[-1][0] < 2:
+        raise ValueError(
+            f"the last layer gives shape {shapes[-1]}; wanted (classes,) with at least 2 classes, "
+            "e.g. end with dense(10)."
+        )
+    gs = per_level("combinators", combinators, levels, 0)
+    if not isinstance(denoising_cost, Sequence | np.ndarray):
+        denoising_cost = [0.0 if g is None else denoising_cost for g in gs]
+    costs = per_level("denoising_cost", denoising_cost, levels, 0)
+    stds = per_level("noise_std", noise_std, levels, 0)
+    acts = (*per_level("activation", activation, levels - 2, 1), top)
+    check_structure(gs, stds, costs)
+    # NumPy, float64: exact under float64, and no device is touched before use.
+    defaults = Hyper(np.array(stds), np.array(costs))  # type: ignore[arg-type]
+    decoded = any(g is not None for g in gs)
+    lowest = decoder.lowest_decoded(gs)
+    run_encoder = functools.partial(encoder.encode, layers, acts)
+
+    def init(key: Array) -> Params:
+        params = []
+        for level, key in enumerate(jax.random.split(key, levels)):
+            level_params = {}
+            key_layer, key_combinator = jax.random.split(key)
+            combinator = gs[level]
+            if level > 0:
+                maps, _ = layers[level - 1].init(key_layer, shapes[level - 1])
+                below = gs[level - 1]
+                leads_down = level > lowest and below is not None and below.uses_u
+                level_params["up"] = maps.up
+                level_params["activation"] = acts[level - 1].init(shapes[level])
+                level_params["down"] = maps.down if leads_down else None
+            if combinator is not None:
+                per_unit = level == levels - 1 or layers[level].per_unit
+                shape = shapes[level] if per_unit else shapes[level][-1:]
+                level_params["combinator"] = combinator.init(key_combinator, shape)
+            params.append(level_params)
+        return tuple(params)
+
+    def draw_noise(key: Array, n_labeled: int, n_unlabeled: int) -> Noise:
+        def draw(key: Array, rows: int) -> tuple[Array, ...]:
+            keys = jax.random.split(key, levels)
+            return tuple(
+                jax.random.normal(k, (rows, *shape)) for k, shape in zip(keys, shapes, strict=True)
+            )
+
+        key_labeled, key_unlabeled = jax.random.split(key)
+        return Noise(draw(key_labeled, n_labeled), draw(key_unlabeled, n_unlabeled))
+
+    def encode(
+        params: Params,
+        x: Array,
+        noise: tuple[Array, ...] | None = None,
+        statistics: Statistics | None = None,
+        noise_std: Array | None = None,
+    ) -> Pass:
+        check_rows("x", x, shapes[0], at_least=2 if statistics is None else 1)
+        std = jnp.asarray(defaults.noise_std if noise_std is None else noise_std)
+        return run_encoder(params, [Stream(x, noise, statistics)], std)[0]
+
+    def decode(params: Params, noisy: Pass, clean: Pass) -> decoder.Reconstruction:
+        return decoder.decode(
+            layers, gs, shapes, params, noisy, clean, normalize_estimate=normalize_estimate
+        )
+
+    def loss_given(
+        params: Params, batch: Batch, noise: Noise, hyper: Hyper | None = None
+    ) -> tuple[Array, dict[str, Array]]:
+        check_batch(batch, shapes[0], decoded=decoded)
+        noise_std, denoising_cost = map(jnp.asarray, defaults if hyper is None else hyper)
+        streams = [Stream(batch.labeled, noise.labeled)]
+        if decoded:
+            streams += [Stream(batch.unlabeled, noise.unlabeled), Stream(batch.unlabeled)]
+        labeled, *unlabeled = run_encoder(params, streams, noise_std)
+        cross_entropy = optax.softmax_cross_entropy_with_integer_labels(
+            labeled.logits, batch.labels
+        ).mean()
+        zero = jnp.zeros_like(cross_entropy)
+        costs = [None] * levels if not decoded else decode(params, *unlabeled).cost
+        denoising = jnp.stack([zero if c is None else c for c in costs])  # [L + 1]
+        total = cross_entropy + denoising_cost.astype(zero.dtype) @ denoising
+        metrics = {
+            "loss": total,
+            "cross_entropy": cross_entropy,
+            "denoising": denoising,
+            "error": jnp.mean(labeled.logits.argmax(-1) != batch.labels),
+        }
+        return total, metrics
+
+    def loss(
+        params: Params, batch: Batch, key: Array, hyper: Hyper | None = None
+    ) -> tuple[Array, dict[str, Array]]:
+        noise = draw_noise(key, batch.labeled.shape[0], batch.unlabeled.shape[0])
+        return loss_given(params, batch, noise, hyper)
+
+    def statistics(params: Params, x: Array) -> Statistics:
+        return encode(params, x).statistics
+
+    def predict(params: Params, statistics: Statistics, x: Array) -> Array:
+        return encode(params, x, statistics=statistics).logits
+
+    return Ladder(
+        init, draw_noise, encode, decode, loss, loss_given, statistics, predict, shapes, defaults
+    )

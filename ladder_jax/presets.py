@@ -1,0 +1,124 @@
+"""The ladders of the paper (Rasmus et al. 2015, sections 4.1 and 4.2), by name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+from ladder_jax.combinators import gaussian
+from ladder_jax.ladder import ladder
+from ladder_jax.layers import dense
+from ladder_jax.types import Combinator, Ladder
+
+Model = Literal["full", "bottom", "gamma", "supervised"]
+Labels = Literal[50, 100, 1000, "all"]
+
+MNIST_UNITS = (1000, 500, 250, 250, 250, 10)
+"""Widths of levels 1 to 6 of the paper's multi-layer perceptron."""
+
+
+class Settings(NamedTuple):
+    """What distinguishes one row of the paper's table 1 from another.
+
+    Attributes:
+      noise_std: of levels 0 to L.
+      denoising_cost: of levels 0 to L.
+      decoded: whether a level is decoded, for levels 0 to L.
+    """
+
+    noise_std: tuple[float, ...]
+    denoising_cost: tuple[float, ...]
+    decoded: tuple[bool, ...]
+
+
+_FULL: dict[Labels, tuple[float, float, float]] = {
+    50: (2000.0, 20.0, 0.1),
+    100: (1000.0, 10.0, 0.1),
+    1000: (2000.0, 20.0, 0.1),
+    "all": (1000.0, 1.0, 0.01),
+}
+_BOTTOM: dict[Labels, float] = {50: 5000.0, 100: 5000.0, 1000: 2000.0, "all": 2000.0}
+_GAMMA: dict[Labels, float] = {50: 0.5, 100: 0.5, 1000: 10.0, "all": 2.0}
+
+
+def mnist_settings(labels: Labels = 100, model: Model = "full") -> Settings:
+    """Noise and denoising costs of one row of the paper's MNIST table.
+
+    The paper has no bottom-only and no Gamma row at 50 labels; those of 100
+    labels serve.
+
+    Args:
+      labels: how many labels: 50, 100, 1000 or ``"all"``.
+      model: ``"full"``, ``"bottom"`` (cost at the input alone), ``"gamma"``
+        (decoder at the top alone) or ``"supervised"`` (no decoder).
+
+    Returns:
+      The ``Settings`` of levels 0 to 6.
+
+    Raises:
+      ValueError: there is no such row.
+
+    Example:
+      >>> mnist_settings(100).denoising_cost
+      (1000.0, 10.0, 0.1, 0.1, 0.1, 0.1, 0.1)
+    """
+    if labels not in _FULL:
+        raise ValueError(f"labels is {labels!r}; the paper has 50, 100, 1000 and 'all'.")
+    above = len(MNIST_UNITS)
+    noise = (0.3,) + (0.2 if labels == 1000 and model == "full" else 0.3,) * above
+    if model == "full":
+        bottom, first, rest = _FULL[labels]
+        return Settings(noise, (bottom, first) + (rest,) * (above - 1), (True,) * (above + 1))
+    if model == "bottom":
+        return Settings(noise, (_BOTTOM[labels],) + (0.0,) * above, (True,) * (above + 1))
+    if model == "gamma":
+        return Settings(noise, (0.0,) * above + (_GAMMA[labels],), (False,) * above + (True,))
+    if model == "supervised":
+        noise = (0.3,) + (0.5,) * above
+        return Settings(noise, (0.0,) * (above + 1), (False,) * (above + 1))
+    raise ValueError(f"model is {model!r}; wanted 'full', 'bottom', 'gamma' or 'supervised'.")
+
+
+def mnist_mlp(
+    labels: Labels = 100, model: Model = "full", *, combinator: Combinator | None = None
+) -> Ladder:
+    """The paper's permutation-invariant MNIST ladder, 784-1000-500-250-250-250-10.
+
+    Args:
+      labels: as in ``mnist_settings``.
+      model: as in ``mnist_settings``.
+      combinator: of every decoded level; None for the gaussian.
+
+    Returns:
+      A ``Ladder`` over rows of 784 pixels in [0, 1].
+
+    Example:
+      >>> mnist_mlp().shapes
+      ((784,), (1000,), (500,), (250,), (250,), (250,), (10,))
+    """
+    settings = mnist_settings(labels, model)
+    return mlp(
+        784,
+        MNIST_UNITS,
+        combinators=[(combinator or gaussian()) if d else None for d in settings.decoded],
+        denoising_cost=settings.denoising_cost,
+        noise_std=settings.noise_std,
+    )
+
+
+def mlp(features: int, units: Sequence[int], **settings: object) -> Ladder:
+    """A ladder of dense layers.
+
+    Args:
+      features: of the input.
+      units: of levels 1 to L; the last are the classes.
+      **settings: as for ``ladder``.
+
+    Returns:
+      A ``Ladder``.
+
+    Example:
+      >>> mlp(64, [100, 10]).shapes
+      ((64,), (100,), (10,))
+    """
+    return ladder((features,), [dense(n) for n in units], **settings)  # type: ignore[arg-type]
