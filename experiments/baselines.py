@@ -1,0 +1,36 @@
+"""What the ladder is compared with: scikit-learn's semi-supervised classifiers."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.semi_supervised import LabelSpreading, SelfTrainingClassifier
+from sklearn.svm import SVC
+
+from ladder_jax.loop import Task
+
+BASELINES: dict[str, Callable[[], object]] = {
+    "label_spreading": lambda: LabelSpreading(kernel="knn", n_neighbors=7),
+    "self_training": lambda: SelfTrainingClassifier(SVC(probability=True, random_state=0)),
+}
+
+
+def baseline_error(name: str, task: Task) -> float:
+    """Test error in percent of one of ``BASELINES``, on the same rows as the ladder.
+
+    Args:
+      name: of the classifier.
+      task: the data, as the ladder gets them.
+    """
+    x = np.concatenate([task.train.labeled, task.train.unlabeled])
+    y = np.concatenate([task.train.labels, np.full(len(task.train.unlabeled), -1)])
+    with warnings.catch_warnings():
+        # Both warn of what their authors leave to the user: iterations, and the
+        # planned removal of SVC's probabilities.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.simplefilter("ignore", FutureWarning)
+        model = BASELINES[name]().fit(x, y)  # type: ignore[attr-defined]
+        return 100 * float(np.mean(model.predict(task.test[0]) != np.asarray(task.test[1])))

@@ -1,0 +1,32 @@
+"""What the config files are written with."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from ml_collections import ConfigDict
+
+from ladder_jax import presets
+from ladder_jax.config import Config
+
+
+def config_dict(config: Config) -> ConfigDict:
+    """A config as the flags want it: mutable, every field a flag."""
+    return ConfigDict(dataclasses.asdict(config))
+
+
+def mnist(labels: presets.Labels, model: presets.Model = "full") -> ConfigDict:
+    """One row of the paper's MNIST table, its settings untouched."""
+    settings = presets.mnist_settings(labels, model)
+    name = f"mnist_{labels}" + ("" if model == "full" else f"_{model}")
+    return config_dict(
+        Config(
+            name=name,
+            dataset="mnist",
+            labels=0 if labels == "all" else labels,
+            units=presets.MNIST_UNITS[:-1],
+            combinators=tuple("gaussian" if d else "none" for d in settings.decoded),
+            noise_std=settings.noise_std,
+            denoising_cost=settings.denoising_cost,
+        )
+    )

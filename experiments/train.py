@@ -1,0 +1,129 @@
+"""Trains ladders and what they are compared with.
+
+  python -m experiments.train                            digits, 100 labels
+  python -m experiments.train --seeds=5                  five seeds, mean and sd
+  python -m experiments.train --config=mnist_100 --data_dir=FOLDER
+
+Any setting of a config is a flag: --config.epochs=20 --config.units="(500, 100)".
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import statistics
+import time
+from typing import Any
+
+from absl import flags
+from ml_collections import config_flags
+from tqdm import tqdm
+
+from experiments import cli
+from ladder_jax import loop
+from ladder_jax.config import Config, ConfigError
+
+_CONFIG = config_flags.DEFINE_config_file(
+    "config", cli.config_path("digits"), "An experiment: a name in experiments/configs or a path."
+)
+_DATASET = flags.DEFINE_string("dataset", None, "Data set, instead of the config's.")
+_DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder with the data set's files.")
+_LABELS = flags.DEFINE_string("labels", None, "How many labelled examples: a number, or 'all'.")
+_SEEDS = flags.DEFINE_integer("seeds", 1, "How many seeds, from the config's on.", lower_bound=1)
+_COMPARE = flags.DEFINE_multi_enum(
+    "compare",
+    ["supervised"],
+    ["none", "supervised", "label_spreading", "self_training"],
+    "What to compare with on the same splits; may be given several times.",
+)
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder to write to; default: runs/NAME-TIME.")
+_OVERWRITE = flags.DEFINE_bool("overwrite", False, "Whether to replace files in --workdir.")
+
+Errors = dict[str, list[float]]
+
+
+def read_config() -> Config:
+    """The config file's settings with the flags' over them."""
+    values = _CONFIG.value.to_dict()
+    if _DATASET.value is not None:
+        values["dataset"] = _DATASET.value
+    if _DATA_DIR.value is not None:
+        values["data_dir"] = _DATA_DIR.value
+    if _LABELS.value is not None:
+        if not (_LABELS.value.isdigit() or _LABELS.value == "all"):
+            raise ConfigError(f"--labels={_LABELS.value}; give a number, or 'all'.")
+        values["labels"] = 0 if _LABELS.value == "all" else int(_LABELS.value)
+    return Config.create(values)
+
+
+def train(config: Config, folder: Any, title: str) -> float:
+    """One run under a progress bar; its test error in percent."""
+    with tqdm(total=config.epochs, desc=title, unit="epoch", mininterval=0.5) as bar:
+
+        def progress(metrics: dict[str, Any]) -> None:
+            bar.update()
+            errors = {k: f"{v:.2f} %" for k, v in metrics.items() if k.endswith("_error")}
+            if errors:
+                bar.set_postfix(errors)
+
+        result = loop.train_and_evaluate(config, folder, overwrite=True, progress=progress)
+    return float(result.summary["test_error"])
+
+
+def compare(config: Config, folder: Any, names: list[str]) -> Errors:
+    """Test error of the ladder and of what it is compared with, one list of seeds each."""
+    errors: Errors = {name: [] for name in ("ladder", *names)}
+    for seed in range(config.seed, config.seed + _SEEDS.value):
+        seeded = dataclasses.replace(config, seed=seed)
+        for name in errors:
+            if name == "ladder":
+                error = train(seeded, folder / f"ladder-{seed}", f"ladder, seed {seed}")
+            elif name == "supervised":
+                settings = loop.supervised(seeded)
+                error = train(settings, folder / f"supervised-{seed}", f"supervised, seed {seed}")
+            else:
+                from experiments import baselines  # scikit-learn only where asked for
+
+                error = baselines.baseline_error(name, loop.prepare(seeded))
+            errors[name].append(error)
+    return errors
+
+
+def summarize(errors: Errors) -> dict[str, dict[str, Any]]:
+    """Mean and standard deviation over the seeds."""
+    return {
+        name: {
+            "mean": statistics.fmean(values),
+            "sd": statistics.stdev(values) if len(values) > 1 else None,
+            "errors": values,
+        }
+        for name, values in errors.items()
+    }
+
+
+def table(config: Config, summary: dict[str, dict[str, Any]]) -> str:
+    """The summary as text."""
+    labels = config.labels or "all"
+    lines = [f"test error in %, {config.dataset}, {labels} labels, {_SEEDS.value} seed(s)"]
+    for name, row in summary.items():
+        spread = "" if row["sd"] is None else f" +- {row['sd']:.2f}"
+        each = "" if row["sd"] is None else "   " + " ".join(f"{e:.2f}" for e in row["errors"])
+        lines.append(f"  {name:<16}{row['mean']:6.2f}{spread}{each}")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Reads the flags, trains, prints the table and where everything was written."""
+    config = read_config()
+    loop.prepare(config)  # bad data ends the run before a folder is made
+    default = f"runs/{config.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    folder = loop.make_workdir(_WORKDIR.value or default, overwrite=_OVERWRITE.value)
+    names = [name for name in dict.fromkeys(_COMPARE.value) if name != "none"]
+    summary = summarize(compare(config, folder, names))
+    (folder / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
+    print(table(config, summary))
+    print(f"config, metrics, labels and parameters are in {folder}")
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,137 @@
+"""The settings of one training run: one dataclass, checked before anything runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from ladder_jax import activations, combinators
+
+
+class ConfigError(ValueError):
+    """A setting is wrong; the message names it and says what to give."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """One training run.
+
+    Attributes:
+      name: of the experiment, used for the work folder.
+      dataset: a name that ``ladder_jax.data.load`` knows.
+      data_dir: the folder of its files, if it is not built in.
+      labels: how many labelled examples, the same number of each class; 0: all.
+      validation: training examples held out; if any, the errors reported while
+        training are theirs.
+      units: widths of the hidden levels 1 to L - 1; the classes follow.
+      activation: of the hidden levels.
+      combinators: by level 0 to L, or one for all; "none": not decoded.
+      noise_std: by level 0 to L, or one for all.
+      denoising_cost: by level 0 to L, or one for all that are decoded.
+      batch_labeled: labelled rows a step (fewer if there are not as many).
+      batch_unlabeled: unlabelled rows a step.
+      epochs: passes over the training examples.
+      learning_rate: of Adam, at the start.
+      decay_from: the part of the run after which the rate falls linearly to 0.
+      statistics: what prediction is normalised with: the clean pass over all
+        training examples ("train") or the labelled ones ("labeled").
+      seed: decides labels, start, order and noise.
+      eval_every: epochs between evaluations; the last is always evaluated.
+    """
+
+    name: str = "digits"
+    dataset: str = "digits"
+    data_dir: str = ""
+    labels: int = 100
+    validation: int = 0
+    units: tuple[int, ...] = (250, 100)
+    activation: str = "relu"
+    combinators: tuple[str, ...] = ("gaussian",)
+    noise_std: tuple[float, ...] = (0.3,)
+    denoising_cost: tuple[float, ...] = (1.0,)
+    batch_labeled: int = 100
+    batch_unlabeled: int = 100
+    epochs: int = 150
+    learning_rate: float = 0.002
+    decay_from: float = 0.67
+    statistics: str = "train"
+    seed: int = 0
+    eval_every: int = 10
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            _check_type(field.name, getattr(self, field.name), getattr(Config, field.name))
+        for name in ("batch_labeled", "batch_unlabeled"):
+            _require(getattr(self, name) >= 2, name, getattr(self, name), "2 or more rows")
+        for name in ("epochs", "eval_every"):
+            _require(getattr(self, name) >= 1, name, getattr(self, name), "1 or more")
+        for name in ("labels", "validation", "seed"):
+            _require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
+        _require(self.seed < 2**32, "seed", self.seed, "a number below 2^32")
+        _require(self.learning_rate > 0, "learning_rate", self.learning_rate, "more than 0")
+        _require(0 <= self.decay_from <= 1, "decay_from", self.decay_from, "0 to 1")
+        _require(all(n >= 1 for n in self.units), "units", self.units, "1 or more each")
+        _choice("activation", self.activation, activations.ACTIVATIONS)
+        _choice("statistics", self.statistics, ("train", "labeled"))
+        for word in self.combinators:
+            _choice("combinators", word, (*combinators.COMBINATORS, "none"))
+        for name in ("combinators", "noise_std", "denoising_cost"):
+            _check_length(name, len(getattr(self, name)), len(self.units) + 2)
+
+    @classmethod
+    def create(cls, values: Mapping[str, Any]) -> Config:
+        """A ``Config`` from any mapping, an ``ml_collections.ConfigDict`` included.
+
+        Args:
+          values: by setting; what is left out has its default.
+
+        Returns:
+          A ``Config``.
+
+        Raises:
+          ConfigError: a name is not known or a value is wrong.
+
+        Example:
+          >>> Config.create({"epochs": 3}).epochs
+          3
+        """
+        known = {field.name for field in dataclasses.fields(cls)}
+        for name in values:
+            _choice("setting", name, known)
+        given = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+        return cls(**given)
+
+
+def _require(condition: bool, name: str, value: object, wanted: str) -> None:
+    if not condition:
+        raise ConfigError(f"{name} is {value}; give {wanted}.")
+
+
+def _choice(name: str, value: str, choices: Any) -> None:
+    _require(value in choices, name, repr(value), "one of " + ", ".join(sorted(choices)))
+
+
+def _check_length(name: str, given: int, levels: int) -> None:
+    _require(
+        given in (1, levels),
+        name,
+        f"a list of {given}",
+        f"one value, or {levels}: one for each level from 0 (input) to {levels - 1} (classes)",
+    )
+
+
+def _check_type(name: str, value: object, default: object) -> None:
+    """That a value is of its default's type; an int may stand for a float."""
+    if isinstance(default, tuple):
+        _require(isinstance(value, tuple), name, repr(value), "a list, e.g. (1.0, 0.1)")
+        assert isinstance(value, tuple)
+        for item in value:
+            _check_type(name, item, default[0])
+        return
+    wanted = (int, float) if isinstance(default, float) else type(default)
+    fits = isinstance(value, wanted) and not isinstance(value, bool)
+    _require(fits, name, repr(value), f"a value of type {type(default).__name__}")
+    if isinstance(value, float):
+        _require(math.isfinite(value), name, value, "a finite number")

@@ -1,0 +1,265 @@
+"""Training: state, step, epoch, schedule, evaluation; all pure, all jitted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from ladder_jax.types import Array, Batch, Hyper, Ladder, Params, Statistics
+
+Metrics = dict[str, Array]
+
+
+class TrainState(NamedTuple):
+    """All that a run carries from step to step.
+
+    Attributes:
+      step: int32 scalar, steps done.
+      params: of the ladder.
+      opt_state: of the optimizer.
+      key: of the run; the key of a step is derived from it and ``step`` alone.
+    """
+
+    step: Array
+    params: Params
+    opt_state: optax.OptState
+    key: Array
+
+
+class TrainData(NamedTuple):
+    """Examples that rest on the device.
+
+    Attributes:
+      labeled: ``[n_labeled, *input_shape]``.
+      labels: ``[n_labeled]``, integers.
+      unlabeled: ``[n_unlabeled, *input_shape]``.
+    """
+
+    labeled: Array
+    labels: Array
+    unlabeled: Array
+
+
+class BatchSizes(NamedTuple):
+    """Rows a step.
+
+    Attributes:
+      labeled: labelled rows.
+      unlabeled: unlabelled rows.
+      tied: whether the labelled rows of a step are its unlabelled rows, as the
+        paper has it where every example has a label.
+    """
+
+    labeled: int = 100
+    unlabeled: int = 100
+    tied: bool = False
+
+
+def constant_then_linear(rate: float, steps: int, decay_from: float = 0.67) -> optax.Schedule:
+    """A learning rate that is constant, then falls linearly to 0 at the last step.
+
+    ``rate * min(1, (1 - step / steps) / (1 - decay_from))``, the paper's schedule.
+
+    Args:
+      rate: at the start.
+      steps: of the whole run.
+      decay_from: the part of the run after which the rate falls, 0 to 1.
+
+    Returns:
+      ``step -> learning rate``.
+
+    Raises:
+      ValueError: an argument is out of range.
+
+    Example:
+      >>> schedule = constant_then_linear(0.002, 300, decay_from=2 / 3)
+      >>> [round(float(schedule(step)), 5) for step in (0, 200, 250, 300)]
+      [0.002, 0.002, 0.001, 0.0]
+    """
+    if steps < 1 or not 0 <= decay_from <= 1 or not rate > 0:
+        raise ValueError(
+            f"constant_then_linear: rate={rate}, steps={steps}, decay_from={decay_from}; "
+            "wanted rate > 0, steps >= 1 and decay_from from 0 to 1."
+        )
+    start = round(decay_from * steps)
+    return optax.schedules.linear_schedule(rate, 0.0, steps - start, transition_begin=start)
+
+
+def create_train_state(
+    net: Ladder, optimizer: optax.GradientTransformation, key: Array
+) -> TrainState:
+    """A fresh state; the parameters and the run's randomness both come from ``key``.
+
+    Args:
+      net: the ladder.
+      optimizer: any optax transformation.
+      key: a typed key, ``jax.random.key(seed)``.
+
+    Returns:
+      A ``TrainState`` at step 0.
+
+    Example:
+      >>> import jax, optax
+      >>> from ladder_jax import presets
+      >>> net = presets.mlp(4, [3, 2])
+      >>> int(create_train_state(net, optax.adam(0.002), jax.random.key(0)).step)
+      0
+    """
+    key_params, key_run = jax.random.split(key)
+    params = net.init(key_params)
+    return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params), key_run)
+
+
+def make_train_step(
+    net: Ladder, optimizer: optax.GradientTransformation, hyper: Hyper | None = None
+) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
+    """The jitted ``train_step(state, batch) -> (state, metrics)``.
+
+    Noise comes from the state's key and step, so that a step can be replayed.
+
+    Args:
+      net: the ladder.
+      optimizer: that which made ``state.opt_state``.
+      hyper: noise and costs; None for the ladder's own.
+
+    Returns:
+      The step; its metrics are those of ``net.loss``.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, optax
+      >>> from ladder_jax import Batch, presets
+      >>> net, optimizer = presets.mlp(4, [3, 2]), optax.adam(0.002)
+      >>> state = create_train_state(net, optimizer, jax.random.key(0))
+      >>> x = jax.random.normal(jax.random.key(1), (6, 4))
+      >>> state, metrics = make_train_step(net, optimizer)(state, Batch(x[:2], jnp.arange(2), x))
+      >>> int(state.step)
+      1
+    """
+
+    @jax.jit
+    def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        key = jax.random.fold_in(state.key, state.step)
+        grads, metrics = jax.grad(net.loss, has_aux=True)(state.params, batch, key, hyper)
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        return TrainState(state.step + 1, params, opt_state, state.key), metrics
+
+    return train_step
+
+
+def row_order(key: Array, rows: int, steps: int, batch: int) -> Array:
+    """Which rows each step takes: whole shuffled passes, one after another.
+
+    Args:
+      key: of this epoch.
+      rows: how many there are.
+      steps: of this epoch.
+      batch: rows a step.
+
+    Returns:
+      int32 ``[steps, batch]``.
+
+    Example:
+      >>> import jax
+      >>> sorted(row_order(jax.random.key(0), 6, steps=2, batch=3).ravel().tolist())
+      [0, 1, 2, 3, 4, 5]
+    """
+    keys = jax.random.split(key, math.ceil(steps * batch / rows))
+    passes = jax.vmap(lambda k: jax.random.permutation(k, rows))(keys)
+    return passes.reshape(-1)[: steps * batch].reshape(steps, batch)
+
+
+def steps_per_epoch(data: TrainData, sizes: BatchSizes) -> int:
+    """How many whole batches the unlabelled examples make.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> x = jnp.zeros((250, 4))
+      >>> steps_per_epoch(TrainData(x, jnp.zeros(250, int), x), BatchSizes())
+      2
+    """
+    return data.unlabeled.shape[0] // sizes.unlabeled
+
+
+def make_epoch(
+    train_step: Callable[[TrainState, Batch], tuple[TrainState, Metrics]], sizes: BatchSizes
+) -> Callable[[TrainState, TrainData], tuple[TrainState, Metrics]]:
+    """One pass over the unlabelled examples as a single compiled ``lax.scan``.
+
+    The order of both halves follows from the state's key and the epoch's number,
+    the labelled half starting over as often as needed. The state given is donated:
+    use the one returned.
+
+    Args:
+      train_step: of ``make_train_step``.
+      sizes: rows a step.
+
+    Returns:
+      ``epoch(state, data) -> (state, metrics)``, metrics averaged over the steps.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, optax
+      >>> from ladder_jax import presets
+      >>> net, optimizer = presets.mlp(4, [3, 2]), optax.adam(0.002)
+      >>> x = jax.random.normal(jax.random.key(1), (6, 4))
+      >>> epoch = make_epoch(make_train_step(net, optimizer), BatchSizes(2, 3))
+      >>> state = create_train_state(net, optimizer, jax.random.key(0))
+      >>> state, metrics = epoch(state, TrainData(x[:2], jnp.arange(2), x))
+      >>> int(state.step)
+      2
+    """
+
+    def epoch(state: TrainState, data: TrainData) -> tuple[TrainState, Metrics]:
+        steps = steps_per_epoch(data, sizes)
+        # Steps fold 0, 1, 2, ... into the key; orders fold from the other end.
+        key = jax.random.fold_in(state.key, jnp.uint32(2**32 - 1) - (state.step // steps).astype("uint32"))
+        key_unlabeled, key_labeled = jax.random.split(key)
+        order = row_order(key_unlabeled, data.unlabeled.shape[0], steps, sizes.unlabeled)
+        order_labeled = (
+            order
+            if sizes.tied
+            else row_order(key_labeled, data.labeled.shape[0], steps, sizes.labeled)
+        )
+
+        def body(state: TrainState, rows: tuple[Array, Array]) -> tuple[TrainState, Metrics]:
+            labeled, unlabeled = rows
+            batch = Batch(data.labeled[labeled], data.labels[labeled], data.unlabeled[unlabeled])
+            return train_step(state, batch)
+
+        state, metrics = jax.lax.scan(body, state, (order_labeled, order))
+        return state, jax.tree.map(lambda m: m.mean(0), metrics)
+
+    return jax.jit(epoch, donate_argnums=0)
+
+
+def make_error_rate(net: Ladder) -> Callable[[Params, Statistics, Array, Array], Array]:
+    """The jitted share of rows put into a wrong class.
+
+    Args:
+      net: the ladder.
+
+    Returns:
+      ``(params, statistics, x [B, ...], y [B]) -> `` scalar from 0 to 1. The
+      statistics are the training set's, never those of the rows tested.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from ladder_jax import presets
+      >>> net = presets.mlp(4, [3, 2])
+      >>> params = net.init(jax.random.key(0))
+      >>> x = jax.random.normal(jax.random.key(1), (6, 4))
+      >>> y = net.predict(params, net.statistics(params, x), x).argmax(-1)
+      >>> float(make_error_rate(net)(params, net.statistics(params, x), x, y))
+      0.0
+    """
+
+    @jax.jit
+    def error_rate(params: Params, statistics: Statistics, x: Array, y: Array) -> Array:
+        return jnp.mean(net.predict(params, statistics, x).argmax(-1) != y)
+
+    return error_rate
