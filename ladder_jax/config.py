@@ -100,7 +100,10 @@ class Config:
         known = {field.name for field in dataclasses.fields(cls)}
         for name in values:
             _choice("setting", name, known)
-        given = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+        given: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in values.items()
+        }
         return cls(**given)
 
 

@@ -131,7 +131,10 @@ def prepare(config: Config) -> Task:
             f"batch_unlabeled={config.batch_unlabeled}, but there are {len(kept)} training "
             "examples; give fewer."
         )
-    flat = lambda x: jnp.asarray(x.reshape(len(x), -1))  # noqa: E731
+
+    def flat(x: np.ndarray) -> jax.Array:
+        return jnp.asarray(x.reshape(len(x), -1))
+
     labels = jnp.asarray(dataset.y_train[labeled])
     unlabeled = flat(dataset.x_train[kept])
     everything = len(labeled) == len(kept)
