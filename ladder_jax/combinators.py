@@ -107,7 +107,8 @@ def sigmoid() -> Combinator:
         p, z = params, z_noisy
         inside: Array = p["c1"] + p["c2"] * z + p["c3"] * u + p["c4"] * z * u
         linear: Array = p["a1"] + p["a2"] * z + p["a3"] * u + p["a4"] * z * u
-        return linear + p["b1"] * jax.nn.sigmoid(inside)
+        curve: Array = p["b1"] * jax.nn.sigmoid(inside)
+        return linear + curve
 
     return Combinator(init, apply)
 
