@@ -6,7 +6,7 @@ import pathlib
 import sys
 from collections.abc import Callable, Sequence
 
-from absl import app, flags
+from absl import app, flags, logging
 
 from ladder_jax.config import ConfigError
 from ladder_jax.data import DataError
@@ -46,6 +46,9 @@ def _parse(argv: Sequence[str]) -> list[str]:
                 word = config_path(word)
             named.append(word)
         rest = flags.FLAGS(named)
+        if not flags.FLAGS["verbosity"].present:
+            # JAX tells of every backend that it does not find.
+            logging.set_verbosity(logging.WARNING)
         if len(rest) > 1:
             raise ConfigError(f"unexpected argument {rest[1]!r}; flags are given as --name=value.")
         return rest

@@ -1,0 +1,304 @@
+"""The ladder's functions: transformations, gradients, properties, settings that are wrong."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import ladder_jax
+from ladder_jax import Batch, Hyper, activations, combinators, dense, ladder
+from ladder_jax.types import Noise
+
+COSTS = (10.0, 1.0, 0.5, 0.1)
+FULL = ladder((6,), [dense(5), dense(4), dense(3)], denoising_cost=COSTS)
+GAMMA = ladder(
+    (6,),
+    [dense(5), dense(4), dense(3)],
+    combinators=[None, None, None, combinators.gaussian()],
+    denoising_cost=(0, 0, 0, 0.1),
+)
+SUPERVISED = ladder((6,), [dense(5), dense(4), dense(3)], combinators=None)
+
+
+def make_batch(rows=8, labeled=4, dtype=jnp.float32):
+    x = jax.random.normal(jax.random.key(1), (rows + labeled, 6), dtype)
+    return Batch(x[:labeled], jnp.arange(labeled) % 3, x[labeled:])
+
+
+def perturbed(net, scale=0.3, dtype=jnp.float32):
+    """Parameters away from the start, where half of the gradients are 0."""
+    params = net.init(jax.random.key(0))
+    leaves, tree = jax.tree.flatten(jax.tree.map(lambda leaf: leaf.astype(dtype), params))
+    keys = jax.random.split(jax.random.key(9), len(leaves))
+    moved = [
+        leaf + scale * jax.random.normal(k, leaf.shape, leaf.dtype)
+        for leaf, k in zip(leaves, keys, strict=True)
+    ]
+    return tree.unflatten(moved)
+
+
+def assert_same(a, b, rtol=1e-5):
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=rtol, atol=1e-6), a, b)
+
+
+def test_loss_is_loss_given_with_drawn_noise():
+    params, batch, key = perturbed(FULL), make_batch(), jax.random.key(3)
+    noise = FULL.draw_noise(key, 4, 8)
+    assert_same(FULL.loss(params, batch, key), FULL.loss_given(params, batch, noise))
+
+
+def test_total_is_cross_entropy_plus_weighted_costs():
+    loss, metrics = FULL.loss(perturbed(FULL), make_batch(), jax.random.key(3))
+    weighted = metrics["cross_entropy"] + np.dot(COSTS, metrics["denoising"])
+    np.testing.assert_allclose(loss, weighted, rtol=1e-5)
+    assert float(loss) == float(metrics["loss"])
+
+
+def test_jit_equals_plain():
+    args = perturbed(FULL), make_batch(), jax.random.key(3)
+    assert_same(jax.jit(FULL.loss)(*args), FULL.loss(*args))
+
+
+def test_one_program_serves_a_sweep():
+    params, batch, key = perturbed(FULL), make_batch(), jax.random.key(3)
+    noise = jnp.array([[0.1] * 4, [0.3] * 4, [0.5, 0.1, 0.0, 0.2]])
+    costs = jnp.array([COSTS, [0.0] * 4, [1.0] * 4])
+    sweep = jax.jit(jax.vmap(FULL.loss, in_axes=(None, None, None, 0)))
+    together = sweep(params, batch, key, Hyper(noise, costs))[0]
+    for i in range(3):
+        alone = ladder(
+            (6,),
+            [dense(5), dense(4), dense(3)],
+            noise_std=noise[i].tolist(),
+            denoising_cost=costs[i].tolist(),
+        )
+        np.testing.assert_allclose(together[i], alone.loss(params, batch, key)[0], rtol=1e-5)
+    assert sweep._cache_size() == 1
+
+
+def test_vmap_over_seeds():
+    keys = jax.random.split(jax.random.key(0), 3)
+    params = jax.vmap(FULL.init)(keys)
+    together = jax.vmap(FULL.loss, in_axes=(0, None, 0))(params, make_batch(), keys)[0]
+    for i in range(3):
+        one = jax.tree.map(lambda leaf, i=i: leaf[i], params)
+        np.testing.assert_allclose(together[i], FULL.loss(one, make_batch(), keys[i])[0], rtol=1e-5)
+
+
+@pytest.mark.parametrize("g", [combinators.gaussian, combinators.sigmoid])
+def test_gradients_against_finite_differences(g):
+    with jax.enable_x64(True):
+        net = ladder(
+            (6,),
+            [dense(5), dense(4), dense(3)],
+            combinators=g(),
+            denoising_cost=COSTS,
+            activation=[activations.softplus(), activations.sigmoid()],
+        )
+        params, batch = perturbed(net, dtype=jnp.float64), make_batch(dtype=jnp.float64)
+        noise = net.draw_noise(jax.random.key(4), 4, 8)
+        loss = jax.jit(lambda p: net.loss_given(p, batch, noise)[0])
+        grads = jax.grad(loss)(params)
+        for seed in range(3):
+            keys = jax.random.split(jax.random.key(seed), len(jax.tree.leaves(params)))
+            direction = jax.tree.unflatten(
+                jax.tree.structure(params),
+                [
+                    jax.random.normal(k, leaf.shape, leaf.dtype)
+                    for k, leaf in zip(keys, jax.tree.leaves(params), strict=True)
+                ],
+            )
+            step = 1e-6
+            moved = [
+                loss(jax.tree.map(lambda p, d, s=s: p + s * step * d, params, direction))
+                for s in (1, -1)
+            ]
+            expected = sum(
+                jax.tree.leaves(jax.tree.map(lambda a, b: jnp.sum(a * b), grads, direction))
+            )
+            np.testing.assert_allclose((moved[0] - moved[1]) / (2 * step), expected, rtol=1e-6)
+
+
+def test_gradient_flows_through_the_clean_targets():
+    """The original stops none of them: the noisy pass alone gives another gradient."""
+    params, batch = perturbed(FULL), make_batch()
+    noise = FULL.draw_noise(jax.random.key(4), 4, 8)
+
+    def denoising(params, stop):
+        clean = FULL.encode(params, batch.unlabeled)
+        clean = jax.lax.stop_gradient(clean) if stop else clean
+        noisy = FULL.encode(params, batch.unlabeled, noise.unlabeled)
+        return sum(FULL.decode(params, noisy, clean).cost)
+
+    def ours(params):
+        metrics = FULL.loss_given(params, batch, noise)[1]
+        return metrics["denoising"].sum()
+
+    grads = [jax.grad(f)(params)[1]["up"]["kernel"] for f in (ours, lambda p: denoising(p, False))]
+    np.testing.assert_allclose(grads[0], grads[1], rtol=1e-4, atol=1e-6)
+    stopped = jax.grad(denoising)(params, True)[1]["up"]["kernel"]
+    assert np.abs(stopped - grads[0]).max() > 0.1 * np.abs(grads[0]).max()
+
+
+def test_gamma_is_the_full_model_with_other_costs_0():
+    key, batch = jax.random.key(3), make_batch()
+    hyper = Hyper(jnp.full(4, 0.3), jnp.array([0, 0, 0, 0.1]))
+    full, gamma = FULL.init(jax.random.key(0)), GAMMA.init(jax.random.key(0))
+    grads_full = jax.grad(lambda p: FULL.loss(p, batch, key, hyper)[0])(full)
+    grads_gamma = jax.grad(lambda p: GAMMA.loss(p, batch, key)[0])(gamma)
+    for level in range(1, 4):
+        for part in ("up", "activation"):
+            assert_same(grads_full[level][part], grads_gamma[level][part], rtol=1e-4)
+        assert grads_gamma[level]["down"] is None
+    assert_same(grads_full[3]["combinator"], grads_gamma[3]["combinator"])
+
+
+def test_undecoded_levels_cost_nothing():
+    """Neither parameters nor operations: the supervised net ignores unlabelled rows."""
+    flops = {}
+    for name, net in (("full", FULL), ("gamma", GAMMA), ("supervised", SUPERVISED)):
+        params = net.init(jax.random.key(0))
+        cost = jax.jit(net.loss).lower(params, make_batch(64), jax.random.key(0)).compile()
+        flops[name] = cost.cost_analysis()["flops"]
+    assert flops["supervised"] < flops["gamma"] < flops["full"]
+    batch, key = make_batch(), jax.random.key(0)
+    params = SUPERVISED.init(key)
+    none = batch._replace(unlabeled=batch.unlabeled[:0])
+    assert_same(SUPERVISED.loss(params, batch, key), SUPERVISED.loss(params, none, key))
+
+
+def test_halves_are_normalised_apart():
+    params, batch = perturbed(FULL), make_batch()
+    noise = FULL.draw_noise(jax.random.key(4), 4, 8)
+    moved = batch._replace(unlabeled=5 * batch.unlabeled + 3)
+    costs = [FULL.loss_given(params, b, noise)[1]["cross_entropy"] for b in (batch, moved)]
+    assert float(costs[0]) == pytest.approx(float(costs[1]), rel=1e-6)
+
+
+def test_prediction_of_one_row_is_that_of_many():
+    params, x = perturbed(FULL), make_batch().unlabeled
+    statistics = FULL.statistics(params, x)
+    many = FULL.predict(params, statistics, x)
+    np.testing.assert_allclose(many, FULL.encode(params, x).logits, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(many[:1], FULL.predict(params, statistics, x[:1]), rtol=1e-5)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.permutations(range(4)), st.permutations(range(8)))
+def test_the_order_of_rows_does_not_matter(labeled, unlabeled):
+    params, batch = perturbed(FULL), make_batch()
+    noise = FULL.draw_noise(jax.random.key(4), 4, 8)
+    labeled, unlabeled = jnp.array(labeled), jnp.array(unlabeled)
+    shuffled = Batch(batch.labeled[labeled], batch.labels[labeled], batch.unlabeled[unlabeled])
+    moved = Noise(
+        tuple(n[labeled] for n in noise.labeled), tuple(n[unlabeled] for n in noise.unlabeled)
+    )
+    loss = jax.jit(FULL.loss_given)
+    assert float(loss(params, batch, noise)[0]) == pytest.approx(
+        float(loss(params, shuffled, moved)[0]), rel=1e-4
+    )
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.floats(0.1, 100), st.floats(-100, 100))
+def test_normalisation_undoes_scale_and_shift(seed, scale, shift):
+    from ladder_jax.normalization import batch_normalize
+
+    x = np.random.default_rng(seed).normal(size=(16, 3)).astype(np.float32)
+    normal = batch_normalize(jnp.asarray(x))
+    np.testing.assert_allclose(batch_normalize(jnp.asarray(scale * x + shift)), normal, atol=2e-2)
+    np.testing.assert_allclose(normal.mean(0), 0, atol=1e-5)
+    np.testing.assert_allclose(normal.var(0), 1, atol=1e-4)
+
+
+def test_constant_units_give_no_nan():
+    batch = make_batch()
+    batch = batch._replace(labeled=batch.labeled.at[:, 0].set(0), unlabeled=0 * batch.unlabeled)
+    grads = jax.grad(lambda p: FULL.loss(p, batch, jax.random.key(0))[0])(perturbed(FULL))
+    assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(grads))
+
+
+def test_a_map_is_flattened_and_restored():
+    net = ladder((2, 3, 1), [dense(4), dense(3)])
+    assert net.shapes == ((2, 3, 1), (4,), (3,))
+    x = jax.random.normal(jax.random.key(1), (5, 2, 3, 1))
+    params = net.init(jax.random.key(0))
+    noisy = net.encode(params, x, net.draw_noise(jax.random.key(2), 5, 5).labeled)
+    assert net.decode(params, noisy, net.encode(params, x)).z_hat[0].shape == x.shape
+
+
+def test_parameters_are_strongly_typed():
+    """A weakly typed one would have the first steps compiled twice."""
+    for g in (combinators.gaussian(), combinators.sigmoid()):
+        net = ladder((6,), [dense(3)], combinators=g)
+        assert not any(leaf.weak_type for leaf in jax.tree.leaves(net.init(jax.random.key(0))))
+
+
+LAYERS = [dense(5), dense(3)]
+G = combinators.gaussian()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"layers": []}, "at least one layer"),
+        ({"layers": [dense(1)]}, "at least 2 classes"),
+        ({"noise_std": [0.3, 0.3]}, "noise_std: 2 values given, 3 wanted"),
+        ({"noise_std": [0.3, -1, 0.3]}, r"noise_std\[1\] is -1"),
+        ({"noise_std": float("nan")}, r"noise_std\[0\] is nan"),
+        ({"denoising_cost": [1.0] * 4}, "denoising_cost: 4 values given, 3 wanted"),
+        ({"combinators": [G, G]}, "combinators: 2 values given, 3 wanted"),
+        ({"activation": [activations.relu()] * 2}, "activation: 2 values given, 1 wanted"),
+        ({"combinators": [G, None, G]}, r"combinators\[0\] needs the signal from level 1"),
+        (
+            {"combinators": [None, G, G], "denoising_cost": [1.0, 1, 1]},
+            r"denoising_cost\[0\] is 1.0, but level 0 is not decoded",
+        ),
+    ],
+)
+def test_settings_that_are_wrong(settings, message):
+    layers = settings.pop("layers", LAYERS)
+    with pytest.raises(ValueError, match=message):
+        ladder((4,), layers, **settings)
+
+
+def test_units_must_be_positive():
+    with pytest.raises(ValueError, match="units is 0"):
+        dense(0)
+
+
+GOOD = make_batch()
+
+
+@pytest.mark.parametrize(
+    ("batch", "error", "message"),
+    [
+        (GOOD._replace(labels=GOOD.labels.astype(float)), TypeError, "labels as integers|integers"),
+        (GOOD._replace(labels=GOOD.labels[:2]), ValueError, "one label a row"),
+        (GOOD._replace(labeled=GOOD.labeled[:, :5]), ValueError, r"shape \(4, 5\)"),
+        (GOOD._replace(unlabeled=GOOD.unlabeled[:, :5]), ValueError, r"shape \(8, 5\)"),
+        (GOOD._replace(unlabeled=GOOD.unlabeled[:1]), ValueError, "1 row"),
+        (GOOD._replace(unlabeled=GOOD.unlabeled[:0]), ValueError, "0 row"),
+        (Batch(GOOD.labeled[:1], GOOD.labels[:1], GOOD.unlabeled), ValueError, "1 row"),
+        (GOOD._replace(labeled=GOOD.labeled.astype(int)), TypeError, "floating point"),
+    ],
+)
+def test_batches_that_are_wrong(batch, error, message):
+    params = FULL.init(jax.random.key(0))
+    with pytest.raises(error, match=message):
+        jax.jit(FULL.loss)(params, batch, jax.random.key(0))
+
+
+def test_presets_are_the_papers():
+    settings = ladder_jax.presets.mnist_settings(1000)
+    assert settings.noise_std == (0.3,) + (0.2,) * 6
+    assert settings.denoising_cost == (2000, 20, 0.1, 0.1, 0.1, 0.1, 0.1)
+    for model in ("full", "bottom", "gamma", "supervised"):
+        net = ladder_jax.presets.mnist_mlp(100, model)
+        assert net.shapes[-1] == (10,)
+    with pytest.raises(ValueError, match="labels is 7"):
+        ladder_jax.presets.mnist_settings(7)
+    with pytest.raises(ValueError, match="model is 'x'"):
+        ladder_jax.presets.mnist_settings(100, "x")
