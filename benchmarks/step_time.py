@@ -8,6 +8,7 @@ are printed, so that a machine whose speed drifts does not favour one of them.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import statistics
@@ -45,7 +46,7 @@ def useful_operations(rows: int = ROWS) -> int:
       3.22
     """
     widths = (784, *presets.MNIST_UNITS)
-    weights = sum(a * b for a, b in zip(widths, widths[1:], strict=False))
+    weights = sum(a * b for a, b in itertools.pairwise(widths))
     up, down = 3 * rows * weights, rows * weights
     return 2 * (3 * (up + down) - 3 * rows * widths[0] * widths[1])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import pathlib
 import sys
 from collections.abc import Callable, Sequence
@@ -35,17 +36,24 @@ def config_path(name: str) -> str:
     raise ConfigError(f"--config={name}: no such file; give a path, or one of {', '.join(known)}.")
 
 
-def _parse(argv: Sequence[str]) -> list[str]:
-    """absl's flag parsing, config names made paths, any error in one line."""
+def _named(argv: Sequence[str], config: str | None) -> list[str]:
+    """``argv`` with config names made paths, and the default config where none is given."""
+    named, given = [], config is None
+    for i, word in enumerate(argv):
+        if word.startswith(("--config=", "-config=")):
+            word, given = f"--config={config_path(word.split('=', 1)[1])}", True
+        elif i and argv[i - 1] in ("--config", "-config"):
+            word, given = config_path(word), True
+        named.append(word)
+    if not given and config is not None:
+        named.insert(1, f"--config={config_path(config)}")
+    return named
+
+
+def _parse(argv: Sequence[str], config: str | None) -> list[str]:
+    """absl's flag parsing, any error in one line."""
     try:
-        named = []
-        for i, word in enumerate(argv):
-            if word.startswith(("--config=", "-config=")):
-                word = f"--config={config_path(word.split('=', 1)[1])}"
-            elif i and argv[i - 1] in ("--config", "-config"):
-                word = config_path(word)
-            named.append(word)
-        rest = flags.FLAGS(named)
+        rest = flags.FLAGS(_named(argv, config))
         if not flags.FLAGS["verbosity"].present:
             # JAX tells of every backend that it does not find.
             logging.set_verbosity(logging.WARNING)
@@ -57,8 +65,13 @@ def _parse(argv: Sequence[str]) -> list[str]:
         sys.exit(f"error: {' '.join(str(error).split())}")
 
 
-def run(main: Callable[[], None]) -> None:
-    """Parses the flags and runs ``main``; a wrong setting or file ends in one line."""
+def run(main: Callable[[], None], *, config: str | None = None) -> None:
+    """Parses the flags and runs ``main``; a wrong setting or file ends in one line.
+
+    Args:
+      main: the command.
+      config: what ``--config`` is where it is not given; None: there is no such flag.
+    """
 
     def guarded(argv: Sequence[str]) -> None:
         del argv
@@ -67,4 +80,4 @@ def run(main: Callable[[], None]) -> None:
         except (ConfigError, DataError) as error:
             sys.exit(f"error: {error}")
 
-    app.run(guarded, flags_parser=_parse)
+    app.run(guarded, flags_parser=functools.partial(_parse, config=config))

@@ -24,7 +24,7 @@ from ladder_jax import loop
 from ladder_jax.config import Config, ConfigError
 
 _CONFIG = config_flags.DEFINE_config_file(
-    "config", cli.config_path("digits"), "An experiment: a name in experiments/configs or a path."
+    "config", None, "An experiment: a name in experiments/configs or a path; default: digits."
 )
 _DATASET = flags.DEFINE_string("dataset", None, "Data set, instead of the config's.")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder with the data set's files.")
@@ -126,4 +126,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, config="digits")

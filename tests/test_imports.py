@@ -61,9 +61,7 @@ def test_imports_point_down(path):
             assert below or same, f"{module} imports {other}"
 
 
-@pytest.mark.parametrize(
-    "path", [p for p in SOURCES if module_of(p) in CORE], ids=lambda p: p.stem
-)
+@pytest.mark.parametrize("path", [p for p in SOURCES if module_of(p) in CORE], ids=lambda p: p.stem)
 def test_core_imports_little(path):
     packages = {package for package, _ in imports(path)} - set(sys.stdlib_module_names)
     assert packages <= CORE_PACKAGES

@@ -112,8 +112,8 @@ def test_gradients_against_finite_differences(g):
             )
             step = 1e-6
             moved = [
-                loss(jax.tree.map(lambda p, d, s=s: p + s * step * d, params, direction))
-                for s in (1, -1)
+                loss(jax.tree.map(lambda p, d, s=s: p + s * d, params, direction))
+                for s in (step, -step)
             ]
             expected = sum(
                 jax.tree.leaves(jax.tree.map(lambda a, b: jnp.sum(a * b), grads, direction))

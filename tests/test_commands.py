@@ -1,0 +1,183 @@
+"""The training command, run as people run it, on good and on bad input."""
+
+import gzip
+import json
+import os
+import pathlib
+import struct
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from ladder_jax import Batch, data, loop
+from ladder_jax.config import Config, ConfigError
+from ladder_jax.data import DataError
+from ladder_jax.data.base import check_examples
+from ladder_jax.data.idx import FILES
+
+ROOT = pathlib.Path(__file__).parent.parent
+SMALL = ["--config.epochs=2", "--config.units=(8,)", "--config.denoising_cost=(1.0,)"]
+
+
+def train(*flags, cwd=ROOT):
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
+    command = [sys.executable, "-m", "experiments.train", *flags]
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
+
+
+def write_idx(folder, images=120, size=3, labels=None):
+    """A small set in the four files; labels run through the ten classes."""
+    rng = np.random.default_rng(0)
+    for i, name in enumerate(FILES):
+        if i % 2 == 0:
+            pixels = rng.integers(0, 256, (images, size, size), np.uint8)
+            content = struct.pack(">4I", 2051, *pixels.shape) + pixels.tobytes()
+        else:
+            y = (np.arange(images) if labels is None else labels) % 256
+            content = struct.pack(">2I", 2049, len(y)) + y.astype(np.uint8).tobytes()
+            content = content if labels is not None else content[:8] + bytes(v % 10 for v in y)
+        (folder / f"{name}.gz").write_bytes(gzip.compress(content))
+
+
+def test_writes_everything_and_refuses_to_overwrite(tmp_path):
+    work = tmp_path / "work"
+    flags = [*SMALL, f"--workdir={work}", "--seeds=2", "--compare=label_spreading"]
+    done = train(*flags)
+    assert done.returncode == 0, done.stderr
+    assert (
+        "ladder " in done.stdout and "label_spreading" in done.stdout and str(work) in done.stdout
+    )
+    run = work / "ladder-1"
+    names = {path.name for path in run.iterdir()}
+    assert names == {"config.json", "labels.json", "metrics.jsonl", "params.npz", "result.json"}
+    assert json.loads((run / "config.json").read_text())["seed"] == 1
+    labels = json.loads((run / "labels.json").read_text())
+    y = data.load("digits").y_train[labels]
+    assert np.bincount(y).tolist() == [10] * 10
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2] and "test_error" in lines[-1]
+    result = json.loads((run / "result.json").read_text())
+    assert result["test_error"] == pytest.approx(lines[-1]["test_error"])
+    assert {"jax", "device"} <= set(result["versions"])
+    with np.load(run / "params.npz") as params:
+        assert params["params/1/up/kernel"].shape == (64, 8)
+    before = (work / "summary.json").read_bytes()
+    again = train(*flags)
+    assert again.returncode != 0 and "--overwrite" in again.stderr
+    assert len(again.stderr.strip().splitlines()) == 1
+    assert (work / "summary.json").read_bytes() == before
+
+
+def test_idx_files_from_a_folder(tmp_path):
+    write_idx(tmp_path)
+    task = loop.prepare(Config(dataset="mnist", data_dir=str(tmp_path), labels=20))
+    assert task.train.unlabeled.shape == (120, 9) and task.train.labeled.shape == (20, 9)
+    everything = loop.prepare(Config(dataset="mnist", data_dir=str(tmp_path), labels=0))
+    assert everything.sizes.tied
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--labels=5"], "at least one for each of the 10 classes"),
+        (["--labels=105"], "cannot be shared equally"),
+        (["--labels=5000"], "there are"),
+        (["--labels=some"], "give a number, or 'all'"),
+        (["--dataset=minst"], "not known; known are"),
+        (["--dataset=mnist"], "--data_dir is not given"),
+        (["--dataset=mnist", "--data_dir=/nowhere"], "not a folder"),
+        (["--config=nothing"], "no such file"),
+        (["--config.epochs=many"], "epochs"),
+        (["--config.epoch=3"], "epoch"),
+        (["--config.combinators=('gauss',)"], "one of gaussian"),
+        (["--config.noise_std=(0.3, 0.3)"], "noise_std is a list of 2; give one value, or"),
+        (["--config.batch_labeled=1"], "batch_labeled is 1"),
+        (["--config.learning_rate=-1.0"], "learning_rate is -1.0"),
+        (["--seeds=0"], "seeds"),
+        (["--compare=nothing"], "compare"),
+        (["--worksdir=x"], "workdir"),
+        (["--workdir=/dev/null/x"], "workdir /dev/null/x"),
+        (["stray"], "unexpected argument"),
+    ],
+    ids=lambda value: value[-1] if isinstance(value, list) else "",
+)
+def test_bad_flags_end_in_one_line(tmp_path, flags, message):
+    done = train(*flags, cwd=tmp_path)
+    assert done.returncode != 0
+    assert message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("damage", ["missing", "short", "gzip", "magic", "count", "label"])
+def test_bad_idx_files(tmp_path, damage):
+    write_idx(tmp_path)
+    path = tmp_path / f"{FILES[1]}.gz"
+    content = gzip.decompress(path.read_bytes())
+    if damage == "missing":
+        path.unlink()
+    elif damage == "gzip":
+        path.write_bytes(path.read_bytes()[:-12])
+    else:
+        count = struct.pack(">2I", 2049, 119)
+        content = {
+            "short": content[:-3],
+            "magic": b"\0\0\0\0" + content[4:],
+            "count": count + content[8:-1],
+            "label": content[:-1] + b"\x0b",
+        }[damage]
+        path.write_bytes(gzip.compress(content))
+    with pytest.raises(DataError, match=str(tmp_path)):
+        data.load("mnist", str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "message"),
+    [
+        (np.zeros((2, 3)), np.array([0, 10]), "label 10 in row 1"),
+        (np.zeros((2, 3)), np.array([0, -1]), "label -1 in row 1"),
+        (np.zeros((2, 3)), np.array([0.0, 1.0]), "integers"),
+        (np.array([[0.0], [np.nan]]), np.array([0, 1]), "first is row 1"),
+        (np.array([[np.inf], [0.0]]), np.array([0, 1]), "first is row 0"),
+        (np.zeros((3, 3)), np.array([0, 1]), "one label each"),
+        (np.zeros((0, 3)), np.zeros(0, int), "no examples"),
+    ],
+)
+def test_examples_that_are_wrong(x, y, message):
+    with pytest.raises(DataError, match=message):
+        check_examples("train", x, y, classes=10)
+
+
+def test_settings_that_are_wrong():
+    for bad in ({"epochs": 0}, {"epochs": True}, {"units": [0]}, {"decay_from": 2.0}, {"x": 1}):
+        with pytest.raises(ConfigError, match=next(iter(bad))):
+            Config.create(bad)
+    with pytest.raises(ConfigError, match="not decoded"):
+        loop.build_ladder(
+            Config(units=(5,), combinators=("none",) * 3, denoising_cost=(1.0,) * 3), 4, 2
+        )
+
+
+def test_supervised_takes_the_same_rows():
+    config = Config(units=(8,), seed=3, labels=20)
+    a, b = loop.prepare(config), loop.prepare(loop.supervised(config))
+    assert np.array_equal(a.labeled, b.labeled)
+    net = loop.build_ladder(loop.supervised(config), 64, 10)
+    assert isinstance(Batch(*a.train), Batch) and net.hyper.denoising_cost.sum() == 0
+
+
+def test_validation_is_held_out():
+    task = loop.prepare(Config(validation=200, labels=50))
+    assert task.validation is not None
+    rows = {row.tobytes() for row in np.asarray(task.train.unlabeled)}
+    held = {row.tobytes() for row in np.asarray(task.validation[0])}
+    assert len(held & rows) <= 2  # the set itself has a few equal images
+    assert len(task.train.unlabeled) + len(task.validation[0]) == 1297
+
+
+def test_unwritable_folder(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(ConfigError, match="give another folder"):
+        loop.make_workdir(tmp_path / "file" / "work")

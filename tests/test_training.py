@@ -1,0 +1,129 @@
+"""Schedule, order, step and epoch."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from ladder_jax import Batch, presets, training
+from ladder_jax.training import BatchSizes, TrainData
+
+NET = presets.mlp(4, [3, 2])
+OPTIMIZER = optax.adam(0.01)
+X = jax.random.normal(jax.random.key(1), (13, 4))
+DATA = TrainData(X[:4], jnp.array([0, 1, 0, 1]), X)
+STEP = training.make_train_step(NET, OPTIMIZER)
+
+
+def fresh(seed=0):
+    return training.create_train_state(NET, OPTIMIZER, jax.random.key(seed))
+
+
+@pytest.mark.parametrize("decay_from", [0.0, 0.5, 0.67, 1.0])
+def test_rate_is_constant_then_falls_to_0(decay_from):
+    schedule = training.constant_then_linear(0.002, 1000, decay_from)
+    for step in range(0, 1000, 50):
+        part = step / 1000
+        expected = 0.002 if part <= decay_from else 0.002 * (1 - part) / (1 - decay_from)
+        assert float(schedule(step)) == pytest.approx(expected, rel=1e-4)
+    if decay_from < 1:
+        assert float(schedule(1000)) == 0
+
+
+@pytest.mark.parametrize("bad", [(0.0, 10, 0.5), (0.1, 0, 0.5), (0.1, 10, 1.5)])
+def test_schedule_refuses(bad):
+    with pytest.raises(ValueError, match="constant_then_linear"):
+        training.constant_then_linear(*bad)
+
+
+def test_the_rate_reaches_the_parameters():
+    """The original's last version lost its decay: with a rate of 0 nothing may move."""
+    schedule = training.constant_then_linear(0.01, 4, decay_from=0.5)
+    optimizer = optax.adam(schedule)
+    step = training.make_train_step(NET, optimizer)
+    state = training.create_train_state(NET, optimizer, jax.random.key(0))
+    moves = []
+    for _ in range(6):
+        before = state.params[1]["up"]["kernel"]
+        state, _ = step(state, Batch(DATA.labeled, DATA.labels, X))
+        moves.append(float(jnp.abs(state.params[1]["up"]["kernel"] - before).max()))
+    assert moves[0] > 0.005 and 0 < moves[3] < moves[2]
+    assert moves[4:] == [0, 0]
+
+
+@pytest.mark.parametrize(("rows", "steps", "batch"), [(6, 2, 3), (4, 5, 3), (13, 4, 3)])
+def test_order_is_whole_passes(rows, steps, batch):
+    order = np.asarray(training.row_order(jax.random.key(0), rows, steps, batch)).ravel()
+    for start in range(0, len(order) - rows + 1, rows):
+        assert sorted(order[start : start + rows]) == list(range(rows))
+    other = np.asarray(training.row_order(jax.random.key(1), rows, steps, batch)).ravel()
+    assert not np.array_equal(order, other)
+
+
+def test_epoch_is_deterministic_and_compiled_once():
+    epoch = training.make_epoch(STEP, BatchSizes(4, 5))
+    ends = []
+    for _ in range(2):
+        state = fresh()
+        for _ in range(3):
+            state, metrics = epoch(state, DATA)
+        ends.append(jax.tree.leaves((state.params, metrics)))
+    assert all(bool(jnp.array_equal(a, b)) for a, b in zip(*ends, strict=True))
+    assert int(state.step) == 6
+    assert epoch._cache_size() == 1
+
+
+def test_step_depends_on_seed_and_step_alone():
+    batch = Batch(DATA.labeled, DATA.labels, X)
+    state, first = STEP(fresh(), batch)
+    _, again = STEP(fresh(), batch)
+    assert float(first["loss"]) == float(again["loss"])
+    _, other_step = STEP(fresh()._replace(step=state.step), batch)
+    _, other_seed = STEP(fresh()._replace(key=jax.random.key(7)), batch)
+    losses = [float(m["denoising"][1]) for m in (first, other_step, other_seed)]
+    cross = [float(m["cross_entropy"]) for m in (first, other_step, other_seed)]
+    assert len(set(cross)) == 3, (losses, cross)
+
+
+def test_tied_halves_are_the_same_rows():
+    seen = []
+
+    def spy(state, batch):
+        return state._replace(step=state.step + 1), {
+            "same": jnp.all(batch.labeled == batch.unlabeled).astype(float),
+            "label": jnp.all(batch.labels == batch.unlabeled[:, 0]).astype(float),
+        }
+
+    data = TrainData(X.at[:, 0].set(jnp.arange(13)), jnp.arange(13), X.at[:, 0].set(jnp.arange(13)))
+    for tied in (True, False):
+        _, metrics = training.make_epoch(spy, BatchSizes(4, 4, tied))(fresh(), data)
+        seen.append((float(metrics["same"]), float(metrics["label"])))
+    assert seen[0] == (1, 1) and seen[1] != (1, 1)
+
+
+def test_learns():
+    x = jnp.concatenate([X, X + 4.0 * jnp.sign(X)])
+    y = (x[:, 0] > 0).astype(jnp.int32)
+    data = TrainData(x, y, x)
+    epoch = training.make_epoch(STEP, BatchSizes(13, 13))
+    state = fresh()
+    first = None
+    for _ in range(40):
+        state, metrics = epoch(state, data)
+        first = first or float(metrics["loss"])
+    assert float(metrics["loss"]) < 0.7 * first
+    error = training.make_error_rate(NET)(state.params, NET.statistics(state.params, x), x, y)
+    assert float(error) < 0.2
+
+
+@pytest.mark.parametrize("platform", ["cpu", "cuda", "tpu"])
+def test_lowers_for_every_platform(platform):
+    batch = Batch(DATA.labeled, DATA.labels, X)
+    for function, args in (
+        (jax.jit(NET.loss), (fresh().params, batch, jax.random.key(0))),
+        (STEP, (fresh(), batch)),
+    ):
+        exported = jax.export.export(function, platforms=[platform])(*args)
+        assert exported.platforms == (platform,)
+        assert "stablehlo" in exported.mlir_module()
