@@ -6,12 +6,24 @@ import pathlib
 import sys
 from collections.abc import Callable, Sequence
 
-from absl import app, flags
+from absl import app, flags, logging
 
 from ladder_jax.config import ConfigError
 from ladder_jax.data import DataError
 
 CONFIGS = pathlib.Path(__file__).parent / "configs"
+
+DATASET = flags.DEFINE_string(
+    "dataset",
+    None,
+    "Data set: a name, as in tensorflow-datasets, or the path of an .npz file with x and y.",
+)
+DATA_DIR = flags.DEFINE_string(
+    "data_dir",
+    None,
+    "Folder with the data set's IDX files, or in which it is prepared; default: that of "
+    "tensorflow-datasets, ~/tensorflow_datasets.",
+)
 
 
 def config_path(name: str) -> str:
@@ -29,7 +41,9 @@ def config_path(name: str) -> str:
         return str(ours)
     if pathlib.Path(name.split(":")[0]).is_file():
         return name
-    known = sorted(path.stem for path in CONFIGS.glob("*.py") if path.stem not in ("__init__", "base"))
+    known = sorted(
+        path.stem for path in CONFIGS.glob("*.py") if path.stem not in ("__init__", "base")
+    )
     raise ConfigError(f"--config={name}: no such file; give a path, or one of {', '.join(known)}.")
 
 
@@ -54,6 +68,9 @@ def _parse(argv: Sequence[str]) -> list[str]:
 
 def run(main: Callable[[], None]) -> None:
     """Parses the flags and runs ``main``; a wrong setting or file ends in one line."""
+
+    # JAX tells of every backend that it does not find.
+    flags.FLAGS.set_default("verbosity", logging.WARNING)
 
     def guarded(argv: Sequence[str]) -> None:
         del argv

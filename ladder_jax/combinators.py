@@ -105,10 +105,10 @@ def sigmoid() -> Combinator:
     def apply(params: Params, z_noisy: Array, u: Array | None) -> Array:
         assert u is not None
         p, z = params, z_noisy
-        inner = p["c1"] + p["c2"] * z + p["c3"] * u + p["c4"] * z * u
-        return (
-            p["a1"] + p["a2"] * z + p["a3"] * u + p["a4"] * z * u + p["b1"] * jax.nn.sigmoid(inner)
-        )
+        inside: Array = p["c1"] + p["c2"] * z + p["c3"] * u + p["c4"] * z * u
+        linear: Array = p["a1"] + p["a2"] * z + p["a3"] * u + p["a4"] * z * u
+        curve: Array = p["b1"] * jax.nn.sigmoid(inside)
+        return linear + curve
 
     return Combinator(init, apply)
 

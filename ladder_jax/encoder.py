@@ -70,7 +70,10 @@ def encode(
       One ``Pass`` a stream.
     """
     cuts = np.cumsum([stream.x.shape[0] for stream in streams])[:-1]
-    split = lambda joined: jnp.split(joined, cuts)  # noqa: E731
+
+    def split(joined: Array) -> list[Array]:
+        return jnp.split(joined, cuts)
+
     z_levels = [[s.corrupt(s.x, 0, noise_std) for s in streams]]
     h_levels = [z_levels[0]]
     means: list[list[Array | None]] = [[None] * len(streams)]

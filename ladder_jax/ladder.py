@@ -26,6 +26,7 @@ from ladder_jax.types import (
     Noise,
     Params,
     Pass,
+    Reconstruction,
     Shape,
     Statistics,
 )
@@ -52,7 +53,7 @@ def ladder(
     input_shape: Shape,
     layers: Sequence[Layer],
     *,
-    combinators: Combinator | None | Sequence[Combinator | None] = combinators_lib.gaussian(),
+    combinators: Combinator | Sequence[Combinator | None] | None = combinators_lib.gaussian(),
     denoising_cost: float | Sequence[float] = 1.0,
     noise_std: float | Sequence[float] = 0.3,
     activation: Activation | Sequence[Activation] = activations_lib.relu(),
@@ -123,9 +124,9 @@ def ladder(
 
     def init(key: Array) -> Params:
         params = []
-        for level, key in enumerate(jax.random.split(key, levels)):
+        for level, level_key in enumerate(jax.random.split(key, levels)):
             level_params = {}
-            key_layer, key_combinator = jax.random.split(key)
+            key_layer, key_combinator = jax.random.split(level_key)
             combinator = gs[level]
             if level > 0:
                 maps, _ = layers[level - 1].init(key_layer, shapes[level - 1])
@@ -162,7 +163,7 @@ def ladder(
         std = jnp.asarray(defaults.noise_std if noise_std is None else noise_std)
         return run_encoder(params, [Stream(x, noise, statistics)], std)[0]
 
-    def decode(params: Params, noisy: Pass, clean: Pass) -> decoder.Reconstruction:
+    def decode(params: Params, noisy: Pass, clean: Pass) -> Reconstruction:
         return decoder.decode(
             layers, gs, shapes, params, noisy, clean, normalize_estimate=normalize_estimate
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import flax.linen as nn
 import jax
@@ -15,6 +16,11 @@ _NORMAL = nn.initializers.variance_scaling(1.0, "fan_in", "normal")
 
 def _dense(features: int) -> nn.Dense:
     return nn.Dense(features, use_bias=False, kernel_init=_NORMAL)
+
+
+def apply(module: nn.Module, params: Params, x: Array) -> Array:
+    """A Linen module as a pure function of its parameters."""
+    return cast(Array, module.apply({"params": params}, x))
 
 
 def dense(units: int) -> Layer:
@@ -51,10 +57,10 @@ def dense(units: int) -> Layer:
         return LayerParams(up, down), (units,)
 
     def up(params: Params, h: Array) -> Array:
-        return _dense(units).apply({"params": params}, h.reshape(h.shape[0], -1))
+        return apply(_dense(units), params, h.reshape(h.shape[0], -1))
 
     def down(params: Params, z_hat: Array, in_shape: Shape) -> Array:
-        u = _dense(math.prod(in_shape)).apply({"params": params}, z_hat)
+        u = apply(_dense(math.prod(in_shape)), params, z_hat)
         return u.reshape(z_hat.shape[0], *in_shape)
 
     return Layer(init, up, down, per_unit=True)

@@ -98,7 +98,7 @@ class Reference:
     def params(self, prefix: str = "param_") -> tuple[dict[str, Any], ...]:
         """Parameters, or whatever has one value a parameter, in our form."""
         out: list[dict[str, Any]] = []
-        get = lambda name: jnp.asarray(self.read(prefix + name))  # noqa: E731
+        get = lambda name: jnp.asarray(self.read(prefix + name))
         for level in self.levels:
             params: dict[str, Any] = {}
             if level > 0:

@@ -28,7 +28,7 @@ def is_trained(path: pathlib.Path) -> bool:
         return "adam_epsilon" in file.files
 
 
-ids = lambda path: path.stem  # noqa: E731
+ids = lambda path: path.stem
 SINGLE = pytest.mark.parametrize("path", [p for p in FILES if not is_trained(p)], ids=ids)
 TRAINED = pytest.mark.parametrize("path", [p for p in FILES if is_trained(p)], ids=ids)
 
@@ -220,10 +220,16 @@ def in_order(step):
 def running_average(average, new, count, rows):
     """The original's: weight 1 / count up to 10, variance times n / (n - 1)."""
     weight = 1 / min(count, 10)
-    mix = lambda old, value: old + weight * (value - old)  # noqa: E731
+    mix = lambda old, value: old + weight * (value - old)
     return Statistics(
         (None, *map(mix, average.mean[1:], new.mean[1:])),
-        (None, *(mix(o, v * rows / (rows - 1)) for o, v in zip(average.var[1:], new.var[1:]))),
+        (
+            None,
+            *(
+                mix(o, v * rows / (rows - 1))
+                for o, v in zip(average.var[1:], new.var[1:], strict=True)
+            ),
+        ),
     )
 
 
