@@ -14,6 +14,18 @@ from ladder_jax.data import DataError
 
 CONFIGS = pathlib.Path(__file__).parent / "configs"
 
+DATASET = flags.DEFINE_string(
+    "dataset",
+    None,
+    "Data set: a name, as in tensorflow-datasets, or the path of an .npz file with x and y.",
+)
+DATA_DIR = flags.DEFINE_string(
+    "data_dir",
+    None,
+    "Folder with the data set's IDX files, or in which it is prepared; default: that of "
+    "tensorflow-datasets, ~/tensorflow_datasets.",
+)
+
 
 def config_path(name: str) -> str:
     """The path of a config file given by path or by the bare name of one of ours.
@@ -72,6 +84,9 @@ def run(main: Callable[[], None], *, config: str | None = None) -> None:
       main: the command.
       config: what ``--config`` is where it is not given; None: there is no such flag.
     """
+
+    # JAX tells of every backend that it does not find.
+    flags.FLAGS.set_default("verbosity", logging.WARNING)
 
     def guarded(argv: Sequence[str]) -> None:
         del argv

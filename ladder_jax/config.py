@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from ladder_jax import activations, combinators
+from ladder_jax import activations, combinators, data
+from ladder_jax.data import preprocessing
 
 
 class ConfigError(ValueError):
@@ -20,11 +21,21 @@ class Config:
 
     Attributes:
       name: of the experiment, used for the work folder.
-      dataset: a name that ``ladder_jax.data.load`` knows.
+      dataset: a name that ``ladder_jax.data.load`` knows, or the path of an
+        ``.npz`` file.
       data_dir: the folder of its files, if it is not built in.
-      labels: how many labelled examples, the same number of each class; 0: all.
-      validation: training examples held out; if any, the errors reported while
-        training are theirs.
+      labels: how many labelled examples; 0: all that have a label; -1: those that
+        the data mark, the others having the label -1.
+      label_choice: how they are chosen: "balanced" (the same number of each class),
+        "stratified" or "uniform".
+      split: ``dataset.SEED@LABELS``, labelled rows that do not follow from ``seed``
+        and ``labels``; "" for none.
+      validation: labelled training examples held out; if any, the errors reported
+        while training are theirs.
+      preprocess: a chain of ``ladder_jax.data.preprocessing``, e.g. "standardize" or
+        "contrast+zca", fitted on the training examples; "none" for none.
+      resident: whether the examples rest on the accelerator; else they stay with the
+        host and are streamed to it, step by step.
       units: widths of the hidden levels 1 to L - 1; the classes follow.
       activation: of the hidden levels.
       combinators: by level 0 to L, or one for all; "none": not decoded.
@@ -45,7 +56,11 @@ class Config:
     dataset: str = "digits"
     data_dir: str = ""
     labels: int = 100
+    label_choice: str = "balanced"
+    split: str = ""
     validation: int = 0
+    preprocess: str = "none"
+    resident: bool = True
     units: tuple[int, ...] = (250, 100)
     activation: str = "relu"
     combinators: tuple[str, ...] = ("gaussian",)
@@ -67,8 +82,13 @@ class Config:
             _require(getattr(self, name) >= 2, name, getattr(self, name), "2 or more rows")
         for name in ("epochs", "eval_every"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "1 or more")
-        for name in ("labels", "validation", "seed"):
+        for name in ("validation", "seed"):
             _require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
+        _require(self.labels >= -1, "labels", self.labels, "-1 or more")
+        _choice("label_choice", self.label_choice, data.CHOICES)
+        _checked(preprocessing.check_chain, self.preprocess)
+        if self.split:
+            _checked(data.parse_split, self.split)
         _require(self.seed < 2**32, "seed", self.seed, "a number below 2^32")
         _require(self.learning_rate > 0, "learning_rate", self.learning_rate, "more than 0")
         _require(0 <= self.decay_from <= 1, "decay_from", self.decay_from, "0 to 1")
@@ -116,6 +136,14 @@ def _choice(name: str, value: str, choices: Any) -> None:
     _require(value in choices, name, repr(value), "one of " + ", ".join(sorted(choices)))
 
 
+def _checked(check: Callable[[str], object], value: str) -> None:
+    """That a part of ``data`` accepts a value; a setting is what is wrong, not the data."""
+    try:
+        check(value)
+    except data.DataError as error:
+        raise ConfigError(str(error)) from error
+
+
 def _check_length(name: str, given: int, levels: int) -> None:
     _require(
         given in (1, levels),
@@ -134,7 +162,7 @@ def _check_type(name: str, value: object, default: object) -> None:
             _check_type(name, item, default[0])
         return
     wanted = (int, float) if isinstance(default, float) else type(default)
-    fits = isinstance(value, wanted) and not isinstance(value, bool)
+    fits = isinstance(value, wanted) and isinstance(value, bool) == isinstance(default, bool)
     _require(fits, name, repr(value), f"a value of type {type(default).__name__}")
     if isinstance(value, float):
         _require(math.isfinite(value), name, value, "a finite number")

@@ -17,8 +17,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from ladder_jax import activations, combinators, data, presets, training
+from ladder_jax import activations, combinators, data, presets, streaming, training
 from ladder_jax.config import Config, ConfigError
+from ladder_jax.data import preprocessing
 from ladder_jax.training import BatchSizes, TrainData
 from ladder_jax.types import Ladder, Params, Statistics
 
@@ -29,20 +30,22 @@ class Task(NamedTuple):
     """The data of one run: what is trained on and what is tested on.
 
     Attributes:
-      train: the examples, on the device.
+      train: the examples, on the device (or with the host, if not resident).
       sizes: rows a step.
-      test: ``(x, y)``.
+      test: ``(x, y)``, or None where the data have no test set.
       validation: ``(x, y)``, or None.
       labeled: numbers of the labelled rows within the official training set.
       class_names: one a class.
+      preprocessing: what ``x`` has been through.
     """
 
-    train: TrainData
+    train: Any
     sizes: BatchSizes
-    test: tuple[jax.Array, jax.Array]
-    validation: tuple[jax.Array, jax.Array] | None
+    test: tuple[Any, Any] | None
+    validation: tuple[Any, Any] | None
     labeled: np.ndarray
     class_names: tuple[str, ...]
+    preprocessing: preprocessing.Preprocessing
 
 
 class Result(NamedTuple):
@@ -109,11 +112,56 @@ def supervised(config: Config) -> Config:
     )
 
 
-def prepare(config: Config) -> Task:
+def choose_rows(config: Config, dataset: data.Dataset) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Which training examples keep their label, which are trained on, which held out.
+
+    Args:
+      config: the settings.
+      dataset: the data.
+
+    Returns:
+      Sorted row numbers ``(labeled, kept, held_out)``, the first a part of the
+      second; only examples with a label are held out.
+
+    Raises:
+      DataError: there are too few, or the split is of another data set.
+
+    Example:
+      >>> import numpy as np
+      >>> own = data.from_arrays(np.zeros((4, 2)), [0, -1, 1, -1])
+      >>> [rows.tolist() for rows in choose_rows(Config(labels=-1), own)]
+      [[0, 2], [0, 1, 2, 3], []]
+    """
+    y, classes = dataset.y_train, len(dataset.class_names)
+    named = np.zeros(0, int)
+    if config.split:
+        if data.parse_split(config.split).dataset != dataset.name:
+            raise data.DataError(f"split {config.split} is not one of {dataset.name}.")
+        named = data.named_split(config.split, y, classes)
+    held_out = np.zeros(0, int)
+    if config.validation:
+        free = np.setdiff1d(np.flatnonzero(y >= 0), named)
+        held_out = free[data.hold_out(len(free), config.validation, config.seed)[1]]
+    kept = np.setdiff1d(np.arange(len(y)), held_out)
+    if config.split:
+        return named, kept, held_out
+    if config.labels == -1 and (y[kept] >= 0).all():
+        raise data.DataError(
+            f"{dataset.name}: no example is marked as unlabelled (-1); say how many labels to "
+            "keep, e.g. --labels=100, or --labels=all."
+        )
+    chosen = data.choose_labeled(
+        y[kept], max(config.labels, 0), config.seed, classes, config.label_choice
+    )
+    return kept[chosen], kept, held_out
+
+
+def prepare(config: Config, dataset: data.Dataset | None = None) -> Task:
     """Loads the data, chooses labels and holds out validation, all from the seed.
 
     Args:
       config: the settings.
+      dataset: the data, instead of those that the config names.
 
     Returns:
       A ``Task``.
@@ -121,33 +169,39 @@ def prepare(config: Config) -> Task:
     Raises:
       DataError: the data are missing, wrong, or too few for the settings.
     """
-    dataset = data.load(config.dataset, config.data_dir)
-    kept, held_out = data.hold_out(len(dataset.x_train), config.validation, config.seed)
-    classes = len(dataset.class_names)
-    chosen = data.choose_labeled(dataset.y_train[kept], config.labels, config.seed, classes)
-    labeled = kept[chosen]
+    if dataset is None:
+        dataset = data.load(config.dataset, config.data_dir, in_memory=config.resident)
+    if not config.resident:
+        data.stream.check_installed()
+    labeled, kept, held_out = choose_rows(config, dataset)
     if len(kept) < config.batch_unlabeled:
         raise data.DataError(
             f"batch_unlabeled={config.batch_unlabeled}, but there are {len(kept)} training "
             "examples; give fewer."
         )
+    fitted = preprocessing.fit(config.preprocess, data.Rows(dataset.x_train, kept))
+    put: Callable[[Any], Any] = jnp.asarray if config.resident else lambda array: array
 
-    def flat(x: np.ndarray) -> jax.Array:
-        return jnp.asarray(x.reshape(len(x), -1))
+    def flat(x: data.Examples, chosen: np.ndarray | None = None) -> Any:
+        def transform(part: np.ndarray) -> np.ndarray:
+            return preprocessing.apply(fitted, part).reshape(len(part), -1)
 
-    labels = jnp.asarray(dataset.y_train[labeled])
-    unlabeled = flat(dataset.x_train[kept])
+        rows = data.Rows(x, chosen, transform)
+        return put(rows[:]) if config.resident else rows
+
+    unlabeled = flat(dataset.x_train, kept)
     everything = len(labeled) == len(kept)
     tied = everything and config.batch_labeled == config.batch_unlabeled
-    train = TrainData(
-        unlabeled if everything else flat(dataset.x_train[labeled]), labels, unlabeled
-    )
+    x_labeled = unlabeled if everything else put(np.asarray(flat(dataset.x_train, labeled)))
+    holder = TrainData if config.resident else streaming.HostData
+    train = holder(x_labeled, put(dataset.y_train[labeled]), unlabeled)
     sizes = BatchSizes(min(config.batch_labeled, len(labeled)), config.batch_unlabeled, tied)
-    validation = None
-    if config.validation:
-        validation = flat(dataset.x_train[held_out]), jnp.asarray(dataset.y_train[held_out])
-    test = flat(dataset.x_test), jnp.asarray(dataset.y_test)
-    return Task(train, sizes, test, validation, labeled, dataset.class_names)
+    validation = test = None
+    if len(held_out):
+        validation = flat(dataset.x_train, held_out), put(dataset.y_train[held_out])
+    if len(dataset.y_test):
+        test = flat(dataset.x_test), put(dataset.y_test)
+    return Task(train, sizes, test, validation, labeled, dataset.class_names, fitted)
 
 
 def make_workdir(workdir: str | os.PathLike[str], *, overwrite: bool = False) -> pathlib.Path:
@@ -212,17 +266,21 @@ def train_and_evaluate(
     config: Config,
     workdir: str | os.PathLike[str],
     *,
+    dataset: data.Dataset | None = None,
     overwrite: bool = False,
     progress: Progress = lambda metrics: None,
 ) -> Result:
     """Trains one ladder, tests it and writes all of it down.
 
     Into the folder go ``config.json``, ``labels.json`` (the numbers of the labelled
-    rows), ``metrics.jsonl`` (a line an epoch), ``params.npz`` and ``result.json``.
+    rows), ``metrics.jsonl`` (a line an epoch), ``params.npz``, ``preprocess.npz``
+    (where there is any) and ``result.json``.
 
     Args:
       config: the settings.
       workdir: the folder.
+      dataset: the data, instead of those that the config names; your own arrays are
+        made one by ``data.from_arrays``.
       overwrite: whether it may hold an earlier run's files.
       progress: called after each epoch with its line of metrics.
 
@@ -233,12 +291,14 @@ def train_and_evaluate(
       ConfigError: a setting or the folder is wrong.
       DataError: the data are.
     """
-    task = prepare(config)
+    task = prepare(config, dataset)
     features = task.train.unlabeled.shape[1]
     net = build_ladder(config, features, len(task.class_names))
     folder = make_workdir(workdir, overwrite=overwrite)
     _write_json(folder / "config.json", dataclasses.asdict(config))
     _write_json(folder / "labels.json", task.labeled.tolist())
+    if config.preprocess != "none":
+        preprocessing.save(folder / "preprocess.npz", task.preprocessing)
 
     steps = training.steps_per_epoch(task.train, task.sizes)
     schedule = training.constant_then_linear(
@@ -246,13 +306,13 @@ def train_and_evaluate(
     )
     optimizer = optax.adam(schedule)
     state = training.create_train_state(net, optimizer, jax.random.key(config.seed))
-    epoch = training.make_epoch(training.make_train_step(net, optimizer), task.sizes)
-    statistics_of = jax.jit(net.statistics)
-    error_rate = training.make_error_rate(net)
+    kit: Any = training if config.resident else streaming
+    epoch = kit.make_epoch(training.make_train_step(net, optimizer), task.sizes)
+    statistics_of, error_rate = kit.make_statistics(net), kit.make_error_rate(net)
     watched_name = "test" if task.validation is None else "validation"
     watched = task.test if task.validation is None else task.validation
 
-    def evaluate(params: Params, x: jax.Array, y: jax.Array) -> float:
+    def evaluate(params: Params, x: Any, y: Any) -> float:
         rows = task.train.labeled if config.statistics == "labeled" else task.train.unlabeled
         return 100 * float(error_rate(params, statistics_of(params, rows), x, y))
 
@@ -263,7 +323,8 @@ def train_and_evaluate(
             line: dict[str, Any] = {"epoch": number} | {
                 name: np.asarray(value).round(7).tolist() for name, value in metrics.items()
             }
-            if number % config.eval_every == 0 or number == config.epochs:
+            due = number % config.eval_every == 0 or number == config.epochs
+            if due and watched is not None:
                 line[f"{watched_name}_error"] = evaluate(state.params, *watched)
             line["seconds"] = round(time.perf_counter() - started, 2)
             log.write(json.dumps(line) + "\n")
@@ -275,8 +336,10 @@ def train_and_evaluate(
         "dataset": config.dataset,
         "labels": len(task.labeled),
         "seed": config.seed,
-        "test_error": evaluate(state.params, *task.test),
+        "class_names": task.class_names,
     }
+    if task.test is not None:
+        summary["test_error"] = evaluate(state.params, *task.test)
     if task.validation is not None:
         summary["validation_error"] = evaluate(state.params, *task.validation)
     summary |= {

@@ -174,6 +174,38 @@ def row_order(key: Array, rows: int, steps: int, batch: int) -> Array:
     return passes.reshape(-1)[: steps * batch].reshape(steps, batch)
 
 
+def epoch_order(
+    key: Array, step: Array | int, n_labeled: int, n_unlabeled: int, sizes: BatchSizes
+) -> tuple[Array, Array]:
+    """Which rows each step of an epoch takes, whoever gathers them.
+
+    Args:
+      key: of the run.
+      step: the number of any step of the epoch.
+      n_labeled: labelled rows there are.
+      n_unlabeled: unlabelled rows there are.
+      sizes: rows a step.
+
+    Returns:
+      ``(labelled, unlabelled)``, int32 ``[steps, rows a step]`` each.
+
+    Example:
+      >>> import jax
+      >>> labeled, unlabeled = epoch_order(jax.random.key(0), 0, 2, 6, BatchSizes(2, 3))
+      >>> labeled.shape, sorted(unlabeled.ravel().tolist())
+      ((2, 2), [0, 1, 2, 3, 4, 5])
+    """
+    steps = n_unlabeled // sizes.unlabeled
+    # Steps fold 0, 1, 2, ... into the key; orders fold from the other end.
+    epoch = jnp.asarray(step // steps).astype("uint32")
+    key = jax.random.fold_in(key, jnp.uint32(2**32 - 1) - epoch)
+    key_unlabeled, key_labeled = jax.random.split(key)
+    order = row_order(key_unlabeled, n_unlabeled, steps, sizes.unlabeled)
+    if sizes.tied:
+        return order, order
+    return row_order(key_labeled, n_labeled, steps, sizes.labeled), order
+
+
 def steps_per_epoch(data: TrainData, sizes: BatchSizes) -> int:
     """How many whole batches the unlabelled examples make.
 
@@ -215,18 +247,8 @@ def make_epoch(
     """
 
     def epoch(state: TrainState, data: TrainData) -> tuple[TrainState, Metrics]:
-        steps = steps_per_epoch(data, sizes)
-        # Steps fold 0, 1, 2, ... into the key; orders fold from the other end.
-        key = jax.random.fold_in(
-            state.key, jnp.uint32(2**32 - 1) - (state.step // steps).astype("uint32")
-        )
-        key_unlabeled, key_labeled = jax.random.split(key)
-        order = row_order(key_unlabeled, data.unlabeled.shape[0], steps, sizes.unlabeled)
-        order_labeled = (
-            order
-            if sizes.tied
-            else row_order(key_labeled, data.labeled.shape[0], steps, sizes.labeled)
-        )
+        rows = data.labeled.shape[0], data.unlabeled.shape[0]
+        order_labeled, order = epoch_order(state.key, state.step, *rows, sizes)
 
         def body(state: TrainState, rows: tuple[Array, Array]) -> tuple[TrainState, Metrics]:
             labeled, unlabeled = rows
@@ -237,6 +259,18 @@ def make_epoch(
         return state, jax.tree.map(lambda m: m.mean(0), metrics)
 
     return jax.jit(epoch, donate_argnums=0)
+
+
+def make_statistics(net: Ladder) -> Callable[[Params, Array], Statistics]:
+    """The jitted ``net.statistics``.
+
+    Args:
+      net: the ladder.
+
+    Returns:
+      ``(params, rows [n, *input_shape]) -> Statistics``.
+    """
+    return jax.jit(net.statistics)
 
 
 def make_error_rate(net: Ladder) -> Callable[[Params, Statistics, Array, Array], Array]:

@@ -14,7 +14,7 @@ FLOORS = [
     {"encoder", "decoder"},
     {"ladder"},
     {"presets", "training", "data"},
-    {"config"},
+    {"config", "streaming"},
     {"loop"},
 ]
 CORE = set().union(*FLOORS[:4])

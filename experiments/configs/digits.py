@@ -1,6 +1,9 @@
 """scikit-learn's digits, 100 labels.
 
 python -m experiments.train
+
+Widths and costs were chosen among five settings by the error on 300 validation
+images held out of the training set, seeds 100 to 102.
 """
 
 from ml_collections import ConfigDict
@@ -10,12 +13,11 @@ from ladder_jax.config import Config
 
 
 def get_config() -> ConfigDict:
-    """A small ladder, 64-250-100-10."""
+    """A small ladder, 64-500-250-100-10."""
     return base.config_dict(
         Config(
-            units=(250, 100),
-            noise_std=(0.3,),
-            denoising_cost=(100.0, 10.0, 0.1, 0.1),
+            units=(500, 250, 100),
+            denoising_cost=(1000.0, 10.0, 0.1, 0.1, 0.1),
             epochs=150,
         )
     )

@@ -1,7 +1,30 @@
-"""Data: named sets, labelled splits. NumPy alone."""
+"""Data: named sets, your own, labelled splits, preprocessing. NumPy alone."""
 
-from ladder_jax.data.base import DataError, Dataset
-from ladder_jax.data.named import NAMES, load
-from ladder_jax.data.splits import choose_labeled, hold_out
+from ladder_jax.data import preprocessing, stream
+from ladder_jax.data.arrays import NO_LABEL, from_arrays, load_npz
+from ladder_jax.data.base import DataError, Dataset, Examples, Rows
+from ladder_jax.data.named import NAMES, is_file, load
+from ladder_jax.data.named_splits import named_split, parse_split
+from ladder_jax.data.prepare import prepare
+from ladder_jax.data.splits import CHOICES, choose_labeled, hold_out
 
-__all__ = ["NAMES", "DataError", "Dataset", "choose_labeled", "hold_out", "load"]
+__all__ = [
+    "CHOICES",
+    "NAMES",
+    "NO_LABEL",
+    "DataError",
+    "Dataset",
+    "Examples",
+    "Rows",
+    "choose_labeled",
+    "from_arrays",
+    "hold_out",
+    "is_file",
+    "load",
+    "load_npz",
+    "named_split",
+    "parse_split",
+    "prepare",
+    "preprocessing",
+    "stream",
+]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -11,27 +12,93 @@ class DataError(ValueError):
     """Something is wrong with the data given; the message says what to change."""
 
 
+class Examples(Protocol):
+    """Rows that are read when asked for: an array, a memory map, a prepared set.
+
+    ``rows[indices]`` and ``rows[start:stop]`` give float arrays ``[k, ...]``.
+    """
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: Any, /) -> Any: ...
+
+
 class Dataset(NamedTuple):
     """Images or rows with their classes.
 
     Attributes:
       name: e.g. ``"mnist"``.
       x_train: float32 ``[n, ...]``; pixels from 0 to 1.
-      y_train: int32 ``[n]``, classes from 0.
-      x_test: float32 ``[m, ...]``.
+      y_train: int32 ``[n]``, classes from 0; -1 where there is no label.
+      x_test: float32 ``[m, ...]``; m is 0 where there is no test set.
       y_test: int32 ``[m]``.
       class_names: one a class.
     """
 
     name: str
-    x_train: np.ndarray
+    x_train: Examples
     y_train: np.ndarray
-    x_test: np.ndarray
+    x_test: Examples
     y_test: np.ndarray
     class_names: tuple[str, ...]
 
 
-def check_examples(name: str, x: np.ndarray, y: np.ndarray, classes: int) -> None:
+class Rows:
+    """Chosen rows of examples, transformed when they are read.
+
+    Args:
+      source: the examples.
+      chosen: numbers of the rows, in the order wanted; None for all.
+      transform: of rows ``[k, ...]`` to rows; None for none.
+
+    Example:
+      >>> import numpy as np
+      >>> rows = Rows(np.arange(6.0).reshape(3, 2), np.array([2, 0]), lambda x: x + 1)
+      >>> rows.shape, rows[1:].tolist()
+      ((2, 2), [[1.0, 2.0]])
+    """
+
+    def __init__(
+        self,
+        source: Examples,
+        chosen: np.ndarray | None = None,
+        transform: Callable[[np.ndarray], np.ndarray] | None = None,
+    ) -> None:
+        self._source = source
+        self._chosen = np.arange(len(source)) if chosen is None else chosen
+        self._transform = transform or (lambda x: x)
+        row_shape = self._transform(np.zeros((1, *source.shape[1:]), np.float32)).shape[1:]
+        self.shape: tuple[int, ...] = (len(self._chosen), *row_shape)
+
+    def __len__(self) -> int:
+        return len(self._chosen)
+
+    def __getitem__(self, rows: Any, /) -> np.ndarray:
+        return self._transform(np.asarray(self._source[self._chosen[rows]]))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.asarray(self[:], dtype)
+
+
+def to_float(x: np.ndarray) -> np.ndarray:
+    """Features as float32; bytes are taken for pixels and become 0 to 1.
+
+    Example:
+      >>> import numpy as np
+      >>> to_float(np.array([0, 255], np.uint8)).tolist(), to_float(np.array([3, 4])).tolist()
+      ([0.0, 1.0], [3.0, 4.0])
+    """
+    if x.dtype == np.uint8:
+        return x / np.float32(255)
+    return x.astype(np.float32, copy=False)
+
+
+def check_examples(
+    name: str, x: np.ndarray, y: np.ndarray, classes: int, *, unlabeled: bool = False
+) -> None:
     """That features and labels of one split fit each other.
 
     Args:
@@ -39,6 +106,7 @@ def check_examples(name: str, x: np.ndarray, y: np.ndarray, classes: int) -> Non
       x: features.
       y: labels.
       classes: how many there are.
+      unlabeled: whether -1, no label, is allowed.
 
     Raises:
       DataError: a count, dtype or value is wrong.
@@ -58,10 +126,13 @@ def check_examples(name: str, x: np.ndarray, y: np.ndarray, classes: int) -> Non
         raise DataError(
             f"{name}: labels have dtype {np.asarray(y).dtype}; give class numbers as integers."
         )
-    outside = np.flatnonzero((y < 0) | (y >= classes))
+    outside = np.flatnonzero((y < (-1 if unlabeled else 0)) | (y >= classes))
     if outside.size:
         row = outside[0]
-        raise DataError(f"{name}: label {y[row]} in row {row}; labels run from 0 to {classes - 1}.")
+        no_label = " (or -1: no label)" if unlabeled else ""
+        raise DataError(
+            f"{name}: label {y[row]} in row {row}; labels run from 0 to {classes - 1}{no_label}."
+        )
     bad = np.flatnonzero(~np.isfinite(x).reshape(len(x), -1).all(1))
     if bad.size:
         raise DataError(

@@ -13,7 +13,8 @@ import zlib
 
 import numpy as np
 
-from ladder_jax.data.base import DataError, Dataset, check_examples
+from ladder_jax.data.base import DataError, Dataset, check_examples, to_float
+from ladder_jax.data.bounded import MOST_DEFLATED, read_into
 
 IMAGES, LABELS = 2051, 2049
 
@@ -27,6 +28,9 @@ FILES = (
 
 def read_idx(path: pathlib.Path, magic: int) -> np.ndarray:
     """The array in one file.
+
+    No more memory is taken than the header declares, and none where the file
+    cannot hold that much.
 
     Args:
       path: of the file; gzipped if its name ends in ``.gz``.
@@ -47,9 +51,10 @@ def read_idx(path: pathlib.Path, magic: int) -> np.ndarray:
     """
     axes = 3 if magic == IMAGES else 1
     header = 4 * (1 + axes)
-    opener = gzip.open if path.suffix == ".gz" else open
+    gzipped = path.suffix == ".gz"
     try:
-        with opener(path, "rb") as file:
+        most = path.stat().st_size * (MOST_DEFLATED if gzipped else 1)
+        with (gzip.open if gzipped else open)(path, "rb") as file:
             head = file.read(header)
             if len(head) < header:
                 raise DataError(f"{path}: cut short in its header; fetch the file again.")
@@ -60,22 +65,44 @@ def read_idx(path: pathlib.Path, magic: int) -> np.ndarray:
                     f"{'images' if magic == IMAGES else 'labels'}."
                 )
             size = math.prod(shape)
-            body = file.read(size + 1)
+            if size == 0:
+                raise DataError(f"{path}: its header declares no data; fetch the file again.")
+            wrong = "cut short"
+            if size <= most:
+                body = np.empty(size, np.uint8)
+                if read_into(file, body) == size:
+                    wrong = "longer than its header says" if file.read(1) else ""
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{path}: damaged gzip ({error}); fetch the file again.") from error
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}.") from error
-    if len(body) != size:
-        kind = "cut short" if len(body) < size else "longer than its header says"
-        raise DataError(f"{path}: {kind} (wanted {size} bytes of data); fetch the file again.")
-    return np.frombuffer(body, np.uint8).reshape(shape)
+    if wrong:
+        raise DataError(f"{path}: {wrong} (wanted {size} bytes of data); fetch the file again.")
+    return body.reshape(shape)
 
 
-def _find(folder: pathlib.Path, name: str) -> pathlib.Path:
+def find_idx(folder: pathlib.Path, name: str) -> pathlib.Path | None:
+    """The file of that name in the folder, plain or gzipped, or None."""
     for candidate in (folder / name, folder / f"{name}.gz"):
         if candidate.is_file():
             return candidate
-    raise DataError(f"{folder}: no {name} or {name}.gz; put the four IDX files there.")
+    return None
+
+
+def read_all(folder: pathlib.Path) -> list[np.ndarray]:
+    """The four arrays of an MNIST-like set, in the order of ``FILES``.
+
+    Raises:
+      DataError: a file is missing or wrong.
+    """
+    kinds = (IMAGES, LABELS, IMAGES, LABELS)
+    arrays = []
+    for name, kind in zip(FILES, kinds, strict=True):
+        path = find_idx(folder, name)
+        if path is None:
+            raise DataError(f"{folder}: no {name} or {name}.gz; put the four IDX files there.")
+        arrays.append(read_idx(path, kind))
+    return arrays
 
 
 def load_idx(name: str, folder: pathlib.Path, class_names: tuple[str, ...]) -> Dataset:
@@ -101,12 +128,10 @@ def load_idx(name: str, folder: pathlib.Path, class_names: tuple[str, ...]) -> D
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: not a folder; give the one that holds the IDX files.")
-    paths = [_find(folder, file) for file in FILES]
-    kinds = (IMAGES, LABELS, IMAGES, LABELS)
-    arrays = [read_idx(path, kind) for path, kind in zip(paths, kinds, strict=True)]
+    arrays = read_all(folder)
     splits: list[np.ndarray] = []
     for split, x, y in (("train", arrays[0], arrays[1]), ("test", arrays[2], arrays[3])):
-        images, labels = x[..., None].astype(np.float32) / 255, y.astype(np.int32)
+        images, labels = to_float(x[..., None]), y.astype(np.int32)
         check_examples(f"{folder} ({split})", images, labels, classes=len(class_names))
         splits += [images, labels]
     if arrays[0].shape[1:] != arrays[2].shape[1:]:

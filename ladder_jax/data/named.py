@@ -1,13 +1,14 @@
-"""The data sets by name: one entry each."""
+"""The data sets by name: one entry each for those that need no preparing."""
 
 from __future__ import annotations
 
-import pathlib
 from collections.abc import Callable
 
+from ladder_jax.data import idx
+from ladder_jax.data.arrays import load_npz
 from ladder_jax.data.base import DataError, Dataset
 from ladder_jax.data.digits import load_digits
-from ladder_jax.data.idx import load_idx
+from ladder_jax.data.prepared import is_prepared, load_prepared, tfds_folder
 
 _TEN_DIGITS = tuple("0123456789")
 _CLOTHES = (
@@ -22,33 +23,38 @@ _CLOTHES = (
     "Bag",
     "Ankle boot",
 )
+_KANA = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
+
+_BUILT_IN: dict[str, Callable[[], Dataset]] = {"digits": load_digits}
+
+_IDX = {"mnist": _TEN_DIGITS, "fashion_mnist": _CLOTHES, "kmnist": _KANA}
+"""Sets that are read from their IDX files as well: their class names."""
+
+NAMES = (*_BUILT_IN, *_IDX, "cifar10", "svhn_cropped")
+"""Every data set known by name without tensorflow-datasets."""
 
 
-def _idx(name: str, class_names: tuple[str, ...]) -> Callable[[str], Dataset]:
-    def loader(data_dir: str) -> Dataset:
-        if not data_dir:
-            raise DataError(f"{name}: --data_dir is not given; name the folder of its IDX files.")
-        return load_idx(name, pathlib.Path(data_dir).expanduser(), class_names)
+def is_file(name: str) -> bool:
+    """Whether a data set is named by the path of a file.
 
-    return loader
-
-
-_LOADERS: dict[str, Callable[[str], Dataset]] = {
-    "digits": lambda data_dir: load_digits(),
-    "mnist": _idx("mnist", _TEN_DIGITS),
-    "fashion_mnist": _idx("fashion_mnist", _CLOTHES),
-}
-
-NAMES = tuple(_LOADERS)
-"""Every data set that ``load`` knows."""
+    Example:
+      >>> is_file("data/mine.npz"), is_file("mnist")
+      (True, False)
+    """
+    return name.endswith(".npz")
 
 
-def load(name: str, data_dir: str = "") -> Dataset:
+def load(name: str, data_dir: str = "", *, in_memory: bool = True) -> Dataset:
     """A data set by name.
 
+    Nothing is fetched here: ``prepare`` does that, once.
+
     Args:
-      name: one of ``NAMES``.
-      data_dir: the folder with its files, for sets that are not built in.
+      name: one of ``NAMES``, any image classification set of tensorflow-datasets, or
+        the path of an ``.npz`` file (see ``load_npz``).
+      data_dir: the folder with its IDX files, or in which it was prepared; "" for
+        tensorflow-datasets' default.
+      in_memory: whether all of a prepared set is read now; else when asked for.
 
     Returns:
       A ``Dataset``.
@@ -60,6 +66,37 @@ def load(name: str, data_dir: str = "") -> Dataset:
       >>> load("digits").x_test.shape
       (500, 8, 8, 1)
     """
-    if name not in _LOADERS:
-        raise DataError(f"dataset {name!r} is not known; known are {', '.join(NAMES)}.")
-    return _LOADERS[name](data_dir)
+    if is_file(name):
+        return load_npz(name)
+    if name in _BUILT_IN:
+        return _BUILT_IN[name]()
+    folder = tfds_folder(data_dir)
+    if data_dir and not folder.is_dir():
+        raise DataError(f"{folder}: not a folder; give the one that holds the data as --data_dir.")
+    if data_dir and name in _IDX and any(idx.find_idx(folder, file) for file in idx.FILES):
+        return idx.load_idx(name, folder, _IDX[name])
+    if is_prepared(name, data_dir):
+        return load_prepared(name, data_dir, in_memory=in_memory)
+    if name not in NAMES and not _is_known(name):
+        raise DataError(
+            f"dataset {name!r} is not known; known are {', '.join(NAMES)}, the path of an .npz "
+            "file, and with pip install 'ladder_jax[tfds]' the names of tensorflow-datasets."
+        )
+    files = ", or give the folder of its IDX files as --data_dir" if name in _IDX else ""
+    raise DataError(
+        f"{name} is not prepared in {folder}: run python -m experiments.prepare_data "
+        f"--dataset={name}{f' --data_dir={data_dir}' if data_dir else ''}{files}."
+    )
+
+
+def _is_known(name: str) -> bool:
+    """Whether tensorflow-datasets is installed and knows the name."""
+    try:
+        import tensorflow_datasets as tfds
+    except ImportError:
+        return False
+    try:
+        tfds.builder_cls(name)
+    except ValueError:
+        return False
+    return True

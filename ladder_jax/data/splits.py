@@ -6,18 +6,26 @@ import numpy as np
 
 from ladder_jax.data.base import DataError
 
+CHOICES = ("balanced", "stratified", "uniform")
+"""How labelled examples may be chosen."""
 
-def choose_labeled(y: np.ndarray, labels: int, seed: int, classes: int) -> np.ndarray:
-    """The rows that keep their label: the same number of each class.
 
-    As in the paper's program: the rows are shuffled with the seed, and the first
-    ``labels / classes`` of each class are taken.
+def choose_labeled(
+    y: np.ndarray, labels: int, seed: int, classes: int, choice: str = "balanced"
+) -> np.ndarray:
+    """The rows that keep their label, of those that have one.
+
+    As in the paper's program the rows are shuffled with the seed, and the first
+    of each class are taken: ``labels / classes`` of each ("balanced"), or as many
+    as its share of the examples ("stratified"). "uniform" takes the first of all,
+    whatever their class.
 
     Args:
-      y: ``[n]``, the classes of all training examples.
-      labels: how many labelled examples to choose; 0 for all.
+      y: ``[n]``, the classes of all training examples; -1 where there is none.
+      labels: how many labelled examples to choose; 0 for all that have a label.
       seed: of the shuffle.
       classes: how many there are.
+      choice: one of ``CHOICES``.
 
     Returns:
       Sorted row numbers, int64 ``[labels]``.
@@ -31,7 +39,29 @@ def choose_labeled(y: np.ndarray, labels: int, seed: int, classes: int) -> np.nd
       [2, 3]
     """
     if labels == 0:
-        return np.arange(len(y))
+        return np.flatnonzero(y >= 0)
+    order = np.random.default_rng(seed).permutation(len(y))
+    order = order[y[order] >= 0]
+    if labels > len(order):
+        raise DataError(f"labels={labels}, but {len(order)} examples have one; give fewer.")
+    if choice == "uniform":
+        return np.sort(order[:labels])
+    share = _balanced if choice == "balanced" else _stratified
+    chosen = []
+    for label, wanted in enumerate(share(np.bincount(y[order], minlength=classes), labels)):
+        rows = order[y[order] == label][:wanted]
+        if len(rows) < wanted:
+            raise DataError(
+                f"labels={labels} wants {wanted} examples of class {label}, "
+                f"but there are {len(rows)}; give fewer labels."
+            )
+        chosen.append(rows)
+    return np.sort(np.concatenate(chosen))
+
+
+def _balanced(counts: np.ndarray, labels: int) -> list[int]:
+    """The same number of labels for each class."""
+    classes = len(counts)
     if labels < classes:
         raise DataError(f"labels={labels}: give at least one for each of the {classes} classes.")
     if labels % classes:
@@ -39,17 +69,21 @@ def choose_labeled(y: np.ndarray, labels: int, seed: int, classes: int) -> np.nd
             f"labels={labels} cannot be shared equally by {classes} classes; "
             f"give {labels - labels % classes} or {labels - labels % classes + classes}."
         )
-    order = np.random.default_rng(seed).permutation(len(y))
-    chosen = []
-    for label in range(classes):
-        rows = order[y[order] == label][: labels // classes]
-        if len(rows) < labels // classes:
-            raise DataError(
-                f"labels={labels} wants {labels // classes} examples of class {label}, "
-                f"but there are {len(rows)}; give fewer labels."
-            )
-        chosen.append(rows)
-    return np.sort(np.concatenate(chosen))
+    return [labels // classes] * classes
+
+
+def _stratified(counts: np.ndarray, labels: int) -> list[int]:
+    """Each class its share of the labels, what rounding leaves to the largest remainders."""
+    exact = labels * counts / counts.sum()
+    shares = np.floor(exact).astype(int)
+    largest_first = np.argsort(shares - exact, kind="stable")
+    shares[largest_first[: labels - shares.sum()]] += 1
+    if not shares.all():
+        raise DataError(
+            f"labels={labels}: class {shares.argmin()} would get none, so rare is it; give more, "
+            "or a balanced choice."
+        )
+    return [int(share) for share in shares]
 
 
 def hold_out(n: int, size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,38 @@
+"""Writes the file of labelled splits of one data set, the same at every run.
+
+python -m experiments.make_splits --dataset=mnist --data_dir=FOLDER
+"""
+
+from __future__ import annotations
+
+import pathlib
+
+import numpy as np
+from absl import flags
+
+from experiments import cli
+from ladder_jax import data
+from ladder_jax.config import ConfigError
+from ladder_jax.data import named_splits
+
+LABELS = (20, 50, 100, 1000, 4000)
+SEEDS = 10
+
+_OUT = flags.DEFINE_string("out", None, "File to write; default: that in the package.")
+
+
+def main() -> None:
+    """Reads the flags, writes the file and prints its path."""
+    if not cli.DATASET.value:
+        raise ConfigError("--dataset is not given; name the set, e.g. --dataset=mnist.")
+    dataset = data.load(cli.DATASET.value, cli.DATA_DIR.value or "")
+    classes = len(dataset.class_names)
+    arrays = named_splits.make_splits(dataset.y_train, classes, LABELS, SEEDS)
+    path = pathlib.Path(_OUT.value or str(named_splits.FOLDER / f"{dataset.name}.npz"))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
+    print(path)
+
+
+if __name__ == "__main__":
+    cli.run(main)

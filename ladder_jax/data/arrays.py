@@ -1,0 +1,143 @@
+"""Your own data: arrays in memory, or an ``.npz`` file of them."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ladder_jax.data.base import DataError, Dataset, check_examples, to_float
+from ladder_jax.data.npz import read_npz
+
+NO_LABEL = -1
+"""The label of an example without one, as in scikit-learn."""
+
+_ARRAYS = ("x", "y", "x_test", "y_test", "class_names")
+
+
+def from_arrays(
+    x: Any,
+    y: Any,
+    x_test: Any = None,
+    y_test: Any = None,
+    *,
+    class_names: Sequence[str] = (),
+    name: str = "arrays",
+) -> Dataset:
+    """A ``Dataset`` of your own.
+
+    Without ``x_test`` there is no test set; nothing is taken from the training
+    examples in its place (``Config.validation`` holds labelled ones out).
+
+    Args:
+      x: ``[n, ...]``, numbers of any kind; bytes are taken for pixels and divided
+        by 255.
+      y: ``[n]``, integers: classes from 0, without a gap, or -1 for no label.
+      x_test: ``[m, ...]``, or None.
+      y_test: ``[m]``, each a class, or None.
+      class_names: one a class; the numbers, if none are given.
+      name: for messages and results.
+
+    Returns:
+      A ``Dataset``.
+
+    Raises:
+      DataError: shapes, dtypes or values are wrong.
+
+    Example:
+      >>> import numpy as np
+      >>> own = from_arrays(np.zeros((3, 2)), np.array([0, 1, -1]), class_names=["no", "yes"])
+      >>> own.y_train.tolist(), own.class_names, len(own.x_test)
+      ([0, 1, -1], ('no', 'yes'), 0)
+    """
+    x, y = _features(f"{name}, x", x), _labels(f"{name}, y", y)
+    names = tuple(str(item) for item in class_names)
+    classes = len(names) or int(y.max(initial=NO_LABEL)) + 1
+    if len(y) and not (y != NO_LABEL).any():
+        raise DataError(f"{name}, y: all labels are -1 (no label); give some of each class.")
+    check_examples(f"{name}, x and y", x, y, classes, unlabeled=True)
+    missing = np.setdiff1d(np.arange(classes), y)
+    if missing.size:
+        raise DataError(
+            f"{name}, y: no example of class {missing[0]}, though there are {classes} classes; "
+            "number them from 0 without a gap."
+        )
+    if classes < 2:
+        raise DataError(f"{name}, y: one class alone; give at least two.")
+    if (x_test is None) != (y_test is None):
+        raise DataError(f"{name}: x_test and y_test go together; give both or neither.")
+    if x_test is None:
+        x_test, y_test = x[:0], y[:0]
+    else:
+        x_test, y_test = _features(f"{name}, x_test", x_test), _labels(f"{name}, y_test", y_test)
+        check_examples(f"{name}, x_test and y_test", x_test, y_test, classes)
+    if x.shape[1:] != x_test.shape[1:]:
+        raise DataError(
+            f"{name}: a row of x is {x.shape[1:]}, one of x_test {x_test.shape[1:]}; they must "
+            "be of one shape."
+        )
+    names = names or tuple(str(number) for number in range(classes))
+    return Dataset(name, x, y.astype(np.int32), x_test, y_test.astype(np.int32), names)
+
+
+def _features(name: str, x: Any) -> np.ndarray:
+    x = np.asarray(x)
+    if x.dtype.kind not in "biuf":
+        raise DataError(f"{name}: dtype {x.dtype}; give numbers.")
+    if x.ndim < 2 or 0 in x.shape[1:]:
+        raise DataError(f"{name}: shape {x.shape}; give [rows, features] or [rows, height, ...].")
+    with np.errstate(over="ignore"):  # an infinity is found and reported by its row
+        return to_float(x)
+
+
+def _labels(name: str, y: Any) -> np.ndarray:
+    y = np.asarray(y)
+    if y.dtype.kind not in "iu":
+        raise DataError(f"{name}: dtype {y.dtype}; give class numbers as integers.")
+    if y.ndim != 1:
+        raise DataError(f"{name}: shape {y.shape}; give one label a row, [rows].")
+    if y.size and int(y.max()) >= 2**31 - 1:
+        raise DataError(f"{name}: label {y.max()}; number the classes from 0 without a gap.")
+    return np.asarray(y, np.int64)
+
+
+def load_npz(path: str | pathlib.Path) -> Dataset:
+    """A ``Dataset`` from an ``.npz`` file with ``x``, ``y`` and more, by these names.
+
+    Optional are ``x_test``, ``y_test`` and ``class_names`` (strings). Their
+    meanings are those of ``from_arrays``.
+
+    Args:
+      path: of the file, as ``numpy.savez`` or ``savez_compressed`` writes it.
+
+    Returns:
+      A ``Dataset`` of the file's name.
+
+    Raises:
+      DataError: the file is missing, damaged or holds Python objects, ``x`` or
+        ``y`` is missing, or values are wrong.
+
+    Example:
+      >>> import pathlib, tempfile
+      >>> import numpy as np
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     path = pathlib.Path(folder) / "mine.npz"
+      ...     np.savez(path, x=np.zeros((3, 2)), y=[0, 1, -1])
+      ...     load_npz(path).class_names
+      ('0', '1')
+    """
+    path = pathlib.Path(path).expanduser()
+    arrays = read_npz(path, _ARRAYS)
+    for key in ("x", "y"):
+        if key not in arrays:
+            raise DataError(f"{path}: no array {key!r}; write it with numpy.savez(path, x=x, y=y).")
+    names = arrays.pop("class_names", np.zeros(0, str))
+    if names.ndim != 1 or names.dtype.kind != "U":
+        raise DataError(f"{path}: class_names must be a list of strings, one a class.")
+    try:
+        class_names = names.tolist()
+    except ValueError as error:  # bytes that are no characters
+        raise DataError(f"{path}: class_names are damaged ({error}).") from error
+    return from_arrays(**arrays, class_names=class_names, name=path.stem)

@@ -1,0 +1,291 @@
+"""Sets in tensorflow-datasets' layout: prepared without TensorFlow, read back the same."""
+
+import hashlib
+import importlib.util
+import io
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tarfile
+import time
+
+import numpy as np
+import pytest
+from data_files import mnist_like, real_folder, write_idx
+
+from ladder_jax import data
+from ladder_jax.data import cifar, fetch, idx, prepared
+
+REASON = "needs the extra tfds: pip install 'ladder_jax[tfds]'"
+pytest.importorskip("importlib_resources", reason=REASON)
+Image = pytest.importorskip("PIL.Image", reason=REASON)
+tfds = pytest.importorskip("tensorflow_datasets", reason=REASON)
+
+
+@pytest.fixture(autouse=True)
+def no_bars():
+    tfds.disable_progress_bar()
+
+
+@pytest.fixture
+def any_checksum(monkeypatch):
+    """Small files stand for the real ones."""
+    monkeypatch.setattr(fetch, "fetch_all", lambda name, url_infos, folder: None)
+
+
+def assert_equal(ours, theirs):
+    for a, b in zip(ours[1:5], theirs[1:5], strict=True):
+        assert np.array_equal(np.asarray(a[:]), b)
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "kmnist"])
+def test_small_set(tmp_path, any_checksum, name):
+    files = write_idx(tmp_path / "files", mnist_like())
+    data.prepare(name, str(tmp_path), str(files))
+    ours, theirs = data.load(name, str(tmp_path)), data.load(name, str(files))
+    assert_equal(ours, theirs)
+    assert ours.class_names == theirs.class_names
+    stock = tfds.data_source(name, split="train", data_dir=tmp_path, download=False)
+    for i in (0, 1, 39):
+        assert np.array_equal(stock[i]["image"][..., 0], idx.read_all(files)[0][i])
+        assert stock[i]["label"] == i % 10
+
+
+def test_images_decoded_when_asked_for(tmp_path, any_checksum, monkeypatch):
+    files = write_idx(tmp_path / "files", mnist_like())
+    data.prepare("mnist", str(tmp_path), str(files))
+    theirs = data.load("mnist", str(files))
+    assert_equal(data.load("mnist", str(tmp_path), in_memory=False), theirs)
+    monkeypatch.setattr(prepared, "HOST_BYTES", 0)
+    lazy = data.load("mnist", str(tmp_path), in_memory=False)
+    assert isinstance(lazy.x_train, prepared.PreparedImages)
+    assert_equal(lazy, theirs)
+    rows = np.array([5, 0, 5])
+    assert np.array_equal(lazy.x_train[rows], theirs.x_train[rows])
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
+def test_real_files(tmp_path, name):
+    """All 70,000, checksums and all; read back in at most 3 s."""
+    files = real_folder(name)
+    data.prepare(name, str(tmp_path), str(files))
+    started = time.process_time()
+    ours = data.load(name, str(tmp_path))
+    seconds = time.process_time() - started
+    assert ours.x_train.shape == (60000, 28, 28, 1) and ours.x_test.shape == (10000, 28, 28, 1)
+    assert_equal(ours, data.load(name, str(files)))
+    assert seconds < 3 * 7 / 6  # 3 s for 60,000
+
+
+def test_wrong_checksum(tmp_path):
+    files = write_idx(tmp_path / "files", mnist_like())
+    with pytest.raises(data.DataError, match=r"t10k-images.*wrong checksum"):
+        data.prepare("mnist", str(tmp_path), str(files))
+
+
+def test_labels_missing(tmp_path, any_checksum):
+    x, y, x_test, y_test = mnist_like()
+    files = write_idx(tmp_path / "files", (x, y[:-1], x_test, y_test))
+    with pytest.raises(data.DataError, match="40 images but 39 labels"):
+        data.prepare("mnist", str(tmp_path), str(files))
+
+
+def test_prepared_set_damaged(tmp_path, any_checksum):
+    data.prepare("mnist", str(tmp_path), str(write_idx(tmp_path / "files", mnist_like())))
+    record = next(tmp_path.glob("mnist/*/mnist-train*"))
+    record.write_bytes(record.read_bytes()[:-2000])
+    with pytest.raises(data.DataError, match="prepare it again"):
+        data.load("mnist", str(tmp_path))
+
+
+def test_no_network_is_said_at_once(tmp_path, monkeypatch):
+    def refuse(url, timeout):
+        raise OSError("no network here")
+
+    monkeypatch.setattr("urllib.request.urlopen", refuse)
+    for name in ("mnist", "kmnist", "cifar10", "beans"):
+        started = time.monotonic()
+        with pytest.raises(data.DataError, match="no network here") as caught:
+            data.prepare(name, str(tmp_path))
+        assert time.monotonic() - started < 5
+        assert "\n" not in str(caught.value) and "--download_dir" in str(caught.value)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_server_that_never_answers(tmp_path, monkeypatch):
+    monkeypatch.setattr("urllib.request.urlopen", lambda url, timeout: time.sleep(5))
+    monkeypatch.setattr(fetch, "TIMEOUT", 0.1)
+    with pytest.raises(data.DataError, match="no answer"):
+        data.prepare("mnist", str(tmp_path))
+
+
+def test_fetched_once_and_checked(tmp_path, monkeypatch):
+    infos = dict(tfds.builder_cls("mnist").url_infos)
+    url, info = next(iter(infos.items()))
+    monkeypatch.setattr("urllib.request.urlopen", lambda url, timeout: io.BytesIO(b"another"))
+    with pytest.raises(data.DataError, match="wrong checksum"):
+        fetch.fetch_all("mnist", {url: info}, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+    class Info:
+        filename, checksum, size = "file", hashlib.sha256(b"another").hexdigest(), 7
+
+    fetch.fetch_all("mnist", {url: Info}, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    monkeypatch.undo()
+    fetch.fetch_all("mnist", {url: Info}, tmp_path)  # it is there
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("svhn_cropped", "needs TensorFlow"),
+        ("no_such_set", "not known"),
+    ],
+)
+def test_sets_that_cannot_be_prepared(tmp_path, name, wanted):
+    if importlib.util.find_spec("tensorflow"):
+        pytest.skip("TensorFlow is installed")
+    with pytest.raises(data.DataError, match=wanted):
+        data.prepare(name, str(tmp_path))
+    assert not list(tmp_path.iterdir())
+
+
+def test_not_prepared_says_what_to_run(tmp_path):
+    for name in ("mnist", "cifar10", "svhn_cropped", "beans"):
+        with pytest.raises(data.DataError, match=f"prepare_data --dataset={name} --data_dir="):
+            data.load(name, str(tmp_path))
+    with pytest.raises(data.DataError, match="not known"):
+        data.load("no_such_set", str(tmp_path))
+
+
+class Stripes(tfds.core.GeneratorBasedBuilder):
+    """A set of somebody else's, prepared by its own builder."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    pkg_dir_path = pathlib.Path(__file__).parent
+
+    def _info(self):
+        features = {
+            "picture": tfds.features.Image(shape=(4, 6, 3)),
+            "kind": tfds.features.ClassLabel(names=["dark", "bright"]),
+        }
+        return self.dataset_info_from_configs(
+            features=tfds.features.FeaturesDict(features), supervised_keys=("picture", "kind")
+        )
+
+    def _split_generators(self, dl_manager):
+        return {"train": self._generate_examples(10), "validation": self._generate_examples(4)}
+
+    def _generate_examples(self, rows):
+        for i in range(rows):
+            picture = Image.fromarray(np.full((4, 6, 3), i % 2 * 200, np.uint8))
+            yield i, {"picture": picture, "kind": i % 2}
+
+
+def test_any_other_set(tmp_path):
+    data.prepare("stripes", str(tmp_path))
+    ours = data.load("stripes", str(tmp_path))
+    assert ours.class_names == ("dark", "bright")
+    assert ours.x_train.shape == (10, 4, 6, 3) and ours.x_test.shape == (4, 4, 6, 3)
+    assert np.array_equal(ours.x_train.max((1, 2, 3)) > 0, ours.y_train == 1)
+
+
+def cifar_splits():
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 256, (60, 32, 32, 3), dtype=np.uint8), np.arange(60) % 10
+    return x, y
+
+
+def cifar_batches(monkeypatch):
+    """The six binary files, of ten images each, by name."""
+    monkeypatch.setattr(cifar, "_ROWS", 10)
+    x, y = cifar_splits()
+    names = [*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"]
+    for i, name in enumerate(names):
+        rows = slice(10 * i, 10 * i + 10)
+        planes = x[rows].transpose(0, 3, 1, 2).reshape(10, -1)
+        yield name, np.concatenate([y[rows, None].astype(np.uint8), planes], 1).tobytes()
+
+
+def assert_cifar(splits):
+    x, y = cifar_splits()
+    assert np.array_equal(splits["train"][0], x[:50]) and np.array_equal(splits["test"][0], x[50:])
+    assert np.array_equal(splits["train"][1], y[:50]) and np.array_equal(splits["test"][1], y[50:])
+
+
+@pytest.mark.parametrize("inner", ["", "cifar-10-batches-bin"])
+def test_cifar10_unpacked(tmp_path, monkeypatch, inner):
+    (tmp_path / inner).mkdir(exist_ok=True)
+    for name, content in cifar_batches(monkeypatch):
+        (tmp_path / inner / name).write_bytes(content)
+    assert_cifar(cifar.read_cifar10(tmp_path))
+    (tmp_path / inner / "data_batch_2.bin").write_bytes(b"short")
+    with pytest.raises(data.DataError, match=r"data_batch_2\.bin: wanted"):
+        cifar.read_cifar10(tmp_path)
+
+
+def test_cifar10_archive(tmp_path, monkeypatch, any_checksum):
+    path = tmp_path / cifar.ARCHIVE
+    with tarfile.open(path, "w:gz") as archive:
+        for name, content in cifar_batches(monkeypatch):
+            member = tarfile.TarInfo(f"cifar-10-batches-bin/{name}")
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    assert_cifar(cifar.read_cifar10(tmp_path))
+    data.prepare("cifar10", str(tmp_path), str(tmp_path))
+    ours = data.load("cifar10", str(tmp_path))
+    x, y = cifar_splits()
+    assert ours.class_names == cifar.CLASS_NAMES and np.array_equal(ours.y_train, y[:50])
+    assert np.array_equal(ours.x_train, x[:50] / np.float32(255))
+    path.write_bytes(path.read_bytes()[:-500])
+    with pytest.raises(data.DataError, match="damaged archive"):
+        cifar.read_cifar10(tmp_path)
+
+
+def test_cifar10_mosaics(tmp_path, monkeypatch):
+    monkeypatch.setattr(cifar, "_MOSAIC", (2, 5))
+    x, y = cifar_splits()
+    for i in range(6):
+        tiles = x[10 * i : 10 * i + 10].reshape(2, 5, 32, 32, 3).transpose(0, 2, 1, 3, 4)
+        name = f"train_{i:02d}.png" if i < 5 else "test_00.webp"
+        Image.fromarray(tiles.reshape(64, 160, 3)).save(tmp_path / name, lossless=True)
+    np.save(tmp_path / "labels.npy", y)
+    assert_cifar(cifar.read_cifar10(tmp_path))
+    np.save(tmp_path / "labels.npy", y[:-1])
+    with pytest.raises(data.DataError, match=r"50 \+ 10 images"):
+        cifar.read_cifar10(tmp_path)
+    np.save(tmp_path / "labels.npy", y.astype(object))
+    with pytest.raises(data.DataError, match="damaged"):
+        cifar.read_cifar10(tmp_path)
+
+
+def test_commands_without_tensorflow(tmp_path):
+    """prepare_data on the real files, then training, in processes of their own."""
+    files = real_folder("mnist")
+    (tmp_path / "none").mkdir()
+    (tmp_path / "none" / "tensorflow.py").write_text("raise ImportError('TensorFlow asked for')")
+    path = os.pathsep.join([str(tmp_path / "none"), os.environ.get("PYTHONPATH", "")])
+
+    def run(module, *flags):
+        command = [sys.executable, "-m", module, "--dataset=mnist", f"--data_dir={tmp_path}"]
+        done = subprocess.run(
+            [*command, *flags],
+            capture_output=True,
+            text=True,
+            env=os.environ | {"PYTHONPATH": path},
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    printed = run("experiments.prepare_data", f"--download_dir={files}")
+    assert "train with: python -m experiments.train --dataset=mnist" in printed
+    small = ["--config.epochs=1", "--config.units=(8,)", "--config.denoising_cost=(1.0,)"]
+    printed = run("experiments.train", *small, "--compare=none", f"--workdir={tmp_path / 'run'}")
+    assert "test error in %, mnist, 100 labels" in printed
+    labels = json.loads((tmp_path / "run" / "ladder-0" / "labels.json").read_text())
+    y = idx.read_all(files)[1].astype(np.int32)
+    assert labels == data.choose_labeled(y, 100, 0, 10).tolist()

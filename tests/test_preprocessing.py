@@ -1,0 +1,90 @@
+"""Preprocessing against the formulas written out in float64."""
+
+import numpy as np
+import pytest
+from data_files import real_folder
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ladder_jax import data
+from ladder_jax.data import cifar, preprocessing
+from ladder_jax.data.preprocessing import Preprocessing, apply, contrast_normalize, fit
+
+RNG = np.random.default_rng(0)
+X = (RNG.normal(size=(2500, 4, 3)) @ RNG.normal(size=(3, 3)) + 5).astype(np.float32)
+
+
+def contrast_direct(x, scale=55.0):
+    out = []
+    for row in x.reshape(len(x), -1).astype(np.float64):
+        centred = row - row.mean()
+        out.append(scale * centred / np.sqrt((centred**2).sum()))
+    return np.array(out).reshape(x.shape)
+
+
+def zca_direct(train, x):
+    flat = train.reshape(len(train), -1).astype(np.float64)
+    cov = np.cov(flat, rowvar=False, bias=True) + 0.1 * np.eye(flat.shape[1])
+    # The inverse root by another way than the library's.
+    left, values, right = np.linalg.svd(cov)
+    centred = x.reshape(len(x), -1) - flat.mean(0)
+    return (centred @ (left @ np.diag(values**-0.5) @ right)).reshape(x.shape)
+
+
+def test_contrast():
+    assert np.allclose(contrast_normalize(X), contrast_direct(X), atol=1e-4)
+    assert contrast_normalize(X).dtype == np.float32
+    assert not contrast_normalize(np.full((1, 4), 0.3)).any()
+
+
+@given(st.floats(0.01, 100), st.floats(-10, 10))
+def test_contrast_knows_no_brightness(gain, offset):
+    x = X[:5].astype(np.float64)
+    assert np.allclose(contrast_normalize(x * gain + offset), contrast_normalize(x), atol=1e-6)
+
+
+def test_zca_and_the_papers_chain():
+    train, new = X[:2300], X[2300:]
+    assert np.allclose(apply(fit("zca", train), new), zca_direct(train, new), atol=1e-3)
+    chain = fit("contrast+zca", train)
+    wanted = zca_direct(contrast_direct(train), contrast_direct(new))
+    assert np.allclose(apply(chain, new), wanted, atol=1e-3)
+
+
+def test_zca_whitens_but_for_the_bias():
+    flat = apply(fit("zca", X), X).reshape(len(X), -1).astype(np.float64)
+    values = np.linalg.eigvalsh(np.cov(X.reshape(len(X), -1), rowvar=False, bias=True))
+    ours = np.linalg.eigvalsh(np.cov(flat, rowvar=False, bias=True))
+    assert np.allclose(np.sort(values / (values + 0.1)), ours, atol=1e-3)
+
+
+def test_standardize():
+    x = np.concatenate([X.reshape(len(X), -1), np.full((len(X), 1), 0.1, np.float32)], 1)
+    out = apply(fit("standardize", x), x)
+    assert np.allclose(out.mean(0), 0, atol=1e-5)
+    assert np.allclose(out.std(0)[:-1], 1, atol=1e-4) and np.allclose(out[:, -1], 0)
+
+
+def test_kept_with_the_model(tmp_path):
+    fitted = fit("standardize+contrast+zca", X)
+    preprocessing.save(tmp_path / "p.npz", fitted)
+    stored = preprocessing.load(tmp_path / "p.npz")
+    assert stored.chain == fitted.chain
+    assert np.array_equal(apply(stored, X), apply(fitted, X))
+    (tmp_path / "p.npz").write_bytes(b"no file")
+    with pytest.raises(data.DataError, match=r"not an \.npz file"):
+        preprocessing.load(tmp_path / "p.npz")
+
+
+def test_none_changes_nothing():
+    assert fit("none", X) == Preprocessing() and apply(Preprocessing(), X) is X
+
+
+@pytest.mark.slow
+def test_real_cifar10():
+    x, _ = cifar.read_cifar10(real_folder("cifar10"))["train"]
+    x = data.Rows(x, transform=lambda part: part / np.float32(255))
+    white = apply(fit("contrast+zca", x), x[:5000]).reshape(5000, -1)
+    assert abs(white.mean()) < 0.01 and np.isfinite(white).all()
+    # The bias of 0.1 leaves the faint directions below variance 1, and none above.
+    assert 0.2 < white.var(0).mean() < 1.05

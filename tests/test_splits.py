@@ -1,0 +1,106 @@
+"""Which rows keep their label: balanced, stratified, uniform, and by name."""
+
+import numpy as np
+import pytest
+from data_files import real_folder
+from hypothesis import given
+from hypothesis import strategies as st
+
+from experiments import make_splits
+from ladder_jax import data, loop
+from ladder_jax.config import Config
+from ladder_jax.data import idx, named_splits
+
+SETS = ("mnist", "fashion_mnist", "cifar10")
+RARE = np.array([0] * 70 + [1] * 20 + [2] * 10)
+
+
+@given(st.integers(1, 20), st.integers(0, 2**32 - 1))
+def test_balanced(per_class, seed):
+    y = np.arange(100) % 5
+    rows = data.choose_labeled(y, 5 * per_class, seed, 5)
+    assert np.bincount(y[rows]).tolist() == [per_class] * 5
+    assert np.all(np.diff(rows) > 0)
+
+
+@given(st.integers(10, 100), st.integers(0, 2**32 - 1))
+def test_stratified(labels, seed):
+    counts = np.bincount(RARE[data.choose_labeled(RARE, labels, seed, 3, "stratified")])
+    assert counts.sum() == labels
+    assert np.abs(counts - labels * np.array([0.7, 0.2, 0.1])).max() < 1
+
+
+def test_uniform_takes_any():
+    draws = [data.choose_labeled(RARE, 40, seed, 3, "uniform") for seed in range(200)]
+    assert {len(set(rows)) for rows in draws} == {40}
+    # Each row is in 40 % of the draws; five standard deviations are 0.17.
+    often = np.bincount(np.concatenate(draws), minlength=100) / 200
+    assert often.min() > 0.23 and often.max() < 0.57
+
+
+@pytest.mark.parametrize("choice", data.CHOICES)
+def test_no_row_without_label_is_chosen(choice):
+    y = np.where(np.arange(100) % 2, RARE, -1)
+    assert (y[data.choose_labeled(y, 15, 0, 3, choice)] >= 0).all()
+    with pytest.raises(data.DataError, match="50 examples have one"):
+        data.choose_labeled(y, 51, 0, 3, choice)
+
+
+def test_stratified_leaves_no_class_out():
+    with pytest.raises(data.DataError, match="class 2 would get none"):
+        data.choose_labeled(RARE, 3, 0, 3, "stratified")
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_files_are_whole(name):
+    with np.load(named_splits.FOLDER / f"{name}.npz") as arrays:
+        for labels in make_splits.LABELS:
+            for seed in range(make_splits.SEEDS):
+                rows = arrays[f"{seed}@{labels}"]
+                assert rows.dtype == np.uint16 and len(np.unique(rows)) == labels
+                assert rows.max() < (50000 if name == "cifar10" else 60000)
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_files_hold_what_is_chosen(name):
+    folder = real_folder(name)
+    if name == "cifar10":
+        y = data.cifar.read_cifar10(folder)["train"][1]
+    else:
+        y = idx.read_all(folder)[1].astype(np.int32)
+    with np.load(named_splits.FOLDER / f"{name}.npz") as arrays:
+        made = named_splits.make_splits(y, 10, make_splits.LABELS, make_splits.SEEDS)
+        assert set(arrays) == set(made)
+        for key, rows in made.items():
+            assert np.array_equal(arrays[key], rows), key
+    for labels in (100, 4000):
+        rows = data.named_split(f"{name}.3@{labels}", y, 10)
+        assert np.array_equal(rows, data.choose_labeled(y, labels, 3, 10))
+        assert np.bincount(y[rows]).tolist() == [labels // 10] * 10
+    with pytest.raises(data.DataError, match="in the official order"):
+        data.named_split(f"{name}.3@100", y[::-1], 10)
+
+
+def test_any_set_has_names():
+    config = Config(split="digits.3@50", seed=7)
+    labeled, _, _ = loop.choose_rows(config, data.load("digits"))
+    y = data.load("digits").y_train
+    assert np.array_equal(labeled, data.choose_labeled(y, 50, 3, 10))
+
+
+def test_validation_leaves_the_split_alone():
+    config = Config(split="digits.3@50", validation=1000)
+    labeled, kept, held_out = loop.choose_rows(config, data.load("digits"))
+    assert len(labeled) == 50 and set(labeled) <= set(kept) and not set(labeled) & set(held_out)
+    assert len(kept) == 297 and len(held_out) == 1000
+
+
+def test_split_of_another_set():
+    with pytest.raises(data.DataError, match="not one of digits"):
+        loop.choose_rows(Config(split="mnist.3@50"), data.load("digits"))
+
+
+@pytest.mark.parametrize("name", ["mnist", "mnist.3", "mnist.3@", "mnist.3@0", "mnist@3", ".3@9"])
+def test_bad_names(name):
+    with pytest.raises(data.DataError, match=r"give dataset[.]SEED@LABELS"):
+        data.parse_split(name)

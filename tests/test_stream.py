@@ -1,0 +1,92 @@
+"""Streamed training against resident training: the same batches, the same numbers."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ladder_jax import data, loop, presets, streaming, training
+from ladder_jax.config import Config
+from ladder_jax.training import BatchSizes, TrainData
+
+pytest.importorskip("grain", reason="needs the extra stream: pip install 'ladder_jax[stream]'")
+
+X = np.random.default_rng(0).normal(size=(23, 4)).astype(np.float32)
+Y = np.arange(23) % 3
+
+
+def recorded():
+    """A step that learns nothing and reports its batch, and a state for it."""
+
+    def train_step(state, batch):
+        return state._replace(step=state.step + 1), batch._asdict()
+
+    return train_step, training.TrainState(jnp.zeros((), jnp.int32), (), (), jax.random.key(3))
+
+
+@pytest.mark.parametrize("sizes", [BatchSizes(2, 5), BatchSizes(7, 4), BatchSizes(4, 4, tied=True)])
+def test_the_same_batches(sizes):
+    n_labeled = 23 if sizes.tied else 7
+    train_step, state = recorded()
+    steps = 23 // sizes.unlabeled
+    resident = TrainData(jnp.asarray(X[:n_labeled]), jnp.asarray(Y[:n_labeled]), jnp.asarray(X))
+    x_labeled = X if sizes.tied else X[:n_labeled]
+    host = streaming.HostData(x_labeled, Y[:n_labeled], X)
+    for epoch in range(3):
+        state = state._replace(step=jnp.int32(epoch * steps))
+        order = training.epoch_order(state.key, state.step, n_labeled, 23, sizes)
+        streamed = list(streaming.epoch_batches(training.epoch_order, state, host, sizes))
+        assert len(streamed) == steps
+        for step, batch in enumerate(streamed):
+            assert np.array_equal(batch.labeled, resident.labeled[order[0][step]])
+            assert np.array_equal(batch.labels, resident.labels[order[0][step]])
+            assert np.array_equal(batch.unlabeled, resident.unlabeled[order[1][step]])
+        # Resident epochs report means over their steps; so do streamed ones.
+        after, ours = streaming.make_epoch(train_step, sizes)(state, host)
+        _, theirs = training.make_epoch(train_step, sizes)(jax.tree.map(jnp.copy, state), resident)
+        for name in ours:
+            assert np.allclose(ours[name], theirs[name], atol=1e-6)
+        assert int(after.step) == (epoch + 1) * steps
+
+
+def test_any_step_of_an_epoch_gives_its_order():
+    key, sizes = jax.random.key(0), BatchSizes(2, 5)
+    first = training.epoch_order(key, 4, 7, 23, sizes)
+    assert all(
+        np.array_equal(a, b)
+        for step in (5, 6, 7)
+        for a, b in zip(first, training.epoch_order(key, step, 7, 23, sizes), strict=True)
+    )
+    assert not np.array_equal(first[1], training.epoch_order(key, 8, 7, 23, sizes)[1])
+
+
+def test_statistics_and_error_rate(monkeypatch):
+    monkeypatch.setattr(streaming, "CHUNK", 5)
+    net = presets.mlp(4, [6, 5, 3])
+    params = net.init(jax.random.key(0))
+    rows = data.Rows(X * 10 + 3)
+    ours = streaming.make_statistics(net)(params, rows)
+    theirs = net.statistics(params, jnp.asarray(rows[:]))
+    assert jax.tree.structure(ours) == jax.tree.structure(theirs)
+    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+        assert np.allclose(a, b, rtol=1e-4, atol=1e-5)
+    wrong = streaming.make_error_rate(net)(params, theirs, rows, Y)
+    assert np.isclose(wrong, training.make_error_rate(net)(params, theirs, rows[:], Y))
+
+
+def test_a_whole_run(tmp_path):
+    """Bit for bit while training; errors as near as the statistics."""
+    results = []
+    for resident in (True, False):
+        config = Config(labels=50, units=(6,), epochs=2, preprocess="contrast", resident=resident)
+        result = loop.train_and_evaluate(config, tmp_path / str(resident))
+        results.append(result)
+    for a, b in zip(*(jax.tree.leaves(result.params) for result in results), strict=True):
+        assert np.allclose(a, b, atol=1e-6)
+    assert abs(results[0].summary["test_error"] - results[1].summary["test_error"]) <= 0.4
+
+
+def test_grain_missing_is_said(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(data.DataError, match=r"ladder_jax\[stream\]"):
+        loop.prepare(Config(resident=False))
