@@ -83,10 +83,10 @@ def test_idx_files_from_a_folder(tmp_path):
     [
         (["--labels=5"], "at least one for each of the 10 classes"),
         (["--labels=105"], "cannot be shared equally"),
-        (["--labels=5000"], "there are"),
+        (["--labels=5000"], "give fewer"),
         (["--labels=some"], "give a number, or 'all'"),
         (["--dataset=minst"], "not known; known are"),
-        (["--dataset=mnist"], "--data_dir is not given"),
+        (["--dataset=mnist"], "give the folder of its IDX files"),
         (["--dataset=mnist", "--data_dir=/nowhere"], "not a folder"),
         (["--config=nothing"], "no such file"),
         (["--config.epochs=many"], "epochs"),
