@@ -2,7 +2,7 @@
 
 python -m experiments.train
 
-Widths and costs were chosen among five settings by the error on 300 validation
+Widths and costs were chosen among four settings by the error on 300 validation
 images held out of the training set, seeds 100 to 102.
 """
 
