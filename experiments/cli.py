@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+import difflib
 import functools
 import pathlib
+import re
 import sys
 from collections.abc import Callable, Sequence
 
 from absl import app, flags, logging
 
-from ladder_jax.config import ConfigError
+from ladder_jax.config import Config, ConfigError
 from ladder_jax.data import DataError
 
 CONFIGS = pathlib.Path(__file__).parent / "configs"
@@ -62,6 +65,18 @@ def _named(argv: Sequence[str], config: str | None) -> list[str]:
     return named
 
 
+def _unknown(name: str) -> str:
+    """What to say of a flag that does not exist, with the flag that may be meant."""
+    known = {flag: flag for flag in flags.FLAGS}
+    if "config" in known:
+        settings = [field.name for field in dataclasses.fields(Config)]
+        known = {setting: f"config.{setting}" for setting in settings} | known
+    near = difflib.get_close_matches(name.removeprefix("config."), known, n=1)
+    return f"there is no flag --{name}; " + (
+        f"did you mean --{known[near[0]]}?" if near else "--help lists those there are."
+    )
+
+
 def _parse(argv: Sequence[str], config: str | None) -> list[str]:
     """absl's flag parsing, any error in one line."""
     try:
@@ -72,7 +87,13 @@ def _parse(argv: Sequence[str], config: str | None) -> list[str]:
         if len(rest) > 1:
             raise ConfigError(f"unexpected argument {rest[1]!r}; flags are given as --name=value.")
         return rest
-    except (flags.Error, ConfigError, AttributeError, KeyError, TypeError, ValueError) as error:
+    except flags.UnrecognizedFlagError as error:
+        sys.exit(f"error: {_unknown(error.flagname)}")
+    except (AttributeError, KeyError) as error:
+        # Of ml_collections; the message begins with the name in quotes.
+        name = re.findall(r"\w+", str(error))[:1]
+        sys.exit(f"error: {_unknown('config.' + ''.join(name))}")
+    except (flags.Error, ConfigError, TypeError, ValueError) as error:
         # Beside absl's own errors, those of ml_collections' overrides.
         sys.exit(f"error: {' '.join(str(error).split())}")
 
