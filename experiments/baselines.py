@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -25,7 +26,11 @@ def baseline_error(name: str, task: Task) -> float:
       name: of the classifier.
       task: the data, as the ladder gets them.
     """
-    x = np.concatenate([task.train.labeled, task.train.unlabeled])
+
+    def flat(x: Any) -> np.ndarray:
+        return np.reshape(x, (len(x), -1))
+
+    x = flat(np.concatenate([task.train.labeled, task.train.unlabeled]))
     y = np.concatenate([task.train.labels, np.full(len(task.train.unlabeled), -1)])
     with warnings.catch_warnings():
         # Both warn of what their authors leave to the user: iterations, and the
@@ -33,4 +38,4 @@ def baseline_error(name: str, task: Task) -> float:
         warnings.simplefilter("ignore", ConvergenceWarning)
         warnings.simplefilter("ignore", FutureWarning)
         model = BASELINES[name]().fit(x, y)  # type: ignore[attr-defined]
-        return 100 * float(np.mean(model.predict(task.test[0]) != np.asarray(task.test[1])))
+        return 100 * float(np.mean(model.predict(flat(task.test[0])) != np.asarray(task.test[1])))

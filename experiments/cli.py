@@ -29,7 +29,9 @@ def config_path(name: str) -> str:
         return str(ours)
     if pathlib.Path(name.split(":")[0]).is_file():
         return name
-    known = sorted(path.stem for path in CONFIGS.glob("*.py") if path.stem not in ("__init__", "base"))
+    known = sorted(
+        path.stem for path in CONFIGS.glob("*.py") if path.stem not in ("__init__", "base")
+    )
     raise ConfigError(f"--config={name}: no such file; give a path, or one of {', '.join(known)}.")
 
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from ladder_jax import activations, combinators
+from ladder_jax import activations, combinators, precision, words
 
 
 class ConfigError(ValueError):
@@ -26,7 +26,10 @@ class Config:
       validation: training examples held out; if any, the errors reported while
         training are theirs.
       units: widths of the hidden levels 1 to L - 1; the classes follow.
+      encoder: if given, the layers of levels 1 to L in the words of the paper's own
+        program, instead of ``units``, e.g. "convv:32:5:1:1-maxpool:2:2-fc:10".
       activation: of the hidden levels.
+      top_gain: whether the softmax has a gain beside its bias.
       combinators: by level 0 to L, or one for all; "none": not decoded.
       noise_std: by level 0 to L, or one for all.
       denoising_cost: by level 0 to L, or one for all that are decoded.
@@ -35,6 +38,12 @@ class Config:
       epochs: passes over the training examples.
       learning_rate: of Adam, at the start.
       decay_from: the part of the run after which the rate falls linearly to 0.
+      unit_norm: whether encoder weights are projected to norm 1 after each step.
+      average: decay of the moving average of the parameters that is evaluated and
+        kept; 0: none, the last parameters are.
+      adversarial: where noise is virtual adversarial: "none", "input" or "all".
+      compute_dtype: of the maps, "float32" or "bfloat16"; parameters and statistics
+        stay in float32.
       statistics: what prediction is normalised with: the clean pass over all
         training examples ("train") or the labelled ones ("labeled").
       seed: decides labels, start, order and noise.
@@ -47,7 +56,9 @@ class Config:
     labels: int = 100
     validation: int = 0
     units: tuple[int, ...] = (250, 100)
+    encoder: str = ""
     activation: str = "relu"
+    top_gain: bool = True
     combinators: tuple[str, ...] = ("gaussian",)
     noise_std: tuple[float, ...] = (0.3,)
     denoising_cost: tuple[float, ...] = (1.0,)
@@ -56,6 +67,10 @@ class Config:
     epochs: int = 150
     learning_rate: float = 0.002
     decay_from: float = 0.67
+    unit_norm: bool = False
+    average: float = 0.0
+    adversarial: str = "none"
+    compute_dtype: str = "float32"
     statistics: str = "train"
     seed: int = 0
     eval_every: int = 10
@@ -74,11 +89,29 @@ class Config:
         _require(0 <= self.decay_from <= 1, "decay_from", self.decay_from, "0 to 1")
         _require(all(n >= 1 for n in self.units), "units", self.units, "1 or more each")
         _choice("activation", self.activation, activations.ACTIVATIONS)
+        _require(0 <= self.average < 1, "average", self.average, "0 (none) or more, below 1")
+        _choice("adversarial", self.adversarial, ("none", "input", "all"))
+        _choice("compute_dtype", self.compute_dtype, precision.DTYPES)
         _choice("statistics", self.statistics, ("train", "labeled"))
+        if self.encoder:
+            try:
+                words.encoder(self.encoder)
+            except ValueError as error:
+                raise ConfigError(f"encoder: {error}") from error
         for word in self.combinators:
             _choice("combinators", word, (*combinators.COMBINATORS, "none"))
         for name in ("combinators", "noise_std", "denoising_cost"):
-            _check_length(name, len(getattr(self, name)), len(self.units) + 2)
+            _check_length(name, len(getattr(self, name)), self.levels)
+
+    @property
+    def levels(self) -> int:
+        """How many levels there are, the input included."""
+        return len(words.split(self.encoder)) + 1 if self.encoder else len(self.units) + 2
+
+    @property
+    def images(self) -> bool:
+        """Whether the ladder takes images as they are, not as rows of features."""
+        return bool(self.encoder) and words.sees_images(self.encoder)
 
     @classmethod
     def create(cls, values: Mapping[str, Any]) -> Config:
@@ -100,7 +133,10 @@ class Config:
         known = {field.name for field in dataclasses.fields(cls)}
         for name in values:
             _choice("setting", name, known)
-        given = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+        given: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in values.items()
+        }
         return cls(**given)
 
 
@@ -131,7 +167,7 @@ def _check_type(name: str, value: object, default: object) -> None:
             _check_type(name, item, default[0])
         return
     wanted = (int, float) if isinstance(default, float) else type(default)
-    fits = isinstance(value, wanted) and not isinstance(value, bool)
+    fits = isinstance(value, wanted) and isinstance(value, bool) == isinstance(default, bool)
     _require(fits, name, repr(value), f"a value of type {type(default).__name__}")
     if isinstance(value, float):
         _require(math.isfinite(value), name, value, "a finite number")

@@ -70,7 +70,10 @@ def encode(
       One ``Pass`` a stream.
     """
     cuts = np.cumsum([stream.x.shape[0] for stream in streams])[:-1]
-    split = lambda joined: jnp.split(joined, cuts)  # noqa: E731
+
+    def split(joined: Array) -> list[Array]:
+        return jnp.split(joined, cuts)
+
     z_levels = [[s.corrupt(s.x, 0, noise_std) for s in streams]]
     h_levels = [z_levels[0]]
     means: list[list[Array | None]] = [[None] * len(streams)]
@@ -96,7 +99,7 @@ def encode(
             tuple(z[i] for z in z_levels),
             tuple(h[i] for h in h_levels),
             Statistics(tuple(m[i] for m in means), tuple(v[i] for v in variances)),
-            logits,
+            logits.reshape(logits.shape[0], -1),
         )
         for i, logits in enumerate(split(affine))
     ]

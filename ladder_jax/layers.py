@@ -8,13 +8,18 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from ladder_jax.conv_layers import conv, global_mean_pool, max_pool
+from ladder_jax.flax_layers import apply, from_flax
 from ladder_jax.types import Array, Layer, LayerParams, Params, Shape
+
+__all__ = ["conv", "dense", "from_flax", "global_mean_pool", "max_pool"]
 
 _NORMAL = nn.initializers.variance_scaling(1.0, "fan_in", "normal")
 
 
 def _dense(features: int) -> nn.Dense:
-    return nn.Dense(features, use_bias=False, kernel_init=_NORMAL)
+    # No parent, so that a ladder also runs within a Linen module.
+    return nn.Dense(features, use_bias=False, kernel_init=_NORMAL, parent=None)
 
 
 def dense(units: int) -> Layer:
@@ -51,10 +56,10 @@ def dense(units: int) -> Layer:
         return LayerParams(up, down), (units,)
 
     def up(params: Params, h: Array) -> Array:
-        return _dense(units).apply({"params": params}, h.reshape(h.shape[0], -1))
+        return apply(_dense(units), params, h.reshape(h.shape[0], -1))
 
     def down(params: Params, z_hat: Array, in_shape: Shape) -> Array:
-        u = _dense(math.prod(in_shape)).apply({"params": params}, z_hat)
+        u = apply(_dense(math.prod(in_shape)), params, z_hat)
         return u.reshape(z_hat.shape[0], *in_shape)
 
     return Layer(init, up, down, per_unit=True)

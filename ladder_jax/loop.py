@@ -17,10 +17,21 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from ladder_jax import activations, combinators, data, presets, training
+from ladder_jax import (
+    activations,
+    adversarial,
+    chunks,
+    combinators,
+    data,
+    precision,
+    training,
+    transforms,
+    words,
+)
 from ladder_jax.config import Config, ConfigError
+from ladder_jax.ladder import ladder
 from ladder_jax.training import BatchSizes, TrainData
-from ladder_jax.types import Ladder, Params, Statistics
+from ladder_jax.types import Ladder, Params, Shape, Statistics
 
 Progress = Callable[[dict[str, Any]], None]
 
@@ -59,12 +70,12 @@ class Result(NamedTuple):
     summary: dict[str, Any]
 
 
-def build_ladder(config: Config, features: int, classes: int) -> Ladder:
+def build_ladder(config: Config, input_shape: Shape, classes: int) -> Ladder:
     """The ladder that a config describes.
 
     Args:
       config: the settings.
-      features: of the input.
+      input_shape: of one example.
       classes: how many there are.
 
     Returns:
@@ -74,24 +85,61 @@ def build_ladder(config: Config, features: int, classes: int) -> Ladder:
       ConfigError: settings contradict each other.
 
     Example:
-      >>> build_ladder(Config(units=(5,)), 64, 10).shapes
+      >>> build_ladder(Config(units=(5,)), (64,), 10).shapes
       ((64,), (5,), (10,))
     """
-    levels = len(config.units) + 2
-    words = config.combinators * (levels if len(config.combinators) == 1 else 1)
-    gs = [None if word == "none" else combinators.COMBINATORS[word]() for word in words]
+    encoder = config.encoder or "-".join(map(str, (*config.units, classes)))
+    names = config.combinators * (config.levels if len(config.combinators) == 1 else 1)
     noise, costs = config.noise_std, config.denoising_cost
+    layers = words.encoder(encoder)
+    if config.compute_dtype != "float32":
+        dtype = precision.DTYPES[config.compute_dtype]
+        layers = [precision.compute_in(dtype, layer) for layer in layers]
     try:
-        return presets.mlp(
-            features,
-            (*config.units, classes),
-            combinators=gs,
+        net = ladder(
+            input_shape,
+            layers,
+            combinators=[
+                None if name == "none" else combinators.COMBINATORS[name]() for name in names
+            ],
             noise_std=noise[0] if len(noise) == 1 else noise,
             denoising_cost=costs[0] if len(costs) == 1 else costs,
             activation=activations.ACTIVATIONS[config.activation](),
+            top=activations.softmax(gain=config.top_gain),
         )
     except ValueError as error:
         raise ConfigError(str(error)) from error
+    if net.shapes[-1][-1] != classes:
+        raise ConfigError(
+            f"encoder ends with {net.shapes[-1][-1]} units, but {config.dataset} has {classes} "
+            "classes; end with as many."
+        )
+    return net
+
+
+def build_optimizer(config: Config, steps: int) -> optax.GradientTransformation:
+    """Adam with the config's schedule, and what follows it.
+
+    Args:
+      config: the settings.
+      steps: of the whole run.
+
+    Returns:
+      An optax transformation.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> state = build_optimizer(Config(average=0.9), steps=3).init(jnp.zeros(2))
+      >>> transforms.averaged(state).tolist()
+      [0.0, 0.0]
+    """
+    rate = training.constant_then_linear(config.learning_rate, steps, config.decay_from)
+    parts = [optax.adam(rate)]
+    if config.unit_norm:
+        parts.append(transforms.unit_norm_weights())
+    if config.average:
+        parts.append(transforms.average_params(config.average))
+    return optax.chain(*parts)
 
 
 def supervised(config: Config) -> Config:
@@ -105,7 +153,7 @@ def supervised(config: Config) -> Config:
         config,
         combinators=("none",),
         denoising_cost=(0.0,),
-        noise_std=(0.3,) + (0.5,) * (len(config.units) + 1),
+        noise_std=(0.3,) + (0.5,) * (config.levels - 1),
     )
 
 
@@ -131,7 +179,10 @@ def prepare(config: Config) -> Task:
             f"batch_unlabeled={config.batch_unlabeled}, but there are {len(kept)} training "
             "examples; give fewer."
         )
-    flat = lambda x: jnp.asarray(x.reshape(len(x), -1))  # noqa: E731
+
+    def flat(x: np.ndarray) -> jax.Array:
+        return jnp.asarray(x if config.images else x.reshape(len(x), -1))
+
     labels = jnp.asarray(dataset.y_train[labeled])
     unlabeled = flat(dataset.x_train[kept])
     everything = len(labeled) == len(kept)
@@ -231,27 +282,29 @@ def train_and_evaluate(
       DataError: the data are.
     """
     task = prepare(config)
-    features = task.train.unlabeled.shape[1]
-    net = build_ladder(config, features, len(task.class_names))
+    net = build_ladder(config, task.train.unlabeled.shape[1:], len(task.class_names))
     folder = make_workdir(workdir, overwrite=overwrite)
     _write_json(folder / "config.json", dataclasses.asdict(config))
     _write_json(folder / "labels.json", task.labeled.tolist())
 
     steps = training.steps_per_epoch(task.train, task.sizes)
-    schedule = training.constant_then_linear(
-        config.learning_rate, steps * config.epochs, config.decay_from
-    )
-    optimizer = optax.adam(schedule)
+    optimizer = build_optimizer(config, steps * config.epochs)
     state = training.create_train_state(net, optimizer, jax.random.key(config.seed))
-    epoch = training.make_epoch(training.make_train_step(net, optimizer), task.sizes)
-    statistics_of = jax.jit(net.statistics)
-    error_rate = training.make_error_rate(net)
+    trained = net
+    if config.adversarial != "none":
+        trained = adversarial.virtual_adversarial(net, levels=config.adversarial)  # type: ignore[arg-type]
+    epoch = training.make_epoch(training.make_train_step(trained, optimizer), task.sizes)
+    statistics_of = chunks.make_statistics(net) if config.images else jax.jit(net.statistics)
+    error_rate = (chunks if config.images else training).make_error_rate(net)
     watched_name = "test" if task.validation is None else "validation"
     watched = task.test if task.validation is None else task.validation
 
     def evaluate(params: Params, x: jax.Array, y: jax.Array) -> float:
         rows = task.train.labeled if config.statistics == "labeled" else task.train.unlabeled
         return 100 * float(error_rate(params, statistics_of(params, rows), x, y))
+
+    def kept(state: training.TrainState) -> Params:
+        return transforms.averaged(state.opt_state) if config.average else state.params
 
     started = time.perf_counter()
     with (folder / "metrics.jsonl").open("w", buffering=1) as log:
@@ -261,26 +314,27 @@ def train_and_evaluate(
                 name: np.asarray(value).round(7).tolist() for name, value in metrics.items()
             }
             if number % config.eval_every == 0 or number == config.epochs:
-                line[f"{watched_name}_error"] = evaluate(state.params, *watched)
+                line[f"{watched_name}_error"] = evaluate(kept(state), *watched)
             line["seconds"] = round(time.perf_counter() - started, 2)
             log.write(json.dumps(line) + "\n")
             progress(line)
 
+    params = kept(state)
     rows = task.train.labeled if config.statistics == "labeled" else task.train.unlabeled
-    statistics = statistics_of(state.params, rows)
+    statistics = statistics_of(params, rows)
     summary: dict[str, Any] = {
         "dataset": config.dataset,
         "labels": len(task.labeled),
         "seed": config.seed,
-        "test_error": evaluate(state.params, *task.test),
+        "test_error": evaluate(params, *task.test),
     }
     if task.validation is not None:
-        summary["validation_error"] = evaluate(state.params, *task.validation)
+        summary["validation_error"] = evaluate(params, *task.validation)
     summary |= {
         "steps": int(state.step),
         "seconds": round(time.perf_counter() - started, 2),
         "versions": versions(),
     }
-    save_params(folder / "params.npz", state.params, statistics)
+    save_params(folder / "params.npz", params, statistics)
     _write_json(folder / "result.json", summary)
-    return Result(state.params, statistics, summary)
+    return Result(params, statistics, summary)

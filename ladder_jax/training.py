@@ -217,7 +217,9 @@ def make_epoch(
     def epoch(state: TrainState, data: TrainData) -> tuple[TrainState, Metrics]:
         steps = steps_per_epoch(data, sizes)
         # Steps fold 0, 1, 2, ... into the key; orders fold from the other end.
-        key = jax.random.fold_in(state.key, jnp.uint32(2**32 - 1) - (state.step // steps).astype("uint32"))
+        key = jax.random.fold_in(
+            state.key, jnp.uint32(2**32 - 1) - (state.step // steps).astype("uint32")
+        )
         key_unlabeled, key_labeled = jax.random.split(key)
         order = row_order(key_unlabeled, data.unlabeled.shape[0], steps, sizes.unlabeled)
         order_labeled = (

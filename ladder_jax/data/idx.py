@@ -104,13 +104,15 @@ def load_idx(name: str, folder: pathlib.Path, class_names: tuple[str, ...]) -> D
     paths = [_find(folder, file) for file in FILES]
     kinds = (IMAGES, LABELS, IMAGES, LABELS)
     arrays = [read_idx(path, kind) for path, kind in zip(paths, kinds, strict=True)]
-    splits = []
-    for split, x, y in (("train", *arrays[:2]), ("test", *arrays[2:])):
-        splits += [x[..., None].astype(np.float32) / 255, y.astype(np.int32)]
-        check_examples(f"{folder} ({split})", *splits[-2:], classes=len(class_names))
+    splits: list[np.ndarray] = []
+    for split, x, y in (("train", arrays[0], arrays[1]), ("test", arrays[2], arrays[3])):
+        images, labels = x[..., None].astype(np.float32) / 255, y.astype(np.int32)
+        check_examples(f"{folder} ({split})", images, labels, classes=len(class_names))
+        splits += [images, labels]
     if arrays[0].shape[1:] != arrays[2].shape[1:]:
         raise DataError(
             f"{folder}: training images are {arrays[0].shape[1:]}, test images "
             f"{arrays[2].shape[1:]}; they must be of one size."
         )
-    return Dataset(name, *splits, class_names)
+    x_train, y_train, x_test, y_test = splits
+    return Dataset(name, x_train, y_train, x_test, y_test, class_names)

@@ -69,7 +69,7 @@ def hold_out(n: int, size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     Example:
       >>> kept, held_out = hold_out(5, 2, seed=0)
       >>> kept.tolist(), held_out.tolist()
-      ([0, 1, 3], [2, 4])
+      ([1, 2, 4], [0, 3])
     """
     if not 0 <= size < n:
         raise DataError(f"validation={size} of {n} training examples; give 0 to {n - 1}.")
