@@ -22,7 +22,7 @@ import optax
 from absl import flags
 
 from experiments import cli
-from ladder_jax import loop, presets, training
+from ladder_jax import presets, training, workfolder
 from ladder_jax.training import BatchSizes, TrainData
 from ladder_jax.types import Ladder
 
@@ -127,7 +127,7 @@ def main() -> None:
     print(f"  float32 matrix peak (2048^3) {result['peak_gflops']:8.0f} GFLOP/s")
     print(f"  useful operations            {useful_operations() / 1e9:8.2f} GFLOP a step")
     print(f"  part of the peak             {100 * result['peak_fraction']:8.1f} %")
-    print(", ".join(f"{k} {v}" for k, v in loop.versions().items()))
+    print(", ".join(f"{k} {v}" for k, v in workfolder.versions().items()))
     if load > 0.5:
         print(f"the machine was not idle (load {load:.1f} at the start): the ratios may be off")
 

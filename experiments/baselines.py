@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.semi_supervised import LabelSpreading, SelfTrainingClassifier
 from sklearn.svm import SVC
 
-from ladder_jax.loop import Task
+from ladder_jax.tasks import Task
 
 BASELINES: dict[str, Callable[[], object]] = {
     "label_spreading": lambda: LabelSpreading(kernel="knn", n_neighbors=7),
@@ -25,7 +26,11 @@ def baseline_error(name: str, task: Task) -> float:
       name: of the classifier.
       task: the data, as the ladder gets them.
     """
-    x = np.concatenate([task.train.labeled, task.train.unlabeled])
+
+    def flat(x: Any) -> np.ndarray:
+        return np.reshape(x, (len(x), -1))
+
+    x = flat(np.concatenate([task.train.labeled, task.train.unlabeled]))
     y = np.concatenate([task.train.labels, np.full(len(task.train.unlabeled), -1)])
     with warnings.catch_warnings():
         # Both warn of what their authors leave to the user: iterations, and the
@@ -35,4 +40,4 @@ def baseline_error(name: str, task: Task) -> float:
         model = BASELINES[name]().fit(x, y)  # type: ignore[attr-defined]
         measured = task.test or task.validation
         assert measured is not None  # train.py has seen to it
-        return 100 * float(np.mean(model.predict(measured[0]) != np.asarray(measured[1])))
+        return 100 * float(np.mean(model.predict(flat(measured[0])) != np.asarray(measured[1])))

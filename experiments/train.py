@@ -22,7 +22,7 @@ from ml_collections import config_flags
 from tqdm import tqdm
 
 from experiments import cli
-from ladder_jax import data, loop
+from ladder_jax import build, data, loop, tasks, workfolder
 from ladder_jax.config import Config, ConfigError
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -81,7 +81,7 @@ def _is_overridden(setting: str) -> bool:
     return setting in config_flags.get_override_values(flags.FLAGS["config"])
 
 
-def measured(config: Config, task: loop.Task) -> str:
+def measured(config: Config, task: tasks.Task) -> str:
     """Which error is reported: of the test set, or of the examples held out.
 
     Raises:
@@ -121,12 +121,12 @@ def compare(config: Config, folder: Any, names: list[str]) -> Errors:
             if name == "ladder":
                 error = train(seeded, folder / f"ladder-{seed}", f"ladder, seed {seed}")
             elif name == "supervised":
-                settings = loop.supervised(seeded)
+                settings = build.supervised(seeded)
                 error = train(settings, folder / f"supervised-{seed}", f"supervised, seed {seed}")
             else:
                 from experiments import baselines  # scikit-learn only where asked for
 
-                error = baselines.baseline_error(name, loop.prepare(seeded))
+                error = baselines.baseline_error(name, tasks.prepare(seeded))
             errors[name].append(error)
     return errors
 
@@ -143,7 +143,7 @@ def summarize(errors: Errors) -> dict[str, dict[str, Any]]:
     }
 
 
-def table(config: Config, task: loop.Task, summary: dict[str, dict[str, Any]]) -> str:
+def table(config: Config, task: tasks.Task, summary: dict[str, dict[str, Any]]) -> str:
     """The summary as text."""
     labels = f"{len(task.labeled)} labels" + (f" ({config.split})" if config.split else "")
     title = f"{measured(config, task)} error in %, {config.dataset}"
@@ -158,10 +158,10 @@ def table(config: Config, task: loop.Task, summary: dict[str, dict[str, Any]]) -
 def main() -> None:
     """Reads the flags, trains, prints the table and where everything was written."""
     config = read_config()
-    task = loop.prepare(config)  # bad data ends the run before a folder is made
+    task = tasks.prepare(config)  # bad data ends the run before a folder is made
     measured(config, task)
     default = f"runs/{config.name}-{time.strftime('%Y%m%d-%H%M%S')}"
-    folder = loop.make_workdir(_WORKDIR.value or default, overwrite=_OVERWRITE.value)
+    folder = workfolder.make_workdir(_WORKDIR.value or default, overwrite=_OVERWRITE.value)
     names = [name for name in dict.fromkeys(_COMPARE.value) if name != "none"]
     summary = summarize(compare(config, folder, names))
     (folder / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")

@@ -2,7 +2,7 @@
 
 from ladder_jax import activations, combinators, layers, presets
 from ladder_jax.ladder import ladder
-from ladder_jax.layers import dense
+from ladder_jax.layers import conv, dense, from_flax, global_mean_pool, max_pool
 from ladder_jax.types import (
     Activation,
     Batch,
@@ -33,8 +33,12 @@ __all__ = [
     "Statistics",
     "activations",
     "combinators",
+    "conv",
     "dense",
+    "from_flax",
+    "global_mean_pool",
     "ladder",
     "layers",
+    "max_pool",
     "presets",
 ]

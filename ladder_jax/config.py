@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ladder_jax import activations, combinators, data
+from ladder_jax import activations, combinators, data, precision, words
 from ladder_jax.data import preprocessing
 
 
@@ -37,7 +37,10 @@ class Config:
       resident: whether the examples rest on the accelerator; else they stay with the
         host and are streamed to it, step by step.
       units: widths of the hidden levels 1 to L - 1; the classes follow.
+      encoder: if given, the layers of levels 1 to L in the words of the paper's own
+        program, instead of ``units``, e.g. "convv:32:5:1:1-maxpool:2:2-fc:10".
       activation: of the hidden levels.
+      top_gain: whether the softmax has a gain beside its bias.
       combinators: by level 0 to L, or one for all; "none": not decoded.
       noise_std: by level 0 to L, or one for all.
       denoising_cost: by level 0 to L, or one for all that are decoded.
@@ -46,6 +49,12 @@ class Config:
       epochs: passes over the training examples.
       learning_rate: of Adam, at the start.
       decay_from: the part of the run after which the rate falls linearly to 0.
+      unit_norm: whether encoder weights are projected to norm 1 after each step.
+      average: decay of the moving average of the parameters that is evaluated and
+        kept; 0: none, the last parameters are.
+      adversarial: where noise is virtual adversarial: "none", "input" or "all".
+      compute_dtype: of the maps, "float32" or "bfloat16"; parameters and statistics
+        stay in float32.
       statistics: what prediction is normalised with: the clean pass over all
         training examples ("train") or the labelled ones ("labeled").
       seed: decides labels, start, order and noise.
@@ -62,7 +71,9 @@ class Config:
     preprocess: str = "none"
     resident: bool = True
     units: tuple[int, ...] = (250, 100)
+    encoder: str = ""
     activation: str = "relu"
+    top_gain: bool = True
     combinators: tuple[str, ...] = ("gaussian",)
     noise_std: tuple[float, ...] = (0.3,)
     denoising_cost: tuple[float, ...] = (1.0,)
@@ -71,6 +82,10 @@ class Config:
     epochs: int = 150
     learning_rate: float = 0.002
     decay_from: float = 0.67
+    unit_norm: bool = False
+    average: float = 0.0
+    adversarial: str = "none"
+    compute_dtype: str = "float32"
     statistics: str = "train"
     seed: int = 0
     eval_every: int = 10
@@ -94,11 +109,29 @@ class Config:
         _require(0 <= self.decay_from <= 1, "decay_from", self.decay_from, "0 to 1")
         _require(all(n >= 1 for n in self.units), "units", self.units, "1 or more each")
         _choice("activation", self.activation, activations.ACTIVATIONS)
+        _require(0 <= self.average < 1, "average", self.average, "0 (none) or more, below 1")
+        _choice("adversarial", self.adversarial, ("none", "input", "all"))
+        _choice("compute_dtype", self.compute_dtype, precision.DTYPES)
         _choice("statistics", self.statistics, ("train", "labeled"))
+        if self.encoder:
+            try:
+                words.encoder(self.encoder)
+            except ValueError as error:
+                raise ConfigError(f"encoder: {error}") from error
         for word in self.combinators:
             _choice("combinators", word, (*combinators.COMBINATORS, "none"))
         for name in ("combinators", "noise_std", "denoising_cost"):
-            _check_length(name, len(getattr(self, name)), len(self.units) + 2)
+            _check_length(name, len(getattr(self, name)), self.levels)
+
+    @property
+    def levels(self) -> int:
+        """How many levels there are, the input included."""
+        return len(words.split(self.encoder)) + 1 if self.encoder else len(self.units) + 2
+
+    @property
+    def images(self) -> bool:
+        """Whether the ladder takes images as they are, not as rows of features."""
+        return bool(self.encoder) and words.sees_images(self.encoder)
 
     @classmethod
     def create(cls, values: Mapping[str, Any]) -> Config:

@@ -65,7 +65,7 @@ def decode(
         combinator = combinators[level]
         if combinator is None:
             continue
-        if level == top:
+        if combinator.uses_u and level == top:
             u_levels[level] = batch_normalize(noisy.h[top])
         elif combinator.uses_u:
             above = layers[level]

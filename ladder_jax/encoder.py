@@ -99,7 +99,7 @@ def encode(
             tuple(z[i] for z in z_levels),
             tuple(h[i] for h in h_levels),
             Statistics(tuple(m[i] for m in means), tuple(v[i] for v in variances)),
-            logits,
+            logits.reshape(logits.shape[0], -1),
         )
         for i, logits in enumerate(split(affine))
     ]

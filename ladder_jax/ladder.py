@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Sequence
 
 import jax
@@ -49,6 +50,10 @@ def _level_shapes(input_shape: Shape, layers: Sequence[Layer]) -> tuple[Shape, .
     return tuple(shapes)
 
 
+def _activation(layer: Layer, activation: Activation) -> Activation:
+    return activations_lib.linear() if layer.linear else activation
+
+
 def ladder(
     input_shape: Shape,
     layers: Sequence[Layer],
@@ -77,7 +82,8 @@ def ladder(
       combinators: one for all levels 0 to L, or one (or None) for each.
       denoising_cost: lambda_l, one for all decoded levels or one for each level.
       noise_std: of the noise of each level 0 to L, or one for all.
-      activation: of levels 1 to L - 1, or one for all of them.
+      activation: of levels 1 to L - 1, or one for all of them; a level after
+        pooling stays linear (``Layer.linear``).
       top: the activation of level L, a softmax.
       normalize_estimate: whether estimates are normalised with the clean
         statistics before the comparison, as in the paper.
@@ -104,10 +110,10 @@ def ladder(
         raise ValueError("layers is empty; give at least one layer, the classes.")
     shapes = _level_shapes(input_shape, layers)
     levels = len(shapes)
-    if len(shapes[-1]) != 1 or shapes[-1][0] < 2:
+    if math.prod(shapes[-1]) != shapes[-1][-1] or shapes[-1][-1] < 2:
         raise ValueError(
             f"the last layer gives shape {shapes[-1]}; wanted (classes,) with at least 2 classes, "
-            "e.g. end with dense(10)."
+            "e.g. end with dense(10), or with conv(10, 1) and global_mean_pool()."
         )
     gs = per_level("combinators", combinators, levels, 0)
     if not isinstance(denoising_cost, Sequence | np.ndarray):
@@ -115,6 +121,7 @@ def ladder(
     costs = per_level("denoising_cost", denoising_cost, levels, 0)
     stds = per_level("noise_std", noise_std, levels, 0)
     acts = (*per_level("activation", activation, levels - 2, 1), top)
+    acts = (*map(_activation, layers[:-1], acts), top)
     check_structure(gs, stds, costs)
     # NumPy, float64: exact under float64, and no device is touched before use.
     defaults = Hyper(np.array(stds), np.array(costs))  # type: ignore[arg-type]

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import math
-from typing import cast
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from ladder_jax.conv_layers import conv, global_mean_pool, max_pool
+from ladder_jax.flax_layers import apply, from_flax
 from ladder_jax.types import Array, Layer, LayerParams, Params, Shape
+
+__all__ = ["conv", "dense", "from_flax", "global_mean_pool", "max_pool"]
 
 _NORMAL = nn.initializers.variance_scaling(1.0, "fan_in", "normal")
 
 
 def _dense(features: int) -> nn.Dense:
-    return nn.Dense(features, use_bias=False, kernel_init=_NORMAL)
-
-
-def apply(module: nn.Module, params: Params, x: Array) -> Array:
-    """A Linen module as a pure function of its parameters."""
-    return cast(Array, module.apply({"params": params}, x))
+    # No parent, so that a ladder also runs within a Linen module.
+    return nn.Dense(features, use_bias=False, kernel_init=_NORMAL, parent=None)
 
 
 def dense(units: int) -> Layer:

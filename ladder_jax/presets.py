@@ -1,14 +1,16 @@
-"""The ladders of the paper (Rasmus et al. 2015, sections 4.1 and 4.2), by name."""
+"""The ladders of the paper (Rasmus et al. 2015, section 4), by name."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
+from ladder_jax import words
+from ladder_jax.activations import ACTIVATIONS, softmax
 from ladder_jax.combinators import gaussian
 from ladder_jax.ladder import ladder
 from ladder_jax.layers import dense
-from ladder_jax.types import Combinator, Ladder
+from ladder_jax.types import Combinator, Ladder, Shape
 
 Model = Literal["full", "bottom", "gamma", "supervised"]
 Labels = Literal[50, 100, 1000, "all"]
@@ -103,6 +105,96 @@ def mnist_mlp(
         combinators=[(combinator or gaussian()) if d else None for d in settings.decoded],
         denoising_cost=settings.denoising_cost,
         noise_std=settings.noise_std,
+    )
+
+
+class ConvSettings(NamedTuple):
+    """One row of the paper's tables 2 and 3.
+
+    Attributes:
+      input_shape: of an image.
+      encoder: the layers of levels 1 to L, in the original's words.
+      decoder: its word for each level 0 to L, or one for all.
+      denoising_cost: of levels 0 to L.
+      noise_std: of levels 0 to L.
+      activation: of the levels below the top.
+      top_gain: whether the softmax has a gain.
+    """
+
+    input_shape: Shape
+    encoder: str
+    decoder: str
+    denoising_cost: tuple[float, ...]
+    noise_std: tuple[float, ...]
+    activation: str = "relu"
+    top_gain: bool = True
+
+
+_CONV_FC = (
+    "convv:1000:26:1:1-convv:500:1:1:1-convv:250:1:1:1-convv:250:1:1:1-convv:250:1:1:1-"
+    "convv:10:1:1:1-globalmeanpool:0"
+)
+_CONV_SMALL = (
+    "convf:32:5:1:1-maxpool:2:2-convv:64:3:1:1-convf:64:3:1:1-maxpool:2:2-convv:128:3:1:1-"
+    "convv:10:1:1:1-globalmeanpool:6:6-fc:10"
+)
+_CONV_LARGE = (
+    "convv:96:3:1:1-convf:96:3:1:1-convf:96:3:1:1-maxpool:2:2-convv:192:3:1:1-convf:192:3:1:1-"
+    "convv:192:3:1:1-maxpool:2:2-convv:192:3:1:1-convv:192:1:1:1-convv:10:1:1:1-globalmeanpool:0"
+)
+_MNIST, _CIFAR = (28, 28, 1), (32, 32, 3)
+
+
+def _gamma(levels: int, cost: float) -> tuple[str, tuple[float, ...]]:
+    """Decoder words and costs with the top alone decoded."""
+    return "0-" * (levels - 1) + "gauss", (0.0,) * (levels - 1) + (cost,)
+
+
+CONV: dict[str, ConvSettings] = {
+    "mnist_conv_fc": ConvSettings(
+        _MNIST, _CONV_FC, "gauss", (1000.0, 10.0) + (0.1,) * 6, (0.3,) * 8
+    ),
+    "mnist_conv_small_gamma": ConvSettings(_MNIST, _CONV_SMALL, *_gamma(10, 1.0), (0.3,) * 10),
+    "mnist_conv_small_supervised": ConvSettings(
+        _MNIST, _CONV_SMALL, "0", (0.0,) * 10, (0.3,) + (0.45,) * 9
+    ),
+    "cifar10_conv_large_gamma": ConvSettings(
+        _CIFAR, _CONV_LARGE, *_gamma(13, 4.0), (0.3,) * 13, "leaky_relu", False
+    ),
+    "cifar10_conv_large_supervised": ConvSettings(
+        _CIFAR, _CONV_LARGE, "0", (0.0,) * 13, (0.3,) * 13, "leaky_relu", False
+    ),
+}
+"""The convolutional ladders of the paper, by name."""
+
+
+def conv(name: str) -> Ladder:
+    """One of the paper's convolutional ladders.
+
+    Args:
+      name: a key of ``CONV``.
+
+    Returns:
+      A ``Ladder`` over images.
+
+    Raises:
+      ValueError: there is no such name.
+
+    Example:
+      >>> conv("mnist_conv_small_gamma").shapes[-3:]
+      ((6, 6, 10), (10,), (10,))
+    """
+    if name not in CONV:
+        raise ValueError(f"name is {name!r}; known are {', '.join(CONV)}.")
+    settings = CONV[name]
+    return ladder(
+        settings.input_shape,
+        words.encoder(settings.encoder),
+        combinators=words.decoder(settings.decoder, len(settings.noise_std)),
+        denoising_cost=settings.denoising_cost,
+        noise_std=settings.noise_std,
+        activation=ACTIVATIONS[settings.activation](),
+        top=softmax(gain=settings.top_gain),
     )
 
 

@@ -35,12 +35,15 @@ class Layer(NamedTuple):
       per_unit: whether the layer sees the level below as unordered units. Then
         ``u`` below it is normalised, and the combinator below it has its
         parameters, unit by unit; else channel by channel (the last axis).
+      linear: whether the layer's level has no activation of its own, as after
+        pooling, unless it is the top.
     """
 
     init: Callable[[Array, Shape], tuple[LayerParams, Shape]]
     up: Callable[[Params, Array], Array]
     down: Callable[[Params, Array, Shape], Array]
     per_unit: bool = False
+    linear: bool = False
 
 
 class Combinator(NamedTuple):

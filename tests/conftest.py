@@ -1,6 +1,12 @@
 """Options of the test run."""
 
+import os
+
 import pytest
+
+# Compiling takes most of the tests' time; read when JAX first meets a device.
+FAST_TO_COMPILE = "--xla_backend_optimization_level=0"
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FAST_TO_COMPILE}".strip()
 
 
 def pytest_addoption(parser):

@@ -1,13 +1,15 @@
 """Reads the golden numbers of the paper's own program and builds the ladder they came from.
 
 The format: one forward and backward pass (or several Adam steps) in float64 with
-injected noise. ``meta_json`` holds the settings; dense weights are ``[in, out]``;
-level 0 is the input. Nothing here knows a file's sizes.
+injected noise. ``meta_json`` holds the settings; images are channels first, dense
+weights ``[in, out]``, those of a convolution ``[out, in, height, width]``; level 0
+is the input. Nothing here knows a file's sizes.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import pathlib
 from typing import Any
 
@@ -16,34 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 
 import ladder_jax
-from ladder_jax import activations, combinators
-from ladder_jax.types import Activation, Batch, Combinator, Layer, Noise
-
-ACTIVATIONS = {
-    "relu": activations.relu,
-    "leakyrelu": activations.leaky_relu,
-    "sig": activations.sigmoid,
-    "softplus": activations.softplus,
-    "linear": activations.linear,
-}
-COMBINATORS = {"gauss": combinators.gaussian, "sig": combinators.sigmoid}
-
-
-def _named(table: dict[str, Any], kind: str, word: str) -> Any:
-    if word not in table:
-        raise NotImplementedError(f"{kind} {word!r} is not built; built are {sorted(table)}.")
-    return table[word]
-
-
-def _layer(word: str) -> Layer:
-    units = word.removeprefix("fc:")
-    if not units.isdigit():
-        raise NotImplementedError(f"layer {word!r} is not built; built are dense layers.")
-    return ladder_jax.dense(int(units))
-
-
-def _spread(words: list[str], count: int) -> list[str]:
-    return list(words) * count if len(words) == 1 else list(words)[-count:]
+from ladder_jax import activations, words
+from ladder_jax.types import Batch, Noise
 
 
 class Reference:
@@ -61,27 +37,23 @@ class Reference:
 
     def _ladder(self) -> ladder_jax.Ladder:
         meta = self.meta
-        input_shape, *words = meta["encoder_layers"]
-        levels = len(words) + 1
-        specs = _spread(meta["decoder_spec"], levels)
-        gs: list[Combinator | None] = [
-            None if spec == "0" else _named(COMBINATORS, "decoder", spec)() for spec in specs
-        ]
-        self.combinators = gs
-        self.layers = [_layer(word) for word in words]
-        acts: list[Activation] = [
-            _named(ACTIVATIONS, "activation", word)() for word in _spread(meta["act"], levels - 1)
-        ]
+        input_shape, *layer_words = meta["encoder_layers"]
+        levels = len(layer_words) + 1
+        self.decoder_words = words.spread(meta["decoder_spec"], levels)
+        self.combinators = words.decoder(meta["decoder_spec"], levels)
+        self.layers = words.encoder(layer_words)
+        acts = [words.ACTIVATIONS[word] for word in words.spread(meta["act"], levels)[1:-1]]
         return ladder_jax.ladder(
-            tuple(input_shape),
+            # channels first in the file, last here
+            (*input_shape[1:], input_shape[0]),
             self.layers,
-            combinators=gs,
+            combinators=self.combinators,
             denoising_cost=[
                 cost if g is not None else 0.0
-                for cost, g in zip(meta["denoising_cost_x"], gs, strict=True)
+                for cost, g in zip(meta["denoising_cost_x"], self.combinators, strict=True)
             ],
             noise_std=meta["noise_std_used"],
-            activation=acts[:-1],
+            activation=[activations.ACTIVATIONS[name]() for name in acts],
             top=activations.softmax(gain=meta["top_c"]),
             normalize_estimate={"bugfix": True, "no": False}[meta["zestbn"]],
         )
@@ -92,33 +64,48 @@ class Reference:
         return self.arrays[key]
 
     def rows(self, key: str, level: int) -> np.ndarray:
-        """Rows of a level, in our layout."""
-        return self.read(key).reshape(-1, *self.net.shapes[level])
+        """Rows of a level, in our layout; what is alike all over a map is spread."""
+        *space, channels = self.net.shapes[level]
+        rows = self.read(key)
+        rows = rows.reshape(len(rows), channels, -1)
+        rows = np.broadcast_to(rows, (*rows.shape[:2], math.prod(space)))
+        return rows.swapaxes(1, 2).reshape(-1, *self.net.shapes[level])
 
-    def params(self, prefix: str = "param_") -> tuple[dict[str, Any], ...]:
+    def _units(self, array: np.ndarray, axis: int, level: int) -> np.ndarray:
+        """One axis over all units of a level, from channels first to channels last."""
+        *space, channels = self.net.shapes[level]
+        if array.shape[axis] != channels * math.prod(space):
+            return array  # one value a channel
+        split = [*array.shape[:axis], channels, math.prod(space), *array.shape[axis + 1 :]]
+        return array.reshape(split).swapaxes(axis, axis + 1).reshape(array.shape)
+
+    def _parameter(self, prefix: str, place: tuple[Any, ...], shape: tuple[int, ...]) -> jax.Array:
+        level, part, name = (getattr(entry, "idx", getattr(entry, "key", None)) for entry in place)
+        key = (
+            prefix
+            + {
+                "up": f"f_{level}_W",
+                "down": f"g_{level - 1}_W",
+                "activation": f"f_{level}_{'c' if name == 'gain' else 'b'}",
+                "combinator": f"g_{level}_{name}",
+            }[part]
+        )
+        if prefix == "grad_" and key not in self.arrays:
+            return jnp.zeros(shape)  # of what the total does not depend on
+        array = self.read(key)
+        if array.ndim == 4:  # a true convolution: the kernel is flipped
+            array = array[:, :, ::-1, ::-1].transpose(2, 3, 1, 0)
+        elif part != "activation":
+            axis, below = {"up": (0, 1), "down": (1, 1), "combinator": (0, 0)}[part]
+            array = self._units(array, axis, level - below)
+        return jnp.asarray(array.reshape(shape))
+
+    def params(self, prefix: str = "param_") -> Any:
         """Parameters, or whatever has one value a parameter, in our form."""
-        out: list[dict[str, Any]] = []
-        get = lambda name: jnp.asarray(self.read(prefix + name))
-        for level in self.levels:
-            params: dict[str, Any] = {}
-            if level > 0:
-                f = f"f_{level}_"
-                below = self.combinators[level - 1]
-                params["up"] = {"kernel": get(f + "W")}
-                params["activation"] = {
-                    ours: get(f + theirs)
-                    for ours, theirs in (("bias", "b"), ("gain", "c"))
-                    if prefix + f + theirs in self.arrays
-                }
-                params["down"] = None
-                if below is not None and below.uses_u:
-                    params["down"] = {"kernel": get(f"g_{level - 1}_W")}
-            if self.combinators[level] is not None:
-                g = f"{prefix}g_{level}_"
-                names = [k.removeprefix(g) for k in self.arrays if k.startswith(g)]
-                params["combinator"] = {n: get(f"g_{level}_{n}") for n in names if n != "W"}
-            out.append(params)
-        return tuple(out)
+        shapes = jax.eval_shape(self.net.init, jax.random.key(0))
+        return jax.tree_util.tree_map_with_path(
+            lambda place, leaf: self._parameter(prefix, place, leaf.shape), shapes
+        )
 
     def batch(self, prefix: str = "") -> Batch:
         """The labelled and unlabelled rows."""

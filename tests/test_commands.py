@@ -11,7 +11,7 @@ import sys
 import numpy as np
 import pytest
 
-from ladder_jax import Batch, data, loop
+from ladder_jax import Batch, build, data, tasks, workfolder
 from ladder_jax.config import Config, ConfigError
 from ladder_jax.data import DataError
 from ladder_jax.data.base import check_examples
@@ -72,9 +72,9 @@ def test_writes_everything_and_refuses_to_overwrite(tmp_path):
 
 def test_idx_files_from_a_folder(tmp_path):
     write_idx(tmp_path)
-    task = loop.prepare(Config(dataset="mnist", data_dir=str(tmp_path), labels=20))
+    task = tasks.prepare(Config(dataset="mnist", data_dir=str(tmp_path), labels=20))
     assert task.train.unlabeled.shape == (120, 9) and task.train.labeled.shape == (20, 9)
-    everything = loop.prepare(Config(dataset="mnist", data_dir=str(tmp_path), labels=0))
+    everything = tasks.prepare(Config(dataset="mnist", data_dir=str(tmp_path), labels=0))
     assert everything.sizes.tied
 
 
@@ -91,7 +91,7 @@ def test_idx_files_from_a_folder(tmp_path):
         (["--config=nothing"], "no such file"),
         (["--config.epochs=many"], "epochs"),
         (["--config.epoch=3"], "did you mean --config.epochs"),
-        (["--config.combinators=('gauss',)"], "one of gaussian"),
+        (["--config.combinators=('gauss',)"], "give one of augmented_mlp"),
         (["--config.noise_std=(0.3, 0.3)"], "noise_std is a list of 2; give one value, or"),
         (["--config.batch_labeled=1"], "batch_labeled is 1"),
         (["--config.learning_rate=-1.0"], "learning_rate is -1.0"),
@@ -155,21 +155,21 @@ def test_settings_that_are_wrong():
         with pytest.raises(ConfigError, match=next(iter(bad))):
             Config.create(bad)
     with pytest.raises(ConfigError, match="not decoded"):
-        loop.build_ladder(
-            Config(units=(5,), combinators=("none",) * 3, denoising_cost=(1.0,) * 3), 4, 2
+        build.build_ladder(
+            Config(units=(5,), combinators=("none",) * 3, denoising_cost=(1.0,) * 3), (4,), 2
         )
 
 
 def test_supervised_takes_the_same_rows():
     config = Config(units=(8,), seed=3, labels=20)
-    a, b = loop.prepare(config), loop.prepare(loop.supervised(config))
+    a, b = tasks.prepare(config), tasks.prepare(build.supervised(config))
     assert np.array_equal(a.labeled, b.labeled)
-    net = loop.build_ladder(loop.supervised(config), 64, 10)
+    net = build.build_ladder(build.supervised(config), (64,), 10)
     assert isinstance(Batch(*a.train), Batch) and net.hyper.denoising_cost.sum() == 0
 
 
 def test_validation_is_held_out():
-    task = loop.prepare(Config(validation=200, labels=50))
+    task = tasks.prepare(Config(validation=200, labels=50))
     assert task.validation is not None
     rows = {row.tobytes() for row in np.asarray(task.train.unlabeled)}
     held = {row.tobytes() for row in np.asarray(task.validation[0])}
@@ -180,4 +180,4 @@ def test_validation_is_held_out():
 def test_unwritable_folder(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(ConfigError, match="give another folder"):
-        loop.make_workdir(tmp_path / "file" / "work")
+        workfolder.make_workdir(tmp_path / "file" / "work")

@@ -136,7 +136,7 @@ def test_no_npz_at_all(tmp_path, content):
 def test_npz_has_no_minus_one():
     full = data.from_arrays(X, abs(Y))
     from ladder_jax.config import Config
-    from ladder_jax.loop import choose_rows
+    from ladder_jax.tasks import choose_rows
 
     assert "no example is marked as unlabelled" in one_line(choose_rows, Config(labels=-1), full)
 

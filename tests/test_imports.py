@@ -10,11 +10,13 @@ import pytest
 ROOT = pathlib.Path(__file__).parent.parent
 FLOORS = [
     {"types"},
-    {"normalization", "activations", "layers", "combinators", "checks"},
+    {"normalization", "activations", "checks", "layers", "conv_layers", "flax_layers"}
+    | {"combinators", "mlp_combinators", "precision", "words"},
     {"encoder", "decoder"},
     {"ladder"},
-    {"presets", "training", "data"},
-    {"config", "streaming"},
+    {"adversarial", "data", "flax_modules", "presets", "training", "transforms"},
+    {"chunks", "config", "streaming"},
+    {"build", "tasks", "workfolder"},
     {"loop"},
 ]
 CORE = set().union(*FLOORS[:4])

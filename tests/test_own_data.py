@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ladder_jax import data, loop
+from ladder_jax import data, loop, tasks
 from ladder_jax.config import Config, ConfigError
 from ladder_jax.data import preprocessing
 
@@ -38,21 +38,21 @@ def test_npz_equals_arrays(tmp_path):
 
 def test_labels_of_the_file_or_fewer():
     own = data.from_arrays(X, Y_SOME)
-    labeled, kept, held_out = loop.choose_rows(TINY, own)
+    labeled, kept, held_out = tasks.choose_rows(TINY, own)
     assert labeled.tolist() == list(range(20)) and len(kept) == 80 and not len(held_out)
-    fewer, _, _ = loop.choose_rows(Config(labels=6), own)
+    fewer, _, _ = tasks.choose_rows(Config(labels=6), own)
     assert len(fewer) == 6 and set(fewer) < set(range(20)) and Y[fewer].sum() == 3
-    every, _, _ = loop.choose_rows(Config(labels=0), own)
+    every, _, _ = tasks.choose_rows(Config(labels=0), own)
     assert every.tolist() == list(range(20))
 
 
 def test_validation_takes_labelled_rows_alone():
     own = data.from_arrays(X, Y_SOME)
-    labeled, kept, held_out = loop.choose_rows(Config(labels=-1, validation=8), own)
+    labeled, kept, held_out = tasks.choose_rows(Config(labels=-1, validation=8), own)
     assert len(held_out) == 8 and held_out.max() < 20
     assert not set(held_out) & set(kept) and set(labeled) | set(held_out) == set(range(20))
     with pytest.raises(data.DataError, match="validation=20 of 20"):
-        loop.choose_rows(Config(labels=-1, validation=20), own)
+        tasks.choose_rows(Config(labels=-1, validation=20), own)
 
 
 def test_train_on_arrays(tmp_path):
@@ -62,7 +62,7 @@ def test_train_on_arrays(tmp_path):
     assert result.summary["class_names"] == ("low", "high")
     stored = preprocessing.load(tmp_path / "run" / "preprocess.npz")
     again = preprocessing.apply(stored, own.x_train)
-    assert np.allclose(again, loop.prepare(TINY, own).train.unlabeled, atol=1e-6)
+    assert np.allclose(again, tasks.prepare(TINY, own).train.unlabeled, atol=1e-6)
     assert np.allclose(again.mean(0), 0, atol=1e-5) and np.allclose(again.std(0), 1, atol=1e-4)
 
 
@@ -75,8 +75,8 @@ def test_no_test_set_no_test_error(tmp_path):
 def test_fitted_on_training_rows_alone():
     own = data.from_arrays(X, Y)
     config = Config(labels=4, validation=30, preprocess="standardize", batch_unlabeled=20)
-    task = loop.prepare(config, own)
-    _, kept, _ = loop.choose_rows(config, own)
+    task = tasks.prepare(config, own)
+    _, kept, _ = tasks.choose_rows(config, own)
     assert np.allclose(task.preprocessing.fitted["standardize/mean"], X[kept].mean(0))
 
 

@@ -64,7 +64,10 @@ def test_folder_has_files():
 
 @SINGLE
 def test_one_pass(path):
-    ref = Reference(path)
+    check_one_pass(Reference(path))
+
+
+def check_one_pass(ref):
     params, batch, noise = ref.params(), ref.batch(), ref.noise()
     passes, encode = {}, jax.jit(ref.net.encode)
     for half, x, n in (
@@ -89,10 +92,16 @@ def check_encoder(ref, params, kind, half, done):
                 assert_close(ours[level], ref.rows(key, level), key)
         if level == 0:
             continue
-        for name, ours in (("m", done.statistics.mean), ("s", done.statistics.var)):
+        # The mean of what was normalised below is 0 but for rounding.
+        deviation = float(jnp.sqrt(done.statistics.var[level].max()))
+        for name, ours, scale in (
+            ("m", done.statistics.mean, deviation),
+            ("s", done.statistics.var, 0.0),
+        ):
             for key in (f"{kind}_{half}_{name}_{level}", f"rec_{kind}_{name}_{half[0]}_{level}"):
                 if key in ref.arrays:
-                    assert_close(ours[level], ref.read(key).reshape(ours[level].shape), key)
+                    theirs = ref.read(key).reshape(ours[level].shape)
+                    assert_close(ours[level], theirs, key, scale=scale)
         key = f"rec_{kind}_zpre_{half[0]}_{level}"
         if key in ref.arrays:
             z_pre = ref.layers[level - 1].up(params[level]["up"], done.h[level - 1])
@@ -126,6 +135,8 @@ def check_signal(ref, params, rec, noisy, level):
     assert_close(before, ref.rows(raw, level), raw)
     if f"rec_mu_{level}" in ref.arrays:
         mu, v = gaussian_moments(params[level]["combinator"], u)
+        if ref.decoder_words[level] == "gauss_stable_v":
+            v = jax.nn.sigmoid(v)
         assert_close(mu, ref.rows(f"rec_mu_{level}", level), "mu")
         assert_close(v, ref.rows(f"rec_v_{level}", level), "v")
 
@@ -146,7 +157,7 @@ def check_costs(ref, params, batch, noise, clean_labeled, prefix=""):
         key = f"{prefix}cost_denois_{level}"
         if key in ref.arrays and ref.combinators[level] is not None:
             assert_close(metrics["denoising"][level], ref.read(key), key)
-    if prefix == "":
+    if prefix == "" and any(key.startswith("grad_") for key in ref.arrays):
         golden = ref.params("grad_")
         scale = max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(golden))
         # An entry that is 0 but for rounding is compared with the largest of all.

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from experiments import make_splits
-from ladder_jax import data, loop
+from ladder_jax import data, tasks
 from ladder_jax.config import Config
 from ladder_jax.data import idx, named_splits
 
@@ -83,21 +83,21 @@ def test_files_hold_what_is_chosen(name):
 
 def test_any_set_has_names():
     config = Config(split="digits.3@50", seed=7)
-    labeled, _, _ = loop.choose_rows(config, data.load("digits"))
+    labeled, _, _ = tasks.choose_rows(config, data.load("digits"))
     y = data.load("digits").y_train
     assert np.array_equal(labeled, data.choose_labeled(y, 50, 3, 10))
 
 
 def test_validation_leaves_the_split_alone():
     config = Config(split="digits.3@50", validation=1000)
-    labeled, kept, held_out = loop.choose_rows(config, data.load("digits"))
+    labeled, kept, held_out = tasks.choose_rows(config, data.load("digits"))
     assert len(labeled) == 50 and set(labeled) <= set(kept) and not set(labeled) & set(held_out)
     assert len(kept) == 297 and len(held_out) == 1000
 
 
 def test_split_of_another_set():
     with pytest.raises(data.DataError, match="not one of digits"):
-        loop.choose_rows(Config(split="mnist.3@50"), data.load("digits"))
+        tasks.choose_rows(Config(split="mnist.3@50"), data.load("digits"))
 
 
 @pytest.mark.parametrize("name", ["mnist", "mnist.3", "mnist.3@", "mnist.3@0", "mnist@3", ".3@9"])

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ladder_jax import data, loop, presets, streaming, training
+from ladder_jax import data, loop, presets, streaming, tasks, training
 from ladder_jax.config import Config
 from ladder_jax.training import BatchSizes, TrainData
 
@@ -89,4 +89,4 @@ def test_a_whole_run(tmp_path):
 def test_grain_missing_is_said(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(data.DataError, match=r"ladder_jax\[stream\]"):
-        loop.prepare(Config(resident=False))
+        tasks.prepare(Config(resident=False))

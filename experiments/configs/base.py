@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 from ml_collections import ConfigDict
 
-from ladder_jax import presets
+from ladder_jax import presets, words
 from ladder_jax.config import Config
 
 
@@ -28,5 +29,31 @@ def mnist(labels: presets.Labels, model: presets.Model = "full") -> ConfigDict:
             combinators=tuple("gaussian" if d else "none" for d in settings.decoded),
             noise_std=settings.noise_std,
             denoising_cost=settings.denoising_cost,
+        )
+    )
+
+
+def conv(preset: str, labels: int, **settings: Any) -> ConfigDict:
+    """One of the paper's convolutional ladders, with what its training needs beside.
+
+    Args:
+      preset: a key of ``presets.CONV``; the data set's name is its first word.
+      labels: how many.
+      **settings: of ``Config``, over the defaults.
+    """
+    row = presets.CONV[preset]
+    dataset, rest = preset.split("_", 1)
+    return config_dict(
+        Config(
+            name=f"{dataset}_{labels}_{rest}",
+            dataset=dataset,
+            labels=labels,
+            encoder=row.encoder,
+            activation=row.activation,
+            top_gain=row.top_gain,
+            combinators=words.decoder_names(row.decoder, len(row.noise_std)),
+            noise_std=row.noise_std,
+            denoising_cost=row.denoising_cost,
+            **settings,
         )
     )

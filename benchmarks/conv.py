@@ -1,0 +1,180 @@
+"""The paper's convolutional ladders on this machine: do they train, and how fast.
+
+  python -m benchmarks.conv [--preset=NAME] [--steps=200] [--data_dir=FOLDER]
+
+Each preset takes some hundred steps of Adam; printed are the loss at the start and
+at the end, the median time of a step, and the share of the machine's convolution
+peak that the useful operations make. Without a folder the images are made up:
+ten smooth templates with noise. Exit status 1: a loss was not finite or did not fall.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+import sys
+import time
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from absl import flags
+
+from experiments import cli
+from ladder_jax import data, presets, training, words, workfolder
+from ladder_jax.types import Batch, Ladder, Shape
+
+_JSON = flags.DEFINE_bool("json", False, "Print one JSON object a preset.")
+_PRESET = flags.DEFINE_multi_enum(
+    "preset",
+    ["mnist_conv_small_gamma", "mnist_conv_fc", "cifar10_conv_large_gamma"],
+    sorted(presets.CONV),
+    "Which; may be given several times.",
+)
+_STEPS = flags.DEFINE_integer("steps", 200, "Steps to train each.", lower_bound=4)
+_ROWS = flags.DEFINE_integer("rows", 100, "Labelled and unlabelled rows a step.", lower_bound=2)
+
+
+def products(word: str, below: Shape, above: Shape) -> int:
+    """Multiplications of one row's map from a level to the next (or back).
+
+    Of a full convolution only those with a pixel, not with the zeros around it.
+
+    Example:
+      >>> products("convf:3:2:1:1", (4, 4, 1), (5, 5, 3)), products("10", (4,), (10,))
+      (192, 40)
+    """
+    kind, *numbers = word.split(":")
+    if "pool" in kind:
+        return 0
+    if not kind.startswith("conv"):
+        return math.prod(below) * above[-1]
+    kernel = int(numbers[1])
+    places = below if kind == "convf" else above
+    stride = int(numbers[2]) if kind == "convf" else 1
+    return math.prod(places[:2]) * kernel**2 * below[-1] * above[-1] // stride**2
+
+
+def useful_operations(name: str, net: Ladder, rows: int) -> int:
+    """Multiplications and additions of a step, gradient included.
+
+    Three streams go up if anything is decoded, else one; each product comes back as
+    two in the gradient, but for that of the first layer, whose input needs none.
+
+    Example:
+      >>> name = "mnist_conv_small_gamma"
+      >>> round(useful_operations(name, presets.conv(name), 100) / 1e9, 1)
+      25.1
+    """
+    settings = presets.CONV[name]
+    layers = words.split(settings.encoder)
+    decoded = words.decoder_names(settings.decoder, len(layers) + 1)
+    streams = 1 if set(decoded) == {"none"} else 3
+    total = 0
+    for level, word in enumerate(layers):
+        count = products(word, net.shapes[level], net.shapes[level + 1])
+        total += 2 * rows * count * streams * (2 if level == 0 else 3)
+        if decoded[level] != "none":
+            total += 2 * rows * count * 3
+    return total
+
+
+PLAIN = ((3, 96, 32), (3, 256, 16), (1, 512, 32))
+"""Kernel, channels and map of the plain convolutions that the peak is taken of."""
+
+
+def convolution_peak(repeats: int = 5) -> float:
+    """Operations a second of the fastest of a few plain convolutions."""
+    rates = []
+    for kernel, channels, size in PLAIN:
+        module = nn.Conv(channels, (kernel, kernel), padding="VALID", use_bias=False)
+        x = jax.random.normal(jax.random.key(0), (50, size, size, channels))
+        params = module.init(jax.random.key(1), x)
+        convolve = jax.jit(lambda params, x, module=module: module.apply(params, x).sum())
+        operations = 2 * 50 * (size - kernel + 1) ** 2 * (kernel * channels) ** 2
+        for repeat in range(repeats + 1):
+            started = time.perf_counter()
+            convolve(params, x).block_until_ready()
+            if repeat:  # the first one compiles
+                rates.append(operations / (time.perf_counter() - started))
+    return max(rates)
+
+
+def images(shape: Shape, rows: int) -> tuple[np.ndarray, np.ndarray]:
+    """Made-up examples of ten classes: smooth templates from 0 to 1, with noise."""
+    rng = np.random.default_rng(0)
+    coarse = rng.random((10, 4, 4, shape[-1]))
+    fine = coarse.repeat(-(-shape[0] // 4), 1).repeat(-(-shape[1] // 4), 2)
+    y = np.arange(rows) % 10
+    x = fine[y, : shape[0], : shape[1]] + 0.2 * rng.standard_normal((rows, *shape))
+    return np.clip(x, 0, 1).astype(np.float32), y.astype(np.int32)
+
+
+def examples(name: str, shape: Shape, rows: int) -> tuple[np.ndarray, np.ndarray]:
+    """The data set's training examples, or made-up ones if no folder is given."""
+    if not cli.DATA_DIR.value:
+        return images(shape, 20 * rows)
+    dataset = data.load(name.split("_")[0], cli.DATA_DIR.value)
+    return np.asarray(dataset.x_train), dataset.y_train
+
+
+def measure(name: str, steps: int, rows: int) -> dict[str, Any]:
+    """Trains one preset for some steps."""
+    net = presets.conv(name)
+    x, y = examples(name, net.shapes[0], rows)
+    optimizer = optax.adam(0.002)
+    state = training.create_train_state(net, optimizer, jax.random.key(0))
+    step = training.make_train_step(net, optimizer)
+    order = np.random.default_rng(0)
+    labeled = order.choice(len(x), rows, replace=False)
+    losses, times = [], []
+    for _ in range(steps):
+        chosen = order.choice(len(x), rows, replace=False)
+        batch = Batch(jnp.asarray(x[labeled]), jnp.asarray(y[labeled]), jnp.asarray(x[chosen]))
+        started = time.perf_counter()
+        state, metrics = step(state, batch)
+        losses.append(float(metrics["loss"]))
+        times.append(time.perf_counter() - started)
+    tenth = max(steps // 10, 1)
+    seconds = statistics.median(times[1:])
+    operations = useful_operations(name, net, rows)
+    return {
+        "preset": name,
+        "steps": steps,
+        "first_loss": statistics.fmean(losses[:tenth]),
+        "last_loss": statistics.fmean(losses[-tenth:]),
+        "finite": bool(np.isfinite(losses).all()),
+        "step_ms": 1000 * seconds,
+        "useful_gflop": operations / 1e9,
+        "peak_fraction": operations / seconds / convolution_peak(),
+    }
+
+
+def main() -> None:
+    """Measures and prints."""
+    failed = False
+    for name in _PRESET.value:
+        result = measure(name, _STEPS.value, _ROWS.value)
+        failed |= not result["finite"] or not result["last_loss"] < result["first_loss"]
+        if _JSON.value:
+            print(json.dumps(result), flush=True)
+            continue
+        print(f"{name}, {_ROWS.value} labelled + {_ROWS.value} unlabelled rows")
+        print(
+            f"  loss, first and last tenth  {result['first_loss']:9.3f} {result['last_loss']:9.3f}"
+        )
+        print(f"  median step                 {result['step_ms']:9.1f} ms")
+        print(f"  useful operations           {result['useful_gflop']:9.1f} GFLOP a step")
+        print(f"  of the convolution peak     {100 * result['peak_fraction']:9.1f} %", flush=True)
+    if not _JSON.value:
+        print(", ".join(f"{k} {v}" for k, v in workfolder.versions().items()))
+    if failed:
+        sys.exit("a loss was not finite or did not fall")
+
+
+if __name__ == "__main__":
+    cli.run(main)

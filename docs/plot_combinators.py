@@ -1,0 +1,93 @@
+"""Draws the plots of docs/combinators.md: z_hat over z for several u.
+
+  python docs/plot_combinators.py
+
+Left at the start, right after training: one unit of the hidden level of a small
+ladder on scikit-learn's digits, that whose curves depend on u the most.
+"""
+
+from __future__ import annotations
+
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import matplotlib
+import numpy as np
+import optax
+
+from ladder_jax import data, presets, training
+from ladder_jax.combinators import COMBINATORS
+
+matplotlib.use("Agg")
+from matplotlib import pyplot
+
+FOLDER = pathlib.Path(__file__).parent / "combinators"
+SIGNALS = (-2.0, -1.0, 0.0, 1.0, 2.0)
+UNITS, EPOCHS = 50, 30
+
+
+def curves(combinator, params):
+    """z and z_hat ``[signals, points, units]`` of a level."""
+    z = jnp.linspace(-3, 3, 61)
+    shape = (len(z), UNITS)
+    rows = jnp.broadcast_to(z[:, None], shape)
+    z_hat = [combinator.apply(params, rows, jnp.full(shape, u)) for u in SIGNALS]
+    return np.asarray(z), np.asarray(jnp.stack([jnp.broadcast_to(h, shape) for h in z_hat]))
+
+
+def train(name):
+    """The combinator's parameters at the hidden level, before and after training."""
+    digits = data.load("digits")
+    rows = data.choose_labeled(digits.y_train, 100, seed=0, classes=10)
+    x = jnp.asarray(digits.x_train.reshape(-1, 64))
+    examples = training.TrainData(x[rows], jnp.asarray(digits.y_train[rows]), x)
+    net = presets.mlp(
+        64,
+        [UNITS, 10],
+        # Level 0 is left out, so that level 1 has its own cost alone.
+        combinators=[None, COMBINATORS[name](), COMBINATORS["gaussian"]()],
+        denoising_cost=[0.0, 10.0, 1.0],
+    )
+    optimizer = optax.adam(0.005)
+    state = training.create_train_state(net, optimizer, jax.random.key(0))
+    before = jax.tree.map(np.asarray, state.params[1]["combinator"])
+    step = training.make_train_step(net, optimizer)
+    epoch = training.make_epoch(step, training.BatchSizes())
+    for _ in range(EPOCHS):
+        state, _ = epoch(state, examples)
+    return before, state.params[1]["combinator"]
+
+
+def draw(name):
+    """One picture of two panels."""
+    combinator = COMBINATORS[name]()
+    before, after = train(name)
+    trained = curves(combinator, after)[1]
+    spread = trained.std(0).mean(0)  # over u, for each unit
+    unit = int(spread.argmax()) if spread.max() > 0 else 0
+    figure, panels = pyplot.subplots(1, 2, figsize=(6, 2.4), sharey=True, layout="constrained")
+    colors = pyplot.get_cmap("viridis")(np.linspace(0, 0.9, len(SIGNALS)))
+    for panel, params, title in zip(panels, (before, after), ("start", "trained"), strict=True):
+        z, z_hat = curves(combinator, params)
+        for u, line, color in zip(SIGNALS, z_hat[:, :, unit], colors, strict=True):
+            panel.plot(z, line, color=color, label=f"u = {u:g}")
+        panel.set_title(title, fontsize=9)
+        panel.set_xlabel("z")
+    panels[0].set_ylabel("z_hat")
+    panels[1].legend(fontsize=6, loc="best")
+    figure.savefig(FOLDER / f"{name}.png", dpi=70)
+    pyplot.close(figure)
+
+
+def main():
+    """All of them."""
+    FOLDER.mkdir(exist_ok=True)
+    for name in COMBINATORS:
+        if not name.startswith(("mlp_", "augmented_mlp_")):
+            draw(name)
+            print(name, flush=True)
+
+
+if __name__ == "__main__":
+    main()

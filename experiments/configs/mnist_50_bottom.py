@@ -1,0 +1,13 @@
+"""MNIST, 50 labels, bottom-only ladder: not in the paper; its settings of 100 labels.
+
+python -m experiments.train --config=mnist_50_bottom --data_dir=FOLDER
+"""
+
+from ml_collections import ConfigDict
+
+from experiments.configs import base
+
+
+def get_config() -> ConfigDict:
+    """784-1000-500-250-250-250-10, a cost at the input alone, 150 epochs, Adam 0.002."""
+    return base.mnist(50, "bottom")

@@ -1,0 +1,99 @@
+"""What a config describes: the ladder and the optimizer that trains it."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import optax
+
+from ladder_jax import activations, combinators, precision, training, transforms, words
+from ladder_jax.config import Config, ConfigError
+from ladder_jax.ladder import ladder
+from ladder_jax.types import Ladder, Shape
+
+
+def build_ladder(config: Config, input_shape: Shape, classes: int) -> Ladder:
+    """The ladder that a config describes.
+
+    Args:
+      config: the settings.
+      input_shape: of one example.
+      classes: how many there are.
+
+    Returns:
+      A ``Ladder``.
+
+    Raises:
+      ConfigError: settings contradict each other.
+
+    Example:
+      >>> build_ladder(Config(units=(5,)), (64,), 10).shapes
+      ((64,), (5,), (10,))
+    """
+    encoder = config.encoder or "-".join(map(str, (*config.units, classes)))
+    names = config.combinators * (config.levels if len(config.combinators) == 1 else 1)
+    noise, costs = config.noise_std, config.denoising_cost
+    layers = words.encoder(encoder)
+    if config.compute_dtype != "float32":
+        dtype = precision.DTYPES[config.compute_dtype]
+        layers = [precision.compute_in(dtype, layer) for layer in layers]
+    try:
+        net = ladder(
+            input_shape,
+            layers,
+            combinators=[
+                None if name == "none" else combinators.COMBINATORS[name]() for name in names
+            ],
+            noise_std=noise[0] if len(noise) == 1 else noise,
+            denoising_cost=costs[0] if len(costs) == 1 else costs,
+            activation=activations.ACTIVATIONS[config.activation](),
+            top=activations.softmax(gain=config.top_gain),
+        )
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    if net.shapes[-1][-1] != classes:
+        raise ConfigError(
+            f"encoder ends with {net.shapes[-1][-1]} units, but {config.dataset} has {classes} "
+            "classes; end with as many."
+        )
+    return net
+
+
+def build_optimizer(config: Config, steps: int) -> optax.GradientTransformation:
+    """Adam with the config's schedule, and what follows it.
+
+    Args:
+      config: the settings.
+      steps: of the whole run.
+
+    Returns:
+      An optax transformation.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> state = build_optimizer(Config(average=0.9), steps=3).init(jnp.zeros(2))
+      >>> transforms.averaged(state).tolist()
+      [0.0, 0.0]
+    """
+    rate = training.constant_then_linear(config.learning_rate, steps, config.decay_from)
+    parts = [optax.adam(rate)]
+    if config.unit_norm:
+        parts.append(transforms.unit_norm_weights())
+    if config.average:
+        parts.append(transforms.average_params(config.average))
+    return optax.chain(*parts)
+
+
+def supervised(config: Config) -> Config:
+    """The supervised net of the same size: no decoder, the paper's baseline noise.
+
+    Example:
+      >>> supervised(Config(units=(5,))).noise_std
+      (0.3, 0.5, 0.5)
+    """
+    return dataclasses.replace(
+        config,
+        combinators=("none",),
+        denoising_cost=(0.0,),
+        noise_std=(0.3,) + (0.5,) * (config.levels - 1),
+    )

@@ -1,0 +1,129 @@
+"""The data of a run: loaded, split and put where training wants them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from ladder_jax import data, streaming
+from ladder_jax.config import Config
+from ladder_jax.data import preprocessing
+from ladder_jax.training import BatchSizes, TrainData
+
+
+class Task(NamedTuple):
+    """The data of one run: what is trained on and what is tested on.
+
+    Attributes:
+      train: the examples, on the device (or with the host, if not resident).
+      sizes: rows a step.
+      test: ``(x, y)``, or None where the data have no test set.
+      validation: ``(x, y)``, or None.
+      labeled: numbers of the labelled rows within the official training set.
+      class_names: one a class.
+      preprocessing: what ``x`` has been through.
+    """
+
+    train: Any
+    sizes: BatchSizes
+    test: tuple[Any, Any] | None
+    validation: tuple[Any, Any] | None
+    labeled: np.ndarray
+    class_names: tuple[str, ...]
+    preprocessing: preprocessing.Preprocessing
+
+
+def choose_rows(config: Config, dataset: data.Dataset) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Which training examples keep their label, which are trained on, which held out.
+
+    Args:
+      config: the settings.
+      dataset: the data.
+
+    Returns:
+      Sorted row numbers ``(labeled, kept, held_out)``, the first a part of the
+      second; only examples with a label are held out.
+
+    Raises:
+      DataError: there are too few, or the split is of another data set.
+
+    Example:
+      >>> import numpy as np
+      >>> own = data.from_arrays(np.zeros((4, 2)), [0, -1, 1, -1])
+      >>> [rows.tolist() for rows in choose_rows(Config(labels=-1), own)]
+      [[0, 2], [0, 1, 2, 3], []]
+    """
+    y, classes = dataset.y_train, len(dataset.class_names)
+    named = np.zeros(0, int)
+    if config.split:
+        if data.parse_split(config.split).dataset != dataset.name:
+            raise data.DataError(f"split {config.split} is not one of {dataset.name}.")
+        named = data.named_split(config.split, y, classes)
+    held_out = np.zeros(0, int)
+    if config.validation:
+        free = np.setdiff1d(np.flatnonzero(y >= 0), named)
+        held_out = free[data.hold_out(len(free), config.validation, config.seed)[1]]
+    kept = np.setdiff1d(np.arange(len(y)), held_out)
+    if config.split:
+        return named, kept, held_out
+    if config.labels == -1 and (y[kept] >= 0).all():
+        raise data.DataError(
+            f"{dataset.name}: no example is marked as unlabelled (-1); say how many labels to "
+            "keep, e.g. --labels=100, or --labels=all."
+        )
+    chosen = data.choose_labeled(
+        y[kept], max(config.labels, 0), config.seed, classes, config.label_choice
+    )
+    return kept[chosen], kept, held_out
+
+
+def prepare(config: Config, dataset: data.Dataset | None = None) -> Task:
+    """Loads the data, chooses labels and holds out validation, all from the seed.
+
+    Args:
+      config: the settings.
+      dataset: the data, instead of those that the config names.
+
+    Returns:
+      A ``Task``.
+
+    Raises:
+      DataError: the data are missing, wrong, or too few for the settings.
+    """
+    if dataset is None:
+        dataset = data.load(config.dataset, config.data_dir, in_memory=config.resident)
+    if not config.resident:
+        data.stream.check_installed()
+    labeled, kept, held_out = choose_rows(config, dataset)
+    if len(kept) < config.batch_unlabeled:
+        raise data.DataError(
+            f"batch_unlabeled={config.batch_unlabeled}, but there are {len(kept)} training "
+            "examples; give fewer."
+        )
+    fitted = preprocessing.fit(config.preprocess, data.Rows(dataset.x_train, kept))
+    put: Callable[[Any], Any] = jnp.asarray if config.resident else lambda array: array
+
+    def rows_of(x: data.Examples, chosen: np.ndarray | None = None) -> Any:
+        def transform(part: np.ndarray) -> np.ndarray:
+            part = preprocessing.apply(fitted, part)
+            return part if config.images else part.reshape(len(part), -1)
+
+        rows = data.Rows(x, chosen, transform)
+        return put(rows[:]) if config.resident else rows
+
+    unlabeled = rows_of(dataset.x_train, kept)
+    everything = len(labeled) == len(kept)
+    tied = everything and config.batch_labeled == config.batch_unlabeled
+    x_labeled = unlabeled if everything else put(np.asarray(rows_of(dataset.x_train, labeled)))
+    holder = TrainData if config.resident else streaming.HostData
+    train = holder(x_labeled, put(dataset.y_train[labeled]), unlabeled)
+    sizes = BatchSizes(min(config.batch_labeled, len(labeled)), config.batch_unlabeled, tied)
+    validation = test = None
+    if len(held_out):
+        validation = rows_of(dataset.x_train, held_out), put(dataset.y_train[held_out])
+    if len(dataset.y_test):
+        test = rows_of(dataset.x_test), put(dataset.y_test)
+    return Task(train, sizes, test, validation, labeled, dataset.class_names, fitted)

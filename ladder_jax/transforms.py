@@ -1,0 +1,159 @@
+"""What may follow an optimizer, as optax transformations: unit-norm weights, averages.
+
+Chain them after the optimizer, the average last::
+
+    optax.chain(optax.adam(0.002), unit_norm_weights(), average_params(0.999))
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from ladder_jax.types import Array, Params
+
+TINY = 1e-30
+"""Keeps a vector of zeros from a division by 0."""
+
+
+def _is_weight(place: tuple[object, ...], leaf: Array) -> bool:
+    """Whether a leaf of a ladder's parameters is a weight array of the way up."""
+    return len(place) > 1 and getattr(place[1], "key", None) == "up" and leaf.ndim > 1
+
+
+def project_weights(params: Params) -> Params:
+    """Every encoder weight vector scaled to norm 1; all else as it is.
+
+    The vector of a unit (or channel) is all that leads to it: each kernel is
+    normalised over all its axes but the last.
+
+    Args:
+      params: of a ladder.
+
+    Returns:
+      Parameters of the same structure.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from ladder_jax import presets
+      >>> params = project_weights(presets.mlp(4, [3, 2]).init(jax.random.key(0)))
+      >>> bool(jnp.allclose(jnp.linalg.norm(params[1]["up"]["kernel"], axis=0), 1.0))
+      True
+    """
+
+    def project(place: tuple[object, ...], leaf: Array) -> Array:
+        if not _is_weight(place, leaf):
+            return leaf
+        squares = jnp.square(leaf).sum(tuple(range(leaf.ndim - 1)))
+        return leaf * jax.lax.rsqrt(jnp.maximum(squares, TINY))
+
+    return jax.tree_util.tree_map_with_path(project, params)
+
+
+def unit_norm_weights() -> optax.GradientTransformation:
+    """After each update, encoder weights are projected back to norm 1.
+
+    Projection-based weight normalisation (Huang et al. 2017), which with the ladder
+    reports 0.91 % test error on MNIST at 100 labels and 1.06 % at 50. Normalisation
+    makes a weight vector's length meaningless; kept at 1, its step does not shrink.
+
+    Returns:
+      A transformation; its ``update`` needs the parameters.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, optax
+      >>> from ladder_jax import presets
+      >>> params = presets.mlp(4, [3, 2]).init(jax.random.key(0))
+      >>> optimizer = optax.chain(optax.sgd(0.1), unit_norm_weights())
+      >>> updates, _ = optimizer.update(params, optimizer.init(params), params)
+      >>> kernel = optax.apply_updates(params, updates)[1]["up"]["kernel"]
+      >>> bool(jnp.allclose(jnp.linalg.norm(kernel, axis=0), 1.0))
+      True
+    """
+
+    def update(updates: Params, params: Params | None = None) -> Params:
+        assert params is not None, "unit_norm_weights: update(updates, state, params) needs params."
+        projected = project_weights(optax.apply_updates(params, updates))
+
+        def change(place: tuple[object, ...], new: Array, old: Array, update: Array) -> Array:
+            return new - old if _is_weight(place, old) else update
+
+        return jax.tree_util.tree_map_with_path(change, projected, params, updates)
+
+    return optax.stateless(update)
+
+
+class AverageState(NamedTuple):
+    """The running average of the parameters, and over how many steps.
+
+    Attributes:
+      steps: int32 scalar, updates seen.
+      average: like the parameters.
+    """
+
+    steps: Array
+    average: Params
+
+
+def average_params(decay: float) -> optax.GradientTransformation:
+    """Keeps an exponential moving average of the parameters, for evaluation.
+
+    Changes no update. The average after step t weighs the parameters of step k with
+    decay^(t - k), the weights adding up to 1; ``averaged`` reads it.
+
+    Args:
+      decay: above 0 and below 1, e.g. 0.999.
+
+    Returns:
+      A transformation; its ``update`` needs the parameters. Last in a chain.
+
+    Raises:
+      ValueError: ``decay`` is out of range.
+
+    Example:
+      >>> import jax.numpy as jnp, optax
+      >>> optimizer = optax.chain(optax.sgd(1.0), average_params(0.5))
+      >>> params, state = jnp.array(0.0), optimizer.init(jnp.array(0.0))
+      >>> for gradient in (-1.0, -2.0):
+      ...     updates, state = optimizer.update(jnp.array(gradient), state, params)
+      ...     params = optax.apply_updates(params, updates)
+      >>> float(params), round(float(averaged(state)), 4)  # (1 + 2 * 3) / 3
+      (3.0, 2.3333)
+    """
+    if not 0 < decay < 1:
+        raise ValueError(f"average_params: decay is {decay}; give a number between 0 and 1.")
+
+    def init(params: Params) -> AverageState:
+        # A copy, as a training step may take its state's buffers for its own.
+        return AverageState(jnp.zeros((), jnp.int32), jax.tree.map(jnp.copy, params))
+
+    def update(
+        updates: Params, state: AverageState, params: Params | None = None
+    ) -> tuple[Params, AverageState]:
+        assert params is not None, "average_params: update(updates, state, params) needs params."
+        steps = optax.safe_increment(state.steps)
+        weight = (1 - decay) / (1 - decay**steps)  # 1 at first: the start is forgotten
+        new = optax.apply_updates(params, updates)
+        return updates, AverageState(steps, optax.incremental_update(new, state.average, weight))
+
+    return optax.GradientTransformation(init, update)
+
+
+def averaged(opt_state: optax.OptState) -> Params:
+    """The average that ``average_params`` keeps within an optimizer's state.
+
+    Args:
+      opt_state: of a chain that holds it.
+
+    Returns:
+      Parameters; None if the chain keeps no average.
+
+    Example:
+      >>> import jax.numpy as jnp, optax
+      >>> averaged(optax.adam(0.1).init(jnp.zeros(2))) is None
+      True
+    """
+    return optax.tree_utils.tree_get(opt_state, "average")

@@ -1,0 +1,161 @@
+"""Layers: geometry, inverses, agreement of convolutions with products, Flax modules."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ladder_jax import Batch, conv, dense, from_flax, global_mean_pool, ladder, layers, max_pool
+
+
+@pytest.mark.parametrize("padding", ["valid", "same", "full"])
+@pytest.mark.parametrize(
+    ("shape", "kernel", "stride"),
+    [((7, 6, 2), 3, 1), ((8, 5, 1), 2, 2), ((9, 9, 2), 4, 3), ((5, 6, 3), 2, 3), ((4, 4, 2), 1, 2)],
+)
+def test_down_is_the_transposed_map(padding, shape, kernel, stride):
+    """<up(x), z> = <x, down(z)> where the kernel down is the kernel up turned round."""
+    layer = conv(3, kernel, stride=stride, padding=padding)
+    params, out_shape = layer.init(jax.random.key(0), shape)
+    x = jax.random.normal(jax.random.key(1), (2, *shape))
+    z = jax.random.normal(jax.random.key(2), (2, *out_shape))
+    turned = {"kernel": params.up["kernel"][::-1, ::-1].swapaxes(2, 3)}
+    assert turned["kernel"].shape == params.down["kernel"].shape
+    h = layer.up(params.up, x)
+    u = layer.down(turned, z, shape)
+    assert h.shape == z.shape and u.shape == x.shape
+    np.testing.assert_allclose((h * z).sum(), (x * u).sum(), rtol=1e-4, atol=1e-4)
+    sizes = {"valid": [n - kernel + 1 for n in shape], "full": [n + kernel - 1 for n in shape]}
+    expected = sizes.get(padding, shape)
+    assert out_shape == (-(-expected[0] // stride), -(-expected[1] // stride), 3)
+
+
+def test_conv_starts_uniform_within_the_fan_in():
+    params, _ = conv(50, 3).init(jax.random.key(0), (5, 5, 40))
+    for kernel, inputs in ((params.up["kernel"], 40), (params.down["kernel"], 50)):
+        bound = np.sqrt(3 / (9 * inputs))
+        assert 0.99 * bound < float(jnp.abs(kernel).max()) <= bound
+
+
+def test_max_pool_inverse_fills_windows_and_is_cut():
+    layer = max_pool(2)
+    x = jax.random.normal(jax.random.key(0), (2, 5, 3, 4))
+    params, out_shape = layer.init(jax.random.key(1), x.shape[1:])
+    z = layer.up(params.up, x)
+    assert z.shape[1:] == out_shape == (3, 2, 4)
+    u = np.asarray(layer.down(params.down, z, x.shape[1:]))
+    for i, j in np.ndindex(5, 3):
+        window = np.asarray(x)[:, i // 2 * 2 : i // 2 * 2 + 2, j // 2 * 2 : j // 2 * 2 + 2]
+        np.testing.assert_array_equal(u[:, i, j], window.max((1, 2)))
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: conv(0, 3), "channels is 0"),
+        (lambda: conv(3, 3, padding="half"), "padding is 'half'"),
+        (lambda: max_pool(1), "size is 1"),
+        (lambda: ladder((6,), [conv(3, 2), dense(2)]), "wanted an image"),
+        (lambda: ladder((4, 4, 1), [global_mean_pool(), max_pool(2), dense(2)]), "wanted an image"),
+        (lambda: ladder((4, 4, 1), [conv(3, 5), dense(2)]), "smaller than the kernel"),
+        (lambda: ladder((4, 4, 1), [conv(3, 3)]), "wanted \\(classes,\\)"),
+    ],
+)
+def test_bad_layers_say_so(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()
+
+
+def assert_same(a, b, rtol=1e-4):
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=rtol, atol=1e-5), a, b)
+
+
+def moved(params, key):
+    """Away from the start, where half of the gradients are 0."""
+    keys = iter(jax.random.split(key, len(jax.tree.leaves(params))))
+    return jax.tree.map(lambda p: p + 0.3 * jax.random.normal(next(keys), p.shape), params)
+
+
+def test_dense_ladder_is_a_ladder_of_1_x_1_convolutions():
+    rows = ladder((6,), [dense(5), dense(3)], denoising_cost=[10, 1, 0.5])
+    maps = ladder((1, 1, 6), [conv(5, 1), conv(3, 1)], denoising_cost=[10, 1, 0.5])
+    params = moved(rows.init(jax.random.key(0)), jax.random.key(1))
+    shapes = jax.eval_shape(maps.init, jax.random.key(0))
+    flat = lambda tree, shapes: jax.tree.map(lambda a, b: a.reshape(b.shape), tree, shapes)
+    x = jax.random.normal(jax.random.key(2), (14, 6))
+    batch = Batch(x[:6], jnp.arange(6) % 3, x[6:])
+    noise = rows.draw_noise(jax.random.key(3), 6, 8)
+    image = lambda n: n[:, None, None, :]
+    batch_maps = Batch(image(batch.labeled), batch.labels, image(batch.unlabeled))
+    loss = jax.jit(jax.value_and_grad(rows.loss_given, has_aux=True))
+    ours, grads = loss(params, batch, noise)
+    loss = jax.jit(jax.value_and_grad(maps.loss_given, has_aux=True))
+    theirs, grads_maps = loss(flat(params, shapes), batch_maps, jax.tree.map(image, noise))
+    assert_same(ours, theirs)
+    assert_same(grads, flat(grads_maps, grads))
+
+
+def test_pooling_levels_are_linear_unless_at_the_top():
+    net = ladder((4, 4, 1), [conv(3, 1), max_pool(2), global_mean_pool()], combinators=None)
+    params = net.init(jax.random.key(0))
+    assert [sorted(level.get("activation", {})) for level in params] == [
+        [],
+        ["bias"],
+        [],
+        ["bias", "gain"],
+    ]
+
+
+class WithStatistics(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        return nn.BatchNorm(use_running_average=False)(x)
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        (from_flax(WithStatistics(), nn.Dense(6)), "batch_stats"),
+        (from_flax(nn.Dense(5), nn.Dense(7)), "wanted that of the level below"),
+    ],
+)
+def test_modules_that_are_no_layer_are_refused(layer, message):
+    with pytest.raises(ValueError, match=message):
+        ladder((6,), [layer, dense(2)])
+    with pytest.raises(ValueError, match="up is"):
+        from_flax(lambda x: x, nn.Dense(6))
+
+
+def test_flax_dense_is_dense():
+    bare = lambda units: nn.Dense(units, use_bias=False)
+    ours = dense(4)
+    theirs = from_flax(bare(4), lambda in_shape: bare(in_shape[-1]), per_unit=True)
+    params, _ = ours.init(jax.random.key(0), (6,))
+    x = jax.random.normal(jax.random.key(1), (3, 6))
+    np.testing.assert_array_equal(ours.up(params.up, x), theirs.up(params.up, x))
+    z = ours.up(params.up, x)
+    np.testing.assert_array_equal(
+        ours.down(params.down, z, (6,)), theirs.down(params.down, z, (6,))
+    )
+
+
+class Attention(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        return x + nn.MultiHeadDotProductAttention(num_heads=2)(x)
+
+
+def test_attention_over_a_sequence_is_a_layer():
+    net = ladder((5, 4), [from_flax(Attention(), Attention()), dense(3)], denoising_cost=[1, 1, 1])
+    params = moved(net.init(jax.random.key(0)), jax.random.key(1))
+    x = jax.random.normal(jax.random.key(2), (10, 5, 4))
+    batch = Batch(x[:4], jnp.arange(4) % 3, x[4:])
+    grads = jax.jit(jax.grad(net.loss, has_aux=True))(params, batch, jax.random.key(3))[0]
+    norms = [float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(grads[1]["up"])]
+    assert all(np.isfinite(norms)) and min(norms) >= 0 and max(norms) > 0
+
+
+def test_layers_stay_where_users_import_them_from():
+    for name in layers.__all__:
+        assert getattr(layers, name)

@@ -1,0 +1,166 @@
+"""Every preset and config file: it builds, with as many parameters as its layers say."""
+
+import importlib
+import itertools
+import pathlib
+import re
+
+import jax
+import numpy as np
+import pytest
+
+from experiments import original
+from experiments.configs import base
+from ladder_jax import build, presets
+from ladder_jax.config import Config, ConfigError
+
+ROOT = pathlib.Path(__file__).parent.parent
+CONFIGS = sorted(
+    path.stem
+    for path in (ROOT / "experiments" / "configs").glob("*.py")
+    if path.stem not in ("__init__", "base")
+)
+INPUTS = {"mnist": (28, 28, 1), "cifar10": (32, 32, 3), "digits": (8, 8, 1)}
+
+
+def count(net):
+    shapes = jax.eval_shape(net.init, jax.random.key(0))
+    return sum(leaf.size for leaf in jax.tree.leaves(shapes))
+
+
+def dense_count(sizes, decoded):
+    """Weights up and, between decoded levels, down; a bias a unit, a gain at the top; 10 for g."""
+    pairs = list(itertools.pairwise(sizes))
+    up = sum(a * b for a, b in pairs) + sum(sizes[1:]) + sizes[-1]
+    down = sum(a * b for (a, b), is_decoded in zip(pairs, decoded, strict=False) if is_decoded)
+    return (
+        up + down + 10 * sum(n for n, is_decoded in zip(sizes, decoded, strict=True) if is_decoded)
+    )
+
+
+MLP = (784, 1000, 500, 250, 250, 250, 10)
+
+
+@pytest.mark.parametrize("model", ["full", "bottom", "gamma", "supervised"])
+@pytest.mark.parametrize("labels", [50, 100, 1000, "all"])
+def test_mlp_presets(labels, model):
+    decoded = {"gamma": (False,) * 6 + (True,), "supervised": (False,) * 7}.get(model, (True,) * 7)
+    net = presets.mnist_mlp(labels, model)
+    assert count(net) == dense_count(MLP, decoded)
+    suffix = "" if model == "full" else f"_{model}"
+    config = load(f"mnist_{labels}{suffix}")
+    same_ladder(net, build.build_ladder(config, (784,), 10))
+    assert config.labels == (0 if labels == "all" else labels)
+    assert (config.epochs, config.learning_rate, config.decay_from) == (150, 0.002, 0.67)
+
+
+def load(name):
+    return Config.create(importlib.import_module(f"experiments.configs.{name}").get_config())
+
+
+def same_ladder(a, b):
+    assert a.shapes == b.shapes
+    np.testing.assert_array_equal(a.hyper.noise_std, b.hyper.noise_std)
+    np.testing.assert_array_equal(a.hyper.denoising_cost, b.hyper.denoising_cost)
+    shapes = [jax.eval_shape(net.init, jax.random.key(0)) for net in (a, b)]
+    assert jax.tree.map(lambda leaf: leaf.shape, shapes[0]) == jax.tree.map(
+        lambda leaf: leaf.shape, shapes[1]
+    )
+
+
+# Inputs, outputs and kernel of each convolution; dense layers; classes.
+FC = [(1, 1000, 26), (1000, 500, 1), (500, 250, 1), (250, 250, 1), (250, 250, 1), (250, 10, 1)]
+SMALL = [(1, 32, 5), (32, 64, 3), (64, 64, 3), (64, 128, 3), (128, 10, 1)]
+LARGE = [(3, 96, 3), (96, 96, 3), (96, 96, 3), (96, 192, 3), (192, 192, 3), (192, 192, 3)]
+LARGE += [(192, 192, 3), (192, 192, 1), (192, 10, 1)]
+
+
+def maps(layers):
+    return sum(a * b * k * k for a, b, k in layers)
+
+
+def biases(layers):
+    return sum(b for _, b, _ in layers)
+
+
+CONV = {
+    # Up and down, biases below the mean, bias and gain of the mean, 10 for g a channel.
+    "mnist_conv_fc": 2 * maps(FC) + biases(FC) + 2 * 10 + 10 * (1 + biases(FC) + 10),
+    "mnist_conv_small_gamma": maps(SMALL) + 10 * 10 + biases(SMALL) + 2 * 10 + 10 * 10,
+    "mnist_conv_small_supervised": maps(SMALL) + 10 * 10 + biases(SMALL) + 2 * 10,
+    "cifar10_conv_large_gamma": maps(LARGE) + biases(LARGE) + 10 + 10 * 10,
+    "cifar10_conv_large_supervised": maps(LARGE) + biases(LARGE) + 10,
+}
+
+
+@pytest.mark.parametrize("name", presets.CONV)
+def test_conv_presets(name):
+    net = presets.conv(name)
+    assert count(net) == CONV[name]
+    dataset = name.split("_")[0]
+    [config] = [
+        c
+        for c in map(load, CONFIGS)
+        if c.encoder == presets.CONV[name].encoder and c.name.endswith(name.split("_", 1)[1])
+    ]
+    same_ladder(net, build.build_ladder(config, INPUTS[dataset], 10))
+    assert config.images and config.dataset == dataset
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_every_config_builds(name):
+    config = load(name)
+    assert name in (config.name, f"{config.name}_{config.labels}")
+    shape = INPUTS[config.dataset]
+    build.build_ladder(config, shape if config.images else (int(np.prod(shape)),), 10)
+    path = ROOT / "experiments" / "configs" / f"{name}.py"
+    assert name == "digits" or re.match(r'"""[^\n]*(%|not in the paper)', path.read_text())
+
+
+def test_unknown_preset():
+    with pytest.raises(ValueError, match="known are"):
+        presets.conv("mnist")
+
+
+PAGE = (ROOT / "docs" / "original-commands.md").read_text()
+ROWS = re.findall(r"^\| `(\w+)` \| `(run\.py train [^`]*)` \|$", PAGE, re.MULTILINE)
+
+
+def test_the_page_has_every_config_of_the_paper():
+    assert {name for name, _ in ROWS} == {
+        name for name in CONFIGS if name != "digits" and not re.match("mnist_50_", name)
+    }
+
+
+@pytest.mark.parametrize(("name", "command"), ROWS, ids=[name for name, _ in ROWS])
+def test_the_original_commands_are_our_configs(name, command):
+    ours, theirs = load(name), original.config(command)
+    assert ours == Config(**{**vars(theirs), "name": ours.name, "seed": 0, **preprocessing(ours)})
+
+
+def preprocessing(config):
+    """What the command says of the data set, which has its own settings here."""
+    return {key: value for key, value in vars(config).items() if key == "preprocess"}
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("run.py evaluate x", "of the form"),
+        ("run.py train x", "required"),
+        ("run.py train --encoder-layers 10 --what 3", "unrecognized"),
+        ("run.py train --encoder-layers 20-10 --decoder-spec nothing", "not known"),
+        ("run.py train --encoder-layers 20-10 --denoising-cost-x 1,2", "denoising_cost"),
+        ("run.py train --encoder-layers conv:3-10", "encoder"),
+    ],
+)
+def test_bad_commands(command, message):
+    with pytest.raises(ConfigError, match=message):
+        original.config(command)
+
+
+def test_our_command_says_what_differs():
+    config = load("mnist_100_gamma")
+    line = original.our_command(config)
+    assert "--config.dataset=mnist" in line and "epochs" not in line
+    assert base.config_dict(config).to_dict().keys() == vars(config).keys()

@@ -1,0 +1,219 @@
+"""What came after the paper: unit-norm weights, averages, adversarial noise, bfloat16."""
+
+import functools
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ladder_jax import Batch, build, dense, ladder, loop, presets, training
+from ladder_jax.adversarial import adversarial_noise, divergence, virtual_adversarial
+from ladder_jax.config import Config
+from ladder_jax.precision import compute_in
+from ladder_jax.transforms import average_params, averaged, project_weights, unit_norm_weights
+
+NET = presets.mlp(6, [5, 3])
+
+
+def make_batch(rows=8, labeled=4):
+    x = jax.random.normal(jax.random.key(1), (rows + labeled, 6))
+    return Batch(x[:labeled], jnp.arange(labeled) % 3, x[labeled:])
+
+
+def test_unit_norm_and_average_after_several_steps():
+    optimizer = optax.chain(optax.adam(0.05), unit_norm_weights(), average_params(0.8))
+    state = training.create_train_state(NET, optimizer, jax.random.key(0))
+    step = training.make_train_step(NET, optimizer)
+    seen = []
+    for _ in range(4):
+        state, _ = step(state, make_batch())
+        seen.append(state.params)
+    for level in state.params[1:]:
+        norms = jnp.linalg.norm(level["up"]["kernel"], axis=0)
+        np.testing.assert_allclose(norms, 1.0, rtol=1e-5)
+        assert not np.allclose(jnp.linalg.norm(level["down"]["kernel"], axis=0), 1.0, rtol=1e-2)
+    weights = 0.8 ** np.arange(4)[::-1]
+    mean = jax.tree.map(lambda *ps: np.tensordot(weights / weights.sum(), np.stack(ps), 1), *seen)
+    kept = averaged(state.opt_state)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), kept, mean)
+
+
+def test_projection_changes_no_clean_prediction():
+    params = NET.init(jax.random.key(0))
+    x = jax.random.normal(jax.random.key(1), (9, 6))
+    before, after = (NET.encode(p, x).logits for p in (params, project_weights(params)))
+    np.testing.assert_allclose(before, after, rtol=1e-3, atol=1e-4)
+
+
+def test_transforms_do_not_touch_other_updates():
+    params = NET.init(jax.random.key(0))
+    updates = jax.tree.map(jnp.ones_like, params)
+    optimizer = unit_norm_weights()
+    changed, _ = optimizer.update(updates, optimizer.init(params), params)
+    for level in (1, 2):
+        assert (changed[level]["down"]["kernel"] == 1).all()
+        assert (changed[level]["up"]["kernel"] != 1).any()
+
+
+def test_bad_decay():
+    with pytest.raises(ValueError, match="decay is 1"):
+        average_params(1.0)
+
+
+WIDE = presets.mlp(20, [15, 10])
+
+
+@functools.partial(jax.jit, static_argnames="levels")
+def divergences(seed, levels):
+    """Of adversarial noise and of random noise of the same norm."""
+    keys = jax.random.split(jax.random.key(seed), 3)
+    params, x = WIDE.init(keys[0]), jax.random.normal(keys[1], (40, 20))
+    noise = WIDE.draw_noise(keys[2], 2, 40).unlabeled
+    norm = lambda n: n * jnp.sqrt(n.shape[1] / jnp.square(n).sum(1, keepdims=True))
+    count = 1 if levels == "input" else len(noise)
+    quiet = [jnp.zeros_like(n) for n in noise[count:]]
+    turned = adversarial_noise(WIDE, params, x, noise, levels=levels)[:count]
+    lengths = [jnp.linalg.norm(n, axis=1) / jnp.sqrt(n.shape[1]) for n in turned]
+    random = [norm(n) for n in noise[:count]]
+    of = lambda n: divergence(WIDE, params, x, (*n, *quiet))
+    return of(turned), of(random), jnp.concatenate(lengths)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**31 - 1), st.sampled_from(["input", "all"]))
+def test_adversarial_noise_beats_random_noise_of_its_norm(seed, levels):
+    turned, random, lengths = divergences(seed, levels)
+    assert turned > random
+    np.testing.assert_allclose(lengths, 1.0, rtol=1e-4)
+
+
+def test_adversarial_ladder_turns_the_noise_it_draws():
+    batch, key, params = make_batch(), jax.random.key(3), NET.init(jax.random.key(0))
+    everywhere = virtual_adversarial(NET, levels="all")
+    drawn = NET.draw_noise(key, 4, 8)
+    turned = drawn._replace(
+        labeled=adversarial_noise(NET, params, batch.labeled, drawn.labeled, levels="all"),
+        unlabeled=adversarial_noise(NET, params, batch.unlabeled, drawn.unlabeled, levels="all"),
+    )
+    cost = jax.jit(everywhere.loss)(params, batch, key)[0]
+    np.testing.assert_allclose(cost, NET.loss_given(params, batch, turned)[0], rtol=1e-3)
+    assert float(cost) != float(NET.loss(params, batch, key)[0])
+
+
+@pytest.mark.parametrize("wrong", [{"levels": "top"}, {"steps": 0}, {"nearness": 0.0}])
+def test_bad_adversarial_settings(wrong):
+    noise = NET.draw_noise(jax.random.key(0), 2, 4).unlabeled
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        adversarial_noise(NET, NET.init(jax.random.key(0)), jnp.ones((4, 6)), noise, **wrong)
+
+
+def test_bfloat16_maps_keep_parameters_statistics_and_gradients_in_float32():
+    net = ladder((6,), [compute_in(jnp.bfloat16, dense(n)) for n in (5, 3)])
+    params = net.init(jax.random.key(0))
+    batch = make_batch()
+    # Constant pixels: variance 0 at the input, and at the signal that leads to it.
+    batch = batch._replace(unlabeled=batch.unlabeled.at[:, :3].set(0.7))
+    (loss, metrics), grads = jax.jit(jax.value_and_grad(net.loss, has_aux=True))(
+        params, batch, jax.random.key(3)
+    )
+    for leaf in jax.tree.leaves(
+        (params, loss, metrics, grads, net.statistics(params, batch.labeled))
+    ):
+        assert leaf.dtype == jnp.float32 and bool(jnp.isfinite(leaf).all())
+    lowered = jax.jit(net.loss).lower(params, batch, jax.random.key(3)).as_text()
+    products = re.findall(r"dot_general.*->\s*tensor<[^>]*x(\w+)>", lowered)
+    assert products.count("bf16") >= 3
+
+
+def test_switches_are_reachable_from_a_config(tmp_path):
+    config = Config(
+        units=(8,),
+        epochs=2,
+        unit_norm=True,
+        average=0.9,
+        adversarial="input",
+        compute_dtype="bfloat16",
+    )
+    result = loop.train_and_evaluate(config, tmp_path)
+    assert 0 <= result.summary["test_error"] <= 100
+    # The average of vectors of norm 1 that moved a little.
+    norms = jnp.linalg.norm(result.params[1]["up"]["kernel"], axis=0)
+    assert ((norms > 0.9) & (norms <= 1.0)).all()
+
+
+def test_conv_ladder_from_a_config(tmp_path):
+    config = Config(
+        encoder="convv:4:3:1:1-maxpool:2:2-globalmeanpool:0-fc:10",
+        combinators=("none", "none", "none", "none", "gaussian"),
+        denoising_cost=(0.0, 0.0, 0.0, 0.0, 1.0),
+        epochs=1,
+    )
+    result = loop.train_and_evaluate(config, tmp_path)
+    assert 0 <= result.summary["test_error"] < 100
+    with pytest.raises(ValueError, match="10 classes"):
+        build.build_ladder(Config(encoder="20-9"), (64,), 10)
+    with pytest.raises(ValueError, match="not known"):
+        Config(encoder="20-what:9")
+
+
+@pytest.mark.slow
+def test_bfloat16_trains_digits_as_float32_does(tmp_path):
+    """Mean test error over three seeds, 150 epochs: within half a point."""
+    errors = {}
+    for dtype in ("float32", "bfloat16"):
+        runs = [
+            Config(denoising_cost=(100.0, 10.0, 0.1, 0.1), labels=0, compute_dtype=dtype, seed=seed)
+            for seed in range(3)
+        ]
+        errors[dtype] = np.mean(
+            [
+                loop.train_and_evaluate(config, tmp_path / f"{dtype}{config.seed}").summary[
+                    "test_error"
+                ]
+                for config in runs
+            ]
+        )
+    print(errors)
+    assert abs(errors["float32"] - errors["bfloat16"]) <= 0.5
+
+
+def deep(levels):
+    costs = (10.0, 1.0) + (0.1,) * (levels - 1)
+    return presets.mlp(64, [20] * (levels - 1) + [10], denoising_cost=costs)
+
+
+def test_cost_of_a_step_grows_linearly_in_depth():
+    x = jnp.zeros((200, 64))
+    batch = Batch(x[:100], jnp.arange(100) % 10, x[100:])
+
+    def flops(levels):
+        net = deep(levels)
+        params = jax.eval_shape(net.init, jax.random.key(0))
+        noise = jax.eval_shape(lambda: net.draw_noise(jax.random.key(0), 100, 100))
+        step = jax.jit(jax.grad(net.loss_given, has_aux=True))
+        return step.lower(params, batch, noise).cost_analysis()["flops"]
+
+    five, ten, fifteen = map(flops, (5, 10, 15))
+    np.testing.assert_allclose(fifteen - ten, ten - five, rtol=0.01)
+
+
+@pytest.mark.slow
+def test_thirty_layers_train_on_digits(tmp_path):
+    config = Config(
+        units=(50,) * 29,
+        denoising_cost=(100.0, 10.0) + (0.1,) * 29,
+        epochs=30,
+        eval_every=30,
+        labels=0,
+    )
+    lines = []
+    result = loop.train_and_evaluate(config, tmp_path, progress=lines.append)
+    losses = [line["loss"] for line in lines]
+    print(losses[0], losses[-1], result.summary["test_error"])
+    assert np.isfinite(losses).all() and losses[-1] < losses[0]
+    assert result.summary["test_error"] < 50
