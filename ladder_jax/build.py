@@ -9,7 +9,7 @@ import optax
 from ladder_jax import activations, combinators, precision, training, transforms, words
 from ladder_jax.config import Config, ConfigError
 from ladder_jax.ladder import ladder
-from ladder_jax.types import Ladder, Shape
+from ladder_jax.types import Array, Ladder, Shape
 
 
 def build_ladder(config: Config, input_shape: Shape, classes: int) -> Ladder:
@@ -59,12 +59,15 @@ def build_ladder(config: Config, input_shape: Shape, classes: int) -> Ladder:
     return net
 
 
-def build_optimizer(config: Config, steps: int) -> optax.GradientTransformation:
+def build_optimizer(
+    config: Config, steps: int, learning_rate: float | Array | None = None
+) -> optax.GradientTransformation:
     """Adam with the config's schedule, and what follows it.
 
     Args:
       config: the settings.
       steps: of the whole run.
+      learning_rate: instead of the config's; may be traced.
 
     Returns:
       An optax transformation.
@@ -75,7 +78,8 @@ def build_optimizer(config: Config, steps: int) -> optax.GradientTransformation:
       >>> transforms.averaged(state).tolist()
       [0.0, 0.0]
     """
-    rate = training.constant_then_linear(config.learning_rate, steps, config.decay_from)
+    start = config.learning_rate if learning_rate is None else learning_rate
+    rate = training.constant_then_linear(start, steps, config.decay_from)
     parts = [optax.adam(rate)]
     if config.unit_norm:
         parts.append(transforms.unit_norm_weights())

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import os
+import pathlib
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
-from ladder_jax import adversarial, chunks, data, streaming, training, transforms
+from ladder_jax import adversarial, data, parallel, streaming, training
 from ladder_jax.build import build_ladder, build_optimizer
 from ladder_jax.config import Config
 from ladder_jax.data import preprocessing
+from ladder_jax.evaluation import Evaluator, evaluated
 from ladder_jax.tasks import Task, prepare
 from ladder_jax.training import TrainState
 from ladder_jax.types import Ladder, Params, Statistics
@@ -38,43 +42,84 @@ class Result(NamedTuple):
     summary: dict[str, Any]
 
 
-class _Evaluator:
-    """Errors of parameters on the examples of a task, in percent."""
+def loss_net(config: Config, net: Ladder) -> Ladder:
+    """The ladder whose loss is trained: that given, or one with adversarial noise.
 
-    def __init__(self, config: Config, net: Ladder, task: Task) -> None:
-        kit: Any = training if config.resident and not config.images else streaming
-        self._error_rate = kit.make_error_rate(net)
-        self._statistics = (chunks if config.images else kit).make_statistics(net)
-        labeled = config.statistics == "labeled"
-        self._rows = task.train.labeled if labeled else task.train.unlabeled
-
-    def statistics(self, params: Params) -> Statistics:
-        """What predictions are normalised with."""
-        found: Statistics = self._statistics(params, self._rows)
-        return found
-
-    def errors(
-        self, params: Params, statistics: Statistics, sets: dict[str, tuple[Any, Any] | None]
-    ) -> dict[str, float]:
-        """By the name of each set that there is."""
-        return {
-            f"{name}_error": 100 * float(self._error_rate(params, statistics, *rows))
-            for name, rows in sets.items()
-            if rows is not None
-        }
+    Example:
+      >>> from ladder_jax import presets
+      >>> net = presets.mlp(4, [3, 2])
+      >>> loss_net(Config(), net) is net
+      True
+    """
+    if config.adversarial == "none":
+        return net
+    return adversarial.virtual_adversarial(net, levels=config.adversarial)  # type: ignore[arg-type]
 
 
-def _make_epoch(config: Config, net: Ladder, task: Task, optimizer: Any) -> Callable[..., Any]:
-    if config.adversarial != "none":
-        net = adversarial.virtual_adversarial(net, levels=config.adversarial)  # type: ignore[arg-type]
-    kit: Any = training if config.resident else streaming
-    epoch: Callable[..., Any] = kit.make_epoch(training.make_train_step(net, optimizer), task.sizes)
-    return epoch
+def _make_epoch(
+    config: Config, net: Ladder, task: Task, optimizer: Any, mesh: Mesh
+) -> Callable[..., Any]:
+    step = training.make_train_step(loss_net(config, net), optimizer)
+    if config.resident:
+        return training.make_epoch(step, task.sizes, parallel.over_rows(mesh))
+    return streaming.make_epoch(step, task.sizes)
 
 
-def _evaluated(config: Config, state: TrainState) -> Params:
-    """The parameters that are evaluated and kept."""
-    return transforms.averaged(state.opt_state) if config.average else state.params
+def start(folder: pathlib.Path, config: Config, task: Task) -> None:
+    """Writes down what a run is about to do.
+
+    Args:
+      folder: of the run; made if it is not there.
+      config: the settings.
+      task: the data.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "config.json", dataclasses.asdict(config))
+    write_json(folder / "labels.json", task.labeled.tolist())
+    (folder / "metrics.jsonl").write_text("")
+    if config.preprocess != "none":
+        preprocessing.save(folder / "preprocess.npz", task.preprocessing)
+
+
+def finish(
+    folder: pathlib.Path,
+    config: Config,
+    task: Task,
+    evaluator: Evaluator,
+    state: TrainState,
+    seconds: float,
+) -> Result:
+    """Evaluates a run's last state and writes parameters and result.
+
+    Args:
+      folder: of the run.
+      config: the settings.
+      task: the data.
+      evaluator: of the task.
+      state: the last.
+      seconds: that training took.
+    """
+    params = evaluated(config, state)
+    statistics = evaluator.statistics(params)
+    summary = {
+        "dataset": config.dataset,
+        "labels": len(task.labeled),
+        "seed": config.seed,
+        "class_names": task.class_names,
+        **evaluator.errors(params, statistics),
+        "steps": int(state.step),
+        "seconds": round(seconds, 2),
+        "versions": versions(),
+    }
+    save_params(folder / "params.npz", params, statistics)
+    write_json(folder / "result.json", summary)
+    return Result(params, statistics, summary)
+
+
+def metrics_line(number: int, metrics: training.Metrics) -> dict[str, Any]:
+    """A line of ``metrics.jsonl``: the epoch's number and its means over the steps."""
+    figures = {name: np.asarray(value).round(7).tolist() for name, value in metrics.items()}
+    return {"epoch": number} | figures
 
 
 def train_and_evaluate(
@@ -109,46 +154,24 @@ def train_and_evaluate(
     task = prepare(config, dataset)
     net = build_ladder(config, task.train.unlabeled.shape[1:], len(task.class_names))
     folder = make_workdir(workdir, overwrite=overwrite)
-    write_json(folder / "config.json", dataclasses.asdict(config))
-    write_json(folder / "labels.json", task.labeled.tolist())
-    if config.preprocess != "none":
-        preprocessing.save(folder / "preprocess.npz", task.preprocessing)
+    start(folder, config, task)
 
+    mesh = parallel.make_mesh()
     steps = training.steps_per_epoch(task.train, task.sizes)
     optimizer = build_optimizer(config, steps * config.epochs)
-    state = training.create_train_state(net, optimizer, jax.random.key(config.seed))
-    epoch = _make_epoch(config, net, task, optimizer)
-    evaluator = _Evaluator(config, net, task)
-    sets = {"test": task.test, "validation": task.validation}
-    watched_name = "test" if task.validation is None else "validation"
-    watched = {watched_name: sets[watched_name]}
+    create = functools.partial(training.create_train_state, net, optimizer)
+    state = parallel.everywhere(mesh, create(jax.random.key(config.seed)))
+    epoch = _make_epoch(config, net, task, optimizer, mesh)
+    evaluator = Evaluator(config, net, task, mesh)
 
     started = time.perf_counter()
     with (folder / "metrics.jsonl").open("w", buffering=1) as log:
         for number in range(1, config.epochs + 1):
             state, metrics = epoch(state, task.train)
-            line: dict[str, Any] = {"epoch": number} | {
-                name: np.asarray(value).round(7).tolist() for name, value in metrics.items()
-            }
+            line = metrics_line(number, metrics)
             if number % config.eval_every == 0 or number == config.epochs:
-                params = _evaluated(config, state)
-                line |= evaluator.errors(params, evaluator.statistics(params), watched)
+                line |= evaluator.watched(evaluated(config, state))
             line["seconds"] = round(time.perf_counter() - started, 2)
             log.write(json.dumps(line) + "\n")
             progress(line)
-
-    params = _evaluated(config, state)
-    statistics = evaluator.statistics(params)
-    summary = {
-        "dataset": config.dataset,
-        "labels": len(task.labeled),
-        "seed": config.seed,
-        "class_names": task.class_names,
-        **evaluator.errors(params, statistics, sets),
-        "steps": int(state.step),
-        "seconds": round(time.perf_counter() - started, 2),
-        "versions": versions(),
-    }
-    save_params(folder / "params.npz", params, statistics)
-    write_json(folder / "result.json", summary)
-    return Result(params, statistics, summary)
+    return finish(folder, config, task, evaluator, state, time.perf_counter() - started)

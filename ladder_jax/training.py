@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -60,13 +60,15 @@ class BatchSizes(NamedTuple):
     tied: bool = False
 
 
-def constant_then_linear(rate: float, steps: int, decay_from: float = 0.67) -> optax.Schedule:
+def constant_then_linear(
+    rate: float | Array, steps: int, decay_from: float = 0.67
+) -> optax.Schedule:
     """A learning rate that is constant, then falls linearly to 0 at the last step.
 
     ``rate * min(1, (1 - step / steps) / (1 - decay_from))``, the paper's schedule.
 
     Args:
-      rate: at the start.
+      rate: at the start; may be traced.
       steps: of the whole run.
       decay_from: the part of the run after which the rate falls, 0 to 1.
 
@@ -81,13 +83,15 @@ def constant_then_linear(rate: float, steps: int, decay_from: float = 0.67) -> o
       >>> [round(float(schedule(step)), 5) for step in (0, 200, 250, 300)]
       [0.002, 0.002, 0.001, 0.0]
     """
-    if steps < 1 or not 0 <= decay_from <= 1 or not rate > 0:
+    known = isinstance(rate, int | float)  # else traced, as in a population
+    if steps < 1 or not 0 <= decay_from <= 1 or (known and not rate > 0):
         raise ValueError(
             f"constant_then_linear: rate={rate}, steps={steps}, decay_from={decay_from}; "
             "wanted rate > 0, steps >= 1 and decay_from from 0 to 1."
         )
     start = round(decay_from * steps)
-    return optax.schedules.linear_schedule(rate, 0.0, steps - start, transition_begin=start)
+    part = optax.schedules.linear_schedule(1.0, 0.0, steps - start, transition_begin=start)
+    return lambda step: rate * part(step)
 
 
 def create_train_state(
@@ -218,8 +222,14 @@ def steps_per_epoch(data: TrainData, sizes: BatchSizes) -> int:
     return data.unlabeled.shape[0] // sizes.unlabeled
 
 
+def _where_it_is(tree: Any) -> Any:
+    return tree
+
+
 def make_epoch(
-    train_step: Callable[[TrainState, Batch], tuple[TrainState, Metrics]], sizes: BatchSizes
+    train_step: Callable[[TrainState, Batch], tuple[TrainState, Metrics]],
+    sizes: BatchSizes,
+    place: Callable[[Any], Any] = _where_it_is,
 ) -> Callable[[TrainState, TrainData], tuple[TrainState, Metrics]]:
     """One pass over the unlabelled examples as a single compiled ``lax.scan``.
 
@@ -230,6 +240,7 @@ def make_epoch(
     Args:
       train_step: of ``make_train_step``.
       sizes: rows a step.
+      place: what puts a batch where its step runs, as ``parallel.over_rows``.
 
     Returns:
       ``epoch(state, data) -> (state, metrics)``, metrics averaged over the steps.
@@ -253,7 +264,7 @@ def make_epoch(
         def body(state: TrainState, rows: tuple[Array, Array]) -> tuple[TrainState, Metrics]:
             labeled, unlabeled = rows
             batch = Batch(data.labeled[labeled], data.labels[labeled], data.unlabeled[unlabeled])
-            return train_step(state, batch)
+            return train_step(state, place(batch))
 
         state, metrics = jax.lax.scan(body, state, (order_labeled, order))
         return state, jax.tree.map(lambda m: m.mean(0), metrics)
@@ -261,23 +272,29 @@ def make_epoch(
     return jax.jit(epoch, donate_argnums=0)
 
 
-def make_statistics(net: Ladder) -> Callable[[Params, Array], Statistics]:
+def make_statistics(
+    net: Ladder, place: Callable[[Any], Any] = _where_it_is
+) -> Callable[[Params, Array], Statistics]:
     """The jitted ``net.statistics``.
 
     Args:
       net: the ladder.
+      place: as for ``make_epoch``.
 
     Returns:
       ``(params, rows [n, *input_shape]) -> Statistics``.
     """
-    return jax.jit(net.statistics)
+    return jax.jit(lambda params, x: net.statistics(params, place(x)))
 
 
-def make_error_rate(net: Ladder) -> Callable[[Params, Statistics, Array, Array], Array]:
+def make_error_rate(
+    net: Ladder, place: Callable[[Any], Any] = _where_it_is
+) -> Callable[[Params, Statistics, Array, Array], Array]:
     """The jitted share of rows put into a wrong class.
 
     Args:
       net: the ladder.
+      place: as for ``make_epoch``.
 
     Returns:
       ``(params, statistics, x [B, ...], y [B]) -> `` scalar from 0 to 1. The
@@ -296,6 +313,6 @@ def make_error_rate(net: Ladder) -> Callable[[Params, Statistics, Array, Array],
 
     @jax.jit
     def error_rate(params: Params, statistics: Statistics, x: Array, y: Array) -> Array:
-        return jnp.mean(net.predict(params, statistics, x).argmax(-1) != y)
+        return jnp.mean(net.predict(params, statistics, place(x)).argmax(-1) != y)
 
     return error_rate

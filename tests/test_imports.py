@@ -14,10 +14,12 @@ FLOORS = [
     | {"combinators", "mlp_combinators", "precision", "words"},
     {"encoder", "decoder"},
     {"ladder"},
-    {"adversarial", "data", "flax_modules", "presets", "training", "transforms"},
+    {"adversarial", "data", "flax_modules", "parallel", "presets", "training", "transforms"},
     {"chunks", "config", "streaming"},
     {"build", "tasks", "workfolder"},
+    {"evaluation"},
     {"loop"},
+    {"population"},
 ]
 CORE = set().union(*FLOORS[:4])
 CORE_PACKAGES = {"jax", "flax", "chex", "optax", "numpy", "ladder_jax"}

@@ -1,0 +1,125 @@
+"""Devices and processes: the one mesh, and where arrays lie on it.
+
+Members of a population are spread over the axis ``member``, rows of a batch over
+``data``. The code of a step knows neither: batch statistics, costs and gradients
+are over the whole batch wherever its rows lie, so that any number of devices gives
+the same result.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+MEMBER, DATA = "member", "data"
+_WHOLE = PartitionSpec()  # type: ignore[no-untyped-call]
+_BY_MEMBER = PartitionSpec(MEMBER)  # type: ignore[no-untyped-call]
+_BY_ROW = PartitionSpec(DATA)  # type: ignore[no-untyped-call]
+Tree = TypeVar("Tree")
+
+
+def make_mesh(members: int = 1, devices: Sequence[jax.Device] | None = None) -> Mesh:
+    """A mesh of all devices: as many as can over members, the rest over rows.
+
+    Args:
+      members: trained at once.
+      devices: all of them if None.
+
+    Returns:
+      A mesh with the axes ``member`` and ``data``.
+
+    Example:
+      >>> make_mesh().axis_names
+      ('member', 'data')
+    """
+    devices = jax.devices() if devices is None else devices
+    across = math.gcd(members, len(devices))
+    shape = (across, len(devices) // across)
+    return jax.make_mesh(shape, (MEMBER, DATA), axis_types=(AxisType.Auto,) * 2, devices=devices)
+
+
+def everywhere(mesh: Mesh, tree: Tree) -> Tree:
+    """Arrays put whole on every device, of all processes.
+
+    Args:
+      mesh: of ``make_mesh``.
+      tree: arrays, the same in every process.
+
+    Returns:
+      The same tree of arrays on the devices.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> everywhere(make_mesh(), {"x": jnp.ones(3)})["x"].sharding.is_fully_replicated
+      True
+    """
+    sharding = NamedSharding(mesh, _WHOLE)
+    if jax.process_count() > 1:  # an array of this process is none of all processes
+        tree = jax.tree.map(np.asarray, tree)
+    placed: Tree = jax.device_put(tree, sharding)
+    return placed
+
+
+def over_members(mesh: Mesh, tree: Tree) -> Tree:
+    """Arrays whose first axis is the members', spread over them.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> over_members(make_mesh(4), jnp.ones((4, 3))).shape
+      (4, 3)
+    """
+    placed: Tree = jax.device_put(tree, NamedSharding(mesh, _BY_MEMBER))
+    return placed
+
+
+def over_rows(mesh: Mesh) -> Callable[[Tree], Tree]:
+    """What spreads the rows of a batch over the devices, within a compiled function.
+
+    Their number need not be a multiple of the number of devices.
+
+    Args:
+      mesh: of ``make_mesh``.
+
+    Returns:
+      A function of a tree of arrays ``[B, ...]``.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> jax.jit(over_rows(make_mesh()))(jnp.ones((4, 2))).shape
+      (4, 2)
+    """
+    sharding = NamedSharding(mesh, _BY_ROW)
+
+    def place(tree: Tree) -> Tree:
+        placed: Tree = jax.lax.with_sharding_constraint(tree, sharding)  # type: ignore[no-untyped-call]
+        return placed
+
+    return place
+
+
+def join_processes(**options: Any) -> None:
+    """Makes the devices of several processes one machine; before any other use of JAX.
+
+    Every process calls it and then runs the same program. On TPU pods, Slurm and Open
+    MPI nothing need be given.
+
+    Args:
+      **options: of ``jax.distributed.initialize``: ``coordinator_address``
+        (``"host:port"`` of process 0), ``num_processes``, ``process_id``.
+    """
+    jax.distributed.initialize(**options)
+
+
+def is_first() -> bool:
+    """Whether this process is the one that writes files.
+
+    Example:
+      >>> is_first()
+      True
+    """
+    return jax.process_index() == 0

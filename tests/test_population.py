@@ -1,0 +1,63 @@
+"""A population is its members: the same result as one run each, up to rounding."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from ladder_jax import loop, population
+from ladder_jax.config import Config, ConfigError
+
+TINY = Config(units=(8,), denoising_cost=(10.0, 1.0, 0.1), epochs=2, eval_every=1)
+MEMBERS = {
+    "a": TINY,
+    "b": dataclasses.replace(TINY, seed=5),
+    "c": dataclasses.replace(TINY, seed=5, learning_rate=0.01, noise_std=(0.1,)),
+    "d": dataclasses.replace(TINY, denoising_cost=(0.1,)),
+}
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("population")
+    return folder, population.train_population(MEMBERS, folder)
+
+
+@pytest.mark.parametrize("name", list(MEMBERS))
+def test_a_member_is_a_run_of_its_own(results, tmp_path, name):
+    folder, members = results
+    alone = loop.train_and_evaluate(MEMBERS[name], tmp_path)
+    # 24 steps of float32: rounding differs, as the products are batched.
+    for level, (ours, theirs) in enumerate(zip(members[name].params, alone.params, strict=True)):
+        for part in ("up", "down"):
+            if level:
+                np.testing.assert_allclose(
+                    ours[part]["kernel"], theirs[part]["kernel"], rtol=1e-3, atol=1e-4
+                )
+    for file in ("labels.json", "config.json"):
+        assert (folder / name / file).read_bytes() == (tmp_path / file).read_bytes()
+    ours, theirs = (
+        [json.loads(line) for line in (f / "metrics.jsonl").read_text().splitlines()]
+        for f in (folder / name, tmp_path)
+    )
+    for a, b in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(a["loss"], b["loss"], rtol=1e-4)
+        assert a["test_error"] == pytest.approx(b["test_error"], abs=0.41)  # two images
+    assert members[name].summary["seed"] == MEMBERS[name].seed
+
+
+def test_held_out_examples_are_a_members_own(tmp_path):
+    members = {s: dataclasses.replace(TINY, seed=int(s), validation=200) for s in "01"}
+    results = population.train_population(members, tmp_path)
+    assert all("validation_error" in result.summary for result in results.values())
+
+
+def test_members_must_be_alike():
+    for other in ({"units": (9,)}, {"epochs": 3}, {"labels": 50}):
+        with pytest.raises(ConfigError, match=next(iter(other))):
+            population.check_alike([TINY, dataclasses.replace(TINY, **other)])
+    with pytest.raises(ConfigError, match="resident"):
+        population.check_alike([dataclasses.replace(TINY, resident=False)])
+    with pytest.raises(ConfigError, match="no member"):
+        population.check_alike([])
