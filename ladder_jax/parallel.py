@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import jax
-import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 MEMBER, DATA = "member", "data"
@@ -59,8 +58,10 @@ def everywhere(mesh: Mesh, tree: Tree) -> Tree:
       True
     """
     sharding = NamedSharding(mesh, _WHOLE)
-    if jax.process_count() > 1:  # an array of this process is none of all processes
-        tree = jax.tree.map(np.asarray, tree)
+    if jax.process_count() > 1:
+        # As arguments of a compiled function, arrays of one process are those of all.
+        spread: Tree = jax.jit(lambda leaves: leaves, out_shardings=sharding)(tree)
+        return spread
     placed: Tree = jax.device_put(tree, sharding)
     return placed
 

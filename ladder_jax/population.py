@@ -10,7 +10,7 @@ import os
 import pathlib
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -24,8 +24,10 @@ from ladder_jax.evaluation import Evaluator, evaluated
 from ladder_jax.loop import Progress, Result, finish, loss_net, metrics_line, start
 from ladder_jax.tasks import Task, prepare
 from ladder_jax.training import TrainData, TrainState
-from ladder_jax.types import Hyper
+from ladder_jax.types import Array, Hyper, Ladder
 from ladder_jax.workfolder import make_workdir
+
+Tree = TypeVar("Tree")
 
 MAY_DIFFER = ("name", "seed", "split", "noise_std", "denoising_cost", "learning_rate")
 """Settings in which the members of one program may differ."""
@@ -61,54 +63,85 @@ in name, seed, split, noise_std, denoising_cost, learning_rate alone.
         raise ConfigError("resident is False; a population is trained on resident data alone.")
 
 
-def prepare_all(configs: Sequence[Config], dataset: data.Dataset | None) -> list[Task]:
-    """One task a member; unlabelled rows that are the same for all are one array.
+class Crew(NamedTuple):
+    """What the members of a population are trained on and with, stacked.
+
+    Attributes:
+      tasks: one a member.
+      nets: one a member; they differ in their ``hyper`` alone.
+      data: the members as first axis, but of the unlabelled rows if they are shared.
+      shared: whether they are.
+      hypers: noise and costs, the members as first axis.
+      rates: learning rates, the same.
+    """
+
+    tasks: list[Task]
+    nets: list[Ladder]
+    data: TrainData
+    shared: bool
+    hypers: Hyper
+    rates: Array
+
+
+def gather(configs: Sequence[Config], dataset: data.Dataset | None = None) -> Crew:
+    """The data and ladders of all members.
 
     Args:
       configs: alike.
       dataset: the data, instead of those that the configs name.
+
+    Returns:
+      A ``Crew``; unlabelled rows that are the same for all are one array in it.
     """
     if dataset is None:
         dataset = data.load(configs[0].dataset, configs[0].data_dir)
-    tasks = [prepare(configs[0], dataset)]
+    first = prepare(configs[0], dataset)
+    tasks, unlabeled = [first], first.train.unlabeled
     for config in configs[1:]:
         task = prepare(config, dataset)
-        shared, own = tasks[0].train.unlabeled, task.train.unlabeled
-        if shared.shape == own.shape and bool((shared == own).all()):
-            task = task._replace(train=task.train._replace(unlabeled=shared), test=tasks[0].test)
+        own = task.train.unlabeled
+        if own.shape == unlabeled.shape and bool((own == unlabeled).all()):
+            task = task._replace(train=task.train._replace(unlabeled=unlabeled), test=first.test)
         tasks.append(task)
-    return tasks
-
-
-def _stack(trees: Sequence[Any]) -> Any:
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+    shared = all(task.train.unlabeled is unlabeled for task in tasks)
+    nets = [build_ladder(c, unlabeled.shape[1:], len(first.class_names)) for c in configs]
+    stacked = TrainData(
+        jnp.stack([task.train.labeled for task in tasks]),
+        jnp.stack([task.train.labels for task in tasks]),
+        unlabeled if shared else jnp.stack([task.train.unlabeled for task in tasks]),
+    )
+    hypers = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(net.hyper for net in nets))
+    hypers = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), hypers)
+    rates = jnp.array([config.learning_rate for config in configs])
+    return Crew(tasks, nets, stacked, shared, hypers, rates)
 
 
 def make_population_epoch(
-    config: Config, task: Task, steps: int, mesh: Mesh, *, shared: bool
-) -> Callable[..., tuple[TrainState, training.Metrics]]:
+    config: Config, crew: Crew, steps: int, mesh: Mesh
+) -> Callable[[TrainState], tuple[TrainState, training.Metrics]]:
     """One compiled epoch of all members.
 
     Args:
       config: of any member.
-      task: of any member.
+      crew: of ``gather``.
       steps: of the whole run.
       mesh: of ``parallel.make_mesh``.
-      shared: whether the unlabelled rows are one array for all members.
 
     Returns:
-      ``epoch(states, data, hypers, learning_rates) -> (states, metrics)``, all but
-      shared data with the members as their first axis. The states are donated.
+      ``epoch(states) -> (states, metrics)``, both with the members as first axis.
+      The states given are donated.
     """
-    net = build_ladder(config, task.train.unlabeled.shape[1:], len(task.class_names))
-    net = loss_net(config, net)
+    net, sizes = loss_net(config, crew.nets[0]), crew.tasks[0].sizes
 
-    def member(state: TrainState, data: TrainData, hyper: Hyper, rate: jax.Array) -> Any:
+    def member(state: TrainState, data: TrainData, hyper: Hyper, rate: Array) -> Any:
         train_step = training.make_train_step(net, build_optimizer(config, steps, rate), hyper)
-        return training.make_epoch(train_step, task.sizes, parallel.over_rows(mesh))(state, data)
+        return training.make_epoch(train_step, sizes, parallel.over_rows(mesh))(state, data)
 
-    axes = (0, TrainData(0, 0, None if shared else 0), 0, 0)
-    return jax.jit(jax.vmap(member, in_axes=axes, spmd_axis_name=parallel.MEMBER), donate_argnums=0)
+    axes: Any = TrainData._make((0, 0, None if crew.shared else 0))
+    members = jax.jit(
+        jax.vmap(member, in_axes=(0, axes, 0, 0), spmd_axis_name=parallel.MEMBER), donate_argnums=0
+    )
+    return lambda states: members(states, crew.data, crew.hypers, crew.rates)
 
 
 def train_population(
@@ -140,55 +173,50 @@ def train_population(
     """
     configs = list(members.values())
     check_alike(configs)
-    tasks = prepare_all(configs, dataset)
-    config, task = configs[0], tasks[0]
-    build = functools.partial(
-        build_ladder, input_shape=task.train.unlabeled.shape[1:], classes=len(task.class_names)
-    )
-    nets = [build(config) for config in configs]
+    crew = gather(configs, dataset)
     folder = make_workdir(workdir, overwrite=overwrite)
     folders = [folder / name for name in members]
-    for each in zip(folders, configs, tasks, strict=True):
+    for each in zip(folders, configs, crew.tasks, strict=True):
         start(*each)
 
-    mesh = parallel.make_mesh(len(configs))
-    steps = training.steps_per_epoch(task.train, task.sizes) * config.epochs
-    optimizer = build_optimizer(config, steps)
-    keys = jnp.stack([jax.random.key(c.seed) for c in configs])
-    create = functools.partial(training.create_train_state, nets[0], optimizer)
-    states = parallel.over_members(mesh, jax.jit(jax.vmap(create))(keys))
-    shared = all(t.train.unlabeled is task.train.unlabeled for t in tasks)
-    stacked = TrainData(
-        *(_stack([getattr(t.train, part) for t in tasks]) for part in ("labeled", "labels")),
-        task.train.unlabeled if shared else _stack([t.train.unlabeled for t in tasks]),
+    config, mesh = configs[0], parallel.make_mesh(len(configs))
+    steps = training.steps_per_epoch(crew.tasks[0].train, crew.tasks[0].sizes) * config.epochs
+    create = functools.partial(
+        training.create_train_state, crew.nets[0], build_optimizer(config, steps)
     )
-    hypers = _stack([jax.tree.map(jnp.float32, net.hyper) for net in nets])
-    rates = jnp.array([c.learning_rate for c in configs])
-    epoch = make_population_epoch(config, task, steps, mesh, shared=shared)
+    keys = jnp.stack([jax.random.key(c.seed) for c in configs])
+    states = parallel.over_members(mesh, jax.jit(jax.vmap(create))(keys))
+    epoch = make_population_epoch(config, crew, steps, mesh)
     evaluators = [
-        Evaluator(c, net, t, mesh) for c, net, t in zip(configs, nets, tasks, strict=True)
+        Evaluator(c, net, task, mesh)
+        for c, net, task in zip(configs, crew.nets, crew.tasks, strict=True)
     ]
-
-    def member_of(states: TrainState, k: int) -> TrainState:
-        return jax.tree.map(operator.itemgetter(k), states)
 
     started = time.perf_counter()
     for number in range(1, config.epochs + 1):
-        states, metrics = epoch(states, stacked, hypers, rates)
+        states, metrics = epoch(states)
         due = number % config.eval_every == 0 or number == config.epochs
         lines = []
         for k, evaluator in enumerate(evaluators):
-            line = metrics_line(number, jax.tree.map(operator.itemgetter(k), metrics))
+            line = metrics_line(number, _member(metrics, k))
             if due:
-                line |= evaluator.watched(evaluated(config, member_of(states, k)))
+                line |= evaluator.watched(evaluated(config, _member(states, k)))
             _append(folders[k] / "metrics.jsonl", line)
             lines.append(line)
         progress(_means(lines))
     seconds = time.perf_counter() - started
     return {
-        name: finish(folders[k], configs[k], tasks[k], evaluators[k], member_of(states, k), seconds)
+        name: finish(
+            folders[k], configs[k], crew.tasks[k], evaluators[k], _member(states, k), seconds
+        )
         for k, name in enumerate(members)
     }
+
+
+def _member(tree: Tree, k: int) -> Tree:
+    """One of stacked trees."""
+    member: Tree = jax.tree.map(operator.itemgetter(k), tree)
+    return member
 
 
 def _append(path: pathlib.Path, line: dict[str, Any]) -> None:

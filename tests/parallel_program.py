@@ -1,0 +1,56 @@
+"""Fifty steps of a tiny ladder on a mesh of all devices; prints losses as JSON.
+
+  python tests/parallel_program.py DEVICES [PORT PROCESS PROCESSES]
+
+Run by test_parallel.py, as the number of devices is fixed when JAX starts.
+"""
+
+import json
+import os
+import sys
+
+if __name__ == "__main__":
+    devices, *processes = map(int, sys.argv[1:])
+    os.environ["JAX_PLATFORMS"] = "cpu"
+    flags = os.environ.get("XLA_FLAGS", "")  # those of the tests
+    os.environ["XLA_FLAGS"] = f"{flags} --xla_force_host_platform_device_count={devices}"
+
+    import jax
+    import numpy as np
+    import optax
+
+    from ladder_jax import parallel, presets, training
+    from ladder_jax.training import BatchSizes, TrainData
+
+    if processes:
+        port, process, count = processes
+        parallel.join_processes(
+            coordinator_address=f"localhost:{port}", num_processes=count, process_id=process
+        )
+    mesh = parallel.make_mesh()
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(200, 12)).astype(np.float32)
+    data = parallel.everywhere(mesh, TrainData(x[:20], np.arange(20) % 3, x))
+    net = presets.mlp(12, [10, 3], denoising_cost=[10.0, 1.0, 0.1])
+    optimizer = optax.adam(0.002)
+    create = lambda: training.create_train_state(net, optimizer, jax.random.key(0))
+    state = parallel.everywhere(mesh, create())
+    # 20 rows do not divide by 8 devices, and need not.
+    place = parallel.over_rows(mesh)
+    epoch = training.make_epoch(training.make_train_step(net, optimizer), BatchSizes(20, 20), place)
+    losses = []
+    for _ in range(5):
+        state, metrics = epoch(state, data)
+        losses.append(float(metrics["loss"]))
+    statistics = training.make_statistics(net, place)(state.params, data.unlabeled)
+    if parallel.is_first():
+        print(
+            json.dumps(
+                {
+                    "steps": int(state.step),
+                    "losses": losses,
+                    "variance": np.asarray(statistics.var[1]).tolist(),
+                    "devices": len(mesh.devices.ravel()),
+                }
+            )
+        )
