@@ -207,8 +207,9 @@ def test_thirty_layers_train_on_digits(tmp_path):
     config = Config(
         units=(50,) * 29,
         denoising_cost=(100.0, 10.0) + (0.1,) * 29,
-        epochs=30,
-        eval_every=30,
+        noise_std=(0.03,),  # that of thirty levels adds up
+        epochs=40,
+        eval_every=40,
         labels=0,
     )
     lines = []

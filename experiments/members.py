@@ -1,0 +1,88 @@
+"""The members of a command: every seed of every variation of a config."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import itertools
+import random
+from collections.abc import Sequence
+from typing import Any
+
+from ladder_jax.config import Config, ConfigError
+
+VARIED = ("learning_rate", "noise_std", "denoising_cost")
+"""Settings that may be traced, so that one compiled program serves all their values."""
+
+
+def read_variation(text: str) -> tuple[str, list[Any]]:
+    """A setting and its values from ``name=value,value``.
+
+    Args:
+      text: values are numbers or, for a setting of each level, lists in brackets.
+
+    Returns:
+      The name and the values, as ``Config`` wants them.
+
+    Raises:
+      ConfigError: it is not of that form.
+
+    Example:
+      >>> read_variation("noise_std=0.2,(0.3, 0.1)")
+      ('noise_std', [(0.2,), (0.3, 0.1)])
+    """
+    name, _, values = text.partition("=")
+    if name not in VARIED:
+        raise ConfigError(f"--vary={text}: {name!r} is not one of {', '.join(VARIED)}.")
+    try:
+        found = list(ast.literal_eval(f"[{values}]"))
+    except (SyntaxError, ValueError):
+        found = []
+    if not found:
+        raise ConfigError(f"--vary={text}: give values, e.g. --vary={name}=0.1,0.2.")
+    if isinstance(getattr(Config, name), tuple):
+        found = [tuple(v) if isinstance(v, list | tuple) else (v,) for v in found]
+    return name, found
+
+
+def variations(config: Config, words: Sequence[str], sample: int = 0) -> dict[str, Config]:
+    """Every combination of the values given, or a sample of them.
+
+    Args:
+      config: what is varied.
+      words: one a setting, of the form that ``read_variation`` reads.
+      sample: how many combinations to draw, from the config's seed; 0: all.
+
+    Returns:
+      Configs by what is varied in them; that given, under ``""``, without any words.
+
+    Example:
+      >>> list(variations(Config(), ["learning_rate=0.1,0.2", "noise_std=0.3"]))
+      ['learning_rate=0.1 noise_std=0.3', 'learning_rate=0.2 noise_std=0.3']
+    """
+    settings = dict(map(read_variation, words))
+    found = {}
+    for values in itertools.product(*settings.values()):
+        changes = dict(zip(settings, values, strict=True))
+        found[" ".join(f"{k}={_text(v)}" for k, v in changes.items())] = changes
+    if 0 < sample < len(found):
+        drawn = random.Random(config.seed).sample(sorted(found), sample)
+        found = {title: found[title] for title in drawn}
+    return {title: dataclasses.replace(config, **changes) for title, changes in found.items()}
+
+
+def _text(value: Any) -> str:
+    """A value without spaces; a list of one as its item."""
+    if isinstance(value, tuple):
+        return str(value[0]) if len(value) == 1 else f"({','.join(map(str, value))})"
+    return str(value)
+
+
+def seeded(config: Config, seeds: int) -> list[Config]:
+    """A config with each of so many seeds, from its own on.
+
+    Example:
+      >>> [config.seed for config in seeded(Config(seed=3), 2)]
+      [3, 4]
+    """
+    return [dataclasses.replace(config, seed=config.seed + i) for i in range(seeds)]
