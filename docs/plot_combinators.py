@@ -66,7 +66,7 @@ def draw(name):
     trained = curves(combinator, after)[1]
     spread = trained.std(0).mean(0)  # over u, for each unit
     unit = int(spread.argmax()) if spread.max() > 0 else 0
-    figure, panels = pyplot.subplots(1, 2, figsize=(6, 2.4), sharey=True, layout="constrained")
+    figure, panels = pyplot.subplots(1, 2, figsize=(6.6, 2.4), sharey=True, layout="constrained")
     colors = pyplot.get_cmap("viridis")(np.linspace(0, 0.9, len(SIGNALS)))
     for panel, params, title in zip(panels, (before, after), ("start", "trained"), strict=True):
         z, z_hat = curves(combinator, params)
@@ -75,8 +75,8 @@ def draw(name):
         panel.set_title(title, fontsize=9)
         panel.set_xlabel("z")
     panels[0].set_ylabel("z_hat")
-    panels[1].legend(fontsize=6, loc="best")
-    figure.savefig(FOLDER / f"{name}.png", dpi=70)
+    figure.legend(*panels[1].get_legend_handles_labels(), fontsize=7, loc="outside right center")
+    figure.savefig(FOLDER / f"{name}.png", dpi=100)
     pyplot.close(figure)
 
 
