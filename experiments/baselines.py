@@ -19,12 +19,13 @@ BASELINES: dict[str, Callable[[], object]] = {
 }
 
 
-def baseline_error(name: str, task: Task) -> float:
+def baseline_error(name: str, task: Task, measured: str) -> float:
     """Error in percent of one of ``BASELINES``, on the same rows as the ladder.
 
     Args:
       name: of the classifier.
       task: the data, as the ladder gets them.
+      measured: on "test" or "validation" examples.
     """
 
     def flat(x: Any) -> np.ndarray:
@@ -38,6 +39,6 @@ def baseline_error(name: str, task: Task) -> float:
         warnings.simplefilter("ignore", ConvergenceWarning)
         warnings.simplefilter("ignore", FutureWarning)
         model = BASELINES[name]().fit(x, y)  # type: ignore[attr-defined]
-        measured = task.test or task.validation
-        assert measured is not None  # train.py has seen to it
-        return 100 * float(np.mean(model.predict(flat(measured[0])) != np.asarray(measured[1])))
+        examples = task.test if measured == "test" else task.validation
+        assert examples is not None  # train.py has seen to it
+        return 100 * float(np.mean(model.predict(flat(examples[0])) != np.asarray(examples[1])))

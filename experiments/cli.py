@@ -14,6 +14,9 @@ from absl import app, flags, logging
 
 from ladder_jax.config import Config, ConfigError
 from ladder_jax.data import DataError
+from ladder_jax.guard import NotFiniteError
+from ladder_jax.interrupts import INTERRUPTED, Interrupted
+from ladder_jax.workfolder import WriteError
 
 CONFIGS = pathlib.Path(__file__).parent / "configs"
 
@@ -99,7 +102,9 @@ def _parse(argv: Sequence[str], config: str | None) -> list[str]:
 
 
 def run(main: Callable[[], None], *, config: str | None = None) -> None:
-    """Parses the flags and runs ``main``; a wrong setting or file ends in one line.
+    """Parses the flags and runs ``main``; what goes wrong ends in one line, exit status 1.
+
+    Ctrl-C ends it with exit status 130; what a run is stopped by may have its own.
 
     Args:
       main: the command.
@@ -113,7 +118,10 @@ def run(main: Callable[[], None], *, config: str | None = None) -> None:
         del argv
         try:
             main()
-        except (ConfigError, DataError) as error:
+        except (ConfigError, DataError, NotFiniteError, WriteError) as error:
             sys.exit(f"error: {error}")
+        except KeyboardInterrupt as error:
+            print(str(error) or "interrupted", file=sys.stderr)
+            sys.exit(error.status if isinstance(error, Interrupted) else INTERRUPTED)
 
     app.run(guarded, flags_parser=functools.partial(_parse, config=config))

@@ -5,24 +5,26 @@
   python -m experiments.train --config=mnist_100 --data_dir=FOLDER
   python -m experiments.train --config=mnist_100 --split=mnist.3@100 --data_dir=FOLDER
   python -m experiments.train --dataset=mine.npz --validation=50
+  python -m experiments.train --vary=learning_rate=0.001,0.002 --vary=noise_std=0.2,0.3
 
 Any setting of a config is a flag: --config.epochs=20 --config.units="(500, 100)".
+
+A run that was stopped goes on where it was, by the same command with --workdir=FOLDER.
+Exit status 75: stopped by SIGTERM, what was done is saved; 130: the same by Ctrl-C.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import statistics
+import pathlib
 import time
 from typing import Any
 
+import jax
 from absl import flags
 from ml_collections import config_flags
-from tqdm import tqdm
 
-from experiments import cli
-from ladder_jax import build, data, loop, tasks, workfolder
+from experiments import cli, compare, members
+from ladder_jax import data, interrupts, tasks, workfolder
 from ladder_jax.config import Config, ConfigError
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -41,16 +43,39 @@ _VALIDATION = flags.DEFINE_integer(
     "validation", None, "Labelled training examples to hold out.", lower_bound=0
 )
 _SEEDS = flags.DEFINE_integer("seeds", 1, "How many seeds, from the config's on.", lower_bound=1)
+_VARY = flags.DEFINE_multi_string(
+    "vary",
+    [],
+    "A setting and its values, e.g. learning_rate=0.001,0.002: a ladder for every combination.",
+)
+_SAMPLE = flags.DEFINE_integer(
+    "sample", 0, "How many combinations of --vary to draw; 0: all.", lower_bound=0
+)
+_POPULATION = flags.DEFINE_enum(
+    "population",
+    "auto",
+    ["auto", "on", "off"],
+    "Whether all seeds and combinations are one compiled program; auto: but on a CPU.",
+)
 _COMPARE = flags.DEFINE_multi_enum(
     "compare",
     ["supervised"],
     ["none", "supervised", "label_spreading", "self_training"],
     "What to compare with on the same splits; may be given several times.",
 )
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder to write to; default: runs/NAME-TIME.")
-_OVERWRITE = flags.DEFINE_bool("overwrite", False, "Whether to replace files in --workdir.")
+_WORKDIR = flags.DEFINE_string(
+    "workdir",
+    None,
+    "Folder to write to; a run that was stopped in it goes on. Default: runs/NAME-TIME.",
+)
+_OVERWRITE = flags.DEFINE_bool(
+    "overwrite", False, "Whether to begin anew, replacing files in --workdir."
+)
+_CACHE = flags.DEFINE_string(
+    "compilation_cache", None, "Folder that keeps compiled programs for the next start."
+)
 
-Errors = dict[str, list[float]]
+SUMMARY = "summary.json"
 
 
 def read_config() -> Config:
@@ -84,10 +109,19 @@ def _is_overridden(setting: str) -> bool:
 def measured(config: Config, task: tasks.Task) -> str:
     """Which error is reported: of the test set, or of the examples held out.
 
+    Settings are compared on the latter alone.
+
     Raises:
-      ConfigError: there is neither.
+      ConfigError: there is neither, or no examples are held out for a comparison.
     """
-    if task.test is not None:
+    if _VARY.value:
+        members.variations(config, _VARY.value)
+        if task.validation is None:
+            raise ConfigError(
+                "--vary compares settings, which is not done on test data; hold out labelled "
+                "examples, e.g. --validation=200."
+            )
+    if task.test is not None and not _VARY.value:
         return "test"
     if task.validation is not None:
         return "validation"
@@ -97,76 +131,66 @@ def measured(config: Config, task: tasks.Task) -> str:
     )
 
 
-def train(config: Config, folder: Any, title: str) -> float:
-    """One run under a progress bar; its error in percent."""
-    with tqdm(total=config.epochs, desc=title, unit="epoch", mininterval=0.5) as bar:
-
-        def progress(metrics: dict[str, Any]) -> None:
-            bar.update()
-            errors = {k: f"{v:.2f} %" for k, v in metrics.items() if k.endswith("_error")}
-            if errors:
-                bar.set_postfix(errors)
-
-        result = loop.train_and_evaluate(config, folder, overwrite=True, progress=progress)
-    summary = result.summary
-    return float(summary["test_error"] if "test_error" in summary else summary["validation_error"])
-
-
-def compare(config: Config, folder: Any, names: list[str]) -> Errors:
-    """Error of the ladder and of what it is compared with, one list of seeds each."""
-    errors: Errors = {name: [] for name in ("ladder", *names)}
-    for seed in range(config.seed, config.seed + _SEEDS.value):
-        seeded = dataclasses.replace(config, seed=seed)
-        for name in errors:
-            if name == "ladder":
-                error = train(seeded, folder / f"ladder-{seed}", f"ladder, seed {seed}")
-            elif name == "supervised":
-                settings = build.supervised(seeded)
-                error = train(settings, folder / f"supervised-{seed}", f"supervised, seed {seed}")
-            else:
-                from experiments import baselines  # scikit-learn only where asked for
-
-                error = baselines.baseline_error(name, tasks.prepare(seeded))
-            errors[name].append(error)
-    return errors
-
-
-def summarize(errors: Errors) -> dict[str, dict[str, Any]]:
-    """Mean and standard deviation over the seeds."""
-    return {
-        name: {
-            "mean": statistics.fmean(values),
-            "sd": statistics.stdev(values) if len(values) > 1 else None,
-            "errors": values,
-        }
-        for name, values in errors.items()
-    }
-
-
 def table(config: Config, task: tasks.Task, summary: dict[str, dict[str, Any]]) -> str:
     """The summary as text."""
     labels = f"{len(task.labeled)} labels" + (f" ({config.split})" if config.split else "")
     title = f"{measured(config, task)} error in %, {config.dataset}"
-    lines = [f"{title}, {labels}, {_SEEDS.value} seed(s)"]
-    for name, row in summary.items():
-        spread = "" if row["sd"] is None else f" +- {row['sd']:.2f}"
-        each = "" if row["sd"] is None else "   " + " ".join(f"{e:.2f}" for e in row["errors"])
-        lines.append(f"  {name:<16}{row['mean']:6.2f}{spread}{each}")
-    return "\n".join(lines)
+    heading = f"{title}, {labels}, {_SEEDS.value} seed(s)"
+    return "\n".join([heading, *compare.lines(summary)])
+
+
+def run(config: Config, task: tasks.Task, folder: pathlib.Path) -> None:
+    """Trains in a folder, prints the table and writes it down."""
+    names = [name for name in dict.fromkeys(_COMPARE.value) if name != "none"]
+    varied = members.variations(config, _VARY.value, _SAMPLE.value)
+    errors = compare.compare(
+        varied,
+        names,
+        _SEEDS.value,
+        folder,
+        measured(config, task),
+        together=_POPULATION.value,
+        overwrite=_OVERWRITE.value,
+    )
+    summary = compare.summarize(errors)
+    workfolder.write_json(folder / SUMMARY, summary)
+    print(table(config, task, summary))
+    print(f"config, metrics, labels and parameters are in {folder}")
+
+
+def check_unfinished(folder: str) -> None:
+    """That no result is written over.
+
+    Raises:
+      ConfigError: a command is done in this folder.
+    """
+    if (pathlib.Path(folder).expanduser() / SUMMARY).exists() and not _OVERWRITE.value:
+        raise ConfigError(
+            f"workdir {folder} holds a finished run; give another folder, or --overwrite to "
+            "replace what is in it."
+        )
 
 
 def main() -> None:
-    """Reads the flags, trains, prints the table and where everything was written."""
+    """Reads the flags and runs; a signal ends it with how to go on."""
     config = read_config()
-    task = tasks.prepare(config)  # bad data ends the run before a folder is made
-    measured(config, task)
-    default = f"runs/{config.name}-{time.strftime('%Y%m%d-%H%M%S')}"
-    folder = workfolder.make_workdir(_WORKDIR.value or default, overwrite=_OVERWRITE.value)
-    names = [name for name in dict.fromkeys(_COMPARE.value) if name != "none"]
-    summary = summarize(compare(config, folder, names))
-    (folder / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
-    print(table(config, task, summary))
-    print(f"config, metrics, labels and parameters are in {folder}")
+    if _CACHE.value is not None:
+        update = jax.config.update
+        update("jax_compilation_cache_dir", _CACHE.value)  # type: ignore[no-untyped-call]
+        update("jax_persistent_cache_min_compile_time_secs", 0)  # type: ignore[no-untyped-call]
+    with interrupts.at_once():
+        task = tasks.prepare(config)  # bad data ends the run before a folder is made
+        measured(config, task)
+        workdir = _WORKDIR.value or f"runs/{config.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+        check_unfinished(workdir)
+        with workfolder.open_run(workdir, config, overwrite=_OVERWRITE.value) as folder:
+            (folder / SUMMARY).unlink(missing_ok=True)
+            try:
+                run(config, task, folder)
+            except interrupts.Interrupted as stop:
+                again = f"the same command with --workdir={folder}"
+                again += " and without --overwrite" if _OVERWRITE.value else ""
+                raise interrupts.Interrupted(stop.number, f"{stop}; to go on: {again}") from stop
 
 
 if __name__ == "__main__":

@@ -59,6 +59,9 @@ class Config:
         training examples ("train") or the labelled ones ("labeled").
       seed: decides labels, start, order and noise.
       eval_every: epochs between evaluations; the last is always evaluated.
+      checkpoint_seconds: the least time between checkpoints; 0: one an epoch. Those of
+        the best on ``validation`` and of a run that is stopped are saved besides.
+      keep: how many of the last checkpoints are kept.
     """
 
     name: str = "digits"
@@ -89,15 +92,17 @@ class Config:
     statistics: str = "train"
     seed: int = 0
     eval_every: int = 10
+    checkpoint_seconds: float = 60.0
+    keep: int = 2
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             _check_type(field.name, getattr(self, field.name), getattr(Config, field.name))
         for name in ("batch_labeled", "batch_unlabeled"):
             _require(getattr(self, name) >= 2, name, getattr(self, name), "2 or more rows")
-        for name in ("epochs", "eval_every"):
+        for name in ("epochs", "eval_every", "keep"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "1 or more")
-        for name in ("validation", "seed"):
+        for name in ("validation", "seed", "checkpoint_seconds"):
             _require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
         _require(self.labels >= -1, "labels", self.labels, "-1 or more")
         _choice("label_choice", self.label_choice, data.CHOICES)

@@ -1,10 +1,7 @@
-"""``train_and_evaluate(config, workdir)``: a whole run, callable from a notebook."""
+"""``train_and_evaluate(config, workdir)``: a whole run, which goes on where it was stopped."""
 
 from __future__ import annotations
 
-import dataclasses
-import functools
-import json
 import os
 import pathlib
 import time
@@ -15,15 +12,27 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from ladder_jax import adversarial, data, parallel, streaming, training
+from ladder_jax import adversarial, data, guard, interrupts, parallel, streaming, training
 from ladder_jax.build import build_ladder, build_optimizer
+from ladder_jax.checkpoints import Checkpoints, Reached
 from ladder_jax.config import Config
 from ladder_jax.data import preprocessing
 from ladder_jax.evaluation import Evaluator, evaluated
+from ladder_jax.metrics_log import MetricsLog
 from ladder_jax.tasks import Task, prepare
 from ladder_jax.training import TrainState
 from ladder_jax.types import Ladder, Params, Statistics
-from ladder_jax.workfolder import make_workdir, save_params, versions, write_json
+from ladder_jax.workfolder import (
+    CHECKPOINTS,
+    load_params,
+    load_summary,
+    open_run,
+    replacing,
+    save_params,
+    versions,
+    write_json,
+    write_labels,
+)
 
 Progress = Callable[[dict[str, Any]], None]
 
@@ -65,20 +74,108 @@ def _make_epoch(
     return streaming.make_epoch(step, task.sizes)
 
 
-def start(folder: pathlib.Path, config: Config, task: Task) -> None:
-    """Writes down what a run is about to do.
+class _Run(NamedTuple):
+    """The parts of a run."""
+
+    config: Config
+    folder: pathlib.Path
+    task: Task
+    net: Ladder
+    optimizer: Any
+    epoch: Callable[..., Any]
+    evaluator: Evaluator
+    saved: Checkpoints
+    mesh: Mesh
+
+    def start(self) -> tuple[TrainState, Reached]:
+        """The newest good checkpoint, or the state that the seed gives."""
+        key = jax.random.key(self.config.seed)
+        fresh = training.create_train_state(self.net, self.optimizer, key)
+        fresh = parallel.everywhere(self.mesh, fresh)
+        log = self.folder / "metrics.jsonl"
+        found = self.saved.restore(fresh, log.stat().st_size if log.exists() else 0)
+        return found or (fresh, Reached())
+
+
+def _make_run(config: Config, folder: pathlib.Path, task: Task, net: Ladder) -> _Run:
+    steps = training.steps_per_epoch(task.train, task.sizes)
+    optimizer = build_optimizer(config, steps * config.epochs)
+    mesh = parallel.make_mesh()
+    return _Run(
+        config,
+        folder,
+        task,
+        net,
+        optimizer,
+        _make_epoch(config, net, task, optimizer, mesh),
+        Evaluator(config, net, task, mesh),
+        Checkpoints(folder / CHECKPOINTS, config.keep),
+        mesh,
+    )
+
+
+def _not_finite(run: _Run, number: int) -> guard.NotFiniteError:
+    """What to say of an epoch that went wrong, from going through it again."""
+    state, reached = run.start()
+    for _ in range(reached.epoch + 1, number):
+        state, _ = run.epoch(state, run.task.train)
+    origin = guard.find_origin(run.net, run.optimizer, state, run.task.train, run.task.sizes)
+    good = run.saved.folder / str(reached.epoch) if reached.epoch else None
+    return guard.NotFiniteError(guard.message(origin, number, good, run.config))
+
+
+def metrics_line(number: int, metrics: training.Metrics) -> dict[str, Any]:
+    """A line of ``metrics.jsonl``: the epoch's number and its means over the steps."""
+    figures = {name: np.asarray(value).round(7).tolist() for name, value in metrics.items()}
+    return {"epoch": number} | figures
+
+
+def _train(run: _Run, progress: Progress) -> tuple[TrainState, Reached]:
+    """The epochs that are left, each with its line in the metrics file."""
+    config = run.config
+    state, reached = run.start()
+    before, started = reached.seconds, time.perf_counter()
+    saved_at = started
+    with interrupts.deferred() as stopped, MetricsLog(run.folder, reached.log_bytes) as log:
+        for number in range(reached.epoch + 1, config.epochs + 1):
+            state, metrics = run.epoch(state, run.task.train)
+            line = metrics_line(number, metrics)
+            last = number == config.epochs
+            if number % config.eval_every == 0 or last:
+                line |= run.evaluator.watched(evaluated(config, state))
+            now, signal = time.perf_counter(), stopped()
+            due = now - saved_at >= config.checkpoint_seconds and not run.saved.busy
+            error = line.get("validation_error")
+            is_best = error is not None and (reached.best is None or error < reached.best[1])
+            saving = due or is_best or signal is not None
+            healthy = guard.is_finite(state.params) if saving or last else True
+            if not (healthy and np.isfinite(line["loss"])):
+                raise _not_finite(run, number)
+            best = (number, float(error)) if is_best and error is not None else reached.best
+            reached = Reached(number, log.append(line), before + now - started, best)
+            progress(line | {"seconds": round(reached.seconds, 2)})
+            if saving:
+                log.sync()
+                run.saved.save(state, reached, error=error if is_best else None)
+                saved_at = now
+            if signal is not None:
+                run.saved.wait()
+                raise interrupts.Interrupted(signal, f"stopped after epoch {number}, saved")
+    return state, reached
+
+
+def begin(folder: pathlib.Path, task: Task, chain: str) -> None:
+    """Writes down which rows a run has and what they have been through.
 
     Args:
-      folder: of the run; made if it is not there.
-      config: the settings.
-      task: the data.
+      folder: of the run.
+      task: its data.
+      chain: the config's ``preprocess``.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "config.json", dataclasses.asdict(config))
-    write_json(folder / "labels.json", task.labeled.tolist())
-    (folder / "metrics.jsonl").write_text("")
-    if config.preprocess != "none":
-        preprocessing.save(folder / "preprocess.npz", task.preprocessing)
+    write_labels(folder, task.labeled.tolist())
+    if chain != "none":
+        with replacing(folder / "preprocess.npz") as path:
+            preprocessing.save(path, task.preprocessing)
 
 
 def finish(
@@ -87,9 +184,9 @@ def finish(
     task: Task,
     evaluator: Evaluator,
     state: TrainState,
-    seconds: float,
+    reached: Reached,
 ) -> Result:
-    """Evaluates a run's last state and writes parameters and result.
+    """Tests the ladder and writes down what came of the run.
 
     Args:
       folder: of the run.
@@ -97,18 +194,21 @@ def finish(
       task: the data.
       evaluator: of the task.
       state: the last.
-      seconds: that training took.
+      reached: how far the run is.
     """
+    started = time.perf_counter()
     params = evaluated(config, state)
     statistics = evaluator.statistics(params)
+    best = {} if reached.best is None else {"best_epoch": reached.best[0]}
     summary = {
         "dataset": config.dataset,
         "labels": len(task.labeled),
         "seed": config.seed,
         "class_names": task.class_names,
         **evaluator.errors(params, statistics),
+        **best,
         "steps": int(state.step),
-        "seconds": round(seconds, 2),
+        "seconds": round(reached.seconds + time.perf_counter() - started, 2),
         "versions": versions(),
     }
     save_params(folder / "params.npz", params, statistics)
@@ -116,10 +216,14 @@ def finish(
     return Result(params, statistics, summary)
 
 
-def metrics_line(number: int, metrics: training.Metrics) -> dict[str, Any]:
-    """A line of ``metrics.jsonl``: the epoch's number and its means over the steps."""
-    figures = {name: np.asarray(value).round(7).tolist() for name, value in metrics.items()}
-    return {"epoch": number} | figures
+def load(folder: pathlib.Path, net: Ladder) -> Result:
+    """The result of a run that is done.
+
+    Args:
+      folder: of the run.
+      net: its ladder.
+    """
+    return Result(*load_params(folder, net), load_summary(folder))
 
 
 def train_and_evaluate(
@@ -134,44 +238,39 @@ def train_and_evaluate(
 
     Into the folder go ``config.json``, ``labels.json`` (the numbers of the labelled
     rows), ``metrics.jsonl`` (a line an epoch), ``params.npz``, ``preprocess.npz``
-    (where there is any) and ``result.json``.
+    (where there is any) and ``result.json``; ``checkpoints`` while it trains, and
+    after it the one that was best on validation examples.
+
+    A folder in which the same run was begun is gone on with, to the same numbers as
+    without the stop; one in which it is done gives its result.
 
     Args:
       config: the settings.
       workdir: the folder.
       dataset: the data, instead of those that the config names; your own arrays are
         made one by ``data.from_arrays``.
-      overwrite: whether it may hold an earlier run's files.
-      progress: called after each epoch with its line of metrics.
+      overwrite: whether to begin anew where it holds an earlier run.
+      progress: called after each epoch with its line of metrics and the seconds so far.
 
     Returns:
       A ``Result``.
 
     Raises:
-      ConfigError: a setting or the folder is wrong.
+      ConfigError: a setting is wrong, or the folder holds something else.
       DataError: the data are.
+      Interrupted: SIGTERM or Ctrl-C; what is done is saved.
+      NotFiniteError: NaN or infinity in the loss.
+      WriteError: a file cannot be written.
     """
     task = prepare(config, dataset)
     net = build_ladder(config, task.train.unlabeled.shape[1:], len(task.class_names))
-    folder = make_workdir(workdir, overwrite=overwrite)
-    start(folder, config, task)
-
-    mesh = parallel.make_mesh()
-    steps = training.steps_per_epoch(task.train, task.sizes)
-    optimizer = build_optimizer(config, steps * config.epochs)
-    create = functools.partial(training.create_train_state, net, optimizer)
-    state = parallel.everywhere(mesh, create(jax.random.key(config.seed)))
-    epoch = _make_epoch(config, net, task, optimizer, mesh)
-    evaluator = Evaluator(config, net, task, mesh)
-
-    started = time.perf_counter()
-    with (folder / "metrics.jsonl").open("w", buffering=1) as log:
-        for number in range(1, config.epochs + 1):
-            state, metrics = epoch(state, task.train)
-            line = metrics_line(number, metrics)
-            if number % config.eval_every == 0 or number == config.epochs:
-                line |= evaluator.watched(evaluated(config, state))
-            line["seconds"] = round(time.perf_counter() - started, 2)
-            log.write(json.dumps(line) + "\n")
-            progress(line)
-    return finish(folder, config, task, evaluator, state, time.perf_counter() - started)
+    with open_run(workdir, config, overwrite=overwrite) as folder:
+        if (folder / "result.json").exists():
+            return load(folder, net)
+        run = _make_run(config, folder, task, net)
+        begin(folder, task, config.preprocess)
+        with run.saved:
+            state, reached = _train(run, progress)
+            result = finish(folder, config, task, run.evaluator, state, reached)
+            run.saved.finish(None if reached.best is None else reached.best[0])
+    return result

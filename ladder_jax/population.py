@@ -2,118 +2,36 @@
 
 from __future__ import annotations
 
-import dataclasses
+import contextlib
 import functools
-import json
 import operator
 import os
 import pathlib
+import shutil
 import time
+import zlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from ladder_jax import data, parallel, training
-from ladder_jax.build import build_ladder, build_optimizer
-from ladder_jax.config import Config, ConfigError
+from ladder_jax import data, interrupts, parallel, training
+from ladder_jax.build import build_optimizer
+from ladder_jax.checkpoints import Checkpoints, Reached
+from ladder_jax.config import Config
+from ladder_jax.crew import Crew, check_alike, gather
 from ladder_jax.evaluation import Evaluator, evaluated
-from ladder_jax.loop import Progress, Result, finish, loss_net, metrics_line, start
-from ladder_jax.tasks import Task, prepare
+from ladder_jax.guard import NotFiniteError
+from ladder_jax.loop import Progress, Result, begin, finish, load, loss_net, metrics_line
+from ladder_jax.metrics_log import MetricsLog, length_of
 from ladder_jax.training import TrainData, TrainState
-from ladder_jax.types import Array, Hyper, Ladder
-from ladder_jax.workfolder import make_workdir
+from ladder_jax.types import Array, Hyper
+from ladder_jax.workfolder import CHECKPOINTS, open_run
 
 Tree = TypeVar("Tree")
-
-MAY_DIFFER = ("name", "seed", "split", "noise_std", "denoising_cost", "learning_rate")
-"""Settings in which the members of one program may differ."""
-
-
-def check_alike(configs: Sequence[Config]) -> None:
-    """That configs can be members of one population.
-
-    Args:
-      configs: at least one.
-
-    Raises:
-      ConfigError: there is none, they differ in what is not in ``MAY_DIFFER``, or
-        their data do not rest on the device.
-
-    Example:
-      >>> check_alike([Config(seed=0), Config(seed=1, epochs=3)])
-      Traceback (most recent call last):
-      ...
-      ladder_jax.config.ConfigError: members differ in epochs; those of one population may differ \
-in name, seed, split, noise_std, denoising_cost, learning_rate alone.
-    """
-    if not configs:
-        raise ConfigError("there is no member; give at least one.")
-    settings = [field.name for field in dataclasses.fields(Config) if field.name not in MAY_DIFFER]
-    differing = [s for s in settings if len({getattr(config, s) for config in configs}) > 1]
-    if differing:
-        raise ConfigError(
-            f"members differ in {', '.join(differing)}; those of one population may differ in "
-            f"{', '.join(MAY_DIFFER)} alone."
-        )
-    if not configs[0].resident:
-        raise ConfigError("resident is False; a population is trained on resident data alone.")
-
-
-class Crew(NamedTuple):
-    """What the members of a population are trained on and with, stacked.
-
-    Attributes:
-      tasks: one a member.
-      nets: one a member; they differ in their ``hyper`` alone.
-      data: the members as first axis, but of the unlabelled rows if they are shared.
-      shared: whether they are.
-      hypers: noise and costs, the members as first axis.
-      rates: learning rates, the same.
-    """
-
-    tasks: list[Task]
-    nets: list[Ladder]
-    data: TrainData
-    shared: bool
-    hypers: Hyper
-    rates: Array
-
-
-def gather(configs: Sequence[Config], dataset: data.Dataset | None = None) -> Crew:
-    """The data and ladders of all members.
-
-    Args:
-      configs: alike.
-      dataset: the data, instead of those that the configs name.
-
-    Returns:
-      A ``Crew``; unlabelled rows that are the same for all are one array in it.
-    """
-    if dataset is None:
-        dataset = data.load(configs[0].dataset, configs[0].data_dir)
-    first = prepare(configs[0], dataset)
-    tasks, unlabeled = [first], first.train.unlabeled
-    for config in configs[1:]:
-        task = prepare(config, dataset)
-        own = task.train.unlabeled
-        if own.shape == unlabeled.shape and bool((own == unlabeled).all()):
-            task = task._replace(train=task.train._replace(unlabeled=unlabeled), test=first.test)
-        tasks.append(task)
-    shared = all(task.train.unlabeled is unlabeled for task in tasks)
-    nets = [build_ladder(c, unlabeled.shape[1:], len(first.class_names)) for c in configs]
-    stacked = TrainData(
-        jnp.stack([task.train.labeled for task in tasks]),
-        jnp.stack([task.train.labels for task in tasks]),
-        unlabeled if shared else jnp.stack([task.train.unlabeled for task in tasks]),
-    )
-    hypers = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(net.hyper for net in nets))
-    hypers = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), hypers)
-    rates = jnp.array([config.learning_rate for config in configs])
-    return Crew(tasks, nets, stacked, shared, hypers, rates)
 
 
 def make_population_epoch(
@@ -168,60 +86,133 @@ def train_population(
       One ``Result`` a member.
 
     Raises:
-      ConfigError: the members are not alike, a setting or the folder is wrong.
+      ConfigError: the members are not alike, a setting or a folder is wrong.
       DataError: the data are.
+      Interrupted: SIGTERM or Ctrl-C; what is done is saved.
+      NotFiniteError: NaN or infinity in a member's loss.
+      WriteError: a file cannot be written.
     """
     configs = list(members.values())
     check_alike(configs)
     crew = gather(configs, dataset)
-    folder = make_workdir(workdir, overwrite=overwrite)
-    folders = [folder / name for name in members]
-    for each in zip(folders, configs, crew.tasks, strict=True):
-        start(*each)
+    folder = pathlib.Path(workdir).expanduser()
+    with contextlib.ExitStack() as opened:
+        folders = [
+            opened.enter_context(open_run(folder / name, config, overwrite=overwrite))
+            for name, config in members.items()
+        ]
+        if all((f / "result.json").exists() for f in folders):
+            return {
+                name: load(f, net) for name, f, net in zip(members, folders, crew.nets, strict=True)
+            }
+        for f, config, task in zip(folders, configs, crew.tasks, strict=True):
+            begin(f, task, config.preprocess)
+        saved = opened.enter_context(
+            Checkpoints(_checkpoints(folder, members, overwrite=overwrite), configs[0].keep)
+        )
+        evaluators, states, reached = _train(configs, crew, folders, saved, progress)
+        results = {
+            name: finish(
+                folders[k], configs[k], crew.tasks[k], evaluators[k], _member(states, k), reached
+            )
+            for k, name in enumerate(members)
+        }
+        saved.finish(None)
+    return results
 
+
+def _checkpoints(
+    folder: pathlib.Path, members: Mapping[str, Config], *, overwrite: bool
+) -> pathlib.Path:
+    """The folder of the checkpoints of these members together."""
+    which = zlib.crc32(" ".join(members).encode())
+    path = folder / f"{CHECKPOINTS}-{which:08x}"
+    if overwrite:
+        shutil.rmtree(path, ignore_errors=True)
+    return path
+
+
+def _begin(configs: Sequence[Config], crew: Crew, mesh: Mesh, steps: int) -> TrainState:
+    """The states that the members' seeds give, stacked."""
+    optimizer = build_optimizer(configs[0], steps)
+    create = functools.partial(training.create_train_state, crew.nets[0], optimizer)
+    keys = jnp.stack([jax.random.key(config.seed) for config in configs])
+    states: TrainState = jax.jit(jax.vmap(create))(keys)
+    return parallel.over_members(mesh, states)
+
+
+def _train(
+    configs: Sequence[Config],
+    crew: Crew,
+    folders: Sequence[pathlib.Path],
+    saved: Checkpoints,
+    progress: Progress,
+) -> tuple[list[Evaluator], TrainState, Reached]:
+    """The epochs that are left, each with a line in every member's metrics file."""
     config, mesh = configs[0], parallel.make_mesh(len(configs))
     steps = training.steps_per_epoch(crew.tasks[0].train, crew.tasks[0].sizes) * config.epochs
-    create = functools.partial(
-        training.create_train_state, crew.nets[0], build_optimizer(config, steps)
-    )
-    keys = jnp.stack([jax.random.key(c.seed) for c in configs])
-    states = parallel.over_members(mesh, jax.jit(jax.vmap(create))(keys))
+    states = _begin(configs, crew, mesh, steps)
+    states, reached = saved.restore(states) or (states, Reached())
     epoch = make_population_epoch(config, crew, steps, mesh)
-    evaluators = [
-        Evaluator(c, net, task, mesh)
-        for c, net, task in zip(configs, crew.nets, crew.tasks, strict=True)
-    ]
+    each = zip(configs, crew.nets, crew.tasks, strict=True)
+    evaluators = [Evaluator(*parts, mesh) for parts in each]
+    before, started = reached.seconds, time.perf_counter()
+    saved_at = started
+    with contextlib.ExitStack() as opened:
+        stopped = opened.enter_context(interrupts.deferred())
+        lengths = [length_of(f, reached.epoch) for f in folders]
+        logs = [
+            opened.enter_context(MetricsLog(f, n)) for f, n in zip(folders, lengths, strict=True)
+        ]
+        for number in range(reached.epoch + 1, config.epochs + 1):
+            states, metrics = epoch(states)
+            due = number % config.eval_every == 0 or number == config.epochs
+            lines = []
+            for k, log in enumerate(logs):
+                line = metrics_line(number, _member(metrics, k))
+                if due:
+                    line |= evaluators[k].watched(evaluated(config, _member(states, k)))
+                log.append(line)
+                lines.append(line)
+            _check_finite(number, lines, folders, saved)
+            now = time.perf_counter()
+            reached = Reached(number, 0, before + now - started)
+            progress(_means(lines) | {"seconds": round(reached.seconds, 2)})
+            signal = stopped()
+            late = now - saved_at >= config.checkpoint_seconds and not saved.busy
+            if late or signal is not None:
+                for log in logs:
+                    log.sync()
+                saved.save(states, reached)
+                saved_at = now
+            if signal is not None:
+                saved.wait()
+                raise interrupts.Interrupted(signal, f"stopped after epoch {number}, saved")
+    return evaluators, states, reached
 
-    started = time.perf_counter()
-    for number in range(1, config.epochs + 1):
-        states, metrics = epoch(states)
-        due = number % config.eval_every == 0 or number == config.epochs
-        lines = []
-        for k, evaluator in enumerate(evaluators):
-            line = metrics_line(number, _member(metrics, k))
-            if due:
-                line |= evaluator.watched(evaluated(config, _member(states, k)))
-            _append(folders[k] / "metrics.jsonl", line)
-            lines.append(line)
-        progress(_means(lines))
-    seconds = time.perf_counter() - started
-    return {
-        name: finish(
-            folders[k], configs[k], crew.tasks[k], evaluators[k], _member(states, k), seconds
+
+def _check_finite(
+    number: int,
+    lines: Sequence[dict[str, Any]],
+    folders: Sequence[pathlib.Path],
+    saved: Checkpoints,
+) -> None:
+    """That no member's loss is NaN or infinite."""
+    wrong = [
+        f.name for f, line in zip(folders, lines, strict=True) if not np.isfinite(line["loss"])
+    ]
+    if wrong:
+        kept = f"; checkpoints up to epoch {saved.epochs[-1]} are kept" if saved.epochs else ""
+        raise NotFiniteError(
+            f"NaN or infinity in epoch {number} of {', '.join(wrong)}{kept}. Train such a member "
+            "alone to learn the step and the level, or leave it out."
         )
-        for k, name in enumerate(members)
-    }
 
 
 def _member(tree: Tree, k: int) -> Tree:
     """One of stacked trees."""
     member: Tree = jax.tree.map(operator.itemgetter(k), tree)
     return member
-
-
-def _append(path: pathlib.Path, line: dict[str, Any]) -> None:
-    with path.open("a") as log:
-        log.write(json.dumps(line) + "\n")
 
 
 def _means(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -2,17 +2,64 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import importlib.metadata
 import json
 import os
 import pathlib
 import platform
+import shutil
+from collections.abc import Iterator
+from typing import Any
 
 import jax
 import numpy as np
 
-from ladder_jax.config import ConfigError
-from ladder_jax.types import Params, Statistics
+from ladder_jax.config import Config, ConfigError
+from ladder_jax.types import Ladder, Params, Statistics
+
+CHECKPOINTS = "checkpoints"
+"""The folder of the checkpoints within that of a run."""
+_WRITTEN = ("labels.json", "metrics.jsonl", "params.npz", "preprocess.npz", "result.json")
+_WHEREABOUTS = {"data_dir", "keep", "checkpoint_seconds"}
+"""Settings that change no result, and may change where a run goes on."""
+
+
+class WriteError(OSError):
+    """A file cannot be written; the message names it, the reason and what to do."""
+
+
+@contextlib.contextmanager
+def writing(path: pathlib.Path) -> Iterator[None]:
+    """Makes a ``WriteError`` of any error of writing ``path``, a full disk's above all.
+
+    Example:
+      >>> with writing(pathlib.Path("params.npz")):
+      ...     raise OSError(28, "No space left on device")
+      Traceback (most recent call last):
+      ladder_jax.workfolder.WriteError: cannot write params.npz: No space left on device; make
+      room, then give the same command to go on.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise WriteError(
+            f"cannot write {path}: {error.strerror or error}; make room, then give the same "
+            "command to go on."
+        ) from error
+
+
+@contextlib.contextmanager
+def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """A name to write to; what is there then takes the place of ``path`` at once, or never."""
+    temporary = path.with_name(f".new-{path.name}")
+    with writing(path):
+        try:
+            yield temporary
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def make_workdir(workdir: str | os.PathLike[str], *, overwrite: bool = False) -> pathlib.Path:
@@ -31,7 +78,7 @@ def make_workdir(workdir: str | os.PathLike[str], *, overwrite: bool = False) ->
     folder = pathlib.Path(workdir).expanduser()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        occupied = any(folder.iterdir())
+        occupied = any(not path.name.startswith(".") for path in folder.iterdir())
         probe = folder / ".writable"
         probe.touch()
         probe.unlink()
@@ -43,6 +90,93 @@ def make_workdir(workdir: str | os.PathLike[str], *, overwrite: bool = False) ->
             "is in it."
         )
     return folder
+
+
+@contextlib.contextmanager
+def _locked(folder: pathlib.Path) -> Iterator[None]:
+    """Keeps other processes out of a folder; ends with the process, however that ends."""
+    try:
+        import fcntl
+    except ImportError:  # not on Windows
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ConfigError(
+                f"workdir {folder}: another process is training in it; give another folder."
+            ) from error
+        except OSError:  # a file system without locks
+            pass
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def open_run(
+    workdir: str | os.PathLike[str], config: Config, *, overwrite: bool = False
+) -> Iterator[pathlib.Path]:
+    """The folder of one run, new or with the same run begun, for this process alone.
+
+    ``config.json`` says which run it is; it is the first file in a folder.
+
+    Args:
+      workdir: the folder; made if it is not there.
+      config: of the run.
+      overwrite: whether to begin anew; what an earlier run wrote is removed.
+
+    Yields:
+      Its path.
+
+    Raises:
+      ConfigError: it holds another run or other files, another process is in it, or
+        it cannot be written to.
+    """
+    known = pathlib.Path(workdir).expanduser() / "config.json"
+    begun = known.is_file() and not overwrite
+    folder = make_workdir(workdir, overwrite=overwrite or begun)
+    with _locked(folder):
+        if begun:
+            _check_same(folder, _read_json(known), _as_json(config))
+        elif overwrite:
+            for name in _WRITTEN:
+                (folder / name).unlink(missing_ok=True)
+            shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+        write_json(known, _as_json(config))
+        yield folder
+
+
+def _as_json(config: Config) -> dict[str, Any]:
+    values: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config)))
+    return values
+
+
+def _read_json(path: pathlib.Path) -> dict[str, Any]:
+    try:
+        values: dict[str, Any] = json.loads(path.read_text())
+    except ValueError as error:
+        raise ConfigError(
+            f"{path} is not what a run writes ({error}); give another folder, or --overwrite to "
+            "replace what is in it."
+        ) from error
+    return values
+
+
+def _check_same(folder: pathlib.Path, old: dict[str, Any], new: dict[str, Any]) -> None:
+    """That a folder's settings are those of now, but for where things are."""
+    differences = [
+        f"{name}: {old.get(name, 'none')} -> {new.get(name, 'none')}"
+        for name in sorted((old.keys() | new.keys()) - _WHEREABOUTS)
+        if old.get(name) != new.get(name)
+    ]
+    if differences:
+        raise ConfigError(
+            f"workdir {folder} holds a run of other settings ({', '.join(differences)}); give "
+            "another folder, or --overwrite to replace what is in it."
+        )
 
 
 def versions() -> dict[str, str]:
@@ -59,15 +193,53 @@ def versions() -> dict[str, str]:
     return found | {"python": platform.python_version(), "device": device, "cores": cores}
 
 
+def _named(params: Params, statistics: Statistics) -> tuple[list[str], list[Any], Any]:
+    """The leaves of both, what each is called in a file, and the structure."""
+    tree = {"params": params, "statistics": statistics}
+    leaves, structure = jax.tree_util.tree_flatten_with_path(tree)
+    names = [jax.tree_util.keystr(place, simple=True, separator="/") for place, _ in leaves]
+    return names, [leaf for _, leaf in leaves], structure
+
+
 def save_params(path: pathlib.Path, params: Params, statistics: Statistics) -> None:
     """Parameters and statistics as ``.npz``, keyed by their place in the tree."""
-    leaves = jax.tree_util.tree_leaves_with_path({"params": params, "statistics": statistics})
-    named = {
-        jax.tree_util.keystr(place, simple=True, separator="/"): np.asarray(leaf)
-        for place, leaf in leaves
-    }
-    np.savez(path, **named)  # type: ignore[arg-type]
+    names, leaves, _ = _named(params, statistics)
+    named = {name: np.asarray(leaf) for name, leaf in zip(names, leaves, strict=True)}
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, **named)  # type: ignore[arg-type]
+
+
+def load_params(folder: pathlib.Path, net: Ladder) -> tuple[Params, Statistics]:
+    """What ``save_params`` wrote of a ladder into the folder of its run."""
+    key, rows = jax.random.key(0), jax.numpy.zeros((2, *net.shapes[0]))
+    params = jax.eval_shape(net.init, key)
+    names, _, structure = _named(params, jax.eval_shape(net.statistics, params, rows))
+    with np.load(folder / "params.npz") as file:
+        tree = jax.tree.unflatten(structure, [jax.numpy.asarray(file[name]) for name in names])
+    return tree["params"], tree["statistics"]
+
+
+def load_summary(folder: pathlib.Path) -> dict[str, Any]:
+    """``result.json`` of a run that is done."""
+    return _read_json(folder / "result.json")
 
 
 def write_json(path: pathlib.Path, value: object) -> None:
-    path.write_text(json.dumps(value, indent=1) + "\n")
+    """A value as JSON, put in place whole."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=1) + "\n")
+
+
+def write_labels(folder: pathlib.Path, labels: list[int]) -> None:
+    """``labels.json``, the numbers of the labelled rows.
+
+    Raises:
+      ConfigError: the run in this folder was begun with others.
+    """
+    path = folder / "labels.json"
+    if path.exists() and json.loads(path.read_text()) != labels:
+        raise ConfigError(
+            f"workdir {folder} holds a run on other labelled examples, though the settings are "
+            "the same: the data have changed; give another folder, or --overwrite."
+        )
+    write_json(path, labels)

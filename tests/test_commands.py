@@ -70,6 +70,18 @@ def test_writes_everything_and_refuses_to_overwrite(tmp_path):
     assert (work / "summary.json").read_bytes() == before
 
 
+def test_variations_as_one_program(tmp_path):
+    flags = [*SMALL, "--seeds=2", "--vary=learning_rate=0.001,0.01", "--population=on"]
+    done = train(*flags, "--validation=200", "--compare=none", f"--workdir={tmp_path / 'work'}")
+    assert done.returncode == 0, done.stderr
+    summary = json.loads((tmp_path / "work" / "summary.json").read_text())
+    assert list(summary) == ["ladder learning_rate=0.001", "ladder learning_rate=0.01"]
+    assert all(len(row["errors"]) == 2 and row["min"] <= row["median"] for row in summary.values())
+    assert "validation error" in done.stdout and "median" in done.stdout
+    config = json.loads((tmp_path / "work" / "ladder-1-1" / "config.json").read_text())
+    assert (config["learning_rate"], config["seed"]) == (0.01, 1)
+
+
 def test_idx_files_from_a_folder(tmp_path):
     write_idx(tmp_path)
     task = tasks.prepare(Config(dataset="mnist", data_dir=str(tmp_path), labels=20))
@@ -99,6 +111,9 @@ def test_idx_files_from_a_folder(tmp_path):
         (["--compare=nothing"], "compare"),
         (["--worksdir=x"], "did you mean --workdir"),
         (["--workdir=/dev/null/x"], "workdir /dev/null/x"),
+        (["--vary=learning_rate=0.1"], "--validation=200"),
+        (["--vary=epochs=3", "--validation=200"], "not one of learning_rate"),
+        (["--vary=noise_std=x", "--validation=200"], "give values"),
         (["stray"], "unexpected argument"),
     ],
     ids=lambda value: value[-1] if isinstance(value, list) else "",

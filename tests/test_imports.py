@@ -16,8 +16,8 @@ FLOORS = [
     {"ladder"},
     {"adversarial", "data", "flax_modules", "parallel", "presets", "training", "transforms"},
     {"chunks", "config", "streaming"},
-    {"build", "tasks", "workfolder"},
-    {"evaluation"},
+    {"build", "guard", "interrupts", "tasks", "workfolder"},
+    {"checkpoints", "crew", "evaluation", "metrics_log"},
     {"loop"},
     {"population"},
 ]

@@ -2,12 +2,14 @@
 
 import dataclasses
 import json
+import signal
 
 import numpy as np
 import pytest
 
-from ladder_jax import loop, population
+from ladder_jax import crew, loop, population
 from ladder_jax.config import Config, ConfigError
+from ladder_jax.interrupts import Interrupted
 
 TINY = Config(units=(8,), denoising_cost=(10.0, 1.0, 0.1), epochs=2, eval_every=1)
 MEMBERS = {
@@ -43,8 +45,26 @@ def test_a_member_is_a_run_of_its_own(results, tmp_path, name):
     )
     for a, b in zip(ours, theirs, strict=True):
         np.testing.assert_allclose(a["loss"], b["loss"], rtol=1e-4)
+        assert a["epoch"] == b["epoch"]
         assert a["test_error"] == pytest.approx(b["test_error"], abs=0.41)  # two images
     assert members[name].summary["seed"] == MEMBERS[name].seed
+
+
+def test_a_population_goes_on_where_it_was_stopped(results, tmp_path):
+    folder, _ = results
+
+    def stop(metrics):
+        if metrics["epoch"] == 1:
+            signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(Interrupted, match="after epoch 1"):
+        population.train_population(MEMBERS, tmp_path, progress=stop)
+    population.train_population(MEMBERS, tmp_path)
+    again = population.train_population(MEMBERS, tmp_path)  # done: read, not trained
+    assert set(again) == set(MEMBERS)
+    for name in MEMBERS:
+        for file in ("metrics.jsonl", "params.npz"):
+            assert (tmp_path / name / file).read_bytes() == (folder / name / file).read_bytes()
 
 
 def test_held_out_examples_are_a_members_own(tmp_path):
@@ -56,8 +76,8 @@ def test_held_out_examples_are_a_members_own(tmp_path):
 def test_members_must_be_alike():
     for other in ({"units": (9,)}, {"epochs": 3}, {"labels": 50}):
         with pytest.raises(ConfigError, match=next(iter(other))):
-            population.check_alike([TINY, dataclasses.replace(TINY, **other)])
+            crew.check_alike([TINY, dataclasses.replace(TINY, **other)])
     with pytest.raises(ConfigError, match="resident"):
-        population.check_alike([dataclasses.replace(TINY, resident=False)])
+        crew.check_alike([dataclasses.replace(TINY, resident=False)])
     with pytest.raises(ConfigError, match="no member"):
-        population.check_alike([])
+        crew.check_alike([])

@@ -1,0 +1,154 @@
+"""Trains every member of a command and what they are compared with."""
+
+from __future__ import annotations
+
+import pathlib
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+from tqdm import tqdm
+
+from experiments.members import seeded
+from ladder_jax import build, loop, population, tasks
+from ladder_jax.config import Config
+
+Errors = dict[str, list[float]]
+
+
+def _bar(title: str, epochs: int) -> tuple[Any, loop.Progress]:
+    """A progress bar and what moves it."""
+    bar = tqdm(total=epochs, desc=title, unit="epoch", mininterval=0.5)
+
+    def progress(metrics: dict[str, Any]) -> None:
+        bar.update(metrics["epoch"] - bar.n)
+        errors = {k: f"{v:.2f} %" for k, v in metrics.items() if k.endswith("_error")}
+        if errors:
+            bar.set_postfix(errors)
+
+    return bar, progress
+
+
+def train_all(
+    members: Mapping[str, Config],
+    folder: pathlib.Path,
+    measured: str,
+    *,
+    together: str,
+    overwrite: bool,
+) -> list[float]:
+    """Errors in percent of all members, trained as one program or one after another.
+
+    Args:
+      members: by the name of their folders.
+      folder: that holds theirs.
+      measured: on "test" or "validation" examples.
+      together: "on", "off" or "auto": on, but for a CPU, where one member fills all
+        cores and a population takes longer (``python -m benchmarks``).
+      overwrite: whether to begin anew.
+    """
+    several = len(members) > 1 and next(iter(members.values())).resident
+    if several and (together == "on" or (together == "auto" and jax.default_backend() != "cpu")):
+        bar, progress = _bar(f"{len(members)} members", next(iter(members.values())).epochs)
+        with bar:
+            results = population.train_population(
+                members, folder, overwrite=overwrite, progress=progress
+            )
+        return [float(r.summary[f"{measured}_error"]) for r in results.values()]
+    errors = []
+    for name, config in members.items():
+        bar, progress = _bar(name, config.epochs)
+        with bar:
+            result = loop.train_and_evaluate(
+                config, folder / name, overwrite=overwrite, progress=progress
+            )
+        errors.append(float(result.summary[f"{measured}_error"]))
+    return errors
+
+
+def compare(
+    varied: Mapping[str, Config],
+    names: Sequence[str],
+    seeds: int,
+    folder: pathlib.Path,
+    measured: str,
+    *,
+    together: str = "auto",
+    overwrite: bool = False,
+) -> Errors:
+    """Error of each variation of the ladder and of what it is compared with, by seed.
+
+    Args:
+      varied: configs of ladders by what is varied in them.
+      names: of what they are compared with, on the splits of the first.
+      seeds: how many.
+      folder: to write into.
+      measured: as for ``train_all``.
+      together: as for ``train_all``.
+      overwrite: as for ``train_all``.
+
+    Returns:
+      One list of seeds each, in percent.
+    """
+    first = next(iter(varied.values()))
+    rows = {f"ladder {title}".strip(): seeded(config, seeds) for title, config in varied.items()}
+    members = {
+        f"ladder-{i}-{config.seed}" if len(rows) > 1 else f"ladder-{config.seed}": config
+        for i, configs in enumerate(rows.values())
+        for config in configs
+    }
+    found = iter(train_all(members, folder, measured, together=together, overwrite=overwrite))
+    errors = {title: [next(found) for _ in configs] for title, configs in rows.items()}
+    for name in names:
+        others = seeded(first, seeds)
+        if name == "supervised":
+            nets = {f"supervised-{c.seed}": build.supervised(c) for c in others}
+            errors[name] = train_all(nets, folder, measured, together=together, overwrite=overwrite)
+        else:
+            from experiments import baselines  # scikit-learn only where asked for
+
+            errors[name] = [
+                baselines.baseline_error(name, tasks.prepare(c), measured) for c in others
+            ]
+    return errors
+
+
+def summarize(errors: Errors) -> dict[str, dict[str, Any]]:
+    """Mean, standard deviation, median and range over the seeds.
+
+    Example:
+      >>> summarize({"ladder": [1.0, 3.0, 2.0]})["ladder"]["median"]
+      2.0
+    """
+    return {
+        name: {
+            "mean": statistics.fmean(values),
+            "sd": statistics.stdev(values) if len(values) > 1 else None,
+            "median": statistics.median(values),
+            "min": min(values),
+            "max": max(values),
+            "errors": values,
+        }
+        for name, values in errors.items()
+    }
+
+
+def lines(summary: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The summary as lines of text, a heading above them.
+
+    Example:
+      >>> print("\\n".join(lines(summarize({"ladder": [1.0, 3.0]}))))
+                  mean    sd  median    min    max   each seed
+        ladder    2.00  1.41    2.00   1.00   3.00   1.00 3.00
+    """
+    width = max(map(len, summary))
+    if all(row["sd"] is None for row in summary.values()):
+        return [f"  {name:<{width}}  {row['mean']:6.2f}" for name, row in summary.items()]
+    found = [f"  {'':<{width}}    mean    sd  median    min    max   each seed"]
+    for name, row in summary.items():
+        figures = f"{row['mean']:6.2f}{row['sd']:6.2f}{row['median']:8.2f}"
+        spread = f"{row['min']:7.2f}{row['max']:7.2f}"
+        each = " ".join(f"{error:.2f}" for error in row["errors"])
+        found.append(f"  {name:<{width}}  {figures}{spread}   {each}")
+    return found

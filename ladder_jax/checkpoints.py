@@ -1,0 +1,244 @@
+"""Checkpoints of a run, by Orbax; the only file that knows it."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import pathlib
+import shutil
+import zlib
+from typing import Any, NamedTuple, Self
+
+import jax
+import numpy as np
+
+from ladder_jax.training import TrainState
+from ladder_jax.workfolder import WriteError
+
+_LOG = logging.getLogger("ladder_jax")
+
+
+class Reached(NamedTuple):
+    """How far a run has come.
+
+    Attributes:
+      epoch: the last that is done.
+      log_bytes: the length of the metrics file.
+      seconds: of training so far, over all starts.
+      best: epoch and error of the best evaluation on validation examples, or None.
+    """
+
+    epoch: int = 0
+    log_bytes: int = 0
+    seconds: float = 0.0
+    best: tuple[int, float] | None = None
+
+
+def _plain(state: TrainState) -> TrainState:
+    """The state with its key as the numbers that it is made of."""
+    return state._replace(key=jax.random.key_data(state.key))
+
+
+def _pack(state: TrainState) -> np.ndarray:
+    """All arrays of a state as one of bytes, a copy that no later step can change.
+
+    One array is saved faster than many, and a disk that is full fails it once.
+    """
+    leaves = jax.tree.leaves(_plain(state))
+    return np.frombuffer(b"".join(np.asarray(leaf).tobytes() for leaf in leaves), np.uint8)
+
+
+def _unpack(packed: np.ndarray, like: TrainState) -> TrainState:
+    """The state that ``_pack`` was given, where ``like`` has its arrays."""
+    leaves, structure = jax.tree.flatten(_plain(like))
+    ends = np.cumsum([leaf.nbytes for leaf in leaves])
+    if ends[-1] != packed.size:
+        raise ValueError(f"it has {packed.size} bytes, the run's state {ends[-1]}")
+
+    def put(part: np.ndarray, old: jax.Array) -> Any:
+        array = np.frombuffer(part.tobytes(), old.dtype).reshape(old.shape)
+        return jax.device_put(array, old.sharding if old.committed else None)
+
+    parts = np.split(packed, ends[:-1])
+    state: TrainState = jax.tree.unflatten(structure, map(put, parts, leaves))
+    key = jax.random.wrap_key_data(state.key, impl=jax.random.key_impl(like.key))
+    return state._replace(key=key)
+
+
+def _not_orbax(record: logging.LogRecord) -> bool:
+    return "orbax" not in record.pathname
+
+
+class Checkpoints:
+    """The last ``keep`` states of a run and the best on validation, in a folder.
+
+    Saving is asynchronous, and a checkpoint is there whole or not at all. The folder
+    is made by the first save.
+
+    Args:
+      folder: theirs alone.
+      keep: how many of the last are kept.
+
+    Example:
+      >>> import pathlib, tempfile, optax
+      >>> from ladder_jax import presets, training
+      >>> net, optimizer = presets.mlp(4, [3, 2]), optax.adam(0.1)
+      >>> state = training.create_train_state(net, optimizer, jax.random.key(0))
+      >>> with tempfile.TemporaryDirectory() as name:
+      ...     with Checkpoints(pathlib.Path(name) / "checkpoints", keep=1) as saved:
+      ...         saved.save(state, Reached(epoch=3))
+      ...         restored, reached = saved.restore(state)
+      >>> reached.epoch, bool((restored.key == state.key).all())
+      (3, True)
+    """
+
+    def __init__(self, folder: pathlib.Path, keep: int) -> None:
+        self.folder = folder.absolute()
+        self._keep = keep
+
+    def __enter__(self) -> Self:
+        # A failed save is raised; Orbax would log its traceback many times over besides.
+        logging.getLogger("absl").addFilter(_not_orbax)
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        try:
+            if "_manager" in vars(self):
+                self._manager.close()
+        except (OSError, ValueError) as failed:  # a save that was not waited for
+            if kind is None:
+                raise self._write_error(failed) from failed
+        finally:
+            logging.getLogger("absl").removeFilter(_not_orbax)
+
+    @functools.cached_property
+    def _manager(self) -> Any:
+        import orbax.checkpoint as ocp  # only where something is saved: it takes its time
+
+        for left in self.folder.glob("*orbax-checkpoint-tmp*"):  # by a save cut short
+            shutil.rmtree(left, ignore_errors=True)
+
+        def error(metrics: Any) -> float:
+            return float(metrics["error"])
+
+        policies = ocp.checkpoint_managers
+        last = policies.LatestN(self._keep)
+        best = policies.BestN(
+            get_metric_fn=error, reverse=True, n=1, keep_checkpoints_without_metrics=False
+        )
+        # With best_fn the errors are saved, too, and known after another start.
+        options = ocp.CheckpointManagerOptions(
+            preservation_policy=policies.AnyPreservationPolicy([last, best]), best_fn=error
+        )
+        return ocp.CheckpointManager(self.folder, options=options)
+
+    @property
+    def epochs(self) -> list[int]:
+        """Of the checkpoints that are there, the newest last."""
+        if not self.folder.is_dir():
+            return []
+        return sorted(int(path.name) for path in self.folder.iterdir() if path.name.isdigit())
+
+    def _write_error(self, error: Exception) -> WriteError:
+        reason = str(error).rsplit(": ", 1)[-1].split("[")[0].strip()
+        intact = f"; that of epoch {self.epochs[-1]} is whole" if self.epochs else ""
+        return WriteError(
+            f"cannot save a checkpoint in {self.folder}: {reason}{intact}; make room, then give "
+            "the same command to go on."
+        )
+
+    @property
+    def busy(self) -> bool:
+        """Whether a save is still being written."""
+        return "_manager" in vars(self) and bool(self._manager.is_saving_in_progress())
+
+    def save(self, state: TrainState, reached: Reached, *, error: float | None = None) -> None:
+        """Begins to save a state; it may be used up at once.
+
+        Args:
+          state: after ``reached.epoch`` epochs.
+          reached: how far the run is.
+          error: given where it is the least on validation examples so far.
+
+        Raises:
+          WriteError: this or the last one cannot be written.
+        """
+        packed = _pack(state)
+        extra = reached._asdict() | {"checksum": zlib.crc32(packed.data), "size": packed.size}
+        try:
+            import orbax.checkpoint as ocp
+
+            items = ocp.args.Composite(
+                state=ocp.args.StandardSave({"bytes": packed}), reached=ocp.args.JsonSave(extra)
+            )
+            metrics = None if error is None else {"error": error}
+            self._manager.save(reached.epoch, args=items, metrics=metrics, force=True)
+        except (OSError, ValueError) as failed:
+            raise self._write_error(failed) from failed
+
+    def wait(self) -> None:
+        """Waits for the save that goes on, if any.
+
+        Raises:
+          WriteError: it cannot be written.
+        """
+        try:
+            if "_manager" in vars(self):
+                self._manager.wait_until_finished()
+        except (OSError, ValueError) as failed:
+            raise self._write_error(failed) from failed
+
+    def _read(self, epoch: int, like: TrainState) -> tuple[TrainState, Reached]:
+        import orbax.checkpoint as ocp
+
+        items = ocp.args.Composite(reached=ocp.args.JsonRestore())
+        extra = dict(self._manager.restore(epoch, args=items).reached)
+        wanted = {"bytes": np.zeros(extra.pop("size"), np.uint8)}
+        items = ocp.args.Composite(state=ocp.args.StandardRestore(wanted))
+        packed = self._manager.restore(epoch, args=items).state["bytes"]
+        if zlib.crc32(packed.data) != extra.pop("checksum"):
+            raise ValueError("its checksum is wrong")
+        best = extra.pop("best")
+        reached = Reached(**extra, best=None if best is None else (int(best[0]), float(best[1])))
+        return _unpack(packed, like), reached
+
+    def restore(self, like: TrainState, log_bytes: int = 0) -> tuple[TrainState, Reached] | None:
+        """The newest good checkpoint; those that cannot be read are put aside with a warning.
+
+        Args:
+          like: a state of the same structure.
+          log_bytes: the length of the metrics file; a checkpoint of a longer one is
+            not good.
+
+        Returns:
+          ``(state, reached)``, or None if there is none.
+        """
+        self.wait()
+        for epoch in reversed(self.epochs):
+            try:
+                state, reached = self._read(epoch, like)
+                if reached.log_bytes <= log_bytes:
+                    return state, reached
+                reason = "the metrics file is shorter than when it was saved"
+            except Exception as error:  # Orbax raises whatever its parts do
+                reason = " ".join(str(error).split())[:200] or type(error).__name__
+            aside = self.folder.with_name(f"unreadable-{epoch}")
+            shutil.rmtree(aside, ignore_errors=True)
+            (self.folder / str(epoch)).replace(aside)
+            self._manager.reload()
+            before = [e for e in self.epochs if e < epoch]
+            on = f"from epoch {before[-1]}" if before else "from the start"
+            _LOG.warning(
+                "checkpoint of epoch %d cannot be read (%s), moved to %s; going on %s",
+                *(epoch, reason, aside, on),
+            )
+        return None
+
+    def finish(self, best: int | None) -> None:
+        """Removes all but the best: a run that is done needs no other."""
+        self.wait()
+        for epoch in self.epochs:
+            if epoch != best:
+                shutil.rmtree(self.folder / str(epoch), ignore_errors=True)
+        if not self.epochs:
+            shutil.rmtree(self.folder, ignore_errors=True)

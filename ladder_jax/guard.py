@@ -1,0 +1,190 @@
+"""Stops a run whose numbers are no longer finite, and finds the level it came from."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from ladder_jax import streaming, training
+from ladder_jax.config import Config
+from ladder_jax.training import BatchSizes, TrainState
+from ladder_jax.types import Array, Batch, Ladder, Noise, Params
+
+
+class NotFiniteError(ArithmeticError):
+    """NaN or infinity in the loss; the message says where from and what to try."""
+
+
+class Origin(NamedTuple):
+    """Where numbers stopped being finite.
+
+    Attributes:
+      step: the number of the step, from 0 on; None if it does not happen again step
+        by step.
+      level: of the ladder, 0 the input; None if it is none.
+      quantity: the first that is not finite, in the order of computation.
+    """
+
+    step: int | None
+    level: int | None
+    quantity: str
+
+
+def is_finite(tree: Any) -> bool:
+    """Whether every number of a pytree is finite.
+
+    Example:
+      >>> is_finite({"a": jnp.ones(2)}), is_finite([jnp.array(jnp.nan)])
+      (True, False)
+    """
+    # On the host: nothing is compiled for it.
+    leaves = map(np.asarray, jax.tree.leaves(tree))
+    return all(np.isfinite(x).all() for x in leaves if jnp.issubdtype(x.dtype, jnp.inexact))
+
+
+def quantities(
+    net: Ladder, params: Params, batch: Batch, noise: Noise
+) -> Iterator[tuple[int, str, Any]]:
+    """All that a step computes, in order: the way up, the way down, the gradients.
+
+    Args:
+      net: the ladder.
+      params: of it.
+      batch: of the step.
+      noise: of the step.
+
+    Yields:
+      ``(level, name, arrays)``.
+
+    Example:
+      >>> from ladder_jax import presets
+      >>> net = presets.mlp(4, [3, 2])
+      >>> params, x = net.init(jax.random.key(0)), jnp.eye(4)
+      >>> batch, noise = Batch(x, jnp.arange(4) % 2, x), net.draw_noise(jax.random.key(1), 4, 4)
+      >>> names = [f"{level} {name}" for level, name, _ in quantities(net, params, batch, noise)]
+      >>> names[:4], names[-1]
+      (['0 examples', '0 parameters', '1 parameters', '2 parameters'], '2 gradient')
+    """
+    top = len(net.shapes) - 1
+    yield 0, "examples", (batch.labeled, batch.unlabeled)
+    for level in range(top + 1):
+        yield level, "parameters", params[level]
+    decoded = any("combinator" in level for level in params)
+    labeled = net.encode(params, batch.labeled, noise.labeled)
+    noisy = [labeled]
+    if decoded:
+        noisy.append(net.encode(params, batch.unlabeled, noise.unlabeled))
+        clean = net.encode(params, batch.unlabeled)
+    for level in range(top + 1):
+        yield level, "z_noisy", [rows.z[level] for rows in noisy]
+        if decoded:
+            yield level, "z", clean.z[level]
+            yield level, "variance", clean.statistics.var[level]
+    yield top, "logits", [rows.logits for rows in noisy]
+    losses = optax.softmax_cross_entropy_with_integer_labels(labeled.logits, batch.labels)
+    yield top, "cross-entropy", losses
+    if decoded:
+        found = net.decode(params, noisy[1], clean)
+        for level in range(top, -1, -1):
+            yield level, "u", found.u[level]
+            yield level, "z_hat", (found.z_hat[level], found.z_hat_normalized[level])
+            yield level, "cost", found.cost[level]
+    gradients = jax.grad(lambda p: net.loss_given(p, batch, noise)[0])(params)
+    for level in range(top + 1):
+        yield level, "gradient", gradients[level]
+
+
+def _first_not_finite(
+    net: Ladder, params: Params, batch: Batch, noise: Noise
+) -> tuple[int, str] | None:
+    """Level and name of the first quantity that is not finite."""
+    names: list[tuple[int, str]] = []
+
+    @jax.jit
+    def checked(params: Params, batch: Batch, noise: Noise) -> list[Array]:
+        finite = []
+        for level, name, arrays in quantities(net, params, batch, noise):
+            names.append((level, name))
+            parts = [jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(arrays)]
+            finite.append(jnp.array(parts).all())
+        return finite
+
+    found = checked(params, batch, noise)
+    return next((name for name, ok in zip(names, found, strict=True) if not ok), None)
+
+
+def _batches(state: TrainState, data: Any, sizes: BatchSizes) -> Iterator[Batch]:
+    """The batches of the epoch that a state is in, wherever the examples are."""
+    if isinstance(data, streaming.HostData):
+        yield from streaming.epoch_batches(training.epoch_order, state, data, sizes)
+        return
+    rows = len(data.labeled), len(data.unlabeled)
+    order_labeled, order = training.epoch_order(state.key, state.step, *rows, sizes)
+    for labeled, unlabeled in zip(np.asarray(order_labeled), np.asarray(order), strict=True):
+        yield Batch(data.labeled[labeled], data.labels[labeled], data.unlabeled[unlabeled])
+
+
+def find_origin(
+    net: Ladder,
+    optimizer: optax.GradientTransformation,
+    state: TrainState,
+    data: Any,
+    sizes: BatchSizes,
+) -> Origin:
+    """Goes through an epoch step by step to the first whose numbers are not finite.
+
+    Args:
+      net: the ladder that is trained.
+      optimizer: that which made the state.
+      state: at the start of the epoch.
+      data: the examples.
+      sizes: rows a step.
+
+    Returns:
+      An ``Origin``.
+    """
+    train_step = training.make_train_step(net, optimizer)
+    for batch in _batches(state, data, sizes):
+        after, metrics = train_step(state, batch)
+        if not is_finite((metrics["loss"], after.params)):
+            key = jax.random.fold_in(state.key, state.step)
+            noise = net.draw_noise(key, len(batch.labeled), len(batch.unlabeled))
+            first = _first_not_finite(net, state.params, batch, noise)
+            if first is not None:
+                return Origin(int(state.step), *first)
+            if is_finite(metrics["loss"]):
+                return Origin(int(state.step), None, "the optimizer's update")
+            return Origin(int(state.step), None, "the loss, each part of it being finite")
+        state = after
+    return Origin(None, None, "the epoch as a whole, not any step of it alone")
+
+
+def message(origin: Origin, epoch: int, good: pathlib.Path | None, settings: Config) -> str:
+    """The line that a run ends with.
+
+    Args:
+      origin: of ``find_origin``.
+      epoch: the number of the epoch.
+      good: the last good checkpoint, if any.
+      settings: of the run.
+    """
+    where = f"epoch {epoch}"
+    where += "" if origin.step is None else f", step {origin.step}"
+    what = origin.quantity if origin.level is None else f"level {origin.level}, {origin.quantity}"
+    hints = [f"a learning_rate below {settings.learning_rate:g}"]
+    costs = settings.denoising_cost
+    cost = costs[(origin.level or 0) if len(costs) > 1 else 0]
+    if origin.level is not None and cost:
+        hints.append(f"a denoising_cost of level {origin.level} below {cost:g}")
+    if settings.compute_dtype != "float32":
+        hints.append(f"compute_dtype=float32 instead of {settings.compute_dtype}")
+    if origin.quantity == "examples":
+        hints = ["examples that are finite"]
+    kept = "there is no checkpoint yet" if good is None else f"the last good checkpoint is {good}"
+    return f"NaN or infinity at {where}, first in {what}; {kept}. Try {', or '.join(hints)}."

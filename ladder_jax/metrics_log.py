@@ -1,0 +1,70 @@
+"""The metrics file of a run: a line of JSON an epoch, gone on with after a stop."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+from typing import Any, Self
+
+from ladder_jax.workfolder import writing
+
+
+class MetricsLog:
+    """``metrics.jsonl``, cut to the length that it had at a checkpoint.
+
+    What follows in it will be written again, the same.
+
+    Args:
+      folder: of the run.
+      length: in bytes; 0 to begin.
+
+    Example:
+      >>> import tempfile
+      >>> with tempfile.TemporaryDirectory() as name:
+      ...     with MetricsLog(pathlib.Path(name), 0) as log:
+      ...         length = log.append({"epoch": 1})
+      ...         _ = log.append({"epoch": 2})
+      ...     with MetricsLog(pathlib.Path(name), length) as log:
+      ...         _ = log.append({"epoch": "two"})
+      ...     (pathlib.Path(name) / "metrics.jsonl").read_text().splitlines()
+      ['{"epoch": 1}', '{"epoch": "two"}']
+    """
+
+    def __init__(self, folder: pathlib.Path, length: int) -> None:
+        self._path = folder / "metrics.jsonl"
+        with writing(self._path):
+            self._file = self._path.open("ab", buffering=0)
+            self._file.truncate(length)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def append(self, line: dict[str, Any]) -> int:
+        """Writes a line; the length of the file with it."""
+        rest = (json.dumps(line) + "\n").encode()
+        with writing(self._path):
+            while rest:
+                rest = rest[self._file.write(rest) :]
+        return self._file.tell()
+
+    def sync(self) -> None:
+        """Has the lines outlast the machine, as a checkpoint does that counts them."""
+        with writing(self._path):
+            os.fsync(self._file.fileno())
+
+
+def length_of(folder: pathlib.Path, lines: int) -> int:
+    """How many bytes the first lines of the metrics file take.
+
+    Args:
+      folder: of the run.
+      lines: how many; those that are not there take none.
+    """
+    path = folder / "metrics.jsonl"
+    if not path.exists():
+        return 0
+    return sum(map(len, path.read_bytes().splitlines(keepends=True)[:lines]))

@@ -1,0 +1,390 @@
+"""Runs that are killed, stopped, cut short by a full disk, and gone on with."""
+
+import json
+import os
+import pathlib
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from ladder_jax import data, interrupts, loop, presets, training, workfolder
+from ladder_jax.checkpoints import Checkpoints, Reached
+from ladder_jax.config import Config, ConfigError
+
+ROOT = pathlib.Path(__file__).parent.parent
+EPOCHS = 60
+SETTINGS = {
+    "units": (8,),
+    "denoising_cost": (1.0,),
+    "batch_unlabeled": 400,
+    "epochs": EPOCHS,
+    "eval_every": 20,
+}
+OUTPUTS = ("params.npz", "metrics.jsonl", "labels.json")
+NET, OPTIMIZER = presets.mlp(4, [3, 2]), optax.adam(0.1)
+
+
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory):
+    return tmp_path_factory.mktemp("runs")
+
+
+def begin(run_dir, name, *, seconds=0.0, limit=None):
+    """Starts the command; compiled programs are kept for the next start."""
+    environment = os.environ | {
+        "PYTHONPATH": str(ROOT),
+        "JAX_PLATFORMS": "cpu",
+        "JAX_COMPILATION_CACHE_DIR": str(run_dir / "cache"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
+    flags = [f"--config.{setting}={value}" for setting, value in SETTINGS.items()]
+    flags += [f"--workdir={run_dir / name}", "--compare=none"]
+    flags += [f"--config.checkpoint_seconds={seconds}"]
+
+    command = [sys.executable, "-m", "experiments.train", *flags]
+    if limit is not None:  # in blocks of 512 bytes
+        command = ["sh", "-c", f'ulimit -f {limit // 512}; exec "$0" "$@"', *command]
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(command, cwd=ROOT, env=environment, text=True, **streams)
+
+
+def lines_of(folder):
+    path = folder / "metrics.jsonl"
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+def end(process):
+    """Waits; the exit status and the last line that was not drawn over."""
+    _, errors = process.communicate(timeout=300)
+    print(errors)
+    return process.returncode, errors.replace("\r", "\n").strip().splitlines()[-1]
+
+
+@pytest.fixture(scope="module")
+def whole(run_dir):
+    """The folder of a run that nothing stops; it saves nothing on its way."""
+    assert end(begin(run_dir, "whole", seconds=1000.0))[0] == 0
+    return run_dir / "whole" / "ladder-0"
+
+
+def assert_same(whole, run):
+    for name in OUTPUTS:
+        assert (whole / name).read_bytes() == (run / name).read_bytes(), name
+    configs = [json.loads((folder / "config.json").read_text()) for folder in (whole, run)]
+    for config in configs:
+        del config["checkpoint_seconds"]
+    assert configs[0] == configs[1]
+    assert {path.name for path in run.iterdir()} == {path.name for path in whole.iterdir()}
+
+
+@pytest.mark.parametrize("kills", [5, pytest.param(20, marks=pytest.mark.slow)])
+def test_killed_and_started_again(run_dir, whole, kills):
+    seed = int(os.environ.get("LADDER_KILL_SEED", time.time_ns() % 2**32))
+    print(f"LADDER_KILL_SEED={seed}")
+    chance = random.Random(seed)
+    name = f"killed-{kills}"
+    run = run_dir / name / "ladder-0"
+    for lines in sorted(chance.choices(range(EPOCHS), k=kills)):
+        process = begin(run_dir, name)
+        while process.poll() is None and lines_of(run) < lines:
+            time.sleep(0.002)
+        time.sleep(chance.random() * 0.2)
+        process.kill()
+        process.communicate()
+    status, _ = end(begin(run_dir, name))
+    assert status in (0, 1)  # 1: it had been done before the last kill
+    assert_same(whole, run)
+
+
+def test_signals_save_and_end_with_their_status(run_dir, whole):
+    run = run_dir / "stopped" / "ladder-0"
+    for number, status in ((signal.SIGTERM, 75), (signal.SIGINT, 130)):
+        before = lines_of(run)
+        process = begin(run_dir, "stopped", seconds=1000.0)
+        while process.poll() is None and lines_of(run) <= before:
+            time.sleep(0.002)
+        process.send_signal(number)
+        found, line = end(process)
+        assert found == status, line
+        assert "to go on: the same command with --workdir=" in line
+        saved = Checkpoints(run / "checkpoints", keep=2).epochs
+        assert saved[-1] == lines_of(run) > before  # the epoch was finished, and no more
+    assert end(begin(run_dir, "stopped", seconds=1000.0))[0] == 0
+    assert_same(whole, run)
+
+
+class StopError(Exception):
+    pass
+
+
+def stop_at(epoch):
+    def progress(line):
+        if line["epoch"] == epoch:
+            raise StopError
+
+    return progress
+
+
+def test_disk_full(run_dir, whole):
+    """Files are limited to a few kB: checkpoints no longer fit, a short log does."""
+    run = run_dir / "full" / "ladder-0"
+    config = Config.create(SETTINGS | {"checkpoint_seconds": 0.0})
+    with workfolder.open_run(run_dir / "full", config):
+        pass
+    with pytest.raises(StopError):
+        loop.train_and_evaluate(config, run, progress=stop_at(6))
+    before = Checkpoints(run / "checkpoints", keep=2).epochs
+    assert before
+    status, line = end(begin(run_dir, "full", limit=6000))
+    assert status == 1
+    assert "cannot save a checkpoint" in line and "File too large" in line, line
+    assert Checkpoints(run / "checkpoints", keep=2).epochs == before
+    assert end(begin(run_dir, "full"))[0] == 0
+    assert_same(whole, run)
+
+
+def own_data(rows=40):
+    x = np.random.default_rng(0).normal(size=(rows, 4)).astype(np.float32)
+    return data.from_arrays(x, (x[:, 0] > 0).astype(int), x, (x[:, 0] > 0).astype(int))
+
+
+OWN = Config(
+    dataset="own",
+    labels=8,
+    units=(3,),
+    batch_unlabeled=10,
+    batch_labeled=4,
+    validation=10,
+    epochs=8,
+    eval_every=1,
+    checkpoint_seconds=0.0,
+    average=0.5,
+)
+
+
+def damage(folder, how):
+    """Damages a checkpoint: each file of its state, or all there is."""
+    parts = sorted(folder.rglob("*") if how == "empty" else (folder / "state").rglob("*"))
+    for path in (part for part in parts if part.is_file()):
+        content = path.read_bytes()
+        if how in ("missing", "empty"):
+            path.unlink()
+        elif how == "truncated":
+            path.write_bytes(content[: len(content) // 2])
+        else:
+            middle = len(content) // 2
+            path.write_bytes(content[:middle] + bytes([~b & 255 for b in content[middle:]]))
+
+
+def filled(path, epochs, keep=2):
+    """Checkpoints whose parameters tell the epoch."""
+    state = training.create_train_state(NET, OPTIMIZER, jax.random.key(5))
+    with Checkpoints(path, keep) as saved:
+        for epoch in epochs:
+            params = jax.tree.map(lambda leaf, e=epoch: jnp.full_like(leaf, e), state.params)
+            saved.save(state._replace(params=params), Reached(epoch, 10 * epoch, 0.5))
+    return state
+
+
+@pytest.mark.parametrize("how", ["truncated", "flipped", "missing", "empty"])
+def test_the_one_before_a_damaged_checkpoint(tmp_path, caplog, how):
+    folder = tmp_path / "checkpoints"
+    like = filled(folder, [1, 2, 3])
+    damage(folder / "3", how)
+    with Checkpoints(folder, 2) as saved:
+        state, reached = saved.restore(like, log_bytes=1000)
+        assert reached == Reached(2, 20, 0.5)
+        assert all((leaf == 2).all() for leaf in jax.tree.leaves(state.params))
+        assert (state.key == like.key).all()
+        saved.save(state, reached._replace(epoch=3))  # its place is free
+    mine = [record for record in caplog.records if record.name == "ladder_jax"]
+    assert len(mine) == 1 and "going on from epoch 2" in mine[0].getMessage()
+    assert (tmp_path / "unreadable-3").is_dir()
+    assert Checkpoints(folder, 2).epochs == [2, 3]
+
+
+def test_no_good_checkpoint(tmp_path, caplog):
+    folder = tmp_path / "checkpoints"
+    like = filled(folder, [1, 2])
+    damage(folder / "2", "truncated")
+    with Checkpoints(folder, 2) as saved:
+        assert saved.restore(like, log_bytes=5) is None  # that of epoch 1 counts 10 bytes
+    messages = [r.getMessage() for r in caplog.records if r.name == "ladder_jax"]
+    assert len(messages) == 2
+    assert "shorter" in messages[1] and "going on from the start" in messages[1]
+    assert {path.name for path in tmp_path.glob("unreadable-*")} == {"unreadable-1", "unreadable-2"}
+
+
+def test_keeps_the_last_and_the_best(tmp_path):
+    state = training.create_train_state(NET, OPTIMIZER, jax.random.key(5))
+    with Checkpoints(tmp_path / "c", keep=2) as saved:
+        for epoch, error in enumerate([9.0, 4.0, None, None, 3.0, None, None, None], start=1):
+            saved.save(state, Reached(epoch), error=error)
+            saved.wait()
+            if epoch == 4:
+                assert saved.epochs == [2, 3, 4]
+        assert saved.epochs == [5, 7, 8]
+    with Checkpoints(tmp_path / "c", keep=2) as saved:  # it is known after a start, too
+        saved.save(state, Reached(9))
+        saved.wait()
+        assert saved.epochs == [5, 8, 9]
+        saved.finish(best=5)
+        assert saved.epochs == [5]
+
+
+def test_going_on_in_one_process(tmp_path):
+    """Stops at every other epoch, a damaged checkpoint among it, and ends the same."""
+    whole = loop.train_and_evaluate(OWN, tmp_path / "whole", dataset=own_data())
+    folder, seconds = tmp_path / "run", []
+    for epoch in (2, 5):
+        with pytest.raises(StopError):
+            loop.train_and_evaluate(OWN, folder, dataset=own_data(), progress=stop_at(epoch))
+    saved = Checkpoints(folder / "checkpoints", OWN.keep).epochs
+    damage(folder / "checkpoints" / str(saved[-1]), "truncated")
+    result = loop.train_and_evaluate(
+        OWN, folder, dataset=own_data(), progress=lambda line: seconds.append(line["seconds"])
+    )
+    for name in (*OUTPUTS, "config.json"):
+        assert (tmp_path / "whole" / name).read_bytes() == (folder / name).read_bytes(), name
+    assert result.summary["best_epoch"] == whole.summary["best_epoch"]
+    assert seconds == sorted(seconds) and result.summary["seconds"] >= seconds[-1]
+    best = Checkpoints(folder / "checkpoints", OWN.keep).epochs
+    assert best == [result.summary["best_epoch"]]
+    errors = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert all("seconds" not in line for line in errors)
+    assert (
+        min(line["validation_error"] for line in errors) == errors[best[0] - 1]["validation_error"]
+    )
+
+    # Done: nothing is trained again, and the result is the same.
+    again = loop.train_and_evaluate(OWN, folder, dataset=own_data(), progress=stop_at(1))
+    for a, b in zip(jax.tree.leaves(again[:2]), jax.tree.leaves(result[:2]), strict=True):
+        assert np.array_equal(a, b)
+    assert jax.tree.structure(again[:2]) == jax.tree.structure(result[:2])
+    assert again.summary == json.loads(json.dumps(result.summary))
+    with pytest.raises(ConfigError, match="seed: 0 -> 3"):
+        loop.train_and_evaluate(Config(**OWN.__dict__ | {"seed": 3}), folder, dataset=own_data())
+    with pytest.raises(StopError):
+        loop.train_and_evaluate(
+            OWN, folder, dataset=own_data(), progress=stop_at(1), overwrite=True
+        )
+    assert not (folder / "result.json").exists() and lines_of(folder) == 1
+
+
+def test_other_settings_are_refused(tmp_path):
+    with workfolder.open_run(tmp_path / "run", Config()):
+        pass
+    other = Config(epochs=3, units=(5,), keep=9, checkpoint_seconds=1.0, data_dir="elsewhere")
+    with (
+        pytest.raises(ConfigError) as caught,
+        workfolder.open_run(tmp_path / "run", other),
+    ):
+        pass
+    message = str(caught.value)
+    assert "(epochs: 150 -> 3, units: [250, 100] -> [5])" in message
+    assert "--overwrite" in message and "\n" not in message
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["epochs"] == 150
+    with workfolder.open_run(tmp_path / "run", other, overwrite=True):
+        pass
+
+
+def test_a_folder_of_other_things_is_refused(tmp_path):
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(ConfigError, match="not empty"), workfolder.open_run(tmp_path, Config()):
+        pass
+    (tmp_path / "config.json").write_text("{'no json'")
+    with (
+        pytest.raises(ConfigError, match="not what a run writes"),
+        workfolder.open_run(tmp_path, Config()),
+    ):
+        pass
+
+
+def test_one_process_a_folder(tmp_path):
+    with (
+        workfolder.open_run(tmp_path, Config()),
+        pytest.raises(ConfigError, match="another process"),
+        workfolder.open_run(tmp_path, Config()),
+    ):
+        pass
+
+
+def test_other_labels_are_refused(tmp_path):
+    workfolder.write_labels(tmp_path, [1, 2])
+    workfolder.write_labels(tmp_path, [1, 2])
+    with pytest.raises(ConfigError, match="data have changed"):
+        workfolder.write_labels(tmp_path, [1, 3])
+
+
+def test_a_file_is_there_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "value.json"
+    workfolder.write_json(path, 1)
+    with (
+        pytest.raises(workfolder.WriteError, match=r"cannot write .*value.json: No space"),
+        workfolder.replacing(path) as temporary,
+    ):
+        temporary.write_text("2")
+        raise OSError(28, "No space left on device")
+    assert path.read_text() == "1\n" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_second_signal_has_its_former_effect():
+    former = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt), interrupts.deferred() as stopped:
+        signal.raise_signal(signal.SIGINT)
+        assert stopped() == signal.SIGINT
+        signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is former
+    with pytest.raises(interrupts.Interrupted) as caught, interrupts.at_once():
+        signal.raise_signal(signal.SIGTERM)
+    assert caught.value.status == interrupts.STOPPED
+
+
+def test_signals_are_left_alone_in_other_threads():
+    former, seen = signal.getsignal(signal.SIGTERM), []
+
+    def inside():
+        with interrupts.deferred() as stopped:
+            seen.append((signal.getsignal(signal.SIGTERM), stopped()))
+
+    thread = threading.Thread(target=inside)
+    thread.start()
+    thread.join()
+    assert seen == [(former, None)]
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow(tmp_path):
+    """Peak memory after 2,000 and after 20,000 steps of digits."""
+    program = f"""
+import json, resource, sys
+from ladder_jax import loop
+from ladder_jax.config import Config
+
+config = Config(units=(500, 250, 100), epochs=1667, checkpoint_seconds=5.0)
+peaks = []
+
+def progress(line):
+    if line["epoch"] in (167, 1667):  # of 12 steps each
+        peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+
+loop.train_and_evaluate(config, {str(tmp_path / "run")!r}, progress=progress)
+print(json.dumps(peaks))
+"""
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
+    environment.pop("XLA_FLAGS", None)
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+    )
+    early, late = json.loads(done.stdout)
+    print(f"peak RSS: {early} kB after 2,000 steps, {late} kB after 20,000")
+    assert late < 1.05 * early

@@ -1,0 +1,145 @@
+"""Numbers that are no longer finite: the step and the level are named."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from ladder_jax import Batch, combinators, data, guard, ladder, layers, loop, streaming, training
+from ladder_jax.checkpoints import Checkpoints
+from ladder_jax.config import Config
+from ladder_jax.training import BatchSizes, TrainData
+
+X = np.random.default_rng(0).normal(size=(24, 4)).astype(np.float32)
+Y = np.arange(24) % 2
+SIZES = BatchSizes(4, 6)
+RESIDENT = TrainData(jnp.asarray(X[:8]), jnp.asarray(Y[:8]), jnp.asarray(X))
+HOST = streaming.HostData(X[:8], Y[:8], X)
+
+
+def poisoned(level, *, gradient=False):
+    """A ladder whose combinator of one level turns NaN as its parameter passes 1."""
+    plain = combinators.gaussian()
+
+    def init(key, shape):
+        return {"plain": plain.init(key, shape), "count": jnp.zeros(())}
+
+    def apply(params, z_noisy, u):
+        z_hat = plain.apply(params["plain"], z_noisy, u)
+        count = jax.lax.stop_gradient(params["count"])
+        if gradient:  # 0 in the sum, but its derivative is not finite from the start
+            return z_hat + 0 * jnp.sqrt(jnp.abs(params["count"]))
+        return jnp.where(count > 1, jnp.nan, 1.0) * z_hat
+
+    gs = [plain, plain, plain]
+    gs[level] = plain._replace(init=init, apply=apply)
+    return ladder((4,), [layers.dense(3), layers.dense(2)], combinators=gs)
+
+
+def counting():
+    """An optimizer that adds 1 to what is called count, and changes nothing else."""
+
+    def update(updates, state, params=None):
+        def change(place, leaf):
+            named = getattr(place[-1], "key", None) == "count"
+            return jnp.ones_like(leaf) if named else jnp.zeros_like(leaf)
+
+        return jax.tree_util.tree_map_with_path(change, updates), state
+
+    return optax.GradientTransformation(lambda params: (), update)
+
+
+@pytest.mark.parametrize("level", [0, 1, 2])
+@pytest.mark.parametrize("examples", [RESIDENT, HOST], ids=["resident", "streamed"])
+def test_names_step_and_level(level, examples):
+    if examples is HOST:
+        pytest.importorskip("grain", reason="needs the extra stream")
+    net, optimizer = poisoned(level), counting()
+    state = training.create_train_state(net, optimizer, jax.random.key(0))
+    origin = guard.find_origin(net, optimizer, state, examples, SIZES)
+    assert origin == guard.Origin(2, level, "z_hat")  # after two updates the count is 2
+
+
+def test_names_a_gradient():
+    net, optimizer = poisoned(1, gradient=True), optax.sgd(0.1)
+    state = training.create_train_state(net, optimizer, jax.random.key(0))
+    assert guard.find_origin(net, optimizer, state, RESIDENT, SIZES) == guard.Origin(
+        0, 1, "gradient"
+    )
+
+
+def test_names_parameters_examples_and_update():
+    net, optimizer = poisoned(0), optax.sgd(0.1)
+    state = training.create_train_state(net, optimizer, jax.random.key(0))
+    kernel = state.params[2]["up"]["kernel"].at[0, 0].set(jnp.inf)
+    broken = (
+        *state.params[:2],
+        state.params[2] | {"up": state.params[2]["up"] | {"kernel": kernel}},
+    )
+    found = guard.find_origin(net, optimizer, state._replace(params=broken), RESIDENT, SIZES)
+    assert found == guard.Origin(0, 2, "parameters")
+    examples = RESIDENT._replace(labeled=RESIDENT.labeled.at[:, 0].set(jnp.nan))
+    assert guard.find_origin(net, optimizer, state, examples, SIZES)[1:] == (0, "examples")
+    wild = optax.GradientTransformation(
+        lambda params: (), lambda g, s, p=None: (jax.tree.map(lambda x: x + jnp.inf, g), s)
+    )
+    assert guard.find_origin(net, wild, state, RESIDENT, SIZES) == guard.Origin(
+        0, None, "the optimizer's update"
+    )
+
+
+def test_says_so_where_all_is_well():
+    net, optimizer = poisoned(0), optax.sgd(0.1)
+    state = training.create_train_state(net, optimizer, jax.random.key(0))
+    assert guard.find_origin(net, optimizer, state, RESIDENT, SIZES).step is None
+
+
+@pytest.mark.parametrize("decoded", [True, False])
+def test_quantities_are_those_of_the_loss(decoded):
+    gs = combinators.gaussian() if decoded else None
+    net = ladder((4,), [layers.dense(3), layers.dense(2)], combinators=gs)
+    params, batch = net.init(jax.random.key(0)), Batch(X[:4], Y[:4], X[:6])
+    noise = net.draw_noise(jax.random.key(1), 4, 6)
+    found = {(level, name): v for level, name, v in guard.quantities(net, params, batch, noise)}
+    _, metrics = net.loss_given(params, batch, noise)
+    assert float(found[2, "cross-entropy"].mean()) == pytest.approx(float(metrics["cross_entropy"]))
+    for level in range(3 if decoded else 0):
+        cost = float(found[level, "cost"])
+        assert cost == pytest.approx(float(metrics["denoising"][level]), rel=1e-5)
+    assert guard.is_finite(found) and ((0, "cost") in found) == decoded
+
+
+def test_a_run_stops_and_keeps_what_is_good(tmp_path):
+    """A rate that takes the parameters out of float32 within an epoch or two."""
+    dataset = data.from_arrays(X, Y, X, Y)
+    config = Config(
+        dataset="own",
+        labels=8,
+        units=(3,),
+        batch_labeled=4,
+        batch_unlabeled=24,
+        epochs=9,
+        checkpoint_seconds=0.0,
+        learning_rate=3e37,
+        compute_dtype="bfloat16",
+    )
+    for _ in range(2):  # the same command fails the same
+        with pytest.raises(guard.NotFiniteError) as caught:
+            loop.train_and_evaluate(config, tmp_path, dataset=dataset)
+        message = str(caught.value)
+        lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+        assert lines and f"at epoch {len(lines) + 1}, step {len(lines)}, first in level" in message
+        assert "learning_rate below 3e+37" in message and "compute_dtype=float32" in message
+        saved = Checkpoints(tmp_path / "checkpoints", keep=2).epochs
+        assert str(tmp_path / "checkpoints" / str(saved[-1])) in message
+        assert "NaN" not in lines[-1] and "\n" not in message
+        assert not (tmp_path / "params.npz").exists()
+
+
+def test_message_without_a_checkpoint():
+    line = guard.message(guard.Origin(7, 1, "z_hat"), 3, None, Config(denoising_cost=(1, 2, 3, 4)))
+    assert line == (
+        "NaN or infinity at epoch 3, step 7, first in level 1, z_hat; there is no checkpoint yet. "
+        "Try a learning_rate below 0.002, or a denoising_cost of level 1 below 2."
+    )
