@@ -1,0 +1,50 @@
+"""The peer's side of the talk: one JSON line in, one out, a timing each."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+Timer = Callable[[], float]
+
+
+def serve(prepare: Callable[[dict[str, Any]], tuple[dict[str, Timer], dict[str, str]]]) -> None:
+    """Runs timers as they are asked for, until there is no more to ask.
+
+    The first line in holds the settings, the first line out the facts that
+    ``prepare`` tells and the timers' names. Then each line in is a timer's name
+    and each line out its seconds.
+
+    Args:
+      prepare: ``(settings) -> (timers, facts)``; each timer runs once before the
+        first line goes out, which compiles what is compiled.
+    """
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what libraries print must not come between
+
+    def answer(value: dict[str, Any]) -> None:
+        answers.write(json.dumps(value) + "\n")
+        answers.flush()
+
+    timers, facts = prepare(json.loads(sys.stdin.readline()))
+    for timer in timers.values():
+        timer()
+    answer({"timers": list(timers), "facts": facts})
+    for line in sys.stdin:
+        answer({"seconds": timers[json.loads(line)]()})
+
+
+def repeated(work: Callable[[int], object], times: int) -> Timer:
+    """A timer of ``work(0), work(1), ...``; seconds for one."""
+
+    def run() -> float:
+        started = time.perf_counter()
+        for number in range(times):
+            work(number)
+        return (time.perf_counter() - started) / times
+
+    return run

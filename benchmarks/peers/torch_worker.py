@@ -1,0 +1,73 @@
+"""Times the plain PyTorch ladder, eager and compiled, and PyTorch's matrix product."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch._inductor.config
+from torch import Tensor
+
+from benchmarks.peers import torch_ladder
+from benchmarks.peers.serve import Timer, repeated, serve
+
+
+def matrix_timer(size: int) -> Timer:
+    """A float32 matrix product."""
+    a, b = torch.randn(size, size), torch.randn(size, size)
+    return repeated(lambda number: a @ b, 10)
+
+
+def facts() -> dict[str, str]:
+    return {"torch": torch.__version__, "threads": str(torch.get_num_threads())}
+
+
+def random_data(settings: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
+    """Labelled rows, their labels, and the unlabelled rows of one epoch."""
+    rows, steps = settings["rows"], settings["steps"]
+    x = torch.rand(steps * rows, settings["widths"][0])
+    return x[:rows], torch.arange(rows) % settings["widths"][-1], x
+
+
+def step_timer(settings: dict[str, Any], compiled: bool) -> Timer:
+    """An epoch of training steps: rows gathered, noise drawn, gradient, Adam."""
+    widths, rows, steps = settings["widths"], settings["rows"], settings["steps"]
+    labeled, labels, x = random_data(settings)
+    params = torch_ladder.init(widths)
+
+    def noisy_loss(labeled: Tensor, labels: Tensor, unlabeled: Tensor) -> Tensor:
+        noise = torch_ladder.draw_noise(widths, rows), torch_ladder.draw_noise(widths, rows)
+        return torch_ladder.loss(
+            params, labeled, labels, unlabeled, noise, 0.3, settings["denoising_cost"]
+        )
+
+    loss: Callable[..., Tensor] = torch.compile(noisy_loss) if compiled else noisy_loss
+    flat = list(itertools.chain.from_iterable(level.values() for level in params))
+    optimizer = torch.optim.Adam(flat, lr=0.002, fused=True)
+    order = torch.randperm(steps * rows).reshape(steps, rows)
+
+    def step(number: int) -> None:
+        again = torch.randperm(rows)  # the labelled rows in a new order, as in our epoch
+        optimizer.zero_grad()
+        loss(labeled[again], labels[again], x[order[number]]).backward()
+        optimizer.step()
+
+    return repeated(step, steps)
+
+
+def prepare(settings: dict[str, Any]) -> tuple[dict[str, Timer], dict[str, str]]:
+    torch.manual_seed(0)
+    # Noise drawn as in eager mode, which on a CPU is faster than what is compiled.
+    torch._inductor.config.fallback_random = True
+    timers = {
+        "peak": matrix_timer(settings["matrix"]),
+        "eager": step_timer(settings, compiled=False),
+        "compiled": step_timer(settings, compiled=True),
+    }
+    return timers, facts()
+
+
+if __name__ == "__main__":
+    serve(prepare)

@@ -1,0 +1,38 @@
+"""How large what is timed is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from benchmarks import timers
+
+
+class Sizes(NamedTuple):
+    """Of all that is timed.
+
+    Attributes:
+      widths: of the ladder, levels 0 to L.
+      rows: labelled rows a step, and as many unlabelled ones.
+      steps: in one timing of that ladder.
+      growth_steps: in one timing of the others.
+      matrix: the side of the square matrices of the peak.
+      hidden: units of the four hidden levels of the ladders that grow in width.
+      depths: layers of the ladders that grow in depth.
+      depth_width: units of their hidden levels.
+      batches: rows a step, as ``rows``.
+      members: of populations.
+      devices: virtual ones.
+    """
+
+    widths: Sequence[int] = timers.PAPER
+    rows: int = timers.ROWS
+    steps: int = 100
+    growth_steps: int = 20
+    matrix: int = timers.MATRIX
+    hidden: Sequence[int] = (250, 500, 1000, 2000)
+    depths: Sequence[int] = timers.DEPTHS
+    depth_width: int = 250
+    batches: Sequence[int] = (50, 100, 200, 400)
+    members: Sequence[int] = (1, 2, 4, 8)
+    devices: Sequence[int] = (1, 2, 4, 8)

@@ -1,0 +1,191 @@
+"""What the benchmarks time: each timer runs its work once and returns seconds a step.
+
+Timers are run in turn, round after round, and medians taken, so that a machine
+whose speed drifts does not favour one of them.
+"""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import Mesh
+
+from ladder_jax import parallel, presets, training
+from ladder_jax.training import BatchSizes, TrainData
+from ladder_jax.types import Batch, Ladder
+
+Timer = Callable[[], float]
+Name = TypeVar("Name")
+
+ROWS = 100
+MATRIX = 2048
+PAPER = (784, *presets.MNIST_UNITS)
+"""Widths of levels 0 to 6 of the paper's multi-layer perceptron."""
+DEPTHS = (5, 10, 20, 30)
+"""Layers of the ladders that grow in depth."""
+
+
+def useful_operations(rows: int = ROWS, widths: Sequence[int] = PAPER) -> int:
+    """Multiplications and additions that a step of a full ladder cannot do without.
+
+    Three streams of ``rows`` go up (labelled and unlabelled noisy, unlabelled clean)
+    and one comes down; each matrix product comes back as two in the gradient, but
+    for that of the first layer, whose input needs none.
+
+    Example:
+      >>> round(useful_operations() / 1e9, 2)
+      3.22
+    """
+    weights = sum(a * b for a, b in itertools.pairwise(widths))
+    up, down = 3 * rows * weights, rows * weights
+    return 2 * (3 * (up + down) - 3 * rows * widths[0] * widths[1])
+
+
+def gflops(operations: float, seconds: float) -> float:
+    """Operations a second, in 10^9.
+
+    Example:
+      >>> gflops(3e9, 0.5)
+      6.0
+    """
+    return operations / seconds / 1e9
+
+
+def equal_widths(depth: int, width: int, features: int = 64) -> tuple[int, ...]:
+    """Levels 0 to ``depth`` with equal hidden levels and ten classes.
+
+    Example:
+      >>> equal_widths(3, 20)
+      (64, 20, 20, 10)
+    """
+    return (features, *[width] * (depth - 1), 10)
+
+
+def full_ladder(widths: Sequence[int] = PAPER) -> Ladder:
+    """A dense ladder with every level decoded, at the paper's noise and costs.
+
+    Example:
+      >>> full_ladder((4, 3, 2)).hyper.denoising_cost.tolist()
+      [1000.0, 10.0, 0.1]
+    """
+    costs = (1000.0, 10.0, *[0.1] * (len(widths) - 2))
+    return presets.mlp(widths[0], widths[1:], denoising_cost=costs)
+
+
+def supervised_net(widths: Sequence[int] = PAPER) -> Ladder:
+    """The same layers with noise and without a decoder."""
+    noise = (0.3, *[0.5] * (len(widths) - 1))
+    return presets.mlp(widths[0], widths[1:], combinators=None, noise_std=noise)
+
+
+def random_data(rows: int, features: int = PAPER[0], labeled: int = ROWS) -> TrainData:
+    """Random pixels and labels; by default in the sizes of MNIST with 100 labels."""
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.random((rows, features), np.float32))
+    return TrainData(x[:labeled], jnp.asarray(np.arange(labeled) % 10), x)
+
+
+def _in_turn(advance: Callable[[Any], tuple[Any, Any]], state: Any, steps: int) -> Timer:
+    """A timer of ``advance(state) -> (state, metrics)``, each from where the last ended."""
+
+    def run() -> float:
+        nonlocal state
+        started = time.perf_counter()
+        state, metrics = advance(state)
+        metrics["loss"].block_until_ready()
+        return (time.perf_counter() - started) / steps
+
+    return run
+
+
+def epoch_timer(net: Ladder, data: TrainData, rows: int = ROWS, mesh: Mesh | None = None) -> Timer:
+    """One compiled epoch; seconds a step.
+
+    Args:
+      net: the ladder.
+      data: of ``random_data``.
+      rows: labelled rows a step, and as many unlabelled ones.
+      mesh: of ``parallel.make_mesh``, to spread the rows over; None for one device.
+    """
+    optimizer = optax.adam(0.002)
+    step, sizes = training.make_train_step(net, optimizer), BatchSizes(rows, rows)
+    state = training.create_train_state(net, optimizer, jax.random.key(0))
+    if mesh is None:
+        epoch = training.make_epoch(step, sizes)
+    else:
+        epoch = training.make_epoch(step, sizes, parallel.over_rows(mesh))
+        state, data = parallel.everywhere(mesh, (state, data))
+    steps = training.steps_per_epoch(data, sizes)
+    return _in_turn(lambda state: epoch(state, data), state, steps)
+
+
+def members_timer(net: Ladder, data: TrainData, members: int, rows: int = ROWS) -> Timer:
+    """One compiled epoch of several members under ``vmap``; seconds a step of all."""
+    optimizer, sizes = optax.adam(0.002), BatchSizes(rows, rows)
+    epoch = training.make_epoch(training.make_train_step(net, optimizer), sizes)
+    create = lambda key: training.create_train_state(net, optimizer, key)
+    states = jax.jit(jax.vmap(create))(jax.random.split(jax.random.key(0), members))
+    together = jax.jit(jax.vmap(epoch, in_axes=(0, None)), donate_argnums=0)
+    return _in_turn(
+        lambda states: together(states, data), states, training.steps_per_epoch(data, sizes)
+    )
+
+
+def call_timer(net: Ladder, data: TrainData, rows: int = ROWS, steps: int = 1) -> Timer:
+    """Steps each of which is a call of its own, on the same batch; seconds a step."""
+    optimizer = optax.adam(0.002)
+    step = training.make_train_step(net, optimizer)
+    batch = Batch(data.labeled[:rows], data.labels[:rows], data.unlabeled[:rows])
+
+    def several(state: training.TrainState) -> tuple[training.TrainState, training.Metrics]:
+        for _ in range(steps):
+            state, metrics = step(state, batch)
+        return state, metrics
+
+    return _in_turn(several, training.create_train_state(net, optimizer, jax.random.key(0)), steps)
+
+
+def matrix_timer(size: int = MATRIX, repeats: int = 10) -> Timer:
+    """A float32 matrix product; seconds for one."""
+    a, b = jax.random.normal(jax.random.key(0), (2, size, size))
+    product = jax.jit(jnp.matmul)
+
+    def run() -> float:
+        started = time.perf_counter()
+        for _ in range(repeats):
+            product(a, b).block_until_ready()
+        return (time.perf_counter() - started) / repeats
+
+    return run
+
+
+def interleaved(timers: Mapping[Name, Timer], rounds: int) -> dict[Name, float]:
+    """Medians over rounds in which all run in turn, after one uncounted that compiles.
+
+    Args:
+      timers: by name.
+      rounds: that count.
+
+    Returns:
+      Median seconds by name.
+
+    Example:
+      >>> seconds = iter([9.0, 1.0, 5.0, 2.0])
+      >>> interleaved({"one": lambda: next(seconds)}, 3)
+      {'one': 2.0}
+    """
+    runs: dict[Name, list[float]] = {name: [] for name in timers}
+    for number in range(rounds + 1):
+        for name, timer in timers.items():
+            value = timer()
+            if number:
+                runs[name].append(value)
+    return {name: statistics.median(values) for name, values in runs.items()}

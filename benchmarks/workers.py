@@ -1,0 +1,130 @@
+"""Programs of their own that time something, asked for one timing at a time.
+
+Peers need another Python environment than ours, and several virtual devices
+another process, yet their rounds are to alternate with ours.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+ROOT = pathlib.Path(__file__).parent.parent
+LIMIT = 900.0
+"""Seconds that an answer may take; the first one compiles."""
+_LAUNCH = (
+    "import runpy, sys; sys.path.append({root!r}); runpy.run_module({module!r}, None, {main!r})"
+)
+
+
+class WorkerError(Exception):
+    """A worker that cannot go on, with the reason that it gave."""
+
+
+class Worker:
+    """A running program that speaks as ``benchmarks.peers.serve`` does.
+
+    Args:
+      module: of the program.
+      settings: what it is told first.
+      python: of which environment; None for this one.
+      environment: variables to set beside those there are.
+
+    Attributes:
+      facts: what it told of itself, such as versions.
+
+    Raises:
+      WorkerError: it does not start.
+    """
+
+    def __init__(
+        self,
+        module: str,
+        settings: Mapping[str, Any],
+        python: str | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        variables = os.environ | dict(environment or {})
+        if python is None:
+            command = [sys.executable, "-m", module]
+            paths = [str(ROOT), *filter(None, [variables.get("PYTHONPATH")])]
+            variables["PYTHONPATH"] = os.pathsep.join(paths)
+        else:
+            # Our own packages come after the peer's, if they must lie on its path at all.
+            launch = _LAUNCH.format(root=str(ROOT), module=module, main="__main__")
+            command = [python, "-c", launch]
+            variables.pop("PYTHONPATH", None)
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115, closed with the worker
+        try:
+            self._process = subprocess.Popen(
+                command,
+                text=True,
+                env=variables,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._errors,
+            )
+        except OSError as error:
+            self._errors.close()
+            raise WorkerError(f"{command[0]}: {error.strerror}") from error
+        try:
+            self.facts: dict[str, str] = self._ask(settings)["facts"]
+        except WorkerError:
+            self.close()
+            raise
+
+    def timer(self, name: str) -> Callable[[], float]:
+        """One of its timers; seconds."""
+
+        def run() -> float:
+            seconds: float = self._ask(name)["seconds"]
+            return seconds
+
+        return run
+
+    def close(self) -> None:
+        """Ends it."""
+        assert self._process.stdin is not None and self._process.stdout is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process.stdout.close()
+        self._errors.close()
+
+    def _ask(self, question: object) -> dict[str, Any]:
+        assert self._process.stdin is not None and self._process.stdout is not None
+        stop = threading.Timer(LIMIT, self._process.kill)
+        stop.start()
+        try:
+            self._process.stdin.write(json.dumps(question) + "\n")
+            self._process.stdin.flush()
+            line = self._process.stdout.readline()
+        except BrokenPipeError:
+            line = ""
+        finally:
+            stop.cancel()
+        if not line:
+            raise WorkerError(self._reason())
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def _reason(self) -> str:
+        """The last error that it wrote, in one line."""
+        status = self._process.wait()
+        self._errors.seek(0)
+        lines = [line.strip() for line in self._errors if line.strip()]
+        named = [line for line in lines if re.match(r"[\w.]*(Error|Exception)\b", line)]
+        return (named or lines or [f"it ended with status {status}"])[-1]

@@ -1,0 +1,238 @@
+"""The benchmarks' table is put together, and what they time is what they say."""
+
+import ast
+import doctest
+import itertools
+import json
+import math
+import pathlib
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+from benchmarks import growth, paper, table, timers
+from benchmarks.sizes import Sizes
+from benchmarks.workers import Worker, WorkerError
+from ladder_jax import Batch, presets
+
+ROOT = pathlib.Path(__file__).parent.parent
+TINY = Sizes((6, 10), 10, 2, 2, matrix=8, members=(2,), devices=(2,))
+NUMBERS = ("ms", "ratio", "gflops", "peak", "footing")
+
+
+def check_rows(rows):
+    assert rows
+    for row in rows:
+        given = [value for name in NUMBERS if (value := getattr(row, name)) is not None]
+        assert all(math.isfinite(value) and value > 0 for value in given)
+        assert given or row.note.startswith("not measured")
+
+
+@pytest.mark.parametrize("module", [table, timers], ids=lambda module: module.__name__)
+def test_examples(module):
+    results = doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE)
+    assert results.attempted and not results.failed
+
+
+def test_widths_are_the_paper_s():
+    ours, theirs = timers.full_ladder(), presets.mnist_mlp(100, "full")
+    np.testing.assert_array_equal(ours.hyper.denoising_cost, theirs.hyper.denoising_cost)
+    np.testing.assert_array_equal(ours.hyper.noise_std, theirs.hyper.noise_std)
+    bare, supervised = timers.supervised_net(), presets.mnist_mlp(100, "supervised")
+    np.testing.assert_array_equal(bare.hyper.noise_std, supervised.hyper.noise_std)
+    for one, other in ((ours, theirs), (bare, supervised)):
+        assert jax.eval_shape(one.init, jax.random.key(0)) == jax.eval_shape(
+            other.init, jax.random.key(0)
+        )
+
+
+def test_paper_without_peers():
+    ladder, peers = paper.paper_and_peers(TINY, 1, {})
+    check_rows(ladder.rows)
+    check_rows(peers.rows)
+    supervised, scan, call, peak = ladder.rows
+    assert scan.ratio == pytest.approx(scan.ms / supervised.ms)
+    assert call.ratio == pytest.approx(call.ms / supervised.ms)
+    assert scan.peak == pytest.approx(scan.gflops / peak.gflops)
+    assert peers.rows[0].ratio == peers.rows[0].footing == 1.0
+    assert [row.note for row in peers.rows[1:]] == [
+        "not measured: give --torch_python=...",
+        "not measured: give --torch_python=...",
+        "not measured: give --lamda_python=...",
+    ]
+
+
+@pytest.fixture
+def no_timing(monkeypatch):
+    """Timers that compile nothing: 1, 2, 3 ms and so on, in the order that they are made."""
+    made = itertools.count(1)
+
+    def constant(*sizes):
+        seconds = next(made) / 1000
+        return lambda: seconds
+
+    for name in ("epoch_timer", "members_timer", "call_timer", "matrix_timer"):
+        monkeypatch.setattr(timers, name, constant)
+
+
+@pytest.mark.parametrize("name", ["width", "depth", "batch", "members"])
+def test_growth(name, no_timing):
+    group = growth.GROWTH[name](Sizes(growth_steps=2), 1)
+    check_rows(group.rows)
+    assert group.title.startswith(name)
+    assert len({row.name for row in group.rows}) == len(group.rows) == 4 + (name == "members")
+    expected = np.arange(1.0, len(group.rows) + 1)
+    assert [row.ms for row in group.rows] == pytest.approx(expected)
+    assert [row.ratio for row in group.rows] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("name", ["members", "devices"])
+def test_members_and_devices_run(name):
+    rows = growth.GROWTH[name](TINY, 1).rows
+    check_rows(rows)
+    row = rows[-1]
+    assert row.name.startswith("2 ")
+    operations = timers.useful_operations(10, (6, 10)) * (2 if name == "members" else 1)
+    assert row.gflops == pytest.approx(operations / row.ms / 1e6)
+
+
+FAKE = """
+from benchmarks.peers.serve import repeated, serve
+
+def prepare(settings):
+    print("what a library says")
+    again = repeated(lambda number: None, settings["steps"])
+    timers = {name: again for name in ("peak", "eager", "compiled")}
+    timers["eager"] = lambda: 6e-3
+    return timers, {"torch": "9.9"}
+
+if __name__ == "__main__":
+    serve(prepare)
+"""
+
+
+def test_peers_take_part(no_timing, monkeypatch, tmp_path):
+    (tmp_path / "fake_worker.py").write_text(FAKE)
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nPYTHONPATH={tmp_path} exec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    peer = paper.PEERS["torch"]._replace(module="fake_worker")
+    monkeypatch.setitem(paper.PEERS, "torch", peer)
+    broken = paper.PEERS["lamda"]._replace(module="no_worker")
+    monkeypatch.setitem(paper.PEERS, "lamda", broken)
+    _, group = paper.paper_and_peers(TINY, 2, dict.fromkeys(paper.PEERS, str(python)))
+    ours, eager, compiled, peak, lamda = group.rows
+    assert eager.ms == pytest.approx(6.0) and eager.ratio == pytest.approx(6.0 / ours.ms)
+    assert eager.footing == pytest.approx(ours.peak / eager.peak)
+    assert eager.peak == pytest.approx(eager.gflops / peak.gflops)
+    assert "torch 9.9" in compiled.note
+    assert lamda.note == "not measured: ImportError: No module named no_worker"
+
+
+def test_a_worker_that_does_not_start():
+    with pytest.raises(WorkerError, match=r"no_such_program: No such file"):
+        Worker("benchmarks.peers.torch_worker", {}, "/no_such_program")
+
+
+def test_peers_import_no_ladder():
+    for path in (ROOT / "benchmarks" / "peers").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module] if isinstance(node, ast.ImportFrom) else []
+            for name in names:
+                assert name.split(".")[0] not in ("ladder_jax", "experiments", "jax"), path
+                assert not name.startswith("benchmarks") or name.startswith("benchmarks.peers")
+
+
+INSTANT = """
+import runpy
+from benchmarks import timers
+
+timers.epoch_timer = lambda *sizes: lambda: 0.0123
+runpy.run_module("benchmarks", run_name="__main__", alter_sys=True)
+"""
+
+
+def start(*words):
+    """The command, but that epochs take 12.3 ms a step."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen([sys.executable, "-c", INSTANT, *words], cwd=ROOT, **pipes)
+
+
+def test_command(tmp_path):
+    page, file = tmp_path / "page.md", tmp_path / "table.json"
+    flags = ["--only=width,depth", "--rounds=1", f"--markdown={page}", f"--json={file}"]
+    command = start(*flags)
+    output, errors = command.communicate()
+    assert command.returncode == 0, errors
+    result = json.loads(file.read_text())
+    groups = result["groups"]
+    assert [group["title"].split(":")[0] for group in groups] == ["width", "depth"]
+    assert result["machine"] and result["versions"]["jax"] == jax.__version__
+    for row in groups[0]["rows"] + groups[1]["rows"]:
+        assert row["ms"] == pytest.approx(12.3) and f"{row['name']} " in output
+        assert f"| {row['name']} | 12.30 | 1.00 |" in page.read_text()
+    assert jax.__version__ in output and jax.__version__ in page.read_text()
+
+
+def test_bad_flags():
+    expected = {
+        "--only=breadth": "--only=breadth: there is no such part",
+        "--torch_python=/no/python": "--torch_python=/no/python: not a program",
+        "--json=/no/folder/table.json": "its folder does not exist",
+    }
+    for command, says in [(start(flag), says) for flag, says in expected.items()]:
+        _, errors = command.communicate()
+        assert command.returncode == 1
+        assert says in errors and "Traceback" not in errors
+
+
+def test_torch_ladder_is_ours():
+    torch = pytest.importorskip("torch", reason="PyTorch is in an environment of its own")
+    from benchmarks.peers import torch_ladder
+
+    widths, rows = (8, 7, 6, 5), 9
+    net = timers.full_ladder(widths)
+    params = net.init(jax.random.key(0))
+    leaves, tree = jax.tree.flatten(params)
+    # Away from the start, where the estimates are 0 and so are many gradients.
+    keys = jax.random.split(jax.random.key(1), len(leaves))
+    moved = [p + 0.3 * jax.random.normal(k, p.shape) for p, k in zip(leaves, keys, strict=True)]
+    params = jax.tree.unflatten(tree, moved)
+    x = jax.random.normal(jax.random.key(2), (2 * rows, widths[0]))
+    batch = Batch(x[:rows], np.arange(rows) % widths[-1], x[rows:])
+    noise = net.draw_noise(jax.random.key(3), rows, rows)
+    loss, gradient = jax.jit(
+        jax.value_and_grad(lambda params: net.loss_given(params, batch, noise)[0])
+    )(params)
+
+    def named(level):
+        maps = {k: level[k]["kernel"] for k in ("up", "down") if k in level}
+        return level.get("activation", {}) | level["combinator"] | maps
+
+    def tensor(array):
+        return torch.from_numpy(np.array(array))
+
+    theirs = [
+        {name: tensor(value).requires_grad_() for name, value in named(level).items()}
+        for level in params
+    ]
+    halves = tuple([tensor(n) for n in half] for half in noise)
+    labels = tensor(batch.labels).long()
+    costs = net.hyper.denoising_cost.tolist()
+    value = torch_ladder.loss(
+        theirs, tensor(batch.labeled), labels, tensor(batch.unlabeled), halves, 0.3, costs
+    )
+    assert value.item() == pytest.approx(float(loss), rel=1e-5)
+    value.backward()
+    for level, ours in zip(theirs, gradient, strict=True):
+        assert set(level) == set(named(ours))
+        for name, wanted in named(ours).items():
+            scale = np.abs(wanted).max()
+            np.testing.assert_allclose(level[name].grad.numpy(), wanted, atol=1e-4 * scale)
+    fresh = torch_ladder.init(widths)
+    shapes = [{name: tuple(value.shape) for name, value in level.items()} for level in fresh]
+    assert shapes == [{n: v.shape for n, v in named(level).items()} for level in params]
