@@ -6,7 +6,7 @@ import dataclasses
 
 import optax
 
-from ladder_jax import activations, combinators, precision, training, transforms, words
+from ladder_jax import activations, adversarial, combinators, precision, training, transforms, words
 from ladder_jax.config import Config, ConfigError
 from ladder_jax.ladder import ladder
 from ladder_jax.types import Array, Ladder, Shape
@@ -101,3 +101,17 @@ def supervised(config: Config) -> Config:
         denoising_cost=(0.0,),
         noise_std=(0.3,) + (0.5,) * (config.levels - 1),
     )
+
+
+def loss_net(config: Config, net: Ladder) -> Ladder:
+    """The ladder whose loss is trained: that given, or one with adversarial noise.
+
+    Example:
+      >>> from ladder_jax import presets
+      >>> net = presets.mlp(4, [3, 2])
+      >>> loss_net(Config(), net) is net
+      True
+    """
+    if config.adversarial == "none":
+        return net
+    return adversarial.virtual_adversarial(net, levels=config.adversarial)  # type: ignore[arg-type]

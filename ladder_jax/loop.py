@@ -12,13 +12,13 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from ladder_jax import adversarial, data, guard, interrupts, parallel, streaming, training
-from ladder_jax.build import build_ladder, build_optimizer
+from ladder_jax import data, guard, interrupts, parallel, streaming, training
+from ladder_jax.build import build_ladder, build_optimizer, loss_net
 from ladder_jax.checkpoints import Checkpoints, Reached
 from ladder_jax.config import Config
 from ladder_jax.data import preprocessing
 from ladder_jax.evaluation import Evaluator, evaluated
-from ladder_jax.metrics_log import MetricsLog
+from ladder_jax.metrics_log import MetricsLog, metrics_line
 from ladder_jax.tasks import Task, prepare
 from ladder_jax.training import TrainState
 from ladder_jax.types import Ladder, Params, Statistics
@@ -49,20 +49,6 @@ class Result(NamedTuple):
     params: Params
     statistics: Statistics
     summary: dict[str, Any]
-
-
-def loss_net(config: Config, net: Ladder) -> Ladder:
-    """The ladder whose loss is trained: that given, or one with adversarial noise.
-
-    Example:
-      >>> from ladder_jax import presets
-      >>> net = presets.mlp(4, [3, 2])
-      >>> loss_net(Config(), net) is net
-      True
-    """
-    if config.adversarial == "none":
-        return net
-    return adversarial.virtual_adversarial(net, levels=config.adversarial)  # type: ignore[arg-type]
 
 
 def _make_epoch(
@@ -122,12 +108,6 @@ def _not_finite(run: _Run, number: int) -> guard.NotFiniteError:
     origin = guard.find_origin(run.net, run.optimizer, state, run.task.train, run.task.sizes)
     good = run.saved.folder / str(reached.epoch) if reached.epoch else None
     return guard.NotFiniteError(guard.message(origin, number, good, run.config))
-
-
-def metrics_line(number: int, metrics: training.Metrics) -> dict[str, Any]:
-    """A line of ``metrics.jsonl``: the epoch's number and its means over the steps."""
-    figures = {name: np.asarray(value).round(7).tolist() for name, value in metrics.items()}
-    return {"epoch": number} | figures
 
 
 def _train(run: _Run, progress: Progress) -> tuple[TrainState, Reached]:

@@ -7,6 +7,9 @@ import os
 import pathlib
 from typing import Any, Self
 
+import numpy as np
+
+from ladder_jax.training import Metrics
 from ladder_jax.workfolder import writing
 
 
@@ -68,3 +71,9 @@ def length_of(folder: pathlib.Path, lines: int) -> int:
     if not path.exists():
         return 0
     return sum(map(len, path.read_bytes().splitlines(keepends=True)[:lines]))
+
+
+def metrics_line(number: int, metrics: Metrics) -> dict[str, Any]:
+    """A line of ``metrics.jsonl``: the epoch's number and its means over the steps."""
+    figures = {name: np.asarray(value).round(7).tolist() for name, value in metrics.items()}
+    return {"epoch": number} | figures

@@ -19,14 +19,14 @@ import numpy as np
 from jax.sharding import Mesh
 
 from ladder_jax import data, interrupts, parallel, training
-from ladder_jax.build import build_optimizer
+from ladder_jax.build import build_optimizer, loss_net
 from ladder_jax.checkpoints import Checkpoints, Reached
 from ladder_jax.config import Config
 from ladder_jax.crew import Crew, check_alike, gather
 from ladder_jax.evaluation import Evaluator, evaluated
 from ladder_jax.guard import NotFiniteError
-from ladder_jax.loop import Progress, Result, begin, finish, load, loss_net, metrics_line
-from ladder_jax.metrics_log import MetricsLog, length_of
+from ladder_jax.loop import Progress, Result, begin, finish, load
+from ladder_jax.metrics_log import MetricsLog, length_of, metrics_line
 from ladder_jax.training import TrainData, TrainState
 from ladder_jax.types import Array, Hyper
 from ladder_jax.workfolder import CHECKPOINTS, open_run

@@ -1,14 +1,8 @@
-"""Runs that are killed, stopped, cut short by a full disk, and gone on with."""
+"""What a checkpoint holds, and runs that go on from one."""
 
 import json
-import os
-import pathlib
-import random
 import signal
-import subprocess
-import sys
 import threading
-import time
 
 import jax
 import jax.numpy as jnp
@@ -20,106 +14,7 @@ from ladder_jax import data, interrupts, loop, presets, training, workfolder
 from ladder_jax.checkpoints import Checkpoints, Reached
 from ladder_jax.config import Config, ConfigError
 
-ROOT = pathlib.Path(__file__).parent.parent
-EPOCHS = 60
-SETTINGS = {
-    "units": (8,),
-    "denoising_cost": (1.0,),
-    "batch_unlabeled": 400,
-    "epochs": EPOCHS,
-    "eval_every": 20,
-}
-OUTPUTS = ("params.npz", "metrics.jsonl", "labels.json")
 NET, OPTIMIZER = presets.mlp(4, [3, 2]), optax.adam(0.1)
-
-
-@pytest.fixture(scope="module")
-def run_dir(tmp_path_factory):
-    return tmp_path_factory.mktemp("runs")
-
-
-def begin(run_dir, name, *, seconds=0.0, limit=None):
-    """Starts the command; compiled programs are kept for the next start."""
-    environment = os.environ | {
-        "PYTHONPATH": str(ROOT),
-        "JAX_PLATFORMS": "cpu",
-        "JAX_COMPILATION_CACHE_DIR": str(run_dir / "cache"),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-    }
-    flags = [f"--config.{setting}={value}" for setting, value in SETTINGS.items()]
-    flags += [f"--workdir={run_dir / name}", "--compare=none"]
-    flags += [f"--config.checkpoint_seconds={seconds}"]
-
-    command = [sys.executable, "-m", "experiments.train", *flags]
-    if limit is not None:  # in blocks of 512 bytes
-        command = ["sh", "-c", f'ulimit -f {limit // 512}; exec "$0" "$@"', *command]
-    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen(command, cwd=ROOT, env=environment, text=True, **streams)
-
-
-def lines_of(folder):
-    path = folder / "metrics.jsonl"
-    return path.read_bytes().count(b"\n") if path.exists() else 0
-
-
-def end(process):
-    """Waits; the exit status and the last line that was not drawn over."""
-    _, errors = process.communicate(timeout=300)
-    print(errors)
-    return process.returncode, errors.replace("\r", "\n").strip().splitlines()[-1]
-
-
-@pytest.fixture(scope="module")
-def whole(run_dir):
-    """The folder of a run that nothing stops; it saves nothing on its way."""
-    assert end(begin(run_dir, "whole", seconds=1000.0))[0] == 0
-    return run_dir / "whole" / "ladder-0"
-
-
-def assert_same(whole, run):
-    for name in OUTPUTS:
-        assert (whole / name).read_bytes() == (run / name).read_bytes(), name
-    configs = [json.loads((folder / "config.json").read_text()) for folder in (whole, run)]
-    for config in configs:
-        del config["checkpoint_seconds"]
-    assert configs[0] == configs[1]
-    assert {path.name for path in run.iterdir()} == {path.name for path in whole.iterdir()}
-
-
-@pytest.mark.parametrize("kills", [5, pytest.param(20, marks=pytest.mark.slow)])
-def test_killed_and_started_again(run_dir, whole, kills):
-    seed = int(os.environ.get("LADDER_KILL_SEED", time.time_ns() % 2**32))
-    print(f"LADDER_KILL_SEED={seed}")
-    chance = random.Random(seed)
-    name = f"killed-{kills}"
-    run = run_dir / name / "ladder-0"
-    for lines in sorted(chance.choices(range(EPOCHS), k=kills)):
-        process = begin(run_dir, name)
-        while process.poll() is None and lines_of(run) < lines:
-            time.sleep(0.002)
-        time.sleep(chance.random() * 0.2)
-        process.kill()
-        process.communicate()
-    status, _ = end(begin(run_dir, name))
-    assert status in (0, 1)  # 1: it had been done before the last kill
-    assert_same(whole, run)
-
-
-def test_signals_save_and_end_with_their_status(run_dir, whole):
-    run = run_dir / "stopped" / "ladder-0"
-    for number, status in ((signal.SIGTERM, 75), (signal.SIGINT, 130)):
-        before = lines_of(run)
-        process = begin(run_dir, "stopped", seconds=1000.0)
-        while process.poll() is None and lines_of(run) <= before:
-            time.sleep(0.002)
-        process.send_signal(number)
-        found, line = end(process)
-        assert found == status, line
-        assert "to go on: the same command with --workdir=" in line
-        saved = Checkpoints(run / "checkpoints", keep=2).epochs
-        assert saved[-1] == lines_of(run) > before  # the epoch was finished, and no more
-    assert end(begin(run_dir, "stopped", seconds=1000.0))[0] == 0
-    assert_same(whole, run)
 
 
 class StopError(Exception):
@@ -132,24 +27,6 @@ def stop_at(epoch):
             raise StopError
 
     return progress
-
-
-def test_disk_full(run_dir, whole):
-    """Files are limited to a few kB: checkpoints no longer fit, a short log does."""
-    run = run_dir / "full" / "ladder-0"
-    config = Config.create(SETTINGS | {"checkpoint_seconds": 0.0})
-    with workfolder.open_run(run_dir / "full", config):
-        pass
-    with pytest.raises(StopError):
-        loop.train_and_evaluate(config, run, progress=stop_at(6))
-    before = Checkpoints(run / "checkpoints", keep=2).epochs
-    assert before
-    status, line = end(begin(run_dir, "full", limit=6000))
-    assert status == 1
-    assert "cannot save a checkpoint" in line and "File too large" in line, line
-    assert Checkpoints(run / "checkpoints", keep=2).epochs == before
-    assert end(begin(run_dir, "full"))[0] == 0
-    assert_same(whole, run)
 
 
 def own_data(rows=40):
@@ -360,31 +237,3 @@ def test_signals_are_left_alone_in_other_threads():
     thread.start()
     thread.join()
     assert seen == [(former, None)]
-
-
-@pytest.mark.slow
-def test_memory_does_not_grow(tmp_path):
-    """Peak memory after 2,000 and after 20,000 steps of digits."""
-    program = f"""
-import json, resource, sys
-from ladder_jax import loop
-from ladder_jax.config import Config
-
-config = Config(units=(500, 250, 100), epochs=1667, checkpoint_seconds=5.0)
-peaks = []
-
-def progress(line):
-    if line["epoch"] in (167, 1667):  # of 12 steps each
-        peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
-
-loop.train_and_evaluate(config, {str(tmp_path / "run")!r}, progress=progress)
-print(json.dumps(peaks))
-"""
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
-    environment.pop("XLA_FLAGS", None)
-    done = subprocess.run(
-        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
-    )
-    early, late = json.loads(done.stdout)
-    print(f"peak RSS: {early} kB after 2,000 steps, {late} kB after 20,000")
-    assert late < 1.05 * early
