@@ -218,6 +218,8 @@ def test_a_file_is_there_whole_or_not_at_all(tmp_path):
 
 
 def test_a_second_signal_has_its_former_effect():
+    # A shell's background jobs are started with SIGINT ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     former = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt), interrupts.deferred() as stopped:
         signal.raise_signal(signal.SIGINT)
@@ -227,6 +229,7 @@ def test_a_second_signal_has_its_former_effect():
     with pytest.raises(interrupts.Interrupted) as caught, interrupts.at_once():
         signal.raise_signal(signal.SIGTERM)
     assert caught.value.status == interrupts.STOPPED
+    signal.signal(signal.SIGINT, before)
 
 
 def test_signals_are_left_alone_in_other_threads():
