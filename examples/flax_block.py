@@ -52,7 +52,7 @@ def main(epochs: int = 10) -> float:
     for number in range(1, epochs + 1):
         state, metrics = epoch(state, examples)
         print(f"epoch {number:3}  loss {float(metrics['loss']):.3f}")
-    statistics = net.statistics(state.params, x)
+    statistics = training.make_statistics(net)(state.params, x)
     test = jnp.asarray(digits.x_test), jnp.asarray(digits.y_test)
     error = 100 * float(training.make_error_rate(net)(state.params, statistics, *test))
     print(f"test error {error:.1f} %")

@@ -1,12 +1,17 @@
 """Options of the test run."""
 
 import os
+import tempfile
 
 import pytest
 
 # Compiling takes most of the tests' time; read when JAX first meets a device.
 FAST_TO_COMPILE = "--xla_backend_optimization_level=0"
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FAST_TO_COMPILE}".strip()
+# Programs that are alike are compiled once a process (and its children).
+_COMPILED = tempfile.TemporaryDirectory(prefix="ladder-jax-tests-")
+os.environ["JAX_COMPILATION_CACHE_DIR"] = _COMPILED.name
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 
 
 def pytest_addoption(parser):

@@ -15,6 +15,7 @@ ROOT = pathlib.Path(__file__).parent.parent
 
 def start(*words):
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    environment.pop("JAX_COMPILATION_CACHE_DIR", None)  # two would write the same files
     command = [sys.executable, str(ROOT / "tests" / "parallel_program.py"), *map(str, words)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen(command, env=environment, **pipes)

@@ -96,13 +96,14 @@ def test_adversarial_ladder_turns_the_noise_it_draws():
     batch, key, params = make_batch(), jax.random.key(3), NET.init(jax.random.key(0))
     everywhere = virtual_adversarial(NET, levels="all")
     drawn = NET.draw_noise(key, 4, 8)
+    turn = jax.jit(functools.partial(adversarial_noise, NET, levels="all"))
     turned = drawn._replace(
-        labeled=adversarial_noise(NET, params, batch.labeled, drawn.labeled, levels="all"),
-        unlabeled=adversarial_noise(NET, params, batch.unlabeled, drawn.unlabeled, levels="all"),
+        labeled=turn(params, batch.labeled, drawn.labeled),
+        unlabeled=turn(params, batch.unlabeled, drawn.unlabeled),
     )
     cost = jax.jit(everywhere.loss)(params, batch, key)[0]
-    np.testing.assert_allclose(cost, NET.loss_given(params, batch, turned)[0], rtol=1e-3)
-    assert float(cost) != float(NET.loss(params, batch, key)[0])
+    np.testing.assert_allclose(cost, jax.jit(NET.loss_given)(params, batch, turned)[0], rtol=1e-3)
+    assert float(cost) != float(jax.jit(NET.loss)(params, batch, key)[0])
 
 
 @pytest.mark.parametrize("wrong", [{"levels": "top"}, {"steps": 0}, {"nearness": 0.0}])
