@@ -11,7 +11,7 @@ import jax
 from tqdm import tqdm
 
 from experiments.members import seeded
-from ladder_jax import build, loop, population, tasks
+from ladder_jax import build, data, loop, population, tasks
 from ladder_jax.config import Config
 
 Errors = dict[str, list[float]]
@@ -34,6 +34,7 @@ def train_all(
     members: Mapping[str, Config],
     folder: pathlib.Path,
     measured: str,
+    dataset: data.Dataset,
     *,
     together: str,
     overwrite: bool,
@@ -44,6 +45,7 @@ def train_all(
       members: by the name of their folders.
       folder: that holds theirs.
       measured: on "test" or "validation" examples.
+      dataset: the data of all.
       together: "on", "off" or "auto": on, but for a CPU, where one member fills all
         cores and a population takes longer (``python -m benchmarks``).
       overwrite: whether to begin anew.
@@ -53,7 +55,7 @@ def train_all(
         bar, progress = _bar(f"{len(members)} members", next(iter(members.values())).epochs)
         with bar:
             results = population.train_population(
-                members, folder, overwrite=overwrite, progress=progress
+                members, folder, dataset=dataset, overwrite=overwrite, progress=progress
             )
         return [float(r.summary[f"{measured}_error"]) for r in results.values()]
     errors = []
@@ -61,7 +63,7 @@ def train_all(
         bar, progress = _bar(name, config.epochs)
         with bar:
             result = loop.train_and_evaluate(
-                config, folder / name, overwrite=overwrite, progress=progress
+                config, folder / name, dataset=dataset, overwrite=overwrite, progress=progress
             )
         errors.append(float(result.summary[f"{measured}_error"]))
     return errors
@@ -73,6 +75,7 @@ def compare(
     seeds: int,
     folder: pathlib.Path,
     measured: str,
+    dataset: data.Dataset,
     *,
     together: str = "auto",
     overwrite: bool = False,
@@ -85,6 +88,7 @@ def compare(
       seeds: how many.
       folder: to write into.
       measured: as for ``train_all``.
+      dataset: as for ``train_all``.
       together: as for ``train_all``.
       overwrite: as for ``train_all``.
 
@@ -98,18 +102,22 @@ def compare(
         for i, configs in enumerate(rows.values())
         for config in configs
     }
-    found = iter(train_all(members, folder, measured, together=together, overwrite=overwrite))
+    found = iter(
+        train_all(members, folder, measured, dataset, together=together, overwrite=overwrite)
+    )
     errors = {title: [next(found) for _ in configs] for title, configs in rows.items()}
     for name in names:
         others = seeded(first, seeds)
         if name == "supervised":
             nets = {f"supervised-{c.seed}": build.supervised(c) for c in others}
-            errors[name] = train_all(nets, folder, measured, together=together, overwrite=overwrite)
+            errors[name] = train_all(
+                nets, folder, measured, dataset, together=together, overwrite=overwrite
+            )
         else:
             from experiments import baselines  # scikit-learn only where asked for
 
             errors[name] = [
-                baselines.baseline_error(name, tasks.prepare(c), measured) for c in others
+                baselines.baseline_error(name, tasks.prepare(c, dataset), measured) for c in others
             ]
     return errors
 

@@ -139,7 +139,7 @@ def table(config: Config, task: tasks.Task, summary: dict[str, dict[str, Any]]) 
     return "\n".join([heading, *compare.lines(summary)])
 
 
-def run(config: Config, task: tasks.Task, folder: pathlib.Path) -> None:
+def run(config: Config, dataset: data.Dataset, task: tasks.Task, folder: pathlib.Path) -> None:
     """Trains in a folder, prints the table and writes it down."""
     names = [name for name in dict.fromkeys(_COMPARE.value) if name != "none"]
     varied = members.variations(config, _VARY.value, _SAMPLE.value)
@@ -149,6 +149,7 @@ def run(config: Config, task: tasks.Task, folder: pathlib.Path) -> None:
         _SEEDS.value,
         folder,
         measured(config, task),
+        dataset,
         together=_POPULATION.value,
         overwrite=_OVERWRITE.value,
     )
@@ -179,14 +180,16 @@ def main() -> None:
         update("jax_compilation_cache_dir", _CACHE.value)  # type: ignore[no-untyped-call]
         update("jax_persistent_cache_min_compile_time_secs", 0)  # type: ignore[no-untyped-call]
     with interrupts.at_once():
-        task = tasks.prepare(config)  # bad data ends the run before a folder is made
+        # Bad data ends the run before a folder is made.
+        dataset = data.load(config.dataset, config.data_dir, in_memory=config.resident)
+        task = tasks.prepare(config, dataset)
         measured(config, task)
         workdir = _WORKDIR.value or f"runs/{config.name}-{time.strftime('%Y%m%d-%H%M%S')}"
         check_unfinished(workdir)
         with workfolder.open_run(workdir, config, overwrite=_OVERWRITE.value) as folder:
             (folder / SUMMARY).unlink(missing_ok=True)
             try:
-                run(config, task, folder)
+                run(config, dataset, task, folder)
             except interrupts.Interrupted as stop:
                 again = f"the same command with --workdir={folder}"
                 again += " and without --overwrite" if _OVERWRITE.value else ""
