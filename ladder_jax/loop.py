@@ -105,7 +105,8 @@ def _not_finite(run: _Run, number: int) -> guard.NotFiniteError:
     state, reached = run.start()
     for _ in range(reached.epoch + 1, number):
         state, _ = run.epoch(state, run.task.train)
-    origin = guard.find_origin(run.net, run.optimizer, state, run.task.train, run.task.sizes)
+    net = loss_net(run.config, run.net)  # what was trained, adversarial noise included
+    origin = guard.find_origin(net, run.optimizer, state, run.task.train, run.task.sizes)
     good = run.saved.folder / str(reached.epoch) if reached.epoch else None
     return guard.NotFiniteError(guard.message(origin, number, good, run.config))
 
