@@ -8,11 +8,12 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ladder_jax import data
 from ladder_jax.build import build_ladder
 from ladder_jax.config import Config, ConfigError
-from ladder_jax.tasks import Task, prepare
+from ladder_jax.tasks import Task, choose_rows, prepare
 from ladder_jax.training import TrainData
 from ladder_jax.types import Array, Hyper, Ladder
 
@@ -82,14 +83,16 @@ def gather(configs: Sequence[Config], dataset: data.Dataset | None = None) -> Cr
     """
     if dataset is None:
         dataset = data.load(configs[0].dataset, configs[0].data_dir)
-    first = prepare(configs[0], dataset)
+    first, (_, kept, _) = prepare(configs[0], dataset), choose_rows(configs[0], dataset)
     tasks, unlabeled = [first], first.train.unlabeled
     for config in configs[1:]:
-        task = prepare(config, dataset)
-        own = task.train.unlabeled
-        if own.shape == unlabeled.shape and bool((own == unlabeled).all()):
-            task = task._replace(train=task.train._replace(unlabeled=unlabeled), test=first.test)
-        tasks.append(task)
+        labeled, own, _ = choose_rows(config, dataset)
+        if not np.array_equal(own, kept):
+            tasks.append(prepare(config, dataset))
+            continue
+        # The same rows are trained on: only which of them have a label differs.
+        x, y = unlabeled[np.searchsorted(kept, labeled)], jnp.asarray(dataset.y_train[labeled])
+        tasks.append(first._replace(train=TrainData(x, y, unlabeled), labeled=labeled))
     shared = all(task.train.unlabeled is unlabeled for task in tasks)
     nets = [build_ladder(c, unlabeled.shape[1:], len(first.class_names)) for c in configs]
     stacked = TrainData(
