@@ -9,24 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from stops import StopError, stop_at
 
 from ladder_jax import data, interrupts, loop, presets, training, workfolder
 from ladder_jax.checkpoints import Checkpoints, Reached
 from ladder_jax.config import Config, ConfigError
 
 NET, OPTIMIZER = presets.mlp(4, [3, 2]), optax.adam(0.1)
-
-
-class StopError(Exception):
-    pass
-
-
-def stop_at(epoch):
-    def progress(line):
-        if line["epoch"] == epoch:
-            raise StopError
-
-    return progress
 
 
 def own_data(rows=40):

@@ -10,6 +10,7 @@ import sys
 
 import numpy as np
 import pytest
+from data_files import write_idx
 
 from ladder_jax import Batch, build, data, tasks, workfolder
 from ladder_jax.config import Config, ConfigError
@@ -27,18 +28,11 @@ def train(*flags, cwd=ROOT):
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
 
 
-def write_idx(folder, images=120, size=3, labels=None):
+def write_small(folder, images=120, size=3):
     """A small set in the four files; labels run through the ten classes."""
-    rng = np.random.default_rng(0)
-    for i, name in enumerate(FILES):
-        if i % 2 == 0:
-            pixels = rng.integers(0, 256, (images, size, size), np.uint8)
-            content = struct.pack(">4I", 2051, *pixels.shape) + pixels.tobytes()
-        else:
-            y = (np.arange(images) if labels is None else labels) % 256
-            content = struct.pack(">2I", 2049, len(y)) + y.astype(np.uint8).tobytes()
-            content = content if labels is not None else content[:8] + bytes(v % 10 for v in y)
-        (folder / f"{name}.gz").write_bytes(gzip.compress(content))
+    x = np.random.default_rng(0).integers(0, 256, (2, images, size, size))
+    y = np.arange(images) % 10
+    write_idx(folder, (x[0], y, x[1], y))
 
 
 def test_writes_everything_and_refuses_to_overwrite(tmp_path):
@@ -83,7 +77,7 @@ def test_variations_as_one_program(tmp_path):
 
 
 def test_idx_files_from_a_folder(tmp_path):
-    write_idx(tmp_path)
+    write_small(tmp_path)
     task = tasks.prepare(Config(dataset="mnist", data_dir=str(tmp_path), labels=20))
     assert task.train.unlabeled.shape == (120, 9) and task.train.labeled.shape == (20, 9)
     everything = tasks.prepare(Config(dataset="mnist", data_dir=str(tmp_path), labels=0))
@@ -128,7 +122,7 @@ def test_bad_flags_end_in_one_line(tmp_path, flags, message):
 
 @pytest.mark.parametrize("damage", ["missing", "short", "gzip", "magic", "count", "label"])
 def test_bad_idx_files(tmp_path, damage):
-    write_idx(tmp_path)
+    write_small(tmp_path)
     path = tmp_path / f"{FILES[1]}.gz"
     content = gzip.decompress(path.read_bytes())
     if damage == "missing":

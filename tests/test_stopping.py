@@ -10,6 +10,7 @@ import sys
 import time
 
 import pytest
+from stops import StopError, stop_at
 
 from ladder_jax import loop, workfolder
 from ladder_jax.checkpoints import Checkpoints
@@ -114,18 +115,6 @@ def test_signals_save_and_end_with_their_status(run_dir, whole):
         assert saved[-1] == lines_of(run) > before  # the epoch was finished, and no more
     assert end(begin(run_dir, "stopped", seconds=1000.0))[0] == 0
     assert_same(whole, run)
-
-
-class StopError(Exception):
-    pass
-
-
-def stop_at(epoch):
-    def progress(line):
-        if line["epoch"] == epoch:
-            raise StopError
-
-    return progress
 
 
 def test_disk_full(run_dir, whole):
