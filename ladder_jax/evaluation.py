@@ -6,7 +6,7 @@ from typing import Any
 
 from jax.sharding import Mesh
 
-from ladder_jax import chunks, parallel, streaming, training, transforms
+from ladder_jax import parallel, streaming, training, transforms
 from ladder_jax.config import Config
 from ladder_jax.tasks import Task
 from ladder_jax.training import TrainState
@@ -40,7 +40,9 @@ class Evaluator:
             self._statistics: Any = training.make_statistics(net, place)
         else:
             self._error_rate = streaming.make_error_rate(net)
-            self._statistics = (chunks if config.images else streaming).make_statistics(net)
+            pooled = config.images
+            make = streaming.make_pooled_statistics if pooled else streaming.make_statistics
+            self._statistics = make(net)
         labeled = config.statistics == "labeled"
         self._rows = task.train.labeled if labeled else task.train.unlabeled
         self._sets = {"test": task.test, "validation": task.validation}

@@ -15,7 +15,7 @@ FLOORS = [
     {"encoder", "decoder"},
     {"ladder"},
     {"adversarial", "data", "flax_modules", "parallel", "presets", "training", "transforms"},
-    {"chunks", "config", "streaming"},
+    {"config", "streaming"},
     {"build", "guard", "interrupts", "tasks", "workfolder"},
     {"checkpoints", "crew", "evaluation", "metrics_log"},
     {"loop"},
