@@ -31,6 +31,19 @@ DATA_DIR = flags.DEFINE_string(
     "Folder with the data set's IDX files, or in which it is prepared; default: that of "
     "tensorflow-datasets, ~/tensorflow_datasets.",
 )
+LABELS = flags.DEFINE_string(
+    "labels",
+    None,
+    "How many labelled examples: a number, or 'all'. Default: the config's; for a file, those that "
+    "it has; of a table, all its rows (100,all: several).",
+)
+SEEDS = flags.DEFINE_integer("seeds", 1, "How many seeds.", lower_bound=1)
+WORKDIR = flags.DEFINE_string(
+    "workdir",
+    None,
+    "Folder of the run: one to write to, where a run that was stopped goes on, or one to read. "
+    "Default when training: runs/NAME-TIME.",
+)
 
 
 def config_path(name: str) -> str:

@@ -30,19 +30,12 @@ from ladder_jax.config import Config, ConfigError
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "An experiment: a name in experiments/configs or a path; default: digits."
 )
-_LABELS = flags.DEFINE_string(
-    "labels",
-    None,
-    "How many labelled examples: a number, or 'all'. Default: the config's; for a file, those that "
-    "it has.",
-)
 _SPLIT = flags.DEFINE_string(
     "split", None, "Labelled examples by name, DATASET.SEED@LABELS, the same for all --seeds."
 )
 _VALIDATION = flags.DEFINE_integer(
     "validation", None, "Labelled training examples to hold out.", lower_bound=0
 )
-_SEEDS = flags.DEFINE_integer("seeds", 1, "How many seeds, from the config's on.", lower_bound=1)
 _VARY = flags.DEFINE_multi_string(
     "vary",
     [],
@@ -62,11 +55,6 @@ _COMPARE = flags.DEFINE_multi_enum(
     ["supervised"],
     ["none", "supervised", "label_spreading", "self_training"],
     "What to compare with on the same splits; may be given several times.",
-)
-_WORKDIR = flags.DEFINE_string(
-    "workdir",
-    None,
-    "Folder to write to; a run that was stopped in it goes on. Default: runs/NAME-TIME.",
 )
 _OVERWRITE = flags.DEFINE_bool(
     "overwrite", False, "Whether to begin anew, replacing files in --workdir."
@@ -92,12 +80,12 @@ def read_config() -> Config:
         values["data_dir"] = cli.DATA_DIR.value
     if _VALIDATION.value is not None:
         values["validation"] = _VALIDATION.value
-    if _LABELS.value is not None and _SPLIT.value is not None:
+    if cli.LABELS.value is not None and _SPLIT.value is not None:
         raise ConfigError("--split says how many labels; leave --labels out.")
-    if _LABELS.value is not None:
-        if not (_LABELS.value.isdigit() or _LABELS.value == "all"):
-            raise ConfigError(f"--labels={_LABELS.value}; give a number, or 'all'.")
-        values["labels"] = 0 if _LABELS.value == "all" else int(_LABELS.value)
+    if cli.LABELS.value is not None:
+        if not (cli.LABELS.value.isdigit() or cli.LABELS.value == "all"):
+            raise ConfigError(f"--labels={cli.LABELS.value}; give a number, or 'all'.")
+        values["labels"] = 0 if cli.LABELS.value == "all" else int(cli.LABELS.value)
     return Config.create(values)
 
 
@@ -135,7 +123,7 @@ def table(config: Config, task: tasks.Task, summary: dict[str, dict[str, Any]]) 
     """The summary as text."""
     labels = f"{len(task.labeled)} labels" + (f" ({config.split})" if config.split else "")
     title = f"{measured(config, task)} error in %, {config.dataset}"
-    heading = f"{title}, {labels}, {_SEEDS.value} seed(s)"
+    heading = f"{title}, {labels}, {cli.SEEDS.value} seed(s)"
     return "\n".join([heading, *compare.lines(summary)])
 
 
@@ -146,7 +134,7 @@ def run(config: Config, dataset: data.Dataset, task: tasks.Task, folder: pathlib
     errors = compare.compare(
         varied,
         names,
-        _SEEDS.value,
+        cli.SEEDS.value,
         folder,
         measured(config, task),
         dataset,
@@ -184,7 +172,7 @@ def main() -> None:
         dataset = data.load(config.dataset, config.data_dir, in_memory=config.resident)
         task = tasks.prepare(config, dataset)
         measured(config, task)
-        workdir = _WORKDIR.value or f"runs/{config.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+        workdir = cli.WORKDIR.value or f"runs/{config.name}-{time.strftime('%Y%m%d-%H%M%S')}"
         check_unfinished(workdir)
         with workfolder.open_run(workdir, config, overwrite=_OVERWRITE.value) as folder:
             (folder / SUMMARY).unlink(missing_ok=True)

@@ -6,8 +6,17 @@ from collections.abc import Sequence
 
 import jax.numpy as jnp
 
-from ladder_jax.normalization import batch_normalize, normalize
-from ladder_jax.types import Array, Combinator, Layer, Params, Pass, Reconstruction, Shape
+from ladder_jax.normalization import known, moments, normalize
+from ladder_jax.types import (
+    Array,
+    Combinator,
+    Layer,
+    Params,
+    Pass,
+    Reconstruction,
+    Shape,
+    Statistics,
+)
 
 
 def lowest_decoded(combinators: Sequence[Combinator | None]) -> int:
@@ -29,6 +38,7 @@ def decode(
     clean: Pass,
     *,
     normalize_estimate: bool = True,
+    statistics: Statistics | None = None,
 ) -> Reconstruction:
     """Algorithm 1, lines 13 to 20: from the top to the lowest decoded level.
 
@@ -52,12 +62,15 @@ def decode(
       clean: the clean pass of the same rows.
       normalize_estimate: whether the estimate is normalised with the clean
         statistics before it is compared.
+      statistics: to normalise u with; None for those of the rows themselves.
 
     Returns:
       A ``Reconstruction``, its costs not yet weighted.
     """
     top = len(layers)
     u_levels: list[Array | None] = [None] * (top + 1)
+    means: list[Array | None] = [None] * (top + 1)
+    variances: list[Array | None] = [None] * (top + 1)
     z_hats: list[Array | None] = [None] * (top + 1)
     normalized: list[Array | None] = [None] * (top + 1)
     costs: list[Array | None] = [None] * (top + 1)
@@ -65,19 +78,28 @@ def decode(
         combinator = combinators[level]
         if combinator is None:
             continue
-        if combinator.uses_u and level == top:
-            u_levels[level] = batch_normalize(noisy.h[top])
-        elif combinator.uses_u:
-            above = layers[level]
-            z_hat_above = z_hats[level + 1]
-            assert z_hat_above is not None  # held by ladder()'s checks
-            u = above.down(params[level + 1]["down"], z_hat_above, shapes[level])
-            u_levels[level] = batch_normalize(u, per_unit=above.per_unit)
+        if combinator.uses_u:
+            u, per_unit = noisy.h[top], False
+            if level < top:
+                above, z_hat_above = layers[level], z_hats[level + 1]
+                assert z_hat_above is not None  # held by ladder()'s checks
+                u = above.down(params[level + 1]["down"], z_hat_above, shapes[level])
+                per_unit = above.per_unit
+            if statistics is None:
+                mean, var = moments(u, per_unit=per_unit)
+            else:
+                mean, var = known(statistics, level)
+            u_levels[level], means[level], variances[level] = normalize(u, mean, var), mean, var
         z_hat = combinator.apply(params[level]["combinator"], noisy.z[level], u_levels[level])
         estimate = z_hat
-        mean, var = clean.statistics.mean[level], clean.statistics.var[level]
-        if normalize_estimate and mean is not None and var is not None:
-            estimate = normalize(z_hat, mean, var)
+        if normalize_estimate and level > 0:
+            estimate = normalize(z_hat, *known(clean.statistics, level))
         z_hats[level], normalized[level] = z_hat, estimate
         costs[level] = jnp.mean(jnp.square(estimate - clean.z[level]))
-    return Reconstruction(tuple(u_levels), tuple(z_hats), tuple(normalized), tuple(costs))
+    return Reconstruction(
+        tuple(u_levels),
+        tuple(z_hats),
+        tuple(normalized),
+        tuple(costs),
+        Statistics(tuple(means), tuple(variances)),
+    )

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from ladder_jax.normalization import moments, normalize
+from ladder_jax.normalization import known, moments, normalize
 from ladder_jax.types import Activation, Array, Layer, Params, Pass, Statistics
 
 
@@ -33,11 +33,7 @@ class Stream(NamedTuple):
 
     def moments(self, z_pre: Array, level: int) -> tuple[Array, Array]:
         """The mean and variance that a level of this stream is normalised with."""
-        if self.statistics is None:
-            return moments(z_pre)
-        mean, var = self.statistics.mean[level], self.statistics.var[level]
-        assert mean is not None and var is not None
-        return mean, var
+        return moments(z_pre) if self.statistics is None else known(self.statistics, level)
 
 
 def encode(

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from ladder_jax import parallel, streaming, training, transforms
+from ladder_jax import denoising, parallel, streaming, training, transforms
 from ladder_jax.config import Config
 from ladder_jax.tasks import Task
 from ladder_jax.training import TrainState
-from ladder_jax.types import Ladder, Params, Statistics
+from ladder_jax.types import Ladder, Params, Statistics, Trained
 
 
 def evaluated(config: Config, state: TrainState) -> Params:
@@ -44,6 +47,7 @@ class Evaluator:
             make = streaming.make_pooled_statistics if pooled else streaming.make_statistics
             self._statistics = make(net)
         labeled = config.statistics == "labeled"
+        self._net, self._unlabeled = net, task.train.unlabeled
         self._rows = task.train.labeled if labeled else task.train.unlabeled
         self._sets = {"test": task.test, "validation": task.validation}
         self._watched = "test" if task.validation is None else "validation"
@@ -52,6 +56,13 @@ class Evaluator:
         """What predictions are normalised with."""
         found: Statistics = self._statistics(params, self._rows)
         return found
+
+    def trained(self, params: Params) -> Trained:
+        """Parameters with all that rows need that come one by one."""
+        statistics = self.statistics(params)
+        rows = jnp.asarray(denoising.sample_rows(self._unlabeled))
+        of_u = jax.jit(functools.partial(denoising.decoder_statistics, self._net))
+        return Trained(params, statistics, of_u(params, statistics, rows))
 
     def errors(self, params: Params, statistics: Statistics) -> dict[str, float]:
         """On each set that there is, ``test_error`` and ``validation_error``."""

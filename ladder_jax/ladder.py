@@ -170,9 +170,13 @@ def ladder(
         std = jnp.asarray(defaults.noise_std if noise_std is None else noise_std)
         return run_encoder(params, [Stream(x, noise, statistics)], std)[0]
 
-    def decode(params: Params, noisy: Pass, clean: Pass) -> Reconstruction:
+    def decode(
+        params: Params, noisy: Pass, clean: Pass, statistics: Statistics | None = None
+    ) -> Reconstruction:
         return decoder.decode(
-            layers, gs, shapes, params, noisy, clean, normalize_estimate=normalize_estimate
+            *(layers, gs, shapes, params, noisy, clean),
+            normalize_estimate=normalize_estimate,
+            statistics=statistics,
         )
 
     def loss_given(
@@ -188,7 +192,7 @@ def ladder(
             labeled.logits, batch.labels
         ).mean()
         zero = jnp.zeros_like(cross_entropy)
-        costs = [None] * levels if not decoded else decode(params, *unlabeled).cost
+        costs = [None] * levels if not decoded else decode(params, unlabeled[0], unlabeled[1]).cost
         denoising = jnp.stack([zero if c is None else c for c in costs])  # [L + 1]
         total = cross_entropy + denoising_cost.astype(zero.dtype) @ denoising
         metrics = {

@@ -43,11 +43,13 @@ class Result(NamedTuple):
     Attributes:
       params: of the ladder.
       statistics: what prediction is normalised with.
+      decoder_statistics: what the decoder is, where rows come one by one.
       summary: figures and circumstances, as in ``result.json``.
     """
 
     params: Params
     statistics: Statistics
+    decoder_statistics: Statistics
     summary: dict[str, Any]
 
 
@@ -178,23 +180,23 @@ def finish(
       reached: how far the run is.
     """
     started = time.perf_counter()
-    params = evaluated(config, state)
-    statistics = evaluator.statistics(params)
+    trained = evaluator.trained(evaluated(config, state))
     best = {} if reached.best is None else {"best_epoch": reached.best[0]}
     summary = {
         "dataset": config.dataset,
         "labels": len(task.labeled),
         "seed": config.seed,
         "class_names": task.class_names,
-        **evaluator.errors(params, statistics),
+        "example_shape": task.example_shape,
+        **evaluator.errors(trained.params, trained.statistics),
         **best,
         "steps": int(state.step),
         "seconds": round(reached.seconds + time.perf_counter() - started, 2),
         "versions": versions(),
     }
-    save_params(folder / "params.npz", params, statistics)
+    save_params(folder / "params.npz", trained)
     write_json(folder / "result.json", summary)
-    return Result(params, statistics, summary)
+    return Result(*trained, summary)
 
 
 def load(folder: pathlib.Path, net: Ladder) -> Result:

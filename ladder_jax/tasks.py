@@ -24,6 +24,7 @@ class Task(NamedTuple):
       validation: ``(x, y)``, or None.
       labeled: numbers of the labelled rows within the official training set.
       class_names: one a class.
+      example_shape: of one row as the data have it.
       preprocessing: what ``x`` has been through.
     """
 
@@ -33,6 +34,7 @@ class Task(NamedTuple):
     validation: tuple[Any, Any] | None
     labeled: np.ndarray
     class_names: tuple[str, ...]
+    example_shape: tuple[int, ...]
     preprocessing: preprocessing.Preprocessing
 
 
@@ -126,4 +128,5 @@ def prepare(config: Config, dataset: data.Dataset | None = None) -> Task:
         validation = rows_of(dataset.x_train, held_out), put(dataset.y_train[held_out])
     if len(dataset.y_test):
         test = rows_of(dataset.x_test), put(dataset.y_test)
-    return Task(train, sizes, test, validation, labeled, dataset.class_names, fitted)
+    shape = tuple(dataset.x_train.shape[1:])
+    return Task(train, sizes, test, validation, labeled, dataset.class_names, shape, fitted)

@@ -118,6 +118,20 @@ class Statistics(NamedTuple):
     var: tuple[Array | None, ...]
 
 
+class Trained(NamedTuple):
+    """What a trained ladder needs for rows that come one by one.
+
+    Attributes:
+      params: of the ladder.
+      statistics: what its levels are normalised with.
+      decoder_statistics: what u is normalised with, where it is used.
+    """
+
+    params: Params
+    statistics: Statistics
+    decoder_statistics: Statistics
+
+
 class Pass(NamedTuple):
     """What one encoder pass computes, level by level (0 to L).
 
@@ -142,12 +156,14 @@ class Reconstruction(NamedTuple):
       z_hat: ``[B, *shape_l]`` each: the estimate of the clean z.
       z_hat_normalized: the estimate in units of the clean statistics.
       cost: scalar each: mean squared error, not yet weighted.
+      statistics: what ``u`` was normalised with.
     """
 
     u: tuple[Array | None, ...]
     z_hat: tuple[Array | None, ...]
     z_hat_normalized: tuple[Array | None, ...]
     cost: tuple[Array | None, ...]
+    statistics: Statistics
 
 
 class Ladder(NamedTuple):
@@ -157,7 +173,7 @@ class Ladder(NamedTuple):
       init: ``(key) -> params``.
       draw_noise: ``(key, n_labeled, n_unlabeled) -> Noise``.
       encode: ``(params, x, noise=None, statistics=None, noise_std=None) -> Pass``.
-      decode: ``(params, noisy, clean) -> Reconstruction``.
+      decode: ``(params, noisy, clean, statistics=None) -> Reconstruction``.
       loss: ``(params, batch, key, hyper=None) -> (scalar, metrics)``.
       loss_given: ``(params, batch, noise, hyper=None) -> (scalar, metrics)``.
       statistics: ``(params, x) -> Statistics`` of the clean pass over ``x``.
@@ -169,7 +185,7 @@ class Ladder(NamedTuple):
     init: Callable[[Array], Params]
     draw_noise: Callable[[Array, int, int], Noise]
     encode: Callable[..., Pass]
-    decode: Callable[[Params, Pass, Pass], Reconstruction]
+    decode: Callable[..., Reconstruction]
     loss: Callable[..., tuple[Array, dict[str, Array]]]
     loss_given: Callable[..., tuple[Array, dict[str, Array]]]
     statistics: Callable[[Params, Array], Statistics]

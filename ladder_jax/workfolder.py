@@ -16,8 +16,10 @@ from typing import Any
 import jax
 import numpy as np
 
+from ladder_jax import denoising
 from ladder_jax.config import Config, ConfigError
-from ladder_jax.types import Ladder, Params, Statistics
+from ladder_jax.data.npz import read_npz
+from ladder_jax.types import Array, Ladder, Trained
 
 CHECKPOINTS = "checkpoints"
 """The folder of the checkpoints within that of a run."""
@@ -140,16 +142,33 @@ def open_run(
     folder = make_workdir(workdir, overwrite=overwrite or begun)
     with _locked(folder):
         if begun:
-            _check_same(folder, _read_json(known), _as_json(config))
+            _check_same(folder, _read_json(known), as_json(config))
         elif overwrite:
             for name in _WRITTEN:
                 (folder / name).unlink(missing_ok=True)
             shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
-        write_json(known, _as_json(config))
+        write_json(known, as_json(config))
         yield folder
 
 
-def _as_json(config: Config) -> dict[str, Any]:
+def read_config(folder: pathlib.Path) -> Config:
+    """The settings of the run in a folder.
+
+    Raises:
+      ConfigError: there are none, or they are of another version.
+    """
+    path = folder / "config.json"
+    try:
+        return Config.create(_read_json(path))
+    except (FileNotFoundError, ConfigError) as error:
+        raise ConfigError(
+            f"{path} is not the settings of a run of this version of ladder_jax ({error}); give "
+            "another folder, or train again."
+        ) from error
+
+
+def as_json(config: Config) -> dict[str, Any]:
+    """The settings as JSON has them, lists for tuples."""
     values: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config)))
     return values
 
@@ -193,30 +212,50 @@ def versions() -> dict[str, str]:
     return found | {"python": platform.python_version(), "device": device, "cores": cores}
 
 
-def _named(params: Params, statistics: Statistics) -> tuple[list[str], list[Any], Any]:
-    """The leaves of both, what each is called in a file, and the structure."""
-    tree = {"params": params, "statistics": statistics}
-    leaves, structure = jax.tree_util.tree_flatten_with_path(tree)
+def _named(trained: Trained) -> tuple[list[str], list[Any], Any]:
+    """The leaves, what each is called in a file, and the structure."""
+    leaves, structure = jax.tree_util.tree_flatten_with_path(trained)
     names = [jax.tree_util.keystr(place, simple=True, separator="/") for place, _ in leaves]
     return names, [leaf for _, leaf in leaves], structure
 
 
-def save_params(path: pathlib.Path, params: Params, statistics: Statistics) -> None:
+def save_params(path: pathlib.Path, trained: Trained) -> None:
     """Parameters and statistics as ``.npz``, keyed by their place in the tree."""
-    names, leaves, _ = _named(params, statistics)
+    names, leaves, _ = _named(trained)
     named = {name: np.asarray(leaf) for name, leaf in zip(names, leaves, strict=True)}
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez(file, **named)  # type: ignore[arg-type]
 
 
-def load_params(folder: pathlib.Path, net: Ladder) -> tuple[Params, Statistics]:
-    """What ``save_params`` wrote of a ladder into the folder of its run."""
-    key, rows = jax.random.key(0), jax.numpy.zeros((2, *net.shapes[0]))
-    params = jax.eval_shape(net.init, key)
-    names, _, structure = _named(params, jax.eval_shape(net.statistics, params, rows))
-    with np.load(folder / "params.npz") as file:
-        tree = jax.tree.unflatten(structure, [jax.numpy.asarray(file[name]) for name in names])
-    return tree["params"], tree["statistics"]
+def load_params(folder: pathlib.Path, net: Ladder) -> Trained:
+    """What ``save_params`` wrote of a ladder into the folder of its run.
+
+    Raises:
+      ConfigError: the file is not there, is damaged, or is of another ladder.
+    """
+
+    def blank(key: Array, rows: Array) -> Trained:
+        params = net.init(key)
+        statistics = net.statistics(params, rows)
+        return Trained(
+            params, statistics, denoising.decoder_statistics(net, params, statistics, rows)
+        )
+
+    rows = np.zeros((2, *net.shapes[0]), np.float32)
+    names, leaves, structure = _named(jax.eval_shape(blank, jax.random.key(0), rows))
+    path = folder / "params.npz"
+    try:
+        found = read_npz(path)
+        arrays = [found[name] for name in names]
+        if [a.shape for a in arrays] != [leaf.shape for leaf in leaves]:
+            raise ValueError("arrays of other shapes")
+    except (KeyError, ValueError) as error:  # DataError is one
+        raise ConfigError(
+            f"{path} is not the parameters of this run ({error}): it is missing, damaged or of "
+            "another version of ladder_jax; train again."
+        ) from error
+    trained: Trained = jax.tree.unflatten(structure, map(jax.numpy.asarray, arrays))
+    return trained
 
 
 def load_summary(folder: pathlib.Path) -> dict[str, Any]:

@@ -14,11 +14,12 @@ FLOORS = [
     | {"combinators", "mlp_combinators", "precision", "words"},
     {"encoder", "decoder"},
     {"ladder"},
-    {"adversarial", "data", "flax_modules", "parallel", "presets", "training", "transforms"},
+    {"adversarial", "data", "denoising", "flax_modules"}
+    | {"parallel", "presets", "training", "transforms"},
     {"config", "streaming"},
     {"build", "guard", "interrupts", "tasks", "workfolder"},
     {"checkpoints", "crew", "evaluation", "metrics_log"},
-    {"loop"},
+    {"loop", "predictor"},
     {"population"},
 ]
 CORE = set().union(*FLOORS[:4])

@@ -2,7 +2,7 @@
 
 from ladder_jax.data import preprocessing, stream
 from ladder_jax.data.arrays import NO_LABEL, from_arrays, load_npz
-from ladder_jax.data.base import DataError, Dataset, Examples, Rows
+from ladder_jax.data.base import DataError, Dataset, Examples, Rows, to_float
 from ladder_jax.data.named import NAMES, is_file, load
 from ladder_jax.data.named_splits import named_split, parse_split
 from ladder_jax.data.prepare import prepare
@@ -27,4 +27,5 @@ __all__ = [
     "prepare",
     "preprocessing",
     "stream",
+    "to_float",
 ]

@@ -1,0 +1,132 @@
+"""The record of runs: one JSON file a run, and the tables made of them alone."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import statistics
+from collections.abc import Iterable
+from typing import Any
+
+from experiments.tables import TABLES, Row
+
+Run = dict[str, Any]
+
+HEADING = """# Results
+
+Made by `python -m experiments.reproduce --check` from the files in `experiments/results/`, one a
+run, each with its config, labelled rows, versions, device, wall time and commit. Test error in
+percent. Nothing was chosen on test data: the paper's rows have the paper's settings. "published" is
+the paper's own figure (Rasmus et al. 2015). Wall time, in minutes, is of one run on the device
+named in its file, and machines are shared: compare operations instead. These are of one step as the
+compiler counts them, in brackets their ratio to the supervised net's with as many labels.
+
+To fill a row: `python -m experiments.reproduce --table=TABLE --rows=ROW --labels=LABELS --seeds=N`.
+"""
+
+
+def file_of(results: pathlib.Path, table: str, row: Row, seed: int) -> pathlib.Path:
+    """Where a run is written down.
+
+    Example:
+      >>> file_of(pathlib.Path("results"), "mnist", TABLES["mnist"][4], 3).as_posix()
+      'results/mnist/full-100-3.json'
+    """
+    return results / table / f"{row.row}-{row.labels}-{seed}.json"
+
+
+def read(results: pathlib.Path, table: str) -> list[Run]:
+    """All runs of a table, in the order of their seeds."""
+    runs = [json.loads(path.read_text()) for path in (results / table).glob("*.json")]
+    return sorted(runs, key=lambda run: run["seed"])
+
+
+def of_row(runs: Iterable[Run], row: Row) -> list[Run]:
+    """Those of one row."""
+    return [run for run in runs if (run["row"], run["labels"]) == (row.row, row.labels)]
+
+
+def _mean(runs: list[Run], name: str) -> float | None:
+    """Of a figure over the runs that have it."""
+    found = [run[name] for run in runs if run.get(name) is not None]
+    return statistics.fmean(found) if found else None
+
+
+def _operations(runs: list[Run], supervised: list[Run]) -> str:
+    """Millions a step and the ratio to the supervised net's."""
+    ours, theirs = _mean(runs, "operations"), _mean(supervised, "operations")
+    if ours is None:
+        return ""
+    return f"{ours / 1e9:.2f} G" + (f" ({ours / theirs:.1f})" if theirs else "")
+
+
+def line(row: Row, runs: list[Run], supervised: list[Run]) -> str:
+    """A row of a table in Markdown.
+
+    Example:
+      >>> run = {"test_error": 1.0, "wall_time": 90.0}
+      >>> line(TABLES["mnist"][4], [run, run | {"test_error": 2.0}], [])
+      '| full | 100 | 1.50 | 0.71 | 1.50 | 1.00 | 2.00 | 2 | 1.06 ± 0.37 | 1.5 | |'
+    """
+    errors = [run["test_error"] for run in runs]
+    figures: list[str] = []
+    if errors:
+        sd = f"{statistics.stdev(errors):.2f}" if len(errors) > 1 else ""
+        middle = statistics.median(errors), min(errors), max(errors)
+        figures = [f"{statistics.fmean(errors):.2f}", sd, *(f"{value:.2f}" for value in middle)]
+    published = "{:.2f} ± {:.2f}".format(*row.published) if row.published else ""
+    minutes = _mean(runs, "wall_time")
+    cells = [
+        row.row,
+        row.labels,
+        *(figures or [""] * 5),
+        str(len(errors)),
+        published,
+        "" if minutes is None else f"{minutes / 60:.1f}",
+        _operations(runs, supervised),
+    ]
+    return " | ".join(["", *cells, ""]).strip().replace("|  |", "| |").replace("|  |", "| |")
+
+
+def table_text(table: str, runs: list[Run]) -> str:
+    """A table in Markdown; rows that have no run yet say 0 seeds."""
+    names = (
+        "row | labels | mean | sd | median | min | max | seeds | published | minutes | operations"
+    )
+    found = [f"## {table}", "", f"| {names} |", "|---|---|" + "--:|" * 9]
+    for row in TABLES[table]:
+        supervised = of_row(runs, row._replace(row="baseline"))
+        found.append(line(row, of_row(runs, row), supervised))
+    if runs:
+        found += ["", f"![every seed of {table}](experiments/results/{table}.svg)"]
+    return "\n".join(found) + "\n"
+
+
+def text(results: pathlib.Path) -> str:
+    """The whole of ``RESULTS.md``."""
+    return "\n".join([HEADING, *(table_text(table, read(results, table)) for table in TABLES)])
+
+
+def plot(results: pathlib.Path, table: str, runs: list[Run]) -> None:
+    """A dot for every seed of a table, and the published mean as a line."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot as plt
+
+    rows = [row for row in TABLES[table] if of_row(runs, row)]
+    with plt.rc_context({"svg.hashsalt": "ladder_jax", "svg.fonttype": "none"}):
+        figure, axes = plt.subplots(figsize=(7, 0.6 + 0.45 * len(rows)), layout="constrained")
+        for place, row in enumerate(rows):
+            errors = [run["test_error"] for run in of_row(runs, row)]
+            axes.plot(errors, [place] * len(errors), "o", color="#2266aa", alpha=0.7)
+            if row.published:
+                axes.plot([row.published[0]] * 2, [place - 0.3, place + 0.3], color="#bb4422")
+        axes.set_yticks(range(len(rows)), [f"{row.row}, {row.labels}" for row in rows])
+        axes.set_ylim(len(rows) - 0.5, -0.5)
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter("{x:g}")
+        axes.set_xlabel("test error in %: a dot a seed; line: the published mean")
+        figure.savefig(results / f"{table}.svg", metadata={"Date": None})
+        plt.close(figure)

@@ -1,0 +1,200 @@
+"""Fills the tables of RESULTS.md: trains what is missing, writes one JSON a run.
+
+  python -m experiments.reproduce --table=mnist --data_dir=FOLDER
+  python -m experiments.reproduce --table=mnist --rows=full,gamma --labels=100 --seeds=5 \\
+      --data_dir=FOLDER
+  python -m experiments.reproduce --check
+
+Runs that are done are skipped, one that was stopped goes on; RESULTS.md is written anew
+after each. On an accelerator the seeds of a row are one population. --check trains
+nothing: it fails if RESULTS.md is not what the JSON files say.
+"""
+
+from __future__ import annotations
+
+import pathlib
+import subprocess
+import sys
+from typing import Any
+
+import jax
+from absl import flags
+
+from experiments import baselines, cli, compare, record
+from experiments.tables import TABLES, Row
+from ladder_jax import build, data, interrupts, tasks, training, workfolder
+from ladder_jax.config import Config, ConfigError
+from ladder_jax.types import Array, Batch
+
+HERE = pathlib.Path(__file__).parent
+
+_TABLE = flags.DEFINE_enum("table", "mnist", list(TABLES), "Which table.")
+_ROWS = flags.DEFINE_list("rows", [], "Which rows, e.g. full,gamma; default: all.")
+_FIRST = flags.DEFINE_integer("first_seed", 0, "The first of them.", lower_bound=0)
+_RESULTS = flags.DEFINE_string("results", str(HERE / "results"), "Folder of the JSON files.")
+_PAGE = flags.DEFINE_string("page", str(HERE.parent / "RESULTS.md"), "File of the tables.")
+_CHECK = flags.DEFINE_bool("check", False, "Only compare the tables with the JSON files.")
+
+
+def chosen_rows() -> list[Row]:
+    """The rows that the flags ask for.
+
+    Raises:
+      ConfigError: there is none.
+    """
+    rows, labels = _ROWS.value, cli.LABELS.value.split(",") if cli.LABELS.value else []
+    table = TABLES[_TABLE.value]
+    for flag, given, known in (
+        ("rows", rows, {row.row for row in table}),
+        ("labels", labels, {row.labels for row in table}),
+    ):
+        for name in given:
+            if name not in known:
+                raise ConfigError(
+                    f"--{flag}={name}: the table {_TABLE.value} has none such; of "
+                    f"{', '.join(sorted(known))}."
+                )
+    chosen = [
+        row
+        for row in table
+        if (not rows or row.row in rows) and (not labels or row.labels in labels)
+    ]
+    if not chosen:
+        raise ConfigError(f"the table {_TABLE.value} has no row {rows} with {labels} labels.")
+    return chosen
+
+
+def commit() -> str | None:
+    """The commit that runs, with a plus if files differ from it; None without git."""
+
+    def git(*words: str) -> str:
+        done = subprocess.run(["git", *words], cwd=HERE, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    try:
+        changed = git("status", "--porcelain", "--", "../ladder_jax", "*.py", "configs")
+        return git("rev-parse", "--short=12", "HEAD") + ("+" if changed else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def operations(config: Config, task: tasks.Task) -> float | None:
+    """Of one step, as the compiler counts them; None where it does not.
+
+    Args:
+      config: the settings.
+      task: the data.
+    """
+    net = build.build_ladder(config, task.train.unlabeled.shape[1:], len(task.class_names))
+    optimizer = build.build_optimizer(config, 1)
+    sizes, (x, y, _) = task.sizes, task.train
+
+    def first_step(key: Array) -> Any:
+        state = training.create_train_state(net, optimizer, key)
+        return state, Batch(x[: sizes.labeled], y[: sizes.labeled], x[: sizes.unlabeled])
+
+    step = training.make_train_step(build.loss_net(config, net), optimizer)
+    shapes = jax.eval_shape(first_step, jax.random.key(0))
+    found = jax.jit(step).lower(*shapes).cost_analysis()
+    return float(found["flops"]) if isinstance(found, dict) and "flops" in found else None
+
+
+def described(row: Row, config: Config, task: tasks.Task, members: int) -> dict[str, Any]:
+    """What a JSON file says beside the error."""
+    rule = f"all {len(task.labeled)} training examples"
+    everything = len(task.labeled) == len(task.train.unlabeled)
+    return {
+        "dataset": config.dataset,
+        "row": row.row,
+        "labels": row.labels,
+        "seed": config.seed,
+        "split": rule if everything else task.labeled.tolist(),
+        "config": {k: v for k, v in workfolder.as_json(config).items() if k != "data_dir"},
+        "members": members,
+        "versions": workfolder.versions(),
+        "commit": commit(),
+    }
+
+
+def run_ladders(row: Row, configs: list[Config], dataset: data.Dataset) -> None:
+    """Trains seeds of a row and writes each down."""
+    folder = pathlib.Path(cli.WORKDIR.value or "runs/reproduce").expanduser() / _TABLE.value
+    members = {f"{row.row}-{row.labels}-{config.seed}": config for config in configs}
+    prepared = {name: tasks.prepare(config, dataset) for name, config in members.items()}
+    begun = {  # the commit is that at the start
+        name: described(row, config, prepared[name], len(configs))
+        for name, config in members.items()
+    }
+    compare.train_all(members, folder, "test", dataset, together="auto", overwrite=False)
+    for name, config in members.items():
+        done = workfolder.load_summary(folder / name)
+        found = begun[name] | {
+            "test_error": round(done["test_error"], 4),
+            "steps": done["steps"],
+            "wall_time": done["seconds"],
+            "versions": done["versions"],
+            "operations": operations(config, prepared[name]),
+        }
+        write(row, config.seed, found)
+
+
+def run_baseline(row: Row, config: Config, dataset: data.Dataset) -> None:
+    """Measures one of scikit-learn's classifiers on the rows that a ladder would have."""
+    task = tasks.prepare(config, dataset)
+    error, seconds = baselines.timed_error(row.row, task)
+    found = described(row, config, task, 1) | {
+        "test_error": round(error, 4),
+        "wall_time": round(seconds, 2),
+    }
+    write(row, config.seed, found)
+
+
+def write(row: Row, seed: int, found: dict[str, Any]) -> None:
+    """Writes a run's file and the tables."""
+    results = pathlib.Path(_RESULTS.value)
+    path = record.file_of(results, _TABLE.value, row, seed)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    workfolder.write_json(path, found)
+    pathlib.Path(_PAGE.value).write_text(record.text(results))
+    print(f"{row.row}, {row.labels} labels, seed {seed}: {found['test_error']:.2f} %")
+
+
+def check() -> None:
+    """Ends with status 1 if the page differs from what the files say."""
+    page = pathlib.Path(_PAGE.value)
+    wanted = record.text(pathlib.Path(_RESULTS.value))
+    if not page.exists() or page.read_text() != wanted:
+        sys.exit(f"error: {page} is not what {_RESULTS.value} says; see git diff after a run.")
+    print(f"{page} agrees with {_RESULTS.value}")
+
+
+def main() -> None:
+    """Trains every run asked for that is not written down yet."""
+    if _CHECK.value:
+        check()
+        return
+    results, table = pathlib.Path(_RESULTS.value), _TABLE.value
+    for row in chosen_rows():
+        wanted = [
+            row.settings(seed) for seed in range(_FIRST.value, _FIRST.value + cli.SEEDS.value)
+        ]
+        missing = [c for c in wanted if not record.file_of(results, table, row, c.seed).exists()]
+        if not missing:
+            continue
+        with interrupts.at_once():
+            where = cli.DATA_DIR.value or missing[0].data_dir
+            dataset = data.load(missing[0].dataset, where, in_memory=missing[0].resident)
+            if row.row in baselines.BASELINES:
+                for config in missing:
+                    run_baseline(row, config, dataset)
+            elif jax.default_backend() == "cpu":
+                for config in missing:
+                    run_ladders(row, [config], dataset)
+            else:
+                run_ladders(row, missing, dataset)
+    record.plot(results, table, record.read(results, table))
+    pathlib.Path(_PAGE.value).write_text(record.text(results))
+
+
+if __name__ == "__main__":
+    cli.run(main)

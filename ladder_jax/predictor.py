@@ -1,0 +1,203 @@
+"""A trained ladder for new examples, with all that it was trained with."""
+
+from __future__ import annotations
+
+import functools
+import os
+import pathlib
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from ladder_jax import data, denoising
+from ladder_jax.build import build_ladder
+from ladder_jax.config import ConfigError
+from ladder_jax.data import preprocessing
+from ladder_jax.types import Array, Ladder, Shape, Trained
+from ladder_jax.workfolder import load_params, load_summary, read_config
+
+PART = 256
+"""Rows that are computed at a time; fewer are filled up, so that one program serves all."""
+
+
+class Outputs(NamedTuple):
+    """What a ladder says of rows.
+
+    Attributes:
+      logits: ``[n, classes]``.
+      features: ``[n, *shape]``, the activations of level L - 1.
+      denoised: ``[n, *input_shape]``, the decoder's estimate of the preprocessed
+        input, or None if the input is not decoded.
+    """
+
+    logits: np.ndarray
+    features: np.ndarray
+    denoised: np.ndarray | None
+
+    @property
+    def probabilities(self) -> np.ndarray:
+        """``[n, classes]``, the softmax of the logits."""
+        return np.asarray(jax.nn.softmax(self.logits))
+
+    @property
+    def classes(self) -> np.ndarray:
+        """``[n]``, the numbers of the most probable classes."""
+        numbers: np.ndarray = self.logits.argmax(-1)
+        return numbers
+
+
+def outputs_of(net: Ladder, trained: Trained, x: Array) -> tuple[Array, Array, Array | None]:
+    """Logits, top features and denoised input of preprocessed rows; pure.
+
+    Args:
+      net: the ladder.
+      trained: its parameters and statistics.
+      x: ``[B, *input_shape]``.
+    """
+    clean = net.encode(trained.params, x, statistics=trained.statistics)
+    return clean.logits, clean.h[-2], denoising.denoise(net, *trained, x)
+
+
+class Predictor:
+    """A trained ladder with the preprocessing and the classes of its training.
+
+    Args:
+      net: the ladder.
+      trained: its parameters and statistics.
+      class_names: one a class.
+      example_shape: of one row of the data.
+      fitted: the preprocessing.
+
+    Example:
+      >>> from ladder_jax import presets
+      >>> net, x = presets.mlp(4, [3, 2]), np.eye(4, dtype=np.float32)
+      >>> params = net.init(jax.random.key(0))
+      >>> statistics = net.statistics(params, x)
+      >>> u = denoising.decoder_statistics(net, params, statistics, x)
+      >>> ours = Predictor(net, Trained(params, statistics, u), ("a", "b"), (2, 2))
+      >>> found = ours(x.reshape(4, 2, 2))
+      >>> found.probabilities.shape, found.features.shape, found.denoised.shape
+      ((4, 2), (4, 3), (4, 4))
+    """
+
+    def __init__(
+        self,
+        net: Ladder,
+        trained: Trained,
+        class_names: tuple[str, ...],
+        example_shape: Shape,
+        fitted: preprocessing.Preprocessing = preprocessing.Preprocessing(),
+    ) -> None:
+        self.net, self.trained, self.class_names = net, trained, class_names
+        self.example_shape, self.fitted = example_shape, fitted
+        self._outputs: Callable[..., tuple[Array, Array, Array | None]] = jax.jit(
+            functools.partial(outputs_of, net)
+        )
+
+    def prepared(self, x: np.ndarray) -> np.ndarray:
+        """Rows as the ladder takes them, checked and preprocessed.
+
+        Args:
+          x: ``[n, *example_shape]``, or each row flat; bytes are pixels.
+
+        Raises:
+          DataError: the shape is another, or a value is not finite.
+        """
+        x = np.asarray(x)
+        size = int(np.prod(self.example_shape))
+        if x.ndim < 2 or x.shape[1:] not in (self.example_shape, (size,)):
+            raise data.DataError(
+                f"x has shape {x.shape}; wanted [n, {', '.join(map(str, self.example_shape))}] "
+                f"or [n, {size}], as in training."
+            )
+        if x.dtype.kind not in "fiub":
+            raise data.DataError(f"x has dtype {x.dtype}; give numbers.")
+        x = data.to_float(x)
+        bad = np.flatnonzero(~np.isfinite(x).all(tuple(range(1, x.ndim))))
+        if bad.size:
+            raise data.DataError(
+                f"x: NaN or infinite values in {bad.size} row(s), the first is row {bad[0]}; "
+                "remove or replace them."
+            )
+        x = preprocessing.apply(self.fitted, x.reshape(len(x), *self.example_shape))
+        return x.reshape(len(x), *self.net.shapes[0])
+
+    def __call__(self, x: np.ndarray) -> Outputs:
+        """What the ladder says of rows, each as if it came alone.
+
+        Args:
+          x: as for ``prepared``; n may be any number.
+
+        Returns:
+          ``Outputs``.
+
+        Raises:
+          DataError: as ``prepared``.
+        """
+        x = self.prepared(x)
+        parts = []
+        for start in range(0, max(len(x), 1), PART):
+            rows = x[start : start + PART]
+            full = np.zeros((PART, *x.shape[1:]), np.float32)
+            full[: len(rows)] = rows
+            found = self._outputs(self.trained, full)
+            parts.append([None if a is None else np.asarray(a)[: len(rows)] for a in found])
+        logits, features, denoised = (
+            None if column[0] is None else np.concatenate(column)
+            for column in zip(*parts, strict=True)
+        )
+        assert logits is not None and features is not None
+        return Outputs(logits, features, denoised)
+
+
+def find_run(workdir: str | os.PathLike[str]) -> pathlib.Path:
+    """The folder of a finished run: that given, or the one ladder's within it.
+
+    Args:
+      workdir: as written by ``loop.train_and_evaluate``, or by a command.
+
+    Raises:
+      ConfigError: there is none, or there are several.
+    """
+    folder = pathlib.Path(workdir).expanduser()
+    if not folder.is_dir():
+        raise ConfigError(f"{folder}: no such folder; give one that a run wrote.")
+    if (folder / "result.json").exists():
+        return folder
+    found = sorted(path.parent for path in folder.glob("ladder-*/result.json"))
+    if len(found) == 1:
+        return found[0]
+    if found:
+        names = ", ".join(path.name for path in found)
+        raise ConfigError(f"{folder} holds several runs; give one of them: {names}.")
+    raise ConfigError(f"{folder} holds no finished run; finish it first, or give another folder.")
+
+
+def load(workdir: str | os.PathLike[str]) -> Predictor:
+    """The ladder that a finished run wrote down.
+
+    Args:
+      workdir: as for ``find_run``.
+
+    Returns:
+      A ``Predictor``.
+
+    Raises:
+      ConfigError: there is no finished run, or it is damaged or of another version.
+    """
+    folder = find_run(workdir)
+    config, summary = read_config(folder), load_summary(folder)
+    try:
+        names, shape = tuple(summary["class_names"]), tuple(summary["example_shape"])
+    except KeyError as error:
+        raise ConfigError(
+            f"{folder}/result.json says no {error}: it is of another version of ladder_jax; "
+            "train again."
+        ) from error
+    net = build_ladder(config, shape if config.images else (int(np.prod(shape)),), len(names))
+    fitted = preprocessing.Preprocessing()
+    if config.preprocess != "none":
+        fitted = preprocessing.load(folder / "preprocess.npz")
+    return Predictor(net, load_params(folder, net), names, shape, fitted)

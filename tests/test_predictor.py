@@ -1,0 +1,129 @@
+"""A trained ladder on new examples."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ladder_jax import data, denoising, loop, predictor, presets
+from ladder_jax.config import Config, ConfigError
+
+CONFIG = Config(units=(8,), epochs=1, labels=-1, batch_labeled=4, batch_unlabeled=20, eval_every=9)
+
+
+def examples(rows=60, seed=0):
+    rng = np.random.default_rng(seed)
+    y = np.arange(rows) % 3
+    x = (rng.normal(size=(rows, 2, 3)) + y[:, None, None]).astype(np.float32)
+    return x, y
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The folder of a tiny run and its result; some examples have no label."""
+    x, y = examples()
+    dataset = data.from_arrays(x, np.where(np.arange(60) < 12, y, -1), *examples(30, 1))
+    folder = tmp_path_factory.mktemp("run") / "ladder-0"
+    config = Config.create(vars(CONFIG) | {"preprocess": "standardize"})
+    return folder, loop.train_and_evaluate(config, folder, dataset=dataset)
+
+
+def test_error_is_that_of_the_run(trained):
+    folder, result = trained
+    x, y = examples(30, 1)
+    found = predictor.load(folder.parent)(x)  # the one run in the folder of a command
+    assert 100 * np.mean(found.classes != y) == pytest.approx(result.summary["test_error"])
+    np.testing.assert_allclose(found.probabilities.sum(1), 1, rtol=1e-5)
+
+
+def test_each_row_as_if_alone(trained):
+    predict = predictor.load(trained[0])
+    x = examples(600)[0]
+    whole, flat = predict(x), predict(x[:300].reshape(300, 6))
+    one = predict(x[299:300])
+    for name in ("logits", "features", "denoised"):
+        np.testing.assert_array_equal(getattr(whole, name)[299:300], getattr(one, name))
+        np.testing.assert_array_equal(getattr(whole, name)[:300], getattr(flat, name))
+    assert len(predict(x[:0]).classes) == 0
+
+
+def test_denoised_is_the_decoders_estimate():
+    net = presets.mlp(4, [3, 2])
+    x = jax.random.normal(jax.random.key(0), (50, 4))
+    params = jax.tree.map(lambda p: p + 0.1, net.init(jax.random.key(1)))
+    statistics = net.statistics(params, x)
+    clean = net.encode(params, x)
+    of_u = denoising.decoder_statistics(net, params, statistics, x)
+    # On the very rows that the statistics are of, it is the decoder as in training.
+    ours = jax.jit(lambda x: denoising.denoise(net, params, statistics, of_u, x))(x)
+    np.testing.assert_allclose(ours, net.decode(params, clean, clean).z_hat[0], atol=1e-5)
+    sorted_rows = jnp.arange(3000)
+    assert denoising.sample_rows(sorted_rows).mean() == pytest.approx(1499.5, abs=2)
+
+
+def test_ladders_that_do_not_decode_the_input():
+    config = Config.create(vars(CONFIG) | {"combinators": ("none",), "denoising_cost": (0.0,)})
+    net = predictor.build_ladder(config, (6,), 3)
+    params, x = net.init(jax.random.key(0)), jnp.ones((4, 6))
+    statistics = net.statistics(params, x)
+    of_u = denoising.decoder_statistics(net, params, statistics, x)
+    assert denoising.denoise(net, params, statistics, of_u, x) is None
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (np.zeros((2, 5)), r"x has shape \(2, 5\); wanted \[n, 2, 3\] or \[n, 6\]"),
+        (np.zeros(6), r"x has shape \(6,\)"),
+        (np.full((2, 6), np.nan), "NaN or infinite values in 2 row"),
+        (np.full((2, 6), "a"), "x has dtype <U1; give numbers"),
+    ],
+)
+def test_bad_rows(trained, x, message):
+    with pytest.raises(data.DataError, match=message):
+        predictor.load(trained[0])(x)
+
+
+def edited(folder, tmp_path, name, change):
+    """A copy of the run's folder with one JSON file changed."""
+    for path in folder.iterdir():
+        if path.is_file():
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+    path = tmp_path / name
+    path.write_text(json.dumps(change(json.loads(path.read_text()))))
+    return tmp_path
+
+
+def test_folders_that_are_no_run(trained, tmp_path):
+    with pytest.raises(ConfigError, match="no such folder"):
+        predictor.load(tmp_path / "none")
+    with pytest.raises(ConfigError, match="holds no finished run"):
+        predictor.load(tmp_path)
+    for name in ("ladder-0", "ladder-1"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "result.json").touch()
+    with pytest.raises(ConfigError, match="several runs; give one of them: ladder-0, ladder-1"):
+        predictor.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("config.json", lambda c: c | {"colour": 1}),
+        ("config.json", lambda c: c | {"units": [9]}),
+        ("result.json", lambda r: {k: v for k, v in r.items() if k != "example_shape"}),
+    ],
+)
+def test_another_version(trained, tmp_path, name, change):
+    with pytest.raises(ConfigError, match=r"of this version|another version"):
+        predictor.load(edited(trained[0], tmp_path, name, change))
+
+
+def test_damaged_parameters(trained, tmp_path):
+    folder = edited(trained[0], tmp_path, "config.json", lambda c: c)
+    whole = (folder / "params.npz").read_bytes()
+    (folder / "params.npz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ConfigError, match=r"params\.npz is not the parameters of this run"):
+        predictor.load(folder)
