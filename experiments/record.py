@@ -14,12 +14,12 @@ Run = dict[str, Any]
 
 HEADING = """# Results
 
-Made by `python -m experiments.reproduce --check` from the files in `experiments/results/`, one a
-run, each with its config, labelled rows, versions, device, wall time and commit. Test error in
-percent. Nothing was chosen on test data: the paper's rows have the paper's settings. "published" is
-the paper's own figure (Rasmus et al. 2015). Wall time, in minutes, is of one run on the device
-named in its file, and machines are shared: compare operations instead. These are of one step as the
-compiler counts them, in brackets their ratio to the supervised net's with as many labels.
+Made by `python -m experiments.reproduce` from the files in `experiments/results/`, one a run, each
+with its config, labelled rows, versions, device, wall time and commit; `--check` compares. Test
+error in percent. Nothing was chosen on test data: the paper's rows have the paper's settings.
+"published" is the paper's own figure (Rasmus et al. 2015). Wall time, in minutes, is of one run on
+the device named in its file, and machines are shared: compare operations instead. These are of one
+step as the compiler counts them, in brackets their ratio to those of the supervised net.
 
 To fill a row: `python -m experiments.reproduce --table=TABLE --rows=ROW --labels=LABELS --seeds=N`.
 """
@@ -43,7 +43,7 @@ def read(results: pathlib.Path, table: str) -> list[Run]:
 
 def of_row(runs: Iterable[Run], row: Row) -> list[Run]:
     """Those of one row."""
-    return [run for run in runs if (run["row"], run["labels"]) == (row.row, row.labels)]
+    return [run for run in runs if (run["row"], str(run["labels"])) == (row.row, row.labels)]
 
 
 def _mean(runs: list[Run], name: str) -> float | None:

@@ -106,7 +106,7 @@ def described(row: Row, config: Config, task: tasks.Task, members: int) -> dict[
     return {
         "dataset": config.dataset,
         "row": row.row,
-        "labels": row.labels,
+        "labels": row.labels if row.labels == "all" else int(row.labels),
         "seed": config.seed,
         "split": rule if everything else task.labeled.tolist(),
         "config": {k: v for k, v in workfolder.as_json(config).items() if k != "data_dir"},

@@ -1,0 +1,99 @@
+"""Tables are filled from files alone, one a run."""
+
+import json
+import pathlib
+import re
+import statistics
+
+import pytest
+from absl import flags
+from absl.testing import flagsaver
+
+from experiments import record, reproduce, tables
+from ladder_jax.config import Config, ConfigError
+
+ROOT = pathlib.Path(__file__).parent.parent
+RESULTS = ROOT / "experiments" / "results"
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch):
+    """Runs the command on digits with tiny ladders for the paper's."""
+    small = Config(units=(4,), epochs=1)
+    settings = lambda row, seed: Config.create(vars(small) | {"seed": seed})
+    monkeypatch.setattr(tables.Row, "settings", settings)
+    flags.FLAGS.mark_as_parsed()
+
+    def run(**given):
+        folders = {"workdir": str(tmp_path / "runs"), "results": str(tmp_path / "results")}
+        with flagsaver.flagsaver(**folders, page=str(tmp_path / "RESULTS.md"), **given):
+            reproduce.main()
+
+    return run
+
+
+def test_fills_what_is_missing(command, tmp_path, capsys):
+    chosen = {"rows": ["full", "label_spreading"], "labels": "100", "table": "fashion_mnist"}
+    command(**chosen, seeds=2)
+    files = sorted((tmp_path / "results" / "fashion_mnist").glob("*.json"))
+    assert [f.stem for f in files] == [
+        f"{row}-100-{k}" for row in ("full", "label_spreading") for k in (0, 1)
+    ]
+    run = json.loads(files[1].read_text())
+    assert {"dataset", "row", "labels", "seed", "test_error", "wall_time", "device"} <= {
+        *run,
+        *run["versions"],
+    }
+    assert run["seed"] == 1 and len(run["split"]) == 100 and run["operations"] > 1e4
+    # Nothing is trained twice, and a file is believed, not the run that it is of.
+    files[0].write_text(json.dumps(run | {"seed": 0, "test_error": 12.5}))
+    capsys.readouterr()
+    command(**chosen, seeds=2)
+    assert "seed 0" not in capsys.readouterr().out
+    page = (tmp_path / "RESULTS.md").read_text()
+    mean = statistics.fmean([12.5, run["test_error"]])
+    assert f"| full | 100 | {mean:.2f} |" in page and (
+        tmp_path / "results" / "fashion_mnist.svg"
+    ).read_text().startswith("<?xml")
+    command(check=True)
+    files[0].write_text(json.dumps(run | {"seed": 0, "test_error": 13.5}))
+    with pytest.raises(SystemExit, match=r"is not what .* says"):
+        command(check=True)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"rows": ["ful"]}, "--rows=ful: the table mnist has none such; of baseline, bottom"),
+        ({"labels": "99"}, "--labels=99"),
+        ({"table": "cifar10", "rows": ["gamma"], "labels": "100"}, "--labels=100"),
+    ],
+)
+def test_rows_that_are_not_there(command, given, message):
+    with pytest.raises(ConfigError, match=message):
+        command(**given)
+
+
+def test_committed_results_give_the_committed_page():
+    assert record.text(RESULTS) == (ROOT / "RESULTS.md").read_text()
+
+
+@pytest.mark.parametrize("path", sorted(RESULTS.glob("*/*-*-*.json")), ids=lambda p: p.stem)
+def test_committed_runs_have_the_settings_of_their_rows(path):
+    run = json.loads(path.read_text())
+    (row,) = [
+        r
+        for r in tables.TABLES[path.parent.name]
+        if (r.row, r.labels) == (run["row"], str(run["labels"]))
+    ]
+    now = json.loads(json.dumps(vars(row.settings(run["seed"]))))
+    assert {k: now[k] for k in run["config"]} == run["config"]
+    assert run["commit"] and not run["commit"].endswith("+")
+    assert path == record.file_of(RESULTS, path.parent.name, row, run["seed"])
+
+
+def test_published_figures_are_those_of_the_configs():
+    for row in (row for rows in tables.TABLES.values() for row in rows if row.published):
+        text = (ROOT / "experiments" / "configs" / f"{row.config}.py").read_text()
+        mean, sd = row.published
+        assert re.search(rf"{mean:.2f} \+- {sd:.2f} %", text), row
