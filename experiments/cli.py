@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
+import os
 import pathlib
 import re
 import sys
@@ -44,6 +45,52 @@ WORKDIR = flags.DEFINE_string(
     "Folder of the run: one to write to, where a run that was stopped goes on, or one to read. "
     "Default when training: runs/NAME-TIME.",
 )
+OUTPUT = flags.DEFINE_string(
+    "output", None, "File to write; default: predictions.csv, or model.stablehlo."
+)
+_OVERWRITE_OUTPUT = flags.DEFINE_bool(
+    "overwrite_output", False, "Whether files that are there already may be replaced."
+)
+
+
+def find_workdir() -> str:
+    """The folder of the run that is read.
+
+    Raises:
+      ConfigError: it is not given.
+    """
+    if not WORKDIR.value:
+        raise ConfigError("--workdir is not given; name the folder of a finished run.")
+    return str(WORKDIR.value)
+
+
+def output_path(default: str) -> pathlib.Path:
+    """The file to write: that given, or the default.
+
+    Raises:
+      ConfigError: as ``check_output``.
+    """
+    path = pathlib.Path(OUTPUT.value or default).expanduser()
+    check_output(path)
+    return path
+
+
+def check_output(path: pathlib.Path) -> None:
+    """That a file can be written, without a word replacing another.
+
+    Raises:
+      ConfigError: it is there already, or its folder is not.
+    """
+    if not path.parent.is_dir():
+        raise ConfigError(f"--output={path}: {path.parent} is not a folder; make it first.")
+    if path.is_dir():
+        raise ConfigError(f"--output={path} is a folder; give the name of a file in it.")
+    if path.exists() and not _OVERWRITE_OUTPUT.value:
+        raise ConfigError(
+            f"{path} is there already; give another --output, or --overwrite_output to replace it."
+        )
+    if not os.access(path.parent, os.W_OK):
+        raise ConfigError(f"--output={path}: {path.parent} may not be written to; give another.")
 
 
 def config_path(name: str) -> str:
@@ -131,8 +178,11 @@ def run(main: Callable[[], None], *, config: str | None = None) -> None:
         del argv
         try:
             main()
+            sys.stdout.flush()
         except (ConfigError, DataError, NotFiniteError, WriteError) as error:
             sys.exit(f"error: {error}")
+        except BrokenPipeError:  # by head and the like; nobody reads what is left
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         except KeyboardInterrupt as error:
             print(str(error) or "interrupted", file=sys.stderr)
             sys.exit(error.status if isinstance(error, Interrupted) else INTERRUPTED)

@@ -105,23 +105,7 @@ class Predictor:
         Raises:
           DataError: the shape is another, or a value is not finite.
         """
-        x = np.asarray(x)
-        size = int(np.prod(self.example_shape))
-        if x.ndim < 2 or x.shape[1:] not in (self.example_shape, (size,)):
-            raise data.DataError(
-                f"x has shape {x.shape}; wanted [n, {', '.join(map(str, self.example_shape))}] "
-                f"or [n, {size}], as in training."
-            )
-        if x.dtype.kind not in "fiub":
-            raise data.DataError(f"x has dtype {x.dtype}; give numbers.")
-        x = data.to_float(x)
-        bad = np.flatnonzero(~np.isfinite(x).all(tuple(range(1, x.ndim))))
-        if bad.size:
-            raise data.DataError(
-                f"x: NaN or infinite values in {bad.size} row(s), the first is row {bad[0]}; "
-                "remove or replace them."
-            )
-        x = preprocessing.apply(self.fitted, x.reshape(len(x), *self.example_shape))
+        x = preprocessing.apply(self.fitted, data.new_rows("x", x, self.example_shape))
         return x.reshape(len(x), *self.net.shapes[0])
 
     def __call__(self, x: np.ndarray) -> Outputs:
@@ -186,18 +170,36 @@ def load(workdir: str | os.PathLike[str]) -> Predictor:
 
     Raises:
       ConfigError: there is no finished run, or it is damaged or of another version.
+      DataError: the preprocessing is.
     """
     folder = find_run(workdir)
     config, summary = read_config(folder), load_summary(folder)
     try:
-        names, shape = tuple(summary["class_names"]), tuple(summary["example_shape"])
-    except KeyError as error:
+        names = tuple(map(str, summary["class_names"]))
+        shape = tuple(map(int, summary["example_shape"]))
+    except (KeyError, TypeError, ValueError) as error:
         raise ConfigError(
-            f"{folder}/result.json says no {error}: it is of another version of ladder_jax; "
-            "train again."
+            f"{folder}/result.json lacks class names or the shape of examples ({error}): it is of "
+            "another version of ladder_jax; train again."
         ) from error
     net = build_ladder(config, shape if config.images else (int(np.prod(shape)),), len(names))
     fitted = preprocessing.Preprocessing()
     if config.preprocess != "none":
-        fitted = preprocessing.load(folder / "preprocess.npz")
+        fitted = _load_preprocessing(folder / "preprocess.npz", config.preprocess, shape)
     return Predictor(net, load_params(folder, net), names, shape, fitted)
+
+
+def _load_preprocessing(
+    path: pathlib.Path, chain: str, shape: Shape
+) -> preprocessing.Preprocessing:
+    """What a run fitted, tried on a row."""
+    fitted = preprocessing.load(path)
+    try:
+        row = preprocessing.apply(fitted, np.zeros((1, *shape), np.float32))
+        if fitted.chain != chain or row.shape[1:] != shape:
+            raise ValueError(f"{fitted.chain} of rows {row.shape[1:]}")
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigError(
+            f"{path} is not the preprocessing of this run ({error}); train again."
+        ) from error
+    return fitted

@@ -45,6 +45,8 @@ def writing(path: pathlib.Path) -> Iterator[None]:
     """
     try:
         yield
+    except WriteError:  # of a file within
+        raise
     except OSError as error:
         raise WriteError(
             f"cannot write {path}: {error.strerror or error}; make room, then give the same "
@@ -181,6 +183,8 @@ def _read_json(path: pathlib.Path) -> dict[str, Any]:
             f"{path} is not what a run writes ({error}); give another folder, or --overwrite to "
             "replace what is in it."
         ) from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} is not what a run writes (no settings); give another folder.")
     return values
 
 

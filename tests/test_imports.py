@@ -20,7 +20,7 @@ FLOORS = [
     {"build", "guard", "interrupts", "tasks", "workfolder"},
     {"checkpoints", "crew", "evaluation", "metrics_log"},
     {"loop", "predictor"},
-    {"population"},
+    {"exporting", "population"},
 ]
 CORE = set().union(*FLOORS[:4])
 CORE_PACKAGES = {"jax", "flax", "chex", "optax", "numpy", "ladder_jax"}

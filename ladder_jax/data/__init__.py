@@ -1,8 +1,8 @@
 """Data: named sets, your own, labelled splits, preprocessing. NumPy alone."""
 
-from ladder_jax.data import preprocessing, stream
-from ladder_jax.data.arrays import NO_LABEL, from_arrays, load_npz
-from ladder_jax.data.base import DataError, Dataset, Examples, Rows, to_float
+from ladder_jax.data import inputs, preprocessing, stream
+from ladder_jax.data.arrays import NO_LABEL, from_arrays, load_npz, load_test_npz
+from ladder_jax.data.base import DataError, Dataset, Examples, Rows, new_rows, to_float
 from ladder_jax.data.named import NAMES, is_file, load
 from ladder_jax.data.named_splits import named_split, parse_split
 from ladder_jax.data.prepare import prepare
@@ -19,10 +19,13 @@ __all__ = [
     "choose_labeled",
     "from_arrays",
     "hold_out",
+    "inputs",
     "is_file",
     "load",
     "load_npz",
+    "load_test_npz",
     "named_split",
+    "new_rows",
     "parse_split",
     "prepare",
     "preprocessing",

@@ -130,14 +130,56 @@ def load_npz(path: str | pathlib.Path) -> Dataset:
     """
     path = pathlib.Path(path).expanduser()
     arrays = read_npz(path, _ARRAYS)
-    for key in ("x", "y"):
+    _require(path, arrays, ("x", "y"))
+    names = _class_names(path, arrays)
+    return from_arrays(**arrays, class_names=names, name=path.stem)
+
+
+def load_test_npz(
+    path: str | pathlib.Path, classes: int
+) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+    """Examples to test on from an ``.npz`` file: ``x_test``, ``y_test``, or else ``x``, ``y``.
+
+    Args:
+      path: as for ``load_npz``.
+      classes: how many there are; not each must be there.
+
+    Returns:
+      ``(x, y, class names)``, no names where the file has none.
+
+    Raises:
+      DataError: as ``load_npz``, or an example has no label.
+
+    Example:
+      >>> import pathlib, tempfile
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     path = pathlib.Path(folder) / "new.npz"
+      ...     np.savez(path, x=np.zeros((2, 3)), y=[0, 0])
+      ...     load_test_npz(path, classes=2)[1].tolist()
+      [0, 0]
+    """
+    path = pathlib.Path(path).expanduser()
+    arrays = read_npz(path, _ARRAYS)
+    suffix = "_test" if {"x_test", "y_test"} & arrays.keys() else ""
+    x_key, y_key = f"x{suffix}", f"y{suffix}"
+    _require(path, arrays, (x_key, y_key))
+    x, y = _features(f"{path}, {x_key}", arrays[x_key]), _labels(f"{path}, {y_key}", arrays[y_key])
+    check_examples(f"{path}, {x_key} and {y_key}", x, y, classes)
+    return x, y.astype(np.int32), _class_names(path, arrays)
+
+
+def _require(path: pathlib.Path, arrays: dict[str, np.ndarray], keys: Sequence[str]) -> None:
+    for key in keys:
         if key not in arrays:
             raise DataError(f"{path}: no array {key!r}; write it with numpy.savez(path, x=x, y=y).")
+
+
+def _class_names(path: pathlib.Path, arrays: dict[str, np.ndarray]) -> tuple[str, ...]:
+    """The names in a file, taken out of its arrays; none where it has none."""
     names = arrays.pop("class_names", np.zeros(0, str))
     if names.ndim != 1 or names.dtype.kind != "U":
         raise DataError(f"{path}: class_names must be a list of strings, one a class.")
     try:
-        class_names = names.tolist()
+        return tuple(names.tolist())
     except ValueError as error:  # bytes that are no characters
         raise DataError(f"{path}: class_names are damaged ({error}).") from error
-    return from_arrays(**arrays, class_names=class_names, name=path.stem)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
@@ -96,6 +97,77 @@ def to_float(x: np.ndarray) -> np.ndarray:
     return x.astype(np.float32, copy=False)
 
 
+def check_finite(name: str, x: np.ndarray, first: int = 0) -> None:
+    """That no row has NaN or infinite values.
+
+    Args:
+      name: of the rows, for the message.
+      x: ``[n, ...]``.
+      first: the number of the first row, for the message.
+
+    Raises:
+      DataError: one has.
+
+    Example:
+      >>> check_finite("x", np.ones((2, 3)))
+    """
+    bad = np.flatnonzero(~np.isfinite(x).all(tuple(range(1, x.ndim))))
+    if bad.size:
+        raise DataError(
+            f"{name}: NaN or infinite values in {bad.size} row(s), the first is row "
+            f"{first + bad[0]}; remove or replace them."
+        )
+
+
+def check_new(name: str, x: np.ndarray, shape: tuple[int, ...]) -> None:
+    """That rows that come after training are numbers of the shape of those of training.
+
+    Args:
+      name: of the rows, for the messages.
+      x: ``[n, *shape]``, or each row flat.
+      shape: of one row in training.
+
+    Raises:
+      DataError: they are not.
+
+    Example:
+      >>> check_new("x", np.ones((3, 4)), (2, 2))
+    """
+    shapes = (shape, (math.prod(shape),))
+    if x.ndim < 2 or x.shape[1:] not in shapes:
+        wanted = " or ".join(f"[n, {', '.join(map(str, s))}]" for s in dict.fromkeys(shapes))
+        raise DataError(f"{name} has shape {x.shape}; wanted {wanted}, as in training.")
+    if x.dtype.kind not in "fiub":
+        raise DataError(f"{name} has dtype {x.dtype}; give numbers.")
+
+
+def new_rows(name: str, x: Any, shape: tuple[int, ...], first: int = 0) -> np.ndarray:
+    """Rows that come after training, as those of training were.
+
+    Args:
+      name: of the rows, for the messages.
+      x: ``[n, *shape]``, or each row flat; bytes are pixels.
+      shape: of one row in training.
+      first: the number of the first row, for the messages.
+
+    Returns:
+      float32 ``[n, *shape]``, all finite.
+
+    Raises:
+      DataError: shape, dtype or a value is wrong.
+
+    Example:
+      >>> new_rows("x", np.full((2, 4), 255, np.uint8), (2, 2))[1].tolist()
+      [[1.0, 1.0], [1.0, 1.0]]
+    """
+    x = np.asarray(x)
+    check_new(name, x, shape)
+    with np.errstate(over="ignore"):  # an infinity is found and reported by its row
+        rows = to_float(x).reshape(len(x), *shape)
+    check_finite(name, rows, first)
+    return rows
+
+
 def check_examples(
     name: str, x: np.ndarray, y: np.ndarray, classes: int, *, unlabeled: bool = False
 ) -> None:
@@ -133,9 +205,4 @@ def check_examples(
         raise DataError(
             f"{name}: label {y[row]} in row {row}; labels run from 0 to {classes - 1}{no_label}."
         )
-    bad = np.flatnonzero(~np.isfinite(x).reshape(len(x), -1).all(1))
-    if bad.size:
-        raise DataError(
-            f"{name}: NaN or infinite values in {bad.size} row(s), the first is row {bad[0]}; "
-            "remove or replace them."
-        )
+    check_finite(name, x)

@@ -20,7 +20,7 @@ from ladder_jax.data.base import (
     to_float,
 )
 
-_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 """Pillow's name for so many channels."""
 
 HOST_BYTES = 4 << 30
@@ -86,7 +86,7 @@ class PreparedImages:
         """PNG or JPEG to uint8, three times as fast as the stock reader."""
         from PIL import Image
 
-        mode = _MODES[self._row_shape[-1]]
+        mode = MODES[self._row_shape[-1]]
         with Image.open(io.BytesIO(encoded), formats=("PNG", "JPEG")) as image:
             pixels = np.asarray(image if image.mode == mode else image.convert(mode))
         return pixels.reshape(self._row_shape)
@@ -178,7 +178,7 @@ def _check_features(name: str, tfds: Any, info: Any) -> tuple[str, str]:
     ):
         raise DataError(f"{name}: not a training set of images with a class each; give another.")
     shape, dtype = info.features[keys[0]].shape, np.dtype(info.features[keys[0]].np_dtype)
-    if None in shape or shape[-1] not in _MODES or dtype != np.uint8:
+    if None in shape or shape[-1] not in MODES or dtype != np.uint8:
         raise DataError(
             f"{name}: images are {shape} {dtype}; wanted uint8 images of one size. Resize them "
             "and give them as an .npz file."

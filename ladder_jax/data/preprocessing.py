@@ -2,7 +2,8 @@
 
 A chain is written with plus signs: ``"contrast+zca"`` is the paper's for CIFAR-10
 (Rasmus et al. 2015, section 4.3), ``"standardize"`` is for tables, ``"none"`` does
-nothing. ``fit`` gives all that ``apply`` needs, as arrays.
+nothing. ``fit`` gives all that ``apply`` needs, as arrays. What is applied to rows
+takes arrays of NumPy and of JAX alike, so that a program may have it inside.
 """
 
 from __future__ import annotations
@@ -62,11 +63,13 @@ def contrast_normalize(x: np.ndarray, scale: float = CONTRAST_SCALE) -> np.ndarr
       >>> contrast_normalize(np.array([[1.0, 3.0], [2.0, 2.0]]), scale=np.sqrt(2)).tolist()
       [[-1.0, 1.0], [0.0, 0.0]]
     """
-    rows = x.reshape(len(x), -1)
+    xp = x.__array_namespace__()
+    rows = x.reshape(x.shape[0], -1)
     rows = rows - rows.mean(1, keepdims=True)
-    length = np.sqrt(np.square(rows).sum(1, keepdims=True)) / rows.dtype.type(scale)
-    length[length < CONTRAST_EPSILON] = 1
-    normalized: np.ndarray = (rows / length).reshape(x.shape)
+    length = xp.sqrt(xp.square(rows).sum(1, keepdims=True)) / scale
+    normalized: np.ndarray = (rows / xp.where(length < CONTRAST_EPSILON, 1, length)).reshape(
+        x.shape
+    )
     return normalized
 
 
@@ -101,7 +104,7 @@ def _fit_zca(chunks: Chunks) -> Fitted:
 
 
 def _apply_zca(fitted: Fitted, x: np.ndarray) -> np.ndarray:
-    return ((x - fitted["mean"]).reshape(len(x), -1) @ fitted["matrix"]).reshape(x.shape)
+    return ((x - fitted["mean"]).reshape(x.shape[0], -1) @ fitted["matrix"]).reshape(x.shape)
 
 
 STEPS = {
@@ -173,7 +176,7 @@ def apply(preprocessing: Preprocessing, x: np.ndarray) -> np.ndarray:
 
     Args:
       preprocessing: as fitted.
-      x: ``[n, ...]``, rows of the shape that it was fitted to.
+      x: ``[n, ...]``, rows of the shape that it was fitted to, of NumPy or JAX.
 
     Returns:
       An array of the shape of ``x``.

@@ -1,0 +1,28 @@
+"""Writes a finished run as one StableHLO file that JAX alone runs on CPU, GPU and TPU.
+
+  python -m experiments.export --workdir=RUN
+  python -m experiments.export --workdir=RUN --output=model.stablehlo
+
+Parameters, statistics and preprocessing are inside, the batch size is free. Beside it
+FILE.json says the classes and the shape; examples/load_exported.py is a loader.
+"""
+
+from __future__ import annotations
+
+from experiments import cli
+from ladder_jax import exporting, interrupts, predictor
+
+
+def main() -> None:
+    """Reads the flags, writes both files and says where."""
+    with interrupts.at_once():
+        path = cli.output_path("model.stablehlo")
+        about = exporting.description_path(path)
+        cli.check_output(about)
+        exporting.write(path, predictor.load(cli.find_workdir()))
+    print(f"class probabilities for {', '.join(exporting.PLATFORMS)} are in {path}")
+    print(f"class names and the shape of an example are in {about}")
+
+
+if __name__ == "__main__":
+    cli.run(main)

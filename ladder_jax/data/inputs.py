@@ -1,0 +1,227 @@
+"""New examples to predict: an ``.npz`` file, a ``.csv`` file or a folder of PNG files.
+
+Read a part at a time, so that a large CSV file or folder needs little memory.
+"""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import math
+import pathlib
+import stat
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, TextIO
+
+import numpy as np
+
+from ladder_jax.data.base import DataError, check_new, new_rows
+from ladder_jax.data.npz import read_npz
+from ladder_jax.data.prepared import MODES
+
+PART = 256
+"""Rows that are read at a time."""
+
+_MOST_A_NUMBER = 100
+"""Characters that a number in a CSV file may take, its comma included."""
+
+
+class Part(NamedTuple):
+    """Some of the rows.
+
+    Attributes:
+      names: one a row: its number in the input, from 0, or the name of its file.
+      x: float32 ``[k, *shape]``, checked.
+    """
+
+    names: list[str]
+    x: np.ndarray
+
+
+def read(path: str | pathlib.Path, shape: tuple[int, ...]) -> Iterator[Part]:
+    """The examples in a file or folder, part by part.
+
+    Args:
+      path: of an ``.npz`` file with an array ``x``, ``[n, *shape]`` or each row flat;
+        of a ``.csv`` file, one example a line, its numbers separated by commas, with
+        or without a line of column names; or of a folder of PNG files of one
+        example each, in the order of their names. Bytes are divided by 255.
+      shape: of one example in training.
+
+    Yields:
+      ``Part``, of ``PART`` rows but for the last.
+
+    Raises:
+      DataError: it is missing, damaged, empty, or not of this shape.
+
+    Example:
+      >>> import pathlib, tempfile
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     path = pathlib.Path(folder) / "new.csv"
+      ...     _ = path.write_text("height,width\\n1.5,2\\n3,4\\n")
+      ...     [part.x.tolist() for part in read(path, (2,))]
+      [[[1.5, 2.0], [3.0, 4.0]]]
+    """
+    path = pathlib.Path(path).expanduser()
+    try:
+        is_folder = stat.S_ISDIR(path.stat().st_mode)
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}.") from error
+    reader = _read_folder if is_folder else _READERS.get(path.suffix.lower())
+    if reader is None:
+        raise DataError(f"{path}: give an .npz file, a .csv file or a folder of PNG files.")
+    empty = True
+    for part in reader(path, shape):
+        if len(part.x):
+            empty = False
+            yield part
+    if empty:
+        raise DataError(f"{path}: no examples; give at least one.")
+
+
+def _read_npz(path: pathlib.Path, shape: tuple[int, ...]) -> Iterator[Part]:
+    arrays = read_npz(path, ["x"])
+    if "x" not in arrays:
+        raise DataError(f"{path}: no array 'x'; write it with numpy.savez(path, x=x).")
+    x, name = arrays["x"], f"{path}, x"
+    check_new(name, x, shape)
+    for start in range(0, len(x), PART):
+        yield _numbered(new_rows(name, x[start : start + PART], shape, start), start)
+
+
+def _numbered(x: np.ndarray, start: int) -> Part:
+    return Part([str(start + i) for i in range(len(x))], x)
+
+
+def _read_csv(path: pathlib.Path, shape: tuple[int, ...]) -> Iterator[Part]:
+    size = math.prod(shape)
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = _csv_rows(path, file, size)
+            for start in itertools.count(0, PART):
+                part = list(itertools.islice(rows, PART))
+                if not part:
+                    return
+                yield _numbered(new_rows(str(path), np.array(part), shape, start), start)
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path}: not UTF-8 text; write it as such, numbers with commas."
+        ) from error
+
+
+def _csv_rows(path: pathlib.Path, file: TextIO, size: int) -> Iterator[list[float]]:
+    """The numbers of each line; a first line without any is one of column names."""
+    lines = _bounded_lines(path, file, _MOST_A_NUMBER * (size + 10))
+    reader = csv.reader(lines)
+    try:
+        for i, cells in enumerate(filter(None, reader)):
+            numbers = [_number(cell) for cell in cells]
+            found = [number for number in numbers if number is not None]
+            where = f"{path}, line {reader.line_num}"
+            if i == 0 and not found:
+                continue
+            if len(numbers) != size:
+                raise DataError(f"{where}: {len(numbers)} values; wanted {size}, as in training.")
+            if len(found) < size:
+                column = numbers.index(None)
+                raise DataError(
+                    f"{where}, column {column + 1}: {cells[column][:30]!r} is not a number."
+                )
+            if i == 0 and size > 1 and found == list(range(size)):
+                raise DataError(
+                    f"{where}: 0 to {size - 1} in order, an example or numbers of columns? Remove "
+                    "it, or put a line of names, not numbers, above it."
+                )
+            yield found
+    except csv.Error as error:
+        raise DataError(f"{path}, line {reader.line_num}: {error}.") from error
+
+
+def _number(cell: str) -> float | None:
+    try:
+        return float(cell)
+    except ValueError:
+        return None
+
+
+def _bounded_lines(path: pathlib.Path, file: TextIO, most: int) -> Iterator[str]:
+    """The lines of a file, none of which takes more memory than a line should."""
+    while line := file.readline(most):
+        if len(line) == most and not line.endswith("\n"):
+            raise DataError(f"{path}: a line of more than {most} characters; give one an example.")
+        yield line
+
+
+def _read_folder(folder: pathlib.Path, shape: tuple[int, ...]) -> Iterator[Part]:
+    image_shape = (*shape, 1) if len(shape) == 2 else shape
+    if len(image_shape) != 3 or image_shape[2] not in MODES:
+        raise DataError(f"{folder}: PNG files, but in training an example was {shape}, no image.")
+    try:
+        paths = sorted(p for p in folder.iterdir() if is_png(p))
+    except OSError as error:
+        raise DataError(f"{folder}: {error.strerror}.") from error
+    if not paths:
+        raise DataError(f"{folder}: no PNG files in it.")
+    for start in range(0, len(paths), PART):
+        part = paths[start : start + PART]
+        pixels = np.stack([_read_png(path, image_shape).ravel() for path in part])
+        yield Part([path.name for path in part], new_rows(str(folder), pixels, shape))
+
+
+def is_png(path: pathlib.Path) -> bool:
+    """Whether a file is one to read, by its name.
+
+    Example:
+      >>> [is_png(pathlib.Path(name)) for name in ("a.PNG", "a.jpg", "._a.png")]
+      [True, False, False]
+    """
+    return path.suffix.lower() == ".png" and not path.name.startswith(".")
+
+
+def _read_png(path: pathlib.Path, shape: tuple[int, ...]) -> np.ndarray:
+    """The bytes of an image, ``[height, width, channels]``, grey or coloured as asked for."""
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise DataError(
+            "pillow is not installed, and PNG files are read with it: pip install pillow."
+        ) from error
+    height, width, channels = shape
+    try:
+        # What Pillow warns of, a huge image, is refused by its size before it is unpacked.
+        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=("PNG",)) as image:
+            if image.size != (width, height):
+                raise DataError(
+                    f"{path}: {image.size[1]} x {image.size[0]} pixels; wanted {height} x {width}, "
+                    "as in training."
+                )
+            image.verify()  # its checksums; it cannot be read afterwards
+        with Image.open(path, formats=("PNG",)) as image:
+            _check_kind(path, image, channels)
+            return np.asarray(image.convert(MODES[channels])).reshape(shape)
+    except DataError:
+        raise
+    except Exception as error:  # on damaged bytes Pillow raises a dozen kinds
+        reason = getattr(error, "strerror", None)
+        raise DataError(
+            f"{path}: not a PNG file, or a damaged one{f' ({reason})' if reason else ''}."
+        ) from error
+
+
+def _check_kind(path: pathlib.Path, image: Any, channels: int) -> None:
+    """That its pixels are bytes, and that none is transparent where that would be lost."""
+    if image.mode.startswith("I"):
+        raise DataError(f"{path}: 16 bits a pixel; write it with 8.")
+    if channels != 4 and image.has_transparency_data:
+        least, _ = image.convert("RGBA").getchannel("A").getextrema()
+        if least < 255:
+            raise DataError(f"{path}: has transparent pixels; put it on a background first.")
+
+
+_READERS: dict[str, Callable[[pathlib.Path, tuple[int, ...]], Iterator[Part]]] = {
+    ".npz": _read_npz,
+    ".csv": _read_csv,
+}

@@ -1,0 +1,126 @@
+"""A trained ladder as one file of StableHLO, which JAX alone runs on CPU, GPU and TPU."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import export as jax_export
+
+from ladder_jax.config import ConfigError
+from ladder_jax.data import preprocessing
+from ladder_jax.predictor import Predictor
+from ladder_jax.types import Array
+from ladder_jax.workfolder import replacing, versions, write_json
+
+PLATFORMS = ("cpu", "cuda", "tpu")
+"""Those that one file serves."""
+
+
+def probabilities(ours: Predictor) -> Callable[[Array], Array]:
+    """The whole way from an example to its classes, as a pure function.
+
+    Preprocessing, encoder and softmax; products are those of full float32 on every
+    device, so that the answers are the same, unless the run itself computes in bfloat16.
+
+    Args:
+      ours: a trained ladder.
+
+    Returns:
+      ``x [B, *example_shape] -> [B, classes]``, each row by itself.
+
+    Example:
+      >>> import numpy as np
+      >>> from ladder_jax import predictor, presets
+      >>> net, x = presets.mlp(4, [3, 2]), np.eye(4, dtype=np.float32)
+      >>> params = net.init(jax.random.key(0))
+      >>> trained = predictor.Trained(params, net.statistics(params, x), None)
+      >>> ours = Predictor(net, trained, ("no", "yes"), (2, 2))
+      >>> probabilities(ours)(x.reshape(4, 2, 2)).sum(1).round(3).tolist()
+      [1.0, 1.0, 1.0, 1.0]
+    """
+    params, statistics, _ = ours.trained
+
+    def of(x: Array) -> Array:
+        with jax.default_matmul_precision("highest"):
+            rows: Any = preprocessing.apply(ours.fitted, x)  # type: ignore[arg-type]
+            rows = rows.reshape(x.shape[0], *ours.net.shapes[0])
+            return jax.nn.softmax(ours.net.predict(params, statistics, rows))
+
+    return of
+
+
+def export(ours: Predictor) -> bytes:
+    """A program with its parameters, statistics and preprocessing inside.
+
+    Args:
+      ours: a trained ladder.
+
+    Returns:
+      What ``jax.export.deserialize`` reads: a function from float32 ``[batch,
+      *example_shape]``, any batch, to float32 ``[batch, classes]``, probabilities.
+
+    Raises:
+      ConfigError: flatbuffers, which JAX writes the file with, is not installed.
+    """
+    if importlib.util.find_spec("flatbuffers") is None:
+        raise ConfigError(
+            "flatbuffers is not installed, and JAX writes an exported program with it: pip install "
+            "flatbuffers."
+        )
+    (batch,) = jax_export.symbolic_shape("batch")
+    x = jax.ShapeDtypeStruct(  # type: ignore[no-untyped-call]
+        (batch, *ours.example_shape), jnp.float32
+    )
+    exported = jax_export.export(jax.jit(probabilities(ours)), platforms=PLATFORMS)(x)
+    return bytes(exported.serialize())
+
+
+def description(ours: Predictor) -> dict[str, Any]:
+    """What a program of ``export`` takes and gives, for JSON.
+
+    Args:
+      ours: a trained ladder.
+    """
+    return {
+        "class_names": list(ours.class_names),
+        "example_shape": list(ours.example_shape),
+        "input": "float32 [batch, *example_shape], as in training before preprocessing; bytes of "
+        "images divided by 255",
+        "output": "float32 [batch, classes], probabilities",
+        "preprocess": ours.fitted.chain,
+        "platforms": list(PLATFORMS),
+        "versions": versions(),
+    }
+
+
+def description_path(path: str | os.PathLike[str]) -> pathlib.Path:
+    """Where the description of a program lies: beside it.
+
+    Example:
+      >>> description_path("model.stablehlo").name
+      'model.stablehlo.json'
+    """
+    return pathlib.Path(f"{os.fspath(path)}.json")
+
+
+def write(path: str | os.PathLike[str], ours: Predictor) -> None:
+    """Writes a program, and beside it, as JSON, its description.
+
+    Args:
+      path: of the program; replaced if it is there.
+      ours: a trained ladder.
+
+    Raises:
+      ConfigError: as ``export``.
+      WriteError: a file cannot be written.
+    """
+    content = export(ours)
+    write_json(description_path(path), description(ours))
+    with replacing(pathlib.Path(path)) as temporary:
+        temporary.write_bytes(content)

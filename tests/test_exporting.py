@@ -1,0 +1,78 @@
+"""An exported ladder says what the ladder says, without this package."""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+from jax import export as jax_export
+from tiny_predictors import NAMES, rows, tiny
+
+from ladder_jax import exporting
+from ladder_jax.config import ConfigError
+from ladder_jax.data import preprocessing
+
+LOADER = pathlib.Path(__file__).parent.parent / "examples" / "load_exported.py"
+LADDERS = {
+    "dense": {"preprocess": "standardize+zca"},
+    "conv": {"shape": (4, 4, 1), "encoder": "convs:2:3:1:1-maxpool:2:2-fc:3"},
+}
+
+
+@pytest.mark.parametrize("kind", LADDERS)
+def test_equals_the_predictor(kind):
+    ours = tiny(**LADDERS[kind])
+    exported = jax_export.deserialize(bytearray(exporting.export(ours)))
+    assert exported.platforms == ("cpu", "cuda", "tpu") == exporting.PLATFORMS
+    (x,), (p,) = exported.in_avals, exported.out_avals
+    assert str(x.shape) == f"(batch, {', '.join(map(str, ours.example_shape))})"
+    assert x.dtype == p.dtype == np.float32
+    call = jax.jit(exported.call)
+    for batch in (1, 7, 300):
+        new = rows(ours.example_shape, batch, seed=1)
+        np.testing.assert_allclose(call(new), ours(new).probabilities, rtol=1e-5)
+
+
+@pytest.mark.parametrize("chain", ["standardize", "contrast", "contrast+zca"])
+def test_preprocessing_of_jax_is_numpys(chain):
+    x = rows((3, 4, 2))
+    x[0] = 0.5  # no contrast
+    fitted = preprocessing.fit(chain, rows((3, 4, 2), seed=2))
+    ours = jax.jit(lambda x: preprocessing.apply(fitted, x))(x)
+    theirs = preprocessing.apply(fitted, x)
+    assert theirs.dtype == np.float32
+    np.testing.assert_allclose(ours, theirs, atol=1e-4, rtol=1e-5)
+
+
+def test_loads_where_this_package_is_not(tmp_path):
+    ours, new = tiny(preprocess="contrast+zca"), rows((2, 3), 5, seed=1)
+    path = tmp_path / "model.stablehlo"
+    exporting.write(path, ours)
+    about = json.loads(exporting.description_path(path).read_text())
+    assert about["class_names"] == list(NAMES) and about["example_shape"] == [2, 3]
+    np.savez(tmp_path / "new.npz", x=new)
+    lines = f"""
+import runpy, sys
+sys.modules.update(ladder_jax=None, flax=None, optax=None)  # not to be imported
+sys.argv = ["", {str(path)!r}, "new.npz"]
+runpy.run_path({str(LOADER)!r})
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", lines], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    found = ours(new)
+    for line, number, p in zip(
+        done.stdout.splitlines(), found.classes, found.probabilities.max(1), strict=True
+    ):
+        name, probability = line.rsplit(" ", 1)
+        assert name == NAMES[number] and float(probability) == pytest.approx(p, rel=1e-3)
+
+
+def test_without_flatbuffers(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match="pip install flatbuffers"):
+        exporting.export(tiny())

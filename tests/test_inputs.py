@@ -1,0 +1,159 @@
+"""New examples in the three forms, good and bad."""
+
+import sys
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+from tiny_predictors import rows
+
+from ladder_jax.data import DataError, inputs
+
+SHAPE = (2, 3)
+
+
+def read(path, shape=SHAPE):
+    parts = list(inputs.read(path, shape))
+    return [n for part in parts for n in part.names], np.concatenate([part.x for part in parts])
+
+
+def save_png(path, pixels, mode=None):
+    Image.fromarray(pixels).convert(mode or Image.fromarray(pixels).mode).save(path)
+
+
+def test_forms_agree(tmp_path):
+    bytes_ = np.random.default_rng(0).integers(0, 256, (600, 2, 3), np.uint8)
+    wanted = bytes_ / np.float32(255)
+    np.savez(tmp_path / "a.npz", x=bytes_)
+    np.savez_compressed(tmp_path / "flat.npz", x=wanted.reshape(600, 6).astype(">f8"), y=[1])
+    np.savetxt(tmp_path / "b.csv", wanted.reshape(600, 6), delimiter=",", header="a,b,c,d,e,f")
+    text = (tmp_path / "b.csv").read_text()
+    (tmp_path / "c.CSV").write_text(
+        "\ufeff" + text.partition("\n")[2].replace("\n", "\r\n\r\n"), newline=""
+    )
+    (tmp_path / "png").mkdir()
+    for i in range(300):
+        save_png(tmp_path / "png" / f"{i:03}.png", bytes_[i])
+    (tmp_path / "png" / ".hidden.png").write_bytes(b"no image")
+    (tmp_path / "png" / "labels.txt").write_text("0")
+    for name in ("a.npz", "flat.npz", "b.csv", "c.CSV"):
+        names, x = read(tmp_path / name)
+        assert names == [str(i) for i in range(600)]
+        assert x.dtype == np.float32 and x.shape == (600, 2, 3)
+        np.testing.assert_allclose(x, wanted, rtol=1e-6)
+    names, x = read(tmp_path / "png")
+    assert names == [f"{i:03}.png" for i in range(300)]
+    np.testing.assert_array_equal(x, wanted[:300])
+    assert [len(part.x) for part in inputs.read(tmp_path / "a.npz", SHAPE)] == [256, 256, 88]
+
+
+def test_grey_and_coloured_images(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 3, 3), np.uint8)
+    grey = pixels[..., 0]
+    save_png(tmp_path / "a.png", pixels)
+    save_png(tmp_path / "b.PNG", pixels, "RGBA")  # opaque
+    np.testing.assert_array_equal(read(tmp_path, (2, 3, 3))[1] * 255, [pixels, pixels])
+    luminance = np.asarray(Image.fromarray(pixels).convert("L"))
+    np.testing.assert_array_equal(np.rint(read(tmp_path, (2, 3, 1))[1][0, ..., 0] * 255), luminance)
+    for path in tmp_path.iterdir():
+        path.unlink()
+    save_png(tmp_path / "a.png", grey)
+    assert read(tmp_path)[1].shape == (1, 2, 3)
+    coloured = np.rint(255 * read(tmp_path, (2, 3, 3))[1][0])
+    np.testing.assert_array_equal(coloured, np.stack([grey] * 3, -1))
+
+
+def whole_png(tmp_path):
+    save_png(tmp_path / "whole.png", np.zeros((2, 3), np.uint8))
+    return (tmp_path / "whole.png").read_bytes()
+
+
+BAD = {
+    "nowhere.npz": (None, "No such file"),
+    "other.txt": (b"1,2", r"give an \.npz file, a \.csv file or a folder"),
+    "no.npz": (b"no archive", r"not an \.npz file"),
+    "named.npz": ({"images": rows(SHAPE)}, "no array 'x'"),
+    "shape.npz": ({"x": rows((5,))}, r"shape \(40, 5\); wanted \[n, 2, 3\] or \[n, 6\]"),
+    "one.npz": ({"x": rows(SHAPE)[0, 0]}, r"shape \(3,\)"),
+    "scalar.npz": ({"x": np.array(1.0)}, r"shape \(\)"),
+    "none.npz": ({"x": rows(SHAPE)[:0]}, "no examples"),
+    "text.npz": ({"x": np.full((2, 6), "a")}, "dtype <U1"),
+    "complex.npz": ({"x": np.ones((2, 6), complex)}, "dtype complex128"),
+    "object.npz": ({"x": np.full((2, 6), None)}, "Python objects"),
+    "nan.npz": (
+        {"x": np.where(np.arange(300)[:, None] == 290, np.nan, rows((6,), 300))},
+        "row 290",
+    ),
+    "large.npz": ({"x": np.full((2, 6), 1e300)}, "infinite values in 2 row"),
+    "empty.csv": (b"", "no examples"),
+    "header.csv": (b"a,b,c,d,e,f\n", "no examples"),
+    "ragged.csv": (b"1,2,3,4,5,6\n1,2,3\n", "line 2: 3 values; wanted 6"),
+    "word.csv": (b"a,b,c,d,e,f\n1,2,x,4,5,6\n", "line 2, column 3: 'x' is not a number"),
+    "first.csv": (b"1,2,x,4,5,6\n", "line 1, column 3: 'x' is not a number"),
+    "missing.csv": (b"1,2,,4,5,6\n", "line 1, column 3: '' is not a number"),
+    "columns.csv": (b"0,1,2,3,4,5\n1,1,1,1,1,1\n", "an example or numbers of columns"),
+    "semicolons.csv": (b"1,5;2;3\n4,5;6;7\n", "line 1: 2 values; wanted 6"),
+    "nan.csv": (b"1,2,3,4,5,6\n1,2,nan,4,5,6\n", "the first is row 1"),
+    "bytes.csv": (b"\xff\xfe1\x00,", "not UTF-8"),
+    "null.csv": (b"1,2,3,4,5,6\n1,2\0,3,4,5,6\n", "line 2"),
+    "long.csv": (b"1," * 100_000, "more than 1600 characters"),
+    "quoted.csv": (b'"' + b"1\n" * 100_000, "field larger than"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_files(tmp_path, name):
+    content, message = BAD[name]
+    path = tmp_path / name
+    if isinstance(content, dict):
+        np.savez(path, **content)
+    elif content is not None:
+        path.write_bytes(content)
+    with pytest.raises(DataError, match=message) as raised:
+        read(path)
+    assert str(path) in str(raised.value) and "\n" not in str(raised.value)
+
+
+def test_bad_images(tmp_path):
+    whole = whole_png(tmp_path)
+    flipped = whole[:45] + bytes([whole[45] ^ 1]) + whole[46:]
+    folder = tmp_path / "png"
+    folder.mkdir()
+    with pytest.raises(DataError, match="no PNG files in it"):
+        read(folder)
+    (folder / "a.png").write_bytes(whole)
+    with pytest.raises(DataError, match=r"an example was \(6,\), no image"):
+        read(folder, (6,))
+    for content in (b"", b"no image", whole[:40], whole[:-16], flipped):
+        (folder / "b.png").write_bytes(content)
+        with pytest.raises(DataError, match=r"b\.png: not a PNG file, or a damaged one"):
+            read(folder)
+    for pixels, message in (
+        (np.zeros((3, 2), np.uint8), r"3 x 2 pixels; wanted 2 x 3"),
+        (np.zeros((2, 3), np.uint16), "16 bits"),
+        (np.zeros((2, 3, 4), np.uint8), "transparent"),
+    ):
+        save_png(folder / "b.png", pixels)
+        with pytest.raises(DataError, match=message):
+            read(folder)
+    (folder / "b.png").unlink()
+    (folder / "b.png").mkdir()
+    with pytest.raises(DataError, match="Is a directory"):
+        read(folder)
+
+
+def test_huge_image_is_refused_by_its_header(tmp_path):
+    whole = whole_png(tmp_path)
+    huge = whole[:16] + (60_000).to_bytes(4) * 2 + whole[24:]
+    checksum = zlib.crc32(huge[12:29])
+    (tmp_path / "whole.png").write_bytes(huge[:29] + checksum.to_bytes(4) + huge[33:])
+    with pytest.raises(DataError, match=r"whole\.png"):
+        read(tmp_path)
+
+
+def test_without_pillow(tmp_path, monkeypatch):
+    whole_png(tmp_path)
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    with pytest.raises(DataError, match="pip install pillow"):
+        read(tmp_path)

@@ -1,0 +1,217 @@
+"""The commands that read a finished run: evaluate, predict, export."""
+
+import csv
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+from absl.testing import flagsaver
+from tiny_predictors import NAMES, rows, tiny, write_run
+
+from experiments import cli, evaluate, export, predict
+from ladder_jax import data, exporting, predictor, workfolder
+from ladder_jax.config import Config, ConfigError
+
+OURS = (2, 3)
+
+
+def run(main, *flags):
+    """A command in this process, its flags as given and no others."""
+    with flagsaver.flagsaver():
+        cli._parse(["command", *flags], None)
+        main()
+
+
+def read_table(path):
+    with path.open(newline="") as file:
+        heading, *lines = csv.reader(file)
+    return heading, lines
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The folder of a run on a file, and the file."""
+    folder = tmp_path_factory.mktemp("run")
+    x, y = rows(OURS, 60), np.arange(60) % 3
+    path = folder / "mine.npz"
+    np.savez(path, x=x, y=y, x_test=x[:31], y_test=y[:31], class_names=NAMES)
+    settings = {"preprocess": "standardize", "dataset": str(path)}
+    write_run(folder / "work" / "ladder-0", tiny(OURS, **settings), **settings)
+    return folder / "work", path
+
+
+def test_batch_of_one_as_of_a_thousand(tmp_path):
+    ours, x = tiny(preprocess="standardize"), rows(OURS, 1000)
+    outputs = []
+    for name, examples in (("all", x), ("one", x[[700]])):
+        np.savez(tmp_path / f"{name}.npz", x=examples)
+        path, estimates = tmp_path / f"{name}.csv", tmp_path / f"{name}.denoised.npz"
+        assert predict.denoised_path(path) == estimates
+        parts = data.inputs.read(tmp_path / f"{name}.npz", OURS)
+        assert predict.predict(ours, parts, path, estimates) == len(examples)
+        with np.load(estimates) as found:
+            outputs.append((*read_table(path), found["denoised"]))
+    (heading, lines, denoised), (_, one, denoised_one) = outputs
+    assert heading == ["row", "class", "probability", *(f"p_{name}" for name in NAMES)]
+    assert lines[700][1:] == one[0][1:] and (lines[700][0], one[0][0]) == ("700", "0")
+    np.testing.assert_array_equal(denoised[[700]], denoised_one)
+    found = ours(x)
+    np.testing.assert_array_equal(
+        np.array([line[3:] for line in lines], np.float32), found.probabilities
+    )
+    assert [line[1] for line in lines] == [NAMES[i] for i in found.classes]
+    assert all(line[2] == max(line[3:], key=float) for line in lines)
+    np.testing.assert_array_equal(denoised, found.denoised.reshape(x.shape))
+
+
+def test_an_error_leaves_nothing(tmp_path):
+    ours, bare = tiny(), tiny(combinators=("none",), denoising_cost=(0.0,))
+    text = "a,b,c,d,e,f\n" + "1,2,3,4,5,6\n" * 300 + "1,2,3\n"
+    (tmp_path / "ragged.csv").write_text(text)
+    np.savez(tmp_path / "good.npz", x=rows(OURS))
+    before = sorted(tmp_path.iterdir())
+    out, estimates = tmp_path / "out.csv", tmp_path / "out.npz"
+    for who, name, message in (
+        (ours, "ragged.csv", "line 302: 3 values"),
+        (ours, "nowhere.npz", "No such file"),
+        (bare, "good.npz", "does not decode its input; leave --denoised out"),
+    ):
+        with pytest.raises((data.DataError, ConfigError), match=message):
+            predict.predict(who, data.inputs.read(tmp_path / name, OURS), out, estimates)
+        assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_disk_that_is_full(tmp_path, monkeypatch):
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", full)
+    parts = [data.inputs.Part(["0"], rows(OURS, 1))]
+    with pytest.raises(workfolder.WriteError, match=r"^cannot write \S+denoised.npz: No space"):
+        predict.predict(tiny(), parts, tmp_path / "a.csv", tmp_path / "a.denoised.npz")
+    assert not any(tmp_path.iterdir())
+
+
+def test_predict_command(trained, tmp_path, capsys, monkeypatch):
+    work, mine = trained
+    monkeypatch.chdir(tmp_path)
+    flags = [f"--workdir={work}", f"--input={mine}"]
+    run(predict.main, *flags, "--denoised")
+    said = capsys.readouterr().out
+    assert "60 example(s) are in predictions.csv" in said and "units of standardize" in said
+    first = (tmp_path / "predictions.csv").read_bytes()
+    with pytest.raises(ConfigError, match=r"predictions\.csv is there already"):
+        run(predict.main, *flags)
+    (tmp_path / "predictions.csv").write_text("old")
+    run(predict.main, *flags, "--overwrite_output")
+    assert (tmp_path / "predictions.csv").read_bytes() == first
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--input=MINE"], "--workdir is not given"),
+        (["--workdir=RUN"], "--input is not given"),
+        (["--workdir=nowhere", "--input=MINE"], "no such folder"),
+        (["--workdir=.", "--input=MINE"], "holds no finished run"),
+        (["--workdir=RUN", "--input=nowhere.csv"], r"nowhere\.csv: No such file"),
+        (["--workdir=RUN", "--input=MINE", "--output=a/b.csv"], "a is not a folder"),
+        (["--workdir=RUN", "--input=MINE", "--output=.."], "is a folder; give the name"),
+    ],
+    ids=lambda value: value[-1] if isinstance(value, list) else "",
+)
+def test_bad_flags(trained, tmp_path, monkeypatch, flags, message):
+    monkeypatch.chdir(tmp_path)
+    named = {"RUN": str(trained[0]), "MINE": str(trained[1])}
+    flags = ["=".join(named.get(word, word) for word in flag.split("=")) for flag in flags]
+    with pytest.raises((ConfigError, data.DataError), match=message):
+        run(predict.main, *flags)
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("config.json", lambda c: c | {"colour": 1}),
+        ("config.json", lambda c: 3),
+        ("config.json", lambda c: c | {"preprocess": "contrast"}),
+        ("result.json", lambda r: {k: v for k, v in r.items() if k != "class_names"}),
+        ("result.json", lambda r: r | {"example_shape": "wide"}),
+        ("result.json", lambda r: r | {"example_shape": [3, 2]}),
+        ("result.json", lambda r: []),
+    ],
+)
+def test_runs_of_another_version(trained, tmp_path, name, change):
+    copy = shutil.copytree(trained[0] / "ladder-0", tmp_path / "run")
+    (copy / name).write_text(json.dumps(change(json.loads((copy / name).read_text()))))
+    out = tmp_path / "out.csv"
+    for main in (predict.main, evaluate.main, export.main):
+        with pytest.raises(ConfigError, match=r"run") as raised:
+            run(main, f"--workdir={copy}", f"--input={trained[1]}", f"--output={out}")
+        assert "\n" not in str(raised.value)
+    assert not out.exists()
+
+
+def test_evaluate(trained, tmp_path, capsys):
+    work, mine = trained
+    ours = predictor.load(work)
+    with np.load(mine) as arrays:
+        x, y = arrays["x_test"], arrays["y_test"]
+    run(evaluate.main, f"--workdir={work}")
+    said = capsys.readouterr().out
+    p = ours(x).probabilities.astype(np.float64)
+    wrong = p.argmax(1) != y
+    assert f"error          {100 * wrong.mean():.2f} %" in said and "31 examples" in said
+    assert f"cross-entropy  {-np.log(p[np.arange(31), y]).mean():.4f}" in said
+    for number, name in enumerate(NAMES):
+        of_class = wrong[y == number]
+        assert re.search(f"\n{name} +{len(of_class)} +{100 * of_class.mean():.2f} ", said)
+    np.savez(tmp_path / "new.npz", x=x[y == 2], y=y[y == 2])  # one class alone
+    run(evaluate.main, f"--workdir={work}", f"--dataset={tmp_path / 'new.npz'}")
+    assert f"{wrong[y == 2].sum()} of 10 examples" in capsys.readouterr().out
+
+
+def test_wilson_against_its_definition():
+    for wrong, count in ((0, 10), (3, 10), (10, 10), (54, 500)):
+        for bound in evaluate.wilson(wrong, count):
+            p = bound / 100  # |rate - p| is Z standard deviations of p's own binomial
+            assert (wrong / count - p) ** 2 == pytest.approx(
+                evaluate.Z**2 * p * (1 - p) / count, abs=1e-12
+            )
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"x": rows(OURS), "y": np.full(40, 3)}, "label 3 in row 0; labels run from 0 to 2"),
+        ({"x": rows(OURS), "y": np.full(40, -1)}, "label -1 in row 0"),
+        ({"x": rows(OURS)}, "no array 'y'"),
+        ({"x_test": rows(OURS), "x": rows(OURS), "y": np.zeros(40, int)}, "no array 'y_test'"),
+        ({"x": rows((7,)), "y": np.zeros(40, int)}, r"shape \(40, 7\); wanted \[n, 2, 3\]"),
+        ({"x": rows(OURS), "y": np.zeros(40, int), "class_names": ["a", "b", "c"]}, "trained on"),
+    ],
+)
+def test_bad_test_sets(trained, tmp_path, arrays, message):
+    np.savez(tmp_path / "new.npz", **arrays)
+    with pytest.raises(data.DataError, match=message):
+        run(evaluate.main, f"--workdir={trained[0]}", f"--dataset={tmp_path / 'new.npz'}")
+
+
+def test_training_examples_are_no_test_set(tmp_path):
+    mine = tmp_path / "mine.npz"
+    np.savez(mine, x=rows(OURS), y=np.arange(40) % 3)
+    for name in ("", str(mine)):
+        with pytest.raises(data.DataError, match="has no test set"):
+            evaluate.examples(tiny(), Config(dataset=str(mine)), name, "")
+
+
+def test_export_command(trained, tmp_path, capsys):
+    path = tmp_path / "ours.bin"
+    run(export.main, f"--workdir={trained[0]}", f"--output={path}")
+    assert path.stat().st_size and exporting.description_path(path).exists()
+    assert "cpu, cuda, tpu" in capsys.readouterr().out
+    path.unlink()
+    with pytest.raises(ConfigError, match=r"ours\.bin\.json is there already"):
+        run(export.main, f"--workdir={trained[0]}", f"--output={path}")
