@@ -30,6 +30,12 @@ def _bar(title: str, epochs: int) -> tuple[Any, loop.Progress]:
     return bar, progress
 
 
+def is_population(members: Mapping[str, Config], together: str) -> bool:
+    """Whether ``train_all`` makes one program of the members, who then also fail together."""
+    several = len(members) > 1 and next(iter(members.values())).resident
+    return several and (together == "on" or (together == "auto" and jax.default_backend() != "cpu"))
+
+
 def train_all(
     members: Mapping[str, Config],
     folder: pathlib.Path,
@@ -50,8 +56,7 @@ def train_all(
         cores and a population takes longer (``python -m benchmarks``).
       overwrite: whether to begin anew.
     """
-    several = len(members) > 1 and next(iter(members.values())).resident
-    if several and (together == "on" or (together == "auto" and jax.default_backend() != "cpu")):
+    if is_population(members, together):
         bar, progress = _bar(f"{len(members)} members", next(iter(members.values())).epochs)
         with bar:
             results = population.train_population(

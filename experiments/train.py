@@ -19,23 +19,12 @@ import pathlib
 import time
 from typing import Any
 
-import jax
 from absl import flags
-from ml_collections import config_flags
 
-from experiments import cli, compare, members
+from experiments import cli, compare, members, settings
 from ladder_jax import data, interrupts, tasks, workfolder
 from ladder_jax.config import Config, ConfigError
 
-_CONFIG = config_flags.DEFINE_config_file(
-    "config", None, "An experiment: a name in experiments/configs or a path; default: digits."
-)
-_SPLIT = flags.DEFINE_string(
-    "split", None, "Labelled examples by name, DATASET.SEED@LABELS, the same for all --seeds."
-)
-_VALIDATION = flags.DEFINE_integer(
-    "validation", None, "Labelled training examples to hold out.", lower_bound=0
-)
 _VARY = flags.DEFINE_multi_string(
     "vary",
     [],
@@ -44,54 +33,13 @@ _VARY = flags.DEFINE_multi_string(
 _SAMPLE = flags.DEFINE_integer(
     "sample", 0, "How many combinations of --vary to draw; 0: all.", lower_bound=0
 )
-_POPULATION = flags.DEFINE_enum(
-    "population",
-    "auto",
-    ["auto", "on", "off"],
-    "Whether all seeds and combinations are one compiled program; auto: but on a CPU.",
-)
 _COMPARE = flags.DEFINE_multi_enum(
     "compare",
     ["supervised"],
     ["none", "supervised", "label_spreading", "self_training"],
     "What to compare with on the same splits; may be given several times.",
 )
-_OVERWRITE = flags.DEFINE_bool(
-    "overwrite", False, "Whether to begin anew, replacing files in --workdir."
-)
-_CACHE = flags.DEFINE_string(
-    "compilation_cache", None, "Folder that keeps compiled programs for the next start."
-)
-
 SUMMARY = "summary.json"
-
-
-def read_config() -> Config:
-    """The config file's settings with the flags' over them."""
-    values = _CONFIG.value.to_dict()
-    if _SPLIT.value is not None:
-        values["split"] = _SPLIT.value
-        values["dataset"], _, values["labels"] = data.parse_split(_SPLIT.value)
-    if cli.DATASET.value is not None:
-        values["dataset"] = cli.DATASET.value
-        if data.is_file(cli.DATASET.value) and not _is_overridden("labels"):
-            values["labels"] = -1
-    if cli.DATA_DIR.value is not None:
-        values["data_dir"] = cli.DATA_DIR.value
-    if _VALIDATION.value is not None:
-        values["validation"] = _VALIDATION.value
-    if cli.LABELS.value is not None and _SPLIT.value is not None:
-        raise ConfigError("--split says how many labels; leave --labels out.")
-    if cli.LABELS.value is not None:
-        if not (cli.LABELS.value.isdigit() or cli.LABELS.value == "all"):
-            raise ConfigError(f"--labels={cli.LABELS.value}; give a number, or 'all'.")
-        values["labels"] = 0 if cli.LABELS.value == "all" else int(cli.LABELS.value)
-    return Config.create(values)
-
-
-def _is_overridden(setting: str) -> bool:
-    """Whether --config.SETTING is given."""
-    return setting in config_flags.get_override_values(flags.FLAGS["config"])
 
 
 def measured(config: Config, task: tasks.Task) -> str:
@@ -104,11 +52,7 @@ def measured(config: Config, task: tasks.Task) -> str:
     """
     if _VARY.value:
         members.variations(config, _VARY.value)
-        if task.validation is None:
-            raise ConfigError(
-                "--vary compares settings, which is not done on test data; hold out labelled "
-                "examples, e.g. --validation=200."
-            )
+        settings.check_held_out("--vary", task)
     if task.test is not None and not _VARY.value:
         return "test"
     if task.validation is not None:
@@ -138,8 +82,8 @@ def run(config: Config, dataset: data.Dataset, task: tasks.Task, folder: pathlib
         folder,
         measured(config, task),
         dataset,
-        together=_POPULATION.value,
-        overwrite=_OVERWRITE.value,
+        together=settings.POPULATION.value,
+        overwrite=settings.OVERWRITE.value,
     )
     summary = compare.summarize(errors)
     workfolder.write_json(folder / SUMMARY, summary)
@@ -153,7 +97,7 @@ def check_unfinished(folder: str) -> None:
     Raises:
       ConfigError: a command is done in this folder.
     """
-    if (pathlib.Path(folder).expanduser() / SUMMARY).exists() and not _OVERWRITE.value:
+    if (pathlib.Path(folder).expanduser() / SUMMARY).exists() and not settings.OVERWRITE.value:
         raise ConfigError(
             f"workdir {folder} holds a finished run; give another folder, or --overwrite to "
             "replace what is in it."
@@ -162,11 +106,8 @@ def check_unfinished(folder: str) -> None:
 
 def main() -> None:
     """Reads the flags and runs; a signal ends it with how to go on."""
-    config = read_config()
-    if _CACHE.value is not None:
-        update = jax.config.update
-        update("jax_compilation_cache_dir", _CACHE.value)  # type: ignore[no-untyped-call]
-        update("jax_persistent_cache_min_compile_time_secs", 0)  # type: ignore[no-untyped-call]
+    config = settings.read_config()
+    settings.keep_programs()
     with interrupts.at_once():
         # Bad data ends the run before a folder is made.
         dataset = data.load(config.dataset, config.data_dir, in_memory=config.resident)
@@ -174,14 +115,10 @@ def main() -> None:
         measured(config, task)
         workdir = cli.WORKDIR.value or f"runs/{config.name}-{time.strftime('%Y%m%d-%H%M%S')}"
         check_unfinished(workdir)
-        with workfolder.open_run(workdir, config, overwrite=_OVERWRITE.value) as folder:
+        with workfolder.open_run(workdir, config, overwrite=settings.OVERWRITE.value) as folder:
             (folder / SUMMARY).unlink(missing_ok=True)
-            try:
+            with settings.resumable(folder):
                 run(config, dataset, task, folder)
-            except interrupts.Interrupted as stop:
-                again = f"the same command with --workdir={folder}"
-                again += " and without --overwrite" if _OVERWRITE.value else ""
-                raise interrupts.Interrupted(stop.number, f"{stop}; to go on: {again}") from stop
 
 
 if __name__ == "__main__":

@@ -144,7 +144,7 @@ def open_run(
     folder = make_workdir(workdir, overwrite=overwrite or begun)
     with _locked(folder):
         if begun:
-            _check_same(folder, _read_json(known), as_json(config))
+            check_same(folder, _read_json(known), as_json(config))
         elif overwrite:
             for name in _WRITTEN:
                 (folder / name).unlink(missing_ok=True)
@@ -188,8 +188,17 @@ def _read_json(path: pathlib.Path) -> dict[str, Any]:
     return values
 
 
-def _check_same(folder: pathlib.Path, old: dict[str, Any], new: dict[str, Any]) -> None:
-    """That a folder's settings are those of now, but for where things are."""
+def check_same(folder: pathlib.Path, old: dict[str, Any], new: dict[str, Any]) -> None:
+    """That a folder's settings are those of now, but for where things are.
+
+    Args:
+      folder: of the run.
+      old: settings by name, as JSON has them: those that it was begun with.
+      new: those of now.
+
+    Raises:
+      ConfigError: they differ; the message says in what.
+    """
     differences = [
         f"{name}: {old.get(name, 'none')} -> {new.get(name, 'none')}"
         for name in sorted((old.keys() | new.keys()) - _WHEREABOUTS)

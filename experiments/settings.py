@@ -1,0 +1,101 @@
+"""The flags of the commands that train, and the config that they make."""
+
+from __future__ import annotations
+
+import contextlib
+import pathlib
+from collections.abc import Iterator
+
+import jax
+from absl import flags
+from ml_collections import config_flags
+
+from experiments import cli
+from ladder_jax import data, interrupts, tasks
+from ladder_jax.config import Config, ConfigError
+
+_CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "An experiment: a name in experiments/configs or a path; default: digits."
+)
+_SPLIT = flags.DEFINE_string(
+    "split", None, "Labelled examples by name, DATASET.SEED@LABELS, the same for all --seeds."
+)
+_VALIDATION = flags.DEFINE_integer(
+    "validation", None, "Labelled training examples to hold out.", lower_bound=0
+)
+POPULATION = flags.DEFINE_enum(
+    "population",
+    "auto",
+    ["auto", "on", "off"],
+    "Whether all seeds and combinations are one compiled program; auto: but on a CPU.",
+)
+OVERWRITE = flags.DEFINE_bool(
+    "overwrite", False, "Whether to begin anew, replacing files in --workdir."
+)
+_CACHE = flags.DEFINE_string(
+    "compilation_cache", None, "Folder that keeps compiled programs for the next start."
+)
+
+
+def read_config() -> Config:
+    """The config file's settings with the flags' over them."""
+    values = _CONFIG.value.to_dict()
+    if _SPLIT.value is not None:
+        values["split"] = _SPLIT.value
+        values["dataset"], _, values["labels"] = data.parse_split(_SPLIT.value)
+    if cli.DATASET.value is not None:
+        values["dataset"] = cli.DATASET.value
+        if data.is_file(cli.DATASET.value) and not _is_overridden("labels"):
+            values["labels"] = -1
+    if cli.DATA_DIR.value is not None:
+        values["data_dir"] = cli.DATA_DIR.value
+    if _VALIDATION.value is not None:
+        values["validation"] = _VALIDATION.value
+    if cli.LABELS.value is not None and _SPLIT.value is not None:
+        raise ConfigError("--split says how many labels; leave --labels out.")
+    if cli.LABELS.value is not None:
+        if not (cli.LABELS.value.isdigit() or cli.LABELS.value == "all"):
+            raise ConfigError(f"--labels={cli.LABELS.value}; give a number, or 'all'.")
+        values["labels"] = 0 if cli.LABELS.value == "all" else int(cli.LABELS.value)
+    return Config.create(values)
+
+
+def _is_overridden(setting: str) -> bool:
+    """Whether --config.SETTING is given."""
+    return setting in config_flags.get_override_values(flags.FLAGS["config"])
+
+
+def check_held_out(what: str, task: tasks.Task) -> None:
+    """That there are examples to compare settings on.
+
+    Args:
+      what: compares them.
+      task: the data.
+
+    Raises:
+      ConfigError: there are none but test data.
+    """
+    if task.validation is None:
+        raise ConfigError(
+            f"{what} compares settings, which is not done on test data; hold out labelled "
+            "examples, e.g. --validation=200."
+        )
+
+
+def keep_programs() -> None:
+    """Has compiled programs kept where --compilation_cache says."""
+    if _CACHE.value is not None:
+        update = jax.config.update
+        update("jax_compilation_cache_dir", _CACHE.value)  # type: ignore[no-untyped-call]
+        update("jax_persistent_cache_min_compile_time_secs", 0)  # type: ignore[no-untyped-call]
+
+
+@contextlib.contextmanager
+def resumable(folder: pathlib.Path) -> Iterator[None]:
+    """Has what stops a command say how to go on in its folder."""
+    try:
+        yield
+    except interrupts.Interrupted as stop:
+        again = f"the same command with --workdir={folder}"
+        again += " and without --overwrite" if OVERWRITE.value else ""
+        raise interrupts.Interrupted(stop.number, f"{stop}; to go on: {again}") from stop

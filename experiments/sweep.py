@@ -1,0 +1,158 @@
+"""Tunes learning rate, noise and denoising costs on held-out examples, with Optuna.
+
+  python -m experiments.sweep --validation=300                   digits, 24 trials
+  python -m experiments.sweep --validation=300 --seeds=3 --trials=40 --batch=8
+  python -m experiments.sweep --validation=300 --tune=denoising_cost
+  python -m experiments.sweep --config=mnist_100 --validation=1000 --data_dir=FOLDER
+
+The first trial is the config itself. Test data are put away before anything is trained.
+--batch trials are chosen at a time; on an accelerator they are trained as one program.
+
+A sweep that was stopped goes on where it was, by the same command with --workdir=FOLDER;
+with more --trials, one that is done goes on too. It ends with a table, a plot (sweep.png,
+sweep.svg), all trials (sweep.json) and the best of them as a config file (best.py).
+Exit status 75: stopped by SIGTERM, what was done is saved; 130: the same by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import pathlib
+import shlex
+import shutil
+import sys
+import time
+from collections.abc import Mapping, Sequence
+
+from absl import flags
+
+from experiments import cli, compare, settings, sweep_report
+from experiments.knobs import Knob, knobs, turned
+from experiments.members import VARIED, seeded
+from experiments.study import STUDY, Study, load_optuna, open_study
+from ladder_jax import data, interrupts, tasks, workfolder
+from ladder_jax.config import Config
+from ladder_jax.guard import NotFiniteError
+
+_TRIALS = flags.DEFINE_integer("trials", 24, "How many choices of values.", lower_bound=1)
+_BATCH = flags.DEFINE_integer(
+    "batch", 4, "How many trials are chosen, and on an accelerator trained, at once.", lower_bound=1
+)
+_TUNE = flags.DEFINE_list("tune", list(VARIED), "Which settings are tuned; default: all three.")
+
+
+def run(
+    config: Config, dataset: data.Dataset, folder: pathlib.Path, found: Sequence[Knob]
+) -> sweep_report.Sweep:
+    """All trials that are left, batch by batch.
+
+    Args:
+      config: what is tuned.
+      dataset: without test examples.
+      folder: of the sweep.
+      found: of ``knobs``.
+
+    Returns:
+      The sweep, done.
+    """
+    seeds, batch = cli.SEEDS.value, _BATCH.value
+    with open_study(folder, found, config.seed, {"seeds": seeds, "batch": batch}) as study:
+        while True:
+            trials = study.trials()
+            waiting = any(not trial.done for trial in trials)
+            if not waiting and len(trials) >= _TRIALS.value:
+                return sweep_report.Sweep(config, found, trials, seeds)
+            # A batch begins at a multiple of its size, wherever the last sweep ended.
+            begun = len(trials) - 1 if waiting else len(trials)
+            for _ in range(len(trials), min(_TRIALS.value, (begun // batch + 1) * batch)):
+                study.ask()
+            chosen = {
+                trial.number: {
+                    f"trial-{trial.number}-{member.seed}": member
+                    for member in seeded(turned(config, found, trial.values), seeds)
+                }
+                for trial in study.trials()
+                if not trial.done
+            }
+            train_batch(study, chosen, folder, dataset)
+
+
+def train_batch(
+    study: Study,
+    chosen: Mapping[int, Mapping[str, Config]],
+    folder: pathlib.Path,
+    dataset: data.Dataset,
+) -> None:
+    """Trains the members of several trials and tells the study their errors.
+
+    A population ends as a whole where one loss is not finite: it is then trained again
+    trial by trial, and those trials alone that it comes from are the worst there are.
+
+    Args:
+      study: that chose the trials.
+      chosen: members by trial and name.
+      folder: of the sweep.
+      dataset: without test examples.
+    """
+
+    def errors(members: Mapping[str, Config]) -> list[float]:
+        together = settings.POPULATION.value
+        return compare.train_all(
+            members, folder, "validation", dataset, together=together, overwrite=False
+        )
+
+    everyone = {name: member for members in chosen.values() for name, member in members.items()}
+    at_once = compare.is_population(everyone, settings.POPULATION.value)
+    if at_once and study.apart.isdisjoint(chosen):
+        try:
+            values = iter(errors(everyone))
+            for number, members in chosen.items():
+                study.tell(number, [next(values) for _ in members])
+            return
+        except NotFiniteError as error:
+            print(f"{error} These trials are trained one by one.")
+            study.set_apart(list(chosen))
+    for number, members in chosen.items():
+        try:
+            study.tell(number, errors(members))
+        except NotFiniteError as error:
+            print(f"trial {number}: {error}")
+            study.tell(number, None)
+    for path in folder.glob(f"{workfolder.CHECKPOINTS}-*"):  # of populations that failed
+        shutil.rmtree(path)
+
+
+def begin_anew(folder: pathlib.Path) -> None:
+    """Removes what an earlier sweep wrote."""
+    for pattern in ("trial-*-*", f"{workfolder.CHECKPOINTS}-*"):
+        for path in folder.glob(pattern):
+            shutil.rmtree(path)
+    for name in (STUDY, *sweep_report.OUTPUTS):
+        (folder / name).unlink(missing_ok=True)
+
+
+def main() -> None:
+    """Reads the flags and runs; a signal ends it with how to go on."""
+    config = settings.read_config()
+    found = knobs(config, _TUNE.value)
+    load_optuna()
+    settings.keep_programs()
+    with interrupts.at_once():
+        # Bad data ends the run before a folder is made.
+        dataset = data.load(config.dataset, config.data_dir, in_memory=config.resident)
+        dataset = dataset._replace(x_test=dataset.x_test[:0], y_test=dataset.y_test[:0])
+        task = tasks.prepare(config, dataset)
+        settings.check_held_out("a sweep", task)
+        stamp = time.strftime("%Y%m%d-%H%M%S")
+        workdir = cli.WORKDIR.value or f"runs/sweep-{config.name}-{stamp}"
+        overwrite = settings.OVERWRITE.value
+        with workfolder.open_run(workdir, config, overwrite=overwrite) as folder:
+            if overwrite:
+                begin_anew(folder)
+            with settings.resumable(folder):
+                done = run(config, dataset, folder, found)
+            command = shlex.join(["python", "-m", "experiments.sweep", *sys.argv[1:]])
+            print(sweep_report.write(folder, done, command))
+
+
+if __name__ == "__main__":
+    cli.run(main, config="digits")
