@@ -9,7 +9,9 @@ import os
 import pathlib
 import re
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from absl import app, flags, logging
 
@@ -48,7 +50,7 @@ WORKDIR = flags.DEFINE_string(
 OUTPUT = flags.DEFINE_string(
     "output", None, "File to write; default: predictions.csv, or model.stablehlo."
 )
-_OVERWRITE_OUTPUT = flags.DEFINE_bool(
+OVERWRITE_OUTPUT = flags.DEFINE_bool(
     "overwrite_output", False, "Whether files that are there already may be replaced."
 )
 
@@ -85,7 +87,7 @@ def check_output(path: pathlib.Path) -> None:
         raise ConfigError(f"--output={path}: {path.parent} is not a folder; make it first.")
     if path.is_dir():
         raise ConfigError(f"--output={path} is a folder; give the name of a file in it.")
-    if path.exists() and not _OVERWRITE_OUTPUT.value:
+    if path.exists() and not OVERWRITE_OUTPUT.value:
         raise ConfigError(
             f"{path} is there already; give another --output, or --overwrite_output to replace it."
         )
@@ -140,6 +142,38 @@ def _unknown(name: str) -> str:
     )
 
 
+_WIDTH, _COLUMN = 100, 26
+_HELP = {"-h", "--h", "-help", "--help", "-helpshort", "--helpshort"}
+
+
+def _flag_help(flag: flags.Flag[Any]) -> str:
+    """A flag, what it is for and its default."""
+    name = f"--[no]{flag.name}" if flag.boolean else f"--{flag.name}"
+    text = str(flag.help).partition(";\n")[0]  # absl says what may be repeated
+    default = ", ".join(flag.default) if isinstance(flag.default, list) else flag.default
+    if flag.boolean:
+        default = "on" if flag.default else "off"
+    if default not in (None, "", 0):
+        text += f" Default: {default}."
+    lead = f"  {name:<{_COLUMN - 3}} "
+    return textwrap.fill(text, _WIDTH, initial_indent=lead, subsequent_indent=" " * _COLUMN)
+
+
+def help_text(shared: Sequence[flags.FlagHolder[Any]]) -> str:
+    """What the command does, its flags in the order of their definition, and where more are.
+
+    Args:
+      shared: those defined here that it uses.
+    """
+    main = sys.modules["__main__"]
+    own = flags.FLAGS.flags_by_module_id_dict().get(id(main), [])
+    listed = [*own, *(flags.FLAGS[holder.name] for holder in shared)]
+    lines = [(main.__doc__ or "").strip(), "", *map(_flag_help, listed)]
+    if "config" in flags.FLAGS:
+        lines.append(f"  {'--config.SETTING':<{_COLUMN - 3}} Any setting of ladder_jax/config.py.")
+    return "\n".join([*lines, "", "--helpfull lists the flags of all libraries too."])
+
+
 def _parse(argv: Sequence[str], config: str | None) -> list[str]:
     """absl's flag parsing, any error in one line."""
     try:
@@ -161,7 +195,12 @@ def _parse(argv: Sequence[str], config: str | None) -> list[str]:
         sys.exit(f"error: {' '.join(str(error).split())}")
 
 
-def run(main: Callable[[], None], *, config: str | None = None) -> None:
+def run(
+    main: Callable[[], None],
+    *,
+    config: str | None = None,
+    shared: Sequence[flags.FlagHolder[Any]] = (DATASET, DATA_DIR, LABELS, SEEDS, WORKDIR),
+) -> None:
     """Parses the flags and runs ``main``; what goes wrong ends in one line, exit status 1.
 
     Ctrl-C ends it with exit status 130; what a run is stopped by may have its own.
@@ -169,10 +208,15 @@ def run(main: Callable[[], None], *, config: str | None = None) -> None:
     Args:
       main: the command.
       config: what ``--config`` is where it is not given; None: there is no such flag.
+      shared: the flags defined here that the command uses, for its ``--help``.
     """
 
     # JAX tells of every backend that it does not find.
     flags.FLAGS.set_default("verbosity", logging.WARNING)
+
+    if _HELP & set(sys.argv[1:]):
+        print(help_text(shared))
+        return
 
     def guarded(argv: Sequence[str]) -> None:
         del argv

@@ -4,30 +4,21 @@ from __future__ import annotations
 
 import pathlib
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
-from tqdm import tqdm
 
 from experiments.members import seeded
+from experiments.progress import shown
 from ladder_jax import build, data, loop, population, tasks
 from ladder_jax.config import Config
 
 Errors = dict[str, list[float]]
-
-
-def _bar(title: str, epochs: int) -> tuple[Any, loop.Progress]:
-    """A progress bar and what moves it."""
-    bar = tqdm(total=epochs, desc=title, unit="epoch", mininterval=0.5)
-
-    def progress(metrics: dict[str, Any]) -> None:
-        bar.update(metrics["epoch"] - bar.n)
-        errors = {k: f"{v:.2f} %" for k, v in metrics.items() if k.endswith("_error")}
-        if errors:
-            bar.set_postfix(errors)
-
-    return bar, progress
+Finished = Callable[[pathlib.Path], None]
+"""Called with the folder of each run when it is done."""
+SUMMARY = "summary.json"
+"""What a command writes last."""
 
 
 def is_population(members: Mapping[str, Config], together: str) -> bool:
@@ -44,6 +35,7 @@ def train_all(
     *,
     together: str,
     overwrite: bool,
+    finished: Finished = lambda folder: None,
 ) -> list[float]:
     """Errors in percent of all members, trained as one program or one after another.
 
@@ -55,22 +47,24 @@ def train_all(
       together: "on", "off" or "auto": on, but for a CPU, where one member fills all
         cores and a population takes longer (``python -m benchmarks``).
       overwrite: whether to begin anew.
+      finished: called with the folder of each that is done.
     """
     if is_population(members, together):
-        bar, progress = _bar(f"{len(members)} members", next(iter(members.values())).epochs)
-        with bar:
+        with shown(f"{len(members)} members", next(iter(members.values())).epochs) as progress:
             results = population.train_population(
                 members, folder, dataset=dataset, overwrite=overwrite, progress=progress
             )
+        for name in members:
+            finished(folder / name)
         return [float(r.summary[f"{measured}_error"]) for r in results.values()]
     errors = []
     for name, config in members.items():
-        bar, progress = _bar(name, config.epochs)
-        with bar:
+        with shown(name, config.epochs) as progress:
             result = loop.train_and_evaluate(
                 config, folder / name, dataset=dataset, overwrite=overwrite, progress=progress
             )
         errors.append(float(result.summary[f"{measured}_error"]))
+        finished(folder / name)
     return errors
 
 
@@ -84,6 +78,7 @@ def compare(
     *,
     together: str = "auto",
     overwrite: bool = False,
+    finished: Finished = lambda folder: None,
 ) -> Errors:
     """Error of each variation of the ladder and of what it is compared with, by seed.
 
@@ -96,6 +91,7 @@ def compare(
       dataset: as for ``train_all``.
       together: as for ``train_all``.
       overwrite: as for ``train_all``.
+      finished: called with the folder of each ladder that is done.
 
     Returns:
       One list of seeds each, in percent.
@@ -107,17 +103,14 @@ def compare(
         for i, configs in enumerate(rows.values())
         for config in configs
     }
-    found = iter(
-        train_all(members, folder, measured, dataset, together=together, overwrite=overwrite)
-    )
+    how: Any = {"together": together, "overwrite": overwrite}
+    found = iter(train_all(members, folder, measured, dataset, **how, finished=finished))
     errors = {title: [next(found) for _ in configs] for title, configs in rows.items()}
     for name in names:
         others = seeded(first, seeds)
         if name == "supervised":
             nets = {f"supervised-{c.seed}": build.supervised(c) for c in others}
-            errors[name] = train_all(
-                nets, folder, measured, dataset, together=together, overwrite=overwrite
-            )
+            errors[name] = train_all(nets, folder, measured, dataset, **how)
         else:
             from experiments import baselines  # scikit-learn only where asked for
 

@@ -10,7 +10,6 @@ x_test and y_test, or x and y, each example with its class.
 
 from __future__ import annotations
 
-import math
 import pathlib
 from typing import NamedTuple
 
@@ -21,9 +20,7 @@ from experiments import cli
 from ladder_jax import data, interrupts, predictor, workfolder
 from ladder_jax.config import Config
 from ladder_jax.predictor import Predictor
-
-Z = 1.959964
-"""The normal quantile of a two-sided interval of 95 %."""
+from ladder_jax.report.measures import confusion, wilson
 
 
 class Scores(NamedTuple):
@@ -37,26 +34,6 @@ class Scores(NamedTuple):
 
     confusion: np.ndarray
     cross_entropy: float
-
-
-def wilson(wrong: int, rows: int) -> tuple[float, float]:
-    """The 95 % confidence interval of an error rate (Wilson 1927), in percent.
-
-    Unlike the normal interval it stays within 0 and 100 and is right for no error at all.
-
-    Args:
-      wrong: how many were.
-      rows: of how many, 1 or more.
-
-    Example:
-      >>> [f"{bound:.2f}" for bound in wilson(0, 100)], [f"{b:.2f}" for b in wilson(50, 100)]
-      (['0.00', '3.70'], ['40.38', '59.62'])
-    """
-    rate, spread = wrong / rows, Z**2 / rows
-    centre = rate + spread / 2
-    half = Z * math.sqrt(rate * (1 - rate) / rows + spread / (4 * rows))
-    low, high = ((centre + sign * half) / (1 + spread) for sign in (-1, 1))
-    return 100 * max(low, 0.0), 100 * min(high, 1.0)
 
 
 def measure(ours: Predictor, x: data.Examples, y: np.ndarray, name: str = "x") -> Scores:
@@ -75,15 +52,15 @@ def measure(ours: Predictor, x: data.Examples, y: np.ndarray, name: str = "x") -
       DataError: the examples are of another shape than in training.
     """
     classes, total = len(ours.class_names), 0.0
-    confusion = np.zeros((classes, classes), int)
+    counts = np.zeros((classes, classes), int)
     for start in range(0, len(y), data.inputs.PART):
         labels = y[start : start + data.inputs.PART]
         rows = data.new_rows(name, x[start : start + len(labels)], ours.example_shape, start)
         found = ours(rows)
-        np.add.at(confusion, (labels, found.classes), 1)
+        counts += confusion(labels, found.classes, classes)
         log_p = np.asarray(jax.nn.log_softmax(found.logits), np.float64)
         total -= log_p[np.arange(len(labels)), labels].sum()
-    return Scores(confusion, total / len(y))
+    return Scores(counts, total / len(y))
 
 
 def examples(
@@ -149,8 +126,8 @@ def table(scores: Scores, class_names: tuple[str, ...]) -> str:
       no           10     10.00   1.8 to 40.4  yes (1)
       yes           0         -
     """
-    confusion = scores.confusion
-    wrong, rows = _wrong(confusion).sum(), confusion.sum()
+    counts = scores.confusion
+    wrong, rows = _wrong(counts).sum(), counts.sum()
     low, high = wilson(int(wrong), int(rows))
     lines = [
         f"error          {100 * wrong / rows:.2f} %  (95 % interval {low:.2f} to {high:.2f}, "
@@ -160,7 +137,7 @@ def table(scores: Scores, class_names: tuple[str, ...]) -> str:
     ]
     width = max(5, *map(len, class_names))
     lines.append(f"{'class':<{width}}  examples   error %         95 %  most often taken for")
-    for name, row, mistaken in zip(class_names, confusion, _wrong(confusion), strict=True):
+    for name, row, mistaken in zip(class_names, counts, _wrong(counts), strict=True):
         line = f"{name:<{width}}  {row.sum():8}"
         if not row.any():
             lines.append(f"{line}         -")
@@ -173,9 +150,9 @@ def table(scores: Scores, class_names: tuple[str, ...]) -> str:
     return "\n".join(lines)
 
 
-def _wrong(confusion: np.ndarray) -> np.ndarray:
+def _wrong(counts: np.ndarray) -> np.ndarray:
     """The confusion without what is right."""
-    wrong = confusion.copy()
+    wrong = counts.copy()
     np.fill_diagonal(wrong, 0)
     return wrong
 
@@ -194,4 +171,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, shared=(cli.WORKDIR, cli.DATASET, cli.DATA_DIR))

@@ -197,4 +197,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, shared=(cli.DATA_DIR, cli.LABELS, cli.SEEDS, cli.WORKDIR))

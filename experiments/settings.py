@@ -35,6 +35,12 @@ OVERWRITE = flags.DEFINE_bool(
 _CACHE = flags.DEFINE_string(
     "compilation_cache", None, "Folder that keeps compiled programs for the next start."
 )
+SHARED = (
+    _CONFIG,
+    *(cli.DATASET, cli.DATA_DIR, cli.LABELS, _SPLIT, _VALIDATION, cli.SEEDS),
+    *(POPULATION, cli.WORKDIR, OVERWRITE, _CACHE),
+)
+"""What ``--help`` lists beside a command's own flags."""
 
 
 def read_config() -> Config:

@@ -155,4 +155,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main, config="digits")
+    cli.run(main, config="digits", shared=settings.SHARED)

@@ -21,9 +21,10 @@ from typing import Any
 
 from absl import flags
 
-from experiments import cli, compare, members, settings
+from experiments import cli, compare, members, report, settings
 from ladder_jax import data, interrupts, tasks, workfolder
 from ladder_jax.config import Config, ConfigError
+from ladder_jax.workfolder import REPORT
 
 _VARY = flags.DEFINE_multi_string(
     "vary",
@@ -39,7 +40,9 @@ _COMPARE = flags.DEFINE_multi_enum(
     ["none", "supervised", "label_spreading", "self_training"],
     "What to compare with on the same splits; may be given several times.",
 )
-SUMMARY = "summary.json"
+_REPORT = flags.DEFINE_bool(
+    "report", True, "Whether to write report.html in the folder of each ladder and in --workdir."
+)
 
 
 def measured(config: Config, task: tasks.Task) -> str:
@@ -84,11 +87,16 @@ def run(config: Config, dataset: data.Dataset, task: tasks.Task, folder: pathlib
         dataset,
         together=settings.POPULATION.value,
         overwrite=settings.OVERWRITE.value,
+        finished=lambda run: report.of_run(run, dataset) if _REPORT.value else None,
     )
     summary = compare.summarize(errors)
-    workfolder.write_json(folder / SUMMARY, summary)
+    workfolder.write_json(folder / compare.SUMMARY, summary)
+    if _REPORT.value:
+        report.of_command(folder, errors)
     print(table(config, task, summary))
     print(f"config, metrics, labels and parameters are in {folder}")
+    if _REPORT.value:
+        print(f"to look at: {folder / REPORT}")
 
 
 def check_unfinished(folder: str) -> None:
@@ -97,7 +105,8 @@ def check_unfinished(folder: str) -> None:
     Raises:
       ConfigError: a command is done in this folder.
     """
-    if (pathlib.Path(folder).expanduser() / SUMMARY).exists() and not settings.OVERWRITE.value:
+    done = pathlib.Path(folder).expanduser() / compare.SUMMARY
+    if done.exists() and not settings.OVERWRITE.value:
         raise ConfigError(
             f"workdir {folder} holds a finished run; give another folder, or --overwrite to "
             "replace what is in it."
@@ -116,10 +125,10 @@ def main() -> None:
         workdir = cli.WORKDIR.value or f"runs/{config.name}-{time.strftime('%Y%m%d-%H%M%S')}"
         check_unfinished(workdir)
         with workfolder.open_run(workdir, config, overwrite=settings.OVERWRITE.value) as folder:
-            (folder / SUMMARY).unlink(missing_ok=True)
+            (folder / compare.SUMMARY).unlink(missing_ok=True)
             with settings.resumable(folder):
                 run(config, dataset, task, folder)
 
 
 if __name__ == "__main__":
-    cli.run(main, config="digits")
+    cli.run(main, config="digits", shared=settings.SHARED)

@@ -60,6 +60,16 @@ class MetricsLog:
             os.fsync(self._file.fileno())
 
 
+def read_lines(folder: pathlib.Path) -> list[dict[str, Any]]:
+    """The lines of ``metrics.jsonl``; none if it is not there.
+
+    Args:
+      folder: of the run.
+    """
+    path = folder / "metrics.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
 def length_of(folder: pathlib.Path, lines: int) -> int:
     """How many bytes the first lines of the metrics file take.
 

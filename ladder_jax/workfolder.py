@@ -23,7 +23,10 @@ from ladder_jax.types import Array, Ladder, Trained
 
 CHECKPOINTS = "checkpoints"
 """The folder of the checkpoints within that of a run."""
-_WRITTEN = ("labels.json", "metrics.jsonl", "params.npz", "preprocess.npz", "result.json")
+EVENTS = "tensorboard"
+"""The folder of the events that TensorBoard reads."""
+REPORT = "report.html"
+_WRITTEN = ("labels.json", "metrics.jsonl", "params.npz", "preprocess.npz", "result.json", REPORT)
 _WHEREABOUTS = {"data_dir", "keep", "checkpoint_seconds"}
 """Settings that change no result, and may change where a run goes on."""
 
@@ -148,7 +151,8 @@ def open_run(
         elif overwrite:
             for name in _WRITTEN:
                 (folder / name).unlink(missing_ok=True)
-            shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+            for name in (CHECKPOINTS, EVENTS):
+                shutil.rmtree(folder / name, ignore_errors=True)
         write_json(known, as_json(config))
         yield folder
 
@@ -282,11 +286,11 @@ def write_json(path: pathlib.Path, value: object) -> None:
         temporary.write_text(json.dumps(value, indent=1) + "\n")
 
 
-def write_labels(folder: pathlib.Path, labels: list[int]) -> None:
-    """``labels.json``, the numbers of the labelled rows.
+def check_labels(folder: pathlib.Path, labels: list[int]) -> None:
+    """That the run in a folder, if there is one, was begun with these labelled rows.
 
     Raises:
-      ConfigError: the run in this folder was begun with others.
+      ConfigError: it was begun with others.
     """
     path = folder / "labels.json"
     if path.exists() and json.loads(path.read_text()) != labels:
@@ -294,4 +298,13 @@ def write_labels(folder: pathlib.Path, labels: list[int]) -> None:
             f"workdir {folder} holds a run on other labelled examples, though the settings are "
             "the same: the data have changed; give another folder, or --overwrite."
         )
-    write_json(path, labels)
+
+
+def write_labels(folder: pathlib.Path, labels: list[int]) -> None:
+    """``labels.json``, the numbers of the labelled rows.
+
+    Raises:
+      ConfigError: as ``check_labels``.
+    """
+    check_labels(folder, labels)
+    write_json(folder / "labels.json", labels)

@@ -23,8 +23,9 @@ SMALL = ["--config.epochs=2", "--config.units=(8,)", "--config.denoising_cost=(1
 
 
 def train(*flags, cwd=ROOT):
+    """Without the report, unless it is asked for."""
     environment = os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
-    command = [sys.executable, "-m", "experiments.train", *flags]
+    command = [sys.executable, "-m", "experiments.train", "--noreport", *flags]
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
 
 
@@ -37,7 +38,7 @@ def write_small(folder, images=120, size=3):
 
 def test_writes_everything_and_refuses_to_overwrite(tmp_path):
     work = tmp_path / "work"
-    flags = [*SMALL, f"--workdir={work}", "--seeds=2", "--compare=label_spreading"]
+    flags = [*SMALL, f"--workdir={work}", "--seeds=2", "--compare=label_spreading", "--report"]
     done = train(*flags)
     assert done.returncode == 0, done.stderr
     assert (
@@ -45,7 +46,13 @@ def test_writes_everything_and_refuses_to_overwrite(tmp_path):
     )
     run = work / "ladder-1"
     names = {path.name for path in run.iterdir()}
-    assert names == {"config.json", "labels.json", "metrics.jsonl", "params.npz", "result.json"}
+    assert names == {"config.json", "labels.json", "metrics.jsonl", "params.npz", "result.json"} | {
+        "report.html",
+        "tensorboard",
+    }
+    assert "warning" not in done.stderr and f"to look at: {work}/report.html" in done.stdout
+    page = (work / "report.html").read_text()
+    assert 'href="ladder-1/report.html"' in page and "label_spreading" in page
     assert json.loads((run / "config.json").read_text())["seed"] == 1
     labels = json.loads((run / "labels.json").read_text())
     y = data.load("digits").y_train[labels]

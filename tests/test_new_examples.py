@@ -173,15 +173,6 @@ def test_evaluate(trained, tmp_path, capsys):
     assert f"{wrong[y == 2].sum()} of 10 examples" in capsys.readouterr().out
 
 
-def test_wilson_against_its_definition():
-    for wrong, count in ((0, 10), (3, 10), (10, 10), (54, 500)):
-        for bound in evaluate.wilson(wrong, count):
-            p = bound / 100  # |rate - p| is Z standard deviations of p's own binomial
-            assert (wrong / count - p) ** 2 == pytest.approx(
-                evaluate.Z**2 * p * (1 - p) / count, abs=1e-12
-            )
-
-
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [

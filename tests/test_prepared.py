@@ -284,7 +284,9 @@ def test_commands_without_tensorflow(tmp_path):
     printed = run("experiments.prepare_data", f"--download_dir={files}")
     assert "train with: python -m experiments.train --dataset=mnist" in printed
     small = ["--config.epochs=1", "--config.units=(8,)", "--config.denoising_cost=(1.0,)"]
-    printed = run("experiments.train", *small, "--compare=none", f"--workdir={tmp_path / 'run'}")
+    printed = run(
+        "experiments.train", *small, "--compare=none", "--noreport", f"--workdir={tmp_path / 'run'}"
+    )
     assert "test error in %, mnist, 100 labels" in printed
     labels = json.loads((tmp_path / "run" / "ladder-0" / "labels.json").read_text())
     y = idx.read_all(files)[1].astype(np.int32)

@@ -42,7 +42,7 @@ def begin(run_dir, name, *, seconds=0.0, limit=None):
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     }
     flags = [f"--config.{setting}={value}" for setting, value in SETTINGS.items()]
-    flags += [f"--workdir={run_dir / name}", "--compare=none"]
+    flags += [f"--workdir={run_dir / name}", "--compare=none", "--noreport"]
     flags += [f"--config.checkpoint_seconds={seconds}"]
 
     command = [sys.executable, "-m", "experiments.train", *flags]

@@ -1,0 +1,76 @@
+"""Writes the reports of runs that are done anew: report.html in each folder.
+
+  python -m experiments.report --workdir=RUN
+
+RUN is the folder of a run, or that of a command with several: then each ladder has its
+page, and one more compares them.
+"""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import sys
+from collections.abc import Callable
+
+from experiments import cli, compare
+from ladder_jax import data, predictor, report, workfolder
+from ladder_jax.workfolder import REPORT
+
+
+def attempt(folder: pathlib.Path, write: Callable[[], pathlib.Path]) -> None:
+    """Writes a page; one that cannot be written is a warning, and nothing else is lost.
+
+    Args:
+      folder: what the page is of, for the warning.
+      write: what writes it.
+    """
+    try:
+        write()
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        print(f"warning: no report in {folder}: {reason}", file=sys.stderr)
+
+
+def of_run(folder: pathlib.Path, dataset: data.Dataset) -> None:
+    """The report of a run that is done, if it has none yet.
+
+    Args:
+      folder: of the run.
+      dataset: what it was trained on.
+    """
+    if not (folder / REPORT).exists():
+        attempt(folder, lambda: report.write(folder, dataset))
+
+
+def of_command(folder: pathlib.Path, errors: compare.Errors) -> None:
+    """The page that compares what a command trained.
+
+    Args:
+      folder: of the command.
+      errors: of ``compare.compare``.
+    """
+    attempt(folder, lambda: report.write_comparison(folder, errors))
+
+
+def main() -> None:
+    """Reads the flags, writes, and prints the paths."""
+    folder = pathlib.Path(cli.find_workdir()).expanduser()
+    runs = sorted(path.parent for path in folder.glob("ladder-*/result.json"))
+    runs = runs or [predictor.find_run(folder)]
+    config = workfolder.read_config(runs[0])
+    dataset = data.load(
+        cli.DATASET.value or config.dataset,
+        cli.DATA_DIR.value or config.data_dir,
+        in_memory=config.resident,
+    )
+    for run in runs:
+        print(report.write(run, dataset))
+    if (folder / compare.SUMMARY).exists():
+        summary = json.loads((folder / compare.SUMMARY).read_text())
+        errors = {title: row["errors"] for title, row in summary.items()}
+        print(report.write_comparison(folder, errors))
+
+
+if __name__ == "__main__":
+    cli.run(main, shared=(cli.WORKDIR, cli.DATASET, cli.DATA_DIR))
