@@ -10,6 +10,7 @@ import pathlib
 import re
 import sys
 import textwrap
+import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ from ladder_jax.config import Config, ConfigError
 from ladder_jax.data import DataError
 from ladder_jax.guard import NotFiniteError
 from ladder_jax.interrupts import INTERRUPTED, Interrupted
+from ladder_jax.parallel import PeerError, leave
 from ladder_jax.workfolder import WriteError
 
 CONFIGS = pathlib.Path(__file__).parent / "configs"
@@ -220,15 +222,24 @@ def run(
 
     def guarded(argv: Sequence[str]) -> None:
         del argv
+        status = 1
         try:
             main()
             sys.stdout.flush()
-        except (ConfigError, DataError, NotFiniteError, WriteError) as error:
-            sys.exit(f"error: {error}")
+            return
         except BrokenPipeError:  # by head and the like; nobody reads what is left
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return
+        except (ConfigError, DataError, NotFiniteError, PeerError, WriteError) as error:
+            line = f"error: {error}"
         except KeyboardInterrupt as error:
-            print(str(error) or "interrupted", file=sys.stderr)
-            sys.exit(error.status if isinstance(error, Interrupted) else INTERRUPTED)
+            line = str(error) or "interrupted"
+            status = error.status if isinstance(error, Interrupted) else INTERRUPTED
+        except Exception:
+            leave(status, traceback.format_exc())
+            raise
+        print(line, file=sys.stderr)
+        leave(status)
+        sys.exit(status)
 
     app.run(guarded, flags_parser=functools.partial(_parse, config=config))

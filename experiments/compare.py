@@ -11,7 +11,7 @@ import jax
 
 from experiments.members import seeded
 from experiments.progress import shown
-from ladder_jax import build, data, loop, population, tasks
+from ladder_jax import build, data, loop, parallel, population, tasks
 from ladder_jax.config import Config
 
 Errors = dict[str, list[float]]
@@ -24,7 +24,8 @@ SUMMARY = "summary.json"
 def is_population(members: Mapping[str, Config], together: str) -> bool:
     """Whether ``train_all`` makes one program of the members, who then also fail together."""
     several = len(members) > 1 and next(iter(members.values())).resident
-    return several and (together == "on" or (together == "auto" and jax.default_backend() != "cpu"))
+    fits = jax.default_backend() != "cpu" and not parallel.several()
+    return several and (together == "on" or (together == "auto" and fits))
 
 
 def train_all(
@@ -45,7 +46,8 @@ def train_all(
       measured: on "test" or "validation" examples.
       dataset: the data of all.
       together: "on", "off" or "auto": on, but for a CPU, where one member fills all
-        cores and a population takes longer (``python -m benchmarks``).
+        cores and a population takes longer (``python -m benchmarks``), and for several
+        processes, which train no population.
       overwrite: whether to begin anew.
       finished: called with the folder of each that is done.
     """

@@ -13,7 +13,8 @@ from typing import Any
 from tqdm import TqdmWarning
 from tqdm import tqdm as text_bar
 
-from ladder_jax.loop import Progress
+from ladder_jax import parallel
+from ladder_jax.epochs import Progress
 
 EVERY = 10.0
 """Seconds between lines where there is no bar."""
@@ -108,6 +109,9 @@ def shown(title: str, epochs: int) -> Iterator[Progress]:
     Yields:
       What is to be called after each epoch.
     """
+    if not parallel.is_first():
+        yield lambda metrics: None
+        return
     draw = _bar_class()
     if draw is None:
         yield lines(title, epochs, write=lambda line: print(line, file=sys.stderr, flush=True))

@@ -11,7 +11,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from experiments import cli
-from ladder_jax import data, interrupts, tasks
+from ladder_jax import data, interrupts, parallel, tasks
 from ladder_jax.config import Config, ConfigError
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -102,6 +102,8 @@ def resumable(folder: pathlib.Path) -> Iterator[None]:
     try:
         yield
     except interrupts.Interrupted as stop:
+        if not parallel.is_first():
+            raise  # the first says how to go on
         again = f"the same command with --workdir={folder}"
         again += " and without --overwrite" if OVERWRITE.value else ""
         raise interrupts.Interrupted(stop.number, f"{stop}; to go on: {again}") from stop

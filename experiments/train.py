@@ -9,6 +9,10 @@
 
 Any setting of a config is a flag: --config.epochs=20 --config.units="(500, 100)".
 
+Several processes, on one machine or many, train one ladder on all their devices, each
+started with the same flags and --coordinator=HOST:PORT --processes=N --process_id=I,
+or on a TPU pod or with Slurm with --distributed. The first alone writes and prints.
+
 A run that was stopped goes on where it was, by the same command with --workdir=FOLDER.
 Exit status 75: stopped by SIGTERM, what was done is saved; 130: the same by Ctrl-C.
 """
@@ -21,8 +25,8 @@ from typing import Any
 
 from absl import flags
 
-from experiments import cli, compare, members, report, settings
-from ladder_jax import data, interrupts, tasks, workfolder
+from experiments import cli, compare, members, processes, report, settings
+from ladder_jax import data, interrupts, loop, parallel, tasks, workfolder
 from ladder_jax.config import Config, ConfigError
 from ladder_jax.workfolder import REPORT
 
@@ -75,9 +79,10 @@ def table(config: Config, task: tasks.Task, summary: dict[str, dict[str, Any]]) 
 
 
 def run(config: Config, dataset: data.Dataset, task: tasks.Task, folder: pathlib.Path) -> None:
-    """Trains in a folder, prints the table and writes it down."""
+    """Trains in a folder; the first process prints the table and writes it down."""
     names = [name for name in dict.fromkeys(_COMPARE.value) if name != "none"]
     varied = members.variations(config, _VARY.value, _SAMPLE.value)
+    reporting = _REPORT.value and parallel.is_first()
     errors = compare.compare(
         varied,
         names,
@@ -87,9 +92,11 @@ def run(config: Config, dataset: data.Dataset, task: tasks.Task, folder: pathlib
         dataset,
         together=settings.POPULATION.value,
         overwrite=settings.OVERWRITE.value,
-        finished=lambda run: report.of_run(run, dataset) if _REPORT.value else None,
+        finished=lambda run: report.of_run(run, dataset) if reporting else None,
     )
     summary = compare.summarize(errors)
+    if not parallel.is_first():
+        return
     workfolder.write_json(folder / compare.SUMMARY, summary)
     if _REPORT.value:
         report.of_command(folder, errors)
@@ -117,13 +124,15 @@ def main() -> None:
     """Reads the flags and runs; a signal ends it with how to go on."""
     config = settings.read_config()
     settings.keep_programs()
+    processes.join()
+    loop.check_processes(config, together=settings.POPULATION.value == "on")
     with interrupts.at_once():
         # Bad data ends the run before a folder is made.
         dataset = data.load(config.dataset, config.data_dir, in_memory=config.resident)
         task = tasks.prepare(config, dataset)
         measured(config, task)
         workdir = cli.WORKDIR.value or f"runs/{config.name}-{time.strftime('%Y%m%d-%H%M%S')}"
-        check_unfinished(workdir)
+        parallel.from_first(lambda: check_unfinished(workdir))
         with workfolder.open_run(workdir, config, overwrite=settings.OVERWRITE.value) as folder:
             (folder / compare.SUMMARY).unlink(missing_ok=True)
             with settings.resumable(folder):

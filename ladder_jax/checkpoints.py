@@ -9,60 +9,39 @@ import shutil
 import zlib
 from typing import Any, NamedTuple, Self
 
-import jax
 import numpy as np
 
+from ladder_jax import parallel
+from ladder_jax.packing import pack, size_of, unpack
 from ladder_jax.training import TrainState
 from ladder_jax.workfolder import WriteError
 
 _LOG = logging.getLogger("ladder_jax")
+Best = tuple[int, float]
+"""Epoch and error of the best evaluation on validation examples."""
 
 
 class Reached(NamedTuple):
     """How far a run has come.
 
     Attributes:
-      epoch: the last that is done.
-      log_bytes: the length of the metrics file.
+      epoch: the last that is done; the metrics file has a line for each.
       seconds: of training so far, over all starts.
-      best: epoch and error of the best evaluation on validation examples, or None.
+      best: of the mean error over the members, a single run being its only one, or
+        None.
+      bests: each member's own, once there are any.
     """
 
     epoch: int = 0
-    log_bytes: int = 0
     seconds: float = 0.0
-    best: tuple[int, float] | None = None
+    best: Best | None = None
+    bests: tuple[Best, ...] = ()
 
 
-def _plain(state: TrainState) -> TrainState:
-    """The state with its key as the numbers that it is made of."""
-    return state._replace(key=jax.random.key_data(state.key))
-
-
-def _pack(state: TrainState) -> np.ndarray:
-    """All arrays of a state as one of bytes, a copy that no later step can change.
-
-    One array is saved faster than many, and a disk that is full fails it once.
-    """
-    leaves = jax.tree.leaves(_plain(state))
-    return np.frombuffer(b"".join(np.asarray(leaf).tobytes() for leaf in leaves), np.uint8)
-
-
-def _unpack(packed: np.ndarray, like: TrainState) -> TrainState:
-    """The state that ``_pack`` was given, where ``like`` has its arrays."""
-    leaves, structure = jax.tree.flatten(_plain(like))
-    ends = np.cumsum([leaf.nbytes for leaf in leaves])
-    if ends[-1] != packed.size:
-        raise ValueError(f"it has {packed.size} bytes, the run's state {ends[-1]}")
-
-    def put(part: np.ndarray, old: jax.Array) -> Any:
-        array = np.frombuffer(part.tobytes(), old.dtype).reshape(old.shape)
-        return jax.device_put(array, old.sharding if old.committed else None)
-
-    parts = np.split(packed, ends[:-1])
-    state: TrainState = jax.tree.unflatten(structure, map(put, parts, leaves))
-    key = jax.random.wrap_key_data(state.key, impl=jax.random.key_impl(like.key))
-    return state._replace(key=key)
+def _read_best(value: Any) -> Best:
+    """From JSON, which knows no tuples."""
+    epoch, error = value
+    return int(epoch), float(error)
 
 
 def _not_orbax(record: logging.LogRecord) -> bool:
@@ -73,21 +52,21 @@ class Checkpoints:
     """The last ``keep`` states of a run and the best on validation, in a folder.
 
     Saving is asynchronous, and a checkpoint is there whole or not at all. The folder
-    is made by the first save.
+    is made by the first save. Of several processes the first alone saves and reads.
 
     Args:
       folder: theirs alone.
       keep: how many of the last are kept.
 
     Example:
-      >>> import pathlib, tempfile, optax
+      >>> import pathlib, tempfile, jax, optax
       >>> from ladder_jax import presets, training
       >>> net, optimizer = presets.mlp(4, [3, 2]), optax.adam(0.1)
       >>> state = training.create_train_state(net, optimizer, jax.random.key(0))
       >>> with tempfile.TemporaryDirectory() as name:
       ...     with Checkpoints(pathlib.Path(name) / "checkpoints", keep=1) as saved:
       ...         saved.save(state, Reached(epoch=3))
-      ...         restored, reached = saved.restore(state)
+      ...         restored, reached = saved.restore(state, lines=3)
       >>> reached.epoch, bool((restored.key == state.key).all())
       (3, True)
     """
@@ -127,10 +106,17 @@ class Checkpoints:
             get_metric_fn=error, reverse=True, n=1, keep_checkpoints_without_metrics=False
         )
         # With best_fn the errors are saved, too, and known after another start.
-        options = ocp.CheckpointManagerOptions(
-            preservation_policy=policies.AnyPreservationPolicy([last, best]), best_fn=error
-        )
-        return ocp.CheckpointManager(self.folder, options=options)
+        settings: dict[str, Any] = {
+            "preservation_policy": policies.AnyPreservationPolicy([last, best]),
+            "best_fn": error,
+        }
+        if parallel.several():  # it waits for no other process
+            self.folder.mkdir(parents=True, exist_ok=True)
+            settings["create"] = False
+            settings["multiprocessing_options"] = ocp.options.MultiprocessingOptions(
+                primary_host=0, active_processes={0}, barrier_sync_key_prefix="first"
+            )
+        return ocp.CheckpointManager(self.folder, options=ocp.CheckpointManagerOptions(**settings))
 
     @property
     def epochs(self) -> list[int]:
@@ -149,7 +135,9 @@ class Checkpoints:
 
     @property
     def busy(self) -> bool:
-        """Whether a save is still being written."""
+        """Whether a save is still being written, or is another process's to do."""
+        if not parallel.is_first():
+            return True
         return "_manager" in vars(self) and bool(self._manager.is_saving_in_progress())
 
     def save(self, state: TrainState, reached: Reached, *, error: float | None = None) -> None:
@@ -163,7 +151,9 @@ class Checkpoints:
         Raises:
           WriteError: this or the last one cannot be written.
         """
-        packed = _pack(state)
+        if not parallel.is_first():
+            return
+        packed = pack(state)
         extra = reached._asdict() | {"checksum": zlib.crc32(packed.data), "size": packed.size}
         try:
             import orbax.checkpoint as ocp
@@ -188,37 +178,43 @@ class Checkpoints:
         except (OSError, ValueError) as failed:
             raise self._write_error(failed) from failed
 
-    def _read(self, epoch: int, like: TrainState) -> tuple[TrainState, Reached]:
+    def _read(self, epoch: int, size: int) -> tuple[np.ndarray, Reached]:
+        """The packed state, which must have so many bytes."""
         import orbax.checkpoint as ocp
 
         items = ocp.args.Composite(reached=ocp.args.JsonRestore())
         extra = dict(self._manager.restore(epoch, args=items).reached)
-        wanted = {"bytes": np.zeros(extra.pop("size"), np.uint8)}
+        if (found := extra.pop("size")) != size:
+            raise ValueError(f"it has {found} bytes, the run's state {size}")
+        wanted = {"bytes": np.zeros(size, np.uint8)}
         items = ocp.args.Composite(state=ocp.args.StandardRestore(wanted))
         packed = self._manager.restore(epoch, args=items).state["bytes"]
         if zlib.crc32(packed.data) != extra.pop("checksum"):
             raise ValueError("its checksum is wrong")
-        best = extra.pop("best")
-        reached = Reached(**extra, best=None if best is None else (int(best[0]), float(best[1])))
-        return _unpack(packed, like), reached
+        best, bests = extra.pop("best"), tuple(map(_read_best, extra.pop("bests")))
+        return packed, Reached(**extra, best=best and _read_best(best), bests=bests)
 
-    def restore(self, like: TrainState, log_bytes: int = 0) -> tuple[TrainState, Reached] | None:
+    def restore(self, like: TrainState, lines: int) -> tuple[TrainState, Reached] | None:
         """The newest good checkpoint; those that cannot be read are put aside with a warning.
 
         Args:
           like: a state of the same structure.
-          log_bytes: the length of the metrics file; a checkpoint of a longer one is
-            not good.
+          lines: how many the metrics file has; a checkpoint of more epochs is not good.
 
         Returns:
           ``(state, reached)``, or None if there is none.
         """
+        found = parallel.from_first(lambda: self._newest(size_of(like), lines))
+        return found and (unpack(found[0], like), found[1])
+
+    def _newest(self, size: int, lines: int) -> tuple[np.ndarray, Reached] | None:
+        """Of the good ones, the state not yet unpacked."""
         self.wait()
         for epoch in reversed(self.epochs):
             try:
-                state, reached = self._read(epoch, like)
-                if reached.log_bytes <= log_bytes:
-                    return state, reached
+                found = self._read(epoch, size)
+                if epoch <= lines:
+                    return found
                 reason = "the metrics file is shorter than when it was saved"
             except Exception as error:  # Orbax raises whatever its parts do
                 reason = " ".join(str(error).split())[:200] or type(error).__name__

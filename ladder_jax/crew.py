@@ -57,8 +57,8 @@ class Crew(NamedTuple):
     Attributes:
       tasks: one a member.
       nets: one a member; they differ in their ``hyper`` alone.
-      data: the members as first axis, but of the unlabelled rows if they are shared.
-      shared: whether they are.
+      data: the members as first axis, but of arrays that all share.
+      axes: where the members are in ``data``: 0, or None.
       hypers: noise and costs, the members as first axis.
       rates: learning rates, the same.
     """
@@ -66,7 +66,7 @@ class Crew(NamedTuple):
     tasks: list[Task]
     nets: list[Ladder]
     data: TrainData
-    shared: bool
+    axes: TrainData
     hypers: Hyper
     rates: Array
 
@@ -79,28 +79,36 @@ def gather(configs: Sequence[Config], dataset: data.Dataset | None = None) -> Cr
       dataset: the data, instead of those that the configs name.
 
     Returns:
-      A ``Crew``; unlabelled rows that are the same for all are one array in it.
+      A ``Crew``; rows that are the same for all are one array in it, and labelled
+      rows that are all rows are the unlabelled ones.
     """
     if dataset is None:
         dataset = data.load(configs[0].dataset, configs[0].data_dir)
     first, (_, kept, _) = prepare(configs[0], dataset), choose_rows(configs[0], dataset)
-    tasks, unlabeled = [first], first.train.unlabeled
+    tasks, train = [first], first.train
     for config in configs[1:]:
         labeled, own, _ = choose_rows(config, dataset)
         if not np.array_equal(own, kept):
             tasks.append(prepare(config, dataset))
-            continue
-        # The same rows are trained on: only which of them have a label differs.
-        x, y = unlabeled[np.searchsorted(kept, labeled)], jnp.asarray(dataset.y_train[labeled])
-        tasks.append(first._replace(train=TrainData(x, y, unlabeled), labeled=labeled))
-    shared = all(task.train.unlabeled is unlabeled for task in tasks)
-    nets = [build_ladder(c, unlabeled.shape[1:], len(first.class_names)) for c in configs]
-    stacked = TrainData(
-        jnp.stack([task.train.labeled for task in tasks]),
-        jnp.stack([task.train.labels for task in tasks]),
-        unlabeled if shared else jnp.stack([task.train.unlabeled for task in tasks]),
-    )
+        elif np.array_equal(labeled, first.labeled):
+            tasks.append(first)
+        else:
+            # The same rows are trained on: only which of them have a label differs.
+            x = train.unlabeled[np.searchsorted(kept, labeled)]
+            y = jnp.asarray(dataset.y_train[labeled])
+            own_train = train._replace(labeled=x, labels=y)
+            tasks.append(first._replace(train=own_train, labeled=labeled))
+    shape, classes = train.unlabeled.shape[1:], len(first.class_names)
+    nets = [build_ladder(config, shape, classes) for config in configs]
+    stacked, axes = zip(*map(_stack, *(task.train for task in tasks)), strict=True)
     hypers = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(net.hyper for net in nets))
     hypers = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), hypers)
     rates = jnp.array([config.learning_rate for config in configs])
-    return Crew(tasks, nets, stacked, shared, hypers, rates)
+    return Crew(tasks, nets, TrainData(*stacked), TrainData(*axes), hypers, rates)
+
+
+def _stack(*arrays: Array) -> tuple[Array, int | None]:
+    """One array a member as one array, and which of its axes is the members'."""
+    if all(array is arrays[0] for array in arrays):
+        return arrays[0], None
+    return jnp.stack(arrays), 0

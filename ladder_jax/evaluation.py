@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import functools
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +27,21 @@ def evaluated(config: Config, state: TrainState) -> Params:
     return transforms.averaged(state.opt_state) if config.average else state.params
 
 
+class Evaluation(NamedTuple):
+    """Parameters and what is known of them.
+
+    Attributes:
+      params: of the ladder.
+      statistics: what predictions are normalised with.
+      errors: in percent, on the set that is looked at while training, if there is any:
+        ``validation_error``, or ``test_error`` where nothing is held out.
+    """
+
+    params: Params
+    statistics: Statistics
+    errors: dict[str, float]
+
+
 class Evaluator:
     """Errors of parameters on the examples of a task, in percent.
 
@@ -46,36 +62,46 @@ class Evaluator:
             pooled = config.images
             make = streaming.make_pooled_statistics if pooled else streaming.make_statistics
             self._statistics = make(net)
-        labeled = config.statistics == "labeled"
-        self._net, self._unlabeled = net, task.train.unlabeled
-        self._rows = task.train.labeled if labeled else task.train.unlabeled
+        self._of_u = jax.jit(functools.partial(denoising.decoder_statistics, net))
+        self._labeled, self._mesh = config.statistics == "labeled", mesh
+        self._look_at(task)
+
+    def _look_at(self, task: Task) -> None:
+        self._rows = task.train.labeled if self._labeled else task.train.unlabeled
+        self._unlabeled = task.train.unlabeled
         self._sets = {"test": task.test, "validation": task.validation}
         self._watched = "test" if task.validation is None else "validation"
 
-    def statistics(self, params: Params) -> Statistics:
-        """What predictions are normalised with."""
-        found: Statistics = self._statistics(params, self._rows)
-        return found
+    def on(self, task: Task) -> Evaluator:
+        """The same functions, compiled once, on other examples.
 
-    def trained(self, params: Params) -> Trained:
+        Args:
+          task: for a ladder that differs in noise and costs at most.
+        """
+        other = copy.copy(self)
+        other._look_at(task)
+        return other
+
+    def evaluate(self, params: Params) -> Evaluation:
+        """What is looked at while training."""
+        statistics = self._statistics(params, self._rows)
+        return Evaluation(params, statistics, self._errors(params, statistics, self._watched))
+
+    def trained(self, found: Evaluation) -> Trained:
         """Parameters with all that rows need that come one by one."""
-        statistics = self.statistics(params)
         rows = jnp.asarray(denoising.sample_rows(self._unlabeled))
-        of_u = jax.jit(functools.partial(denoising.decoder_statistics, self._net))
-        return Trained(params, statistics, of_u(params, statistics, rows))
+        of_u = self._of_u(found.params, found.statistics, rows)
+        trained = Trained(found.params, found.statistics, of_u)
+        return parallel.everywhere(self._mesh, trained) if parallel.several() else trained
 
-    def errors(self, params: Params, statistics: Statistics) -> dict[str, float]:
+    def errors(self, found: Evaluation) -> dict[str, float]:
         """On each set that there is, ``test_error`` and ``validation_error``."""
+        rest = (name for name in self._sets if f"{name}_error" not in found.errors)
+        return found.errors | self._errors(found.params, found.statistics, *rest)
+
+    def _errors(self, params: Params, statistics: Statistics, *names: str) -> dict[str, float]:
         return {
             f"{name}_error": 100 * float(self._error_rate(params, statistics, *rows))
-            for name, rows in self._sets.items()
-            if rows is not None
+            for name in names
+            if (rows := self._sets[name]) is not None
         }
-
-    def watched(self, params: Params) -> dict[str, float]:
-        """On the set that is looked at while training: validation, if there is one."""
-        rows = self._sets[self._watched]
-        if rows is None:
-            return {}
-        error = self._error_rate(params, self.statistics(params), *rows)
-        return {f"{self._watched}_error": 100 * float(error)}

@@ -14,31 +14,32 @@ from ladder_jax.workfolder import writing
 
 
 class MetricsLog:
-    """``metrics.jsonl``, cut to the length that it had at a checkpoint.
+    """``metrics.jsonl``, cut to the lines that it had at a checkpoint.
 
     What follows in it will be written again, the same.
 
     Args:
       folder: of the run.
-      length: in bytes; 0 to begin.
+      lines: how many to keep; 0 to begin.
 
     Example:
       >>> import tempfile
       >>> with tempfile.TemporaryDirectory() as name:
       ...     with MetricsLog(pathlib.Path(name), 0) as log:
-      ...         length = log.append({"epoch": 1})
-      ...         _ = log.append({"epoch": 2})
-      ...     with MetricsLog(pathlib.Path(name), length) as log:
-      ...         _ = log.append({"epoch": "two"})
+      ...         log.append({"epoch": 1})
+      ...         log.append({"epoch": 2})
+      ...     with MetricsLog(pathlib.Path(name), 1) as log:
+      ...         log.append({"epoch": "two"})
       ...     (pathlib.Path(name) / "metrics.jsonl").read_text().splitlines()
       ['{"epoch": 1}', '{"epoch": "two"}']
     """
 
-    def __init__(self, folder: pathlib.Path, length: int) -> None:
+    def __init__(self, folder: pathlib.Path, lines: int) -> None:
         self._path = folder / "metrics.jsonl"
         with writing(self._path):
             self._file = self._path.open("ab", buffering=0)
-            self._file.truncate(length)
+            kept = self._path.read_bytes().splitlines(keepends=True)[:lines]
+            self._file.truncate(sum(map(len, kept)))
 
     def __enter__(self) -> Self:
         return self
@@ -46,13 +47,12 @@ class MetricsLog:
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
-    def append(self, line: dict[str, Any]) -> int:
-        """Writes a line; the length of the file with it."""
+    def append(self, line: dict[str, Any]) -> None:
+        """Writes a line."""
         rest = (json.dumps(line) + "\n").encode()
         with writing(self._path):
             while rest:
                 rest = rest[self._file.write(rest) :]
-        return self._file.tell()
 
     def sync(self) -> None:
         """Has the lines outlast the machine, as a checkpoint does that counts them."""
@@ -70,17 +70,14 @@ def read_lines(folder: pathlib.Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def length_of(folder: pathlib.Path, lines: int) -> int:
-    """How many bytes the first lines of the metrics file take.
+def lines_in(folder: pathlib.Path) -> int:
+    """How many whole lines the metrics file has, 0 if there is none.
 
     Args:
       folder: of the run.
-      lines: how many; those that are not there take none.
     """
     path = folder / "metrics.jsonl"
-    if not path.exists():
-        return 0
-    return sum(map(len, path.read_bytes().splitlines(keepends=True)[:lines]))
+    return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
 def metrics_line(number: int, metrics: Metrics) -> dict[str, Any]:

@@ -3,16 +3,23 @@
 Members of a population are spread over the axis ``member``, rows of a batch over
 ``data``. The code of a step knows neither: batch statistics, costs and gradients
 are over the whole batch wherever its rows lie, so that any number of devices gives
-the same result.
+the same result. Of several processes the first alone has the folder of a run; what
+hangs on it, or on the clock, is agreed on here, as all must take the same steps.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable, Sequence
+import os
+import pickle
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import jax
+import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 MEMBER, DATA = "member", "data"
@@ -20,6 +27,13 @@ _WHOLE = PartitionSpec()  # type: ignore[no-untyped-call]
 _BY_MEMBER = PartitionSpec(MEMBER)  # type: ignore[no-untyped-call]
 _BY_ROW = PartitionSpec(DATA)  # type: ignore[no-untyped-call]
 Tree = TypeVar("Tree")
+Value = TypeVar("Value")
+PATIENCE = 10.0
+"""Seconds that a process that ends waits for the others to end with it."""
+
+
+class PeerError(RuntimeError):
+    """Another process of the job failed; its own message says why."""
 
 
 def make_mesh(members: int = 1, devices: Sequence[jax.Device] | None = None) -> Mesh:
@@ -58,12 +72,20 @@ def everywhere(mesh: Mesh, tree: Tree) -> Tree:
       True
     """
     sharding = NamedSharding(mesh, _WHOLE)
-    if jax.process_count() > 1:
+    if several():
+        if all(_lies(leaf, sharding) for leaf in jax.tree.leaves(tree)):
+            return tree
         # As arguments of a compiled function, arrays of one process are those of all.
         spread: Tree = jax.jit(lambda leaves: leaves, out_shardings=sharding)(tree)
         return spread
     placed: Tree = jax.device_put(tree, sharding)
     return placed
+
+
+def _lies(leaf: Any, sharding: NamedSharding) -> bool:
+    if not isinstance(leaf, jax.Array):
+        return False
+    return bool(leaf.sharding.is_equivalent_to(sharding, leaf.ndim))
 
 
 def over_members(mesh: Mesh, tree: Tree) -> Tree:
@@ -124,3 +146,100 @@ def is_first() -> bool:
       True
     """
     return jax.process_index() == 0
+
+
+def several() -> bool:
+    """Whether there are other processes.
+
+    Example:
+      >>> several()
+      False
+    """
+    return bool(jax.process_count() > 1)
+
+
+def most(*numbers: int) -> tuple[int, ...]:
+    """The largest of each number over all processes, which must all ask at once.
+
+    Args:
+      *numbers: int32, as many in every process.
+
+    Example:
+      >>> most(3, False)
+      (3, 0)
+    """
+    if not several():
+        return tuple(map(int, numbers))
+    from jax.experimental import multihost_utils
+
+    gathered = multihost_utils.process_allgather(np.array(numbers, np.int32))
+    return tuple(gathered.max(0).tolist())
+
+
+@contextlib.contextmanager
+def together() -> Iterator[None]:
+    """Has a part of the program fail in every process if it fails in one.
+
+    Raises:
+      PeerError: it failed in another.
+
+    Example:
+      >>> with together():
+      ...     value = 3
+    """
+    try:
+        yield
+    except BaseException:
+        most(1)
+        raise
+    if most(0) != (0,):
+        raise PeerError("another process of the job failed; its own message says why.")
+
+
+def from_first(ask: Callable[[], Value]) -> Value:
+    """What a function gives in the first process, in all of them.
+
+    Args:
+      ask: called in the first process alone; its value can be pickled.
+
+    Raises:
+      PeerError: it fails in the first; there its own error is raised.
+
+    Example:
+      >>> from_first(lambda: {"done": True})
+      {'done': True}
+    """
+    if not several():
+        return ask()
+    from jax.experimental import multihost_utils
+
+    with together():
+        given = pickle.dumps(ask()) if is_first() else b""
+    (size,) = most(len(given))
+    content = np.frombuffer(given or bytes(size), np.uint8)
+    value: Value = pickle.loads(multihost_utils.broadcast_one_to_all(content).tobytes())
+    return value
+
+
+def leave(status: int, words: str = "") -> None:
+    """Before this process ends otherwise than it should: has the others end, too.
+
+    Where all of them leave, as after a signal, they wait for each other, and it
+    returns. A process that is left alone ends here, by which JAX ends the others.
+
+    Args:
+      status: to exit with.
+      words: for stderr, if it ends here.
+
+    Example:
+      >>> leave(1)  # nothing, as nothing was joined
+    """
+    if not jax.distributed.is_initialized():
+        return
+    ending = threading.Thread(target=jax.distributed.shutdown, daemon=True)
+    ending.start()
+    ending.join(PATIENCE)
+    if ending.is_alive():
+        print(words, end="", file=sys.stderr, flush=True)
+        sys.stdout.flush()
+        os._exit(status)

@@ -8,30 +8,28 @@ import operator
 import os
 import pathlib
 import shutil
-import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.sharding import Mesh
 
-from ladder_jax import data, interrupts, parallel, training
+from ladder_jax import data, parallel, training
 from ladder_jax.build import build_optimizer, loss_net
 from ladder_jax.checkpoints import Checkpoints, Reached
 from ladder_jax.config import Config
 from ladder_jax.crew import Crew, check_alike, gather
-from ladder_jax.evaluation import Evaluator, evaluated
+from ladder_jax.epochs import Member, Progress, Training
+from ladder_jax.evaluation import Evaluator
 from ladder_jax.guard import NotFiniteError
-from ladder_jax.loop import Progress, Result, begin, finish, load
-from ladder_jax.metrics_log import MetricsLog, length_of, metrics_line
+from ladder_jax.loop import check_processes, train_members
+from ladder_jax.metrics_log import lines_in
+from ladder_jax.outcome import Result, begin, is_done, load
 from ladder_jax.training import TrainData, TrainState
 from ladder_jax.types import Array, Hyper
 from ladder_jax.workfolder import CHECKPOINTS, open_run
-
-Tree = TypeVar("Tree")
 
 
 def make_population_epoch(
@@ -55,9 +53,9 @@ def make_population_epoch(
         train_step = training.make_train_step(net, build_optimizer(config, steps, rate), hyper)
         return training.make_epoch(train_step, sizes, parallel.over_rows(mesh))(state, data)
 
-    axes: Any = TrainData._make((0, 0, None if crew.shared else 0))
+    axes: Any = (0, crew.axes, 0, 0)
     members = jax.jit(
-        jax.vmap(member, in_axes=(0, axes, 0, 0), spmd_axis_name=parallel.MEMBER), donate_argnums=0
+        jax.vmap(member, in_axes=axes, spmd_axis_name=parallel.MEMBER), donate_argnums=0
     )
     return lambda states: members(states, crew.data, crew.hypers, crew.rates)
 
@@ -73,7 +71,10 @@ def train_population(
     """Trains all members as one program; each has the files of a run of its own.
 
     A member's result is that of ``train_and_evaluate`` with its config, up to the
-    rounding of float32: labels, order and noise are the same.
+    rounding of float32: labels, order and noise are the same. Where examples are held
+    out, each member has its own ``best_epoch`` and ``best.npz``. The checkpoints in
+    ``workdir`` are of all members together: there, the best is that with the least
+    mean validation error over the members, which need be no member's own best.
 
     Args:
       members: by name, which is that of the member's folder in ``workdir``.
@@ -94,6 +95,7 @@ def train_population(
     """
     configs = list(members.values())
     check_alike(configs)
+    check_processes(configs[0], together=True)
     crew = gather(configs, dataset)
     folder = pathlib.Path(workdir).expanduser()
     with contextlib.ExitStack() as opened:
@@ -101,24 +103,15 @@ def train_population(
             opened.enter_context(open_run(folder / name, config, overwrite=overwrite))
             for name, config in members.items()
         ]
-        if all((f / "result.json").exists() for f in folders):
-            return {
-                name: load(f, net) for name, f, net in zip(members, folders, crew.nets, strict=True)
-            }
+        if all(map(is_done, folders)):
+            return dict(zip(members, map(load, folders, crew.nets), strict=True))
         for f, config, task in zip(folders, configs, crew.tasks, strict=True):
             begin(f, task, config.preprocess)
         saved = opened.enter_context(
             Checkpoints(_checkpoints(folder, members, overwrite=overwrite), configs[0].keep)
         )
-        evaluators, states, reached = _train(configs, crew, folders, saved, progress)
-        results = {
-            name: finish(
-                folders[k], configs[k], crew.tasks[k], evaluators[k], _member(states, k), reached
-            )
-            for k, name in enumerate(members)
-        }
-        saved.finish(None)
-    return results
+        results = _train(configs, crew, folders, saved, progress)
+    return dict(zip(members, results, strict=True))
 
 
 def _checkpoints(
@@ -147,74 +140,34 @@ def _train(
     folders: Sequence[pathlib.Path],
     saved: Checkpoints,
     progress: Progress,
-) -> tuple[list[Evaluator], TrainState, Reached]:
-    """The epochs that are left, each with a line in every member's metrics file."""
-    config, mesh = configs[0], parallel.make_mesh(len(configs))
-    steps = training.steps_per_epoch(crew.tasks[0].train, crew.tasks[0].sizes) * config.epochs
-    states = _begin(configs, crew, mesh, steps)
-    states, reached = saved.restore(states) or (states, Reached())
-    epoch = make_population_epoch(config, crew, steps, mesh)
-    each = zip(configs, crew.nets, crew.tasks, strict=True)
-    evaluators = [Evaluator(*parts, mesh) for parts in each]
-    before, started = reached.seconds, time.perf_counter()
-    saved_at = started
-    with contextlib.ExitStack() as opened:
-        stopped = opened.enter_context(interrupts.deferred())
-        lengths = [length_of(f, reached.epoch) for f in folders]
-        logs = [
-            opened.enter_context(MetricsLog(f, n)) for f, n in zip(folders, lengths, strict=True)
-        ]
-        for number in range(reached.epoch + 1, config.epochs + 1):
-            states, metrics = epoch(states)
-            due = number % config.eval_every == 0 or number == config.epochs
-            lines = []
-            for k, log in enumerate(logs):
-                line = metrics_line(number, _member(metrics, k))
-                if due:
-                    line |= evaluators[k].watched(evaluated(config, _member(states, k)))
-                log.append(line)
-                lines.append(line)
-            _check_finite(number, lines, folders, saved)
-            now = time.perf_counter()
-            reached = Reached(number, 0, before + now - started)
-            progress(_means(lines) | {"seconds": round(reached.seconds, 2)})
-            signal = stopped()
-            late = now - saved_at >= config.checkpoint_seconds and not saved.busy
-            if late or signal is not None:
-                for log in logs:
-                    log.sync()
-                saved.save(states, reached)
-                saved_at = now
-            if signal is not None:
-                saved.wait()
-                raise interrupts.Interrupted(signal, f"stopped after epoch {number}, saved")
-    return evaluators, states, reached
-
-
-def _check_finite(
-    number: int,
-    lines: Sequence[dict[str, Any]],
-    folders: Sequence[pathlib.Path],
-    saved: Checkpoints,
-) -> None:
-    """That no member's loss is NaN or infinite."""
-    wrong = [
-        f.name for f, line in zip(folders, lines, strict=True) if not np.isfinite(line["loss"])
+) -> list[Result]:
+    """The epochs that are left, and what came of every member."""
+    first, mesh = crew.tasks[0], parallel.make_mesh(len(configs))
+    steps = training.steps_per_epoch(first.train, first.sizes) * configs[0].epochs
+    evaluator = Evaluator(configs[0], crew.nets[0], first, mesh)
+    members = [
+        Member(config, folder, task, evaluator.on(task))
+        for config, folder, task in zip(configs, folders, crew.tasks, strict=True)
     ]
-    if wrong:
-        kept = f"; checkpoints up to epoch {saved.epochs[-1]} are kept" if saved.epochs else ""
-        raise NotFiniteError(
-            f"NaN or infinity in epoch {number} of {', '.join(wrong)}{kept}. Train such a member "
-            "alone to learn the step and the level, or leave it out."
-        )
+    run = Training(
+        members,
+        saved,
+        make_population_epoch(configs[0], crew, steps, mesh),
+        lambda tree, k: jax.tree.map(operator.itemgetter(k), tree),
+        functools.partial(_not_finite, folders, saved),
+    )
+    states = _begin(configs, crew, mesh, steps)
+    states, reached = saved.restore(states, min(map(lines_in, folders))) or (states, Reached())
+    return train_members(run, states, reached, progress)
 
 
-def _member(tree: Tree, k: int) -> Tree:
-    """One of stacked trees."""
-    member: Tree = jax.tree.map(operator.itemgetter(k), tree)
-    return member
-
-
-def _means(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Of each figure over the members."""
-    return {name: np.mean([line[name] for line in lines], 0).tolist() for name in lines[0]}
+def _not_finite(
+    folders: Sequence[pathlib.Path], saved: Checkpoints, number: int, members: list[int]
+) -> NotFiniteError:
+    """What to say of members whose loss or parameters are not finite."""
+    names = ", ".join(folders[k].name for k in members)
+    kept = f"; checkpoints up to epoch {saved.epochs[-1]} are kept" if saved.epochs else ""
+    return NotFiniteError(
+        f"NaN or infinity in epoch {number} of {names}{kept}. Train such a member alone to learn "
+        "the step and the level, or leave it out."
+    )

@@ -99,7 +99,9 @@ def _chunks(x: Examples, rows: int = CHUNK) -> Iterator[Array]:
     start = 0
     while start < len(x):
         end = len(x) if len(x) - start <= rows + 1 else start + rows
-        yield jax.device_put(x[start:end])
+        part = x[start:end]
+        # What is on devices already may be on those of several processes.
+        yield part if isinstance(part, jax.Array) else jax.device_put(part)
         start = end
 
 

@@ -10,23 +10,29 @@ import os
 import pathlib
 import platform
 import shutil
+import tempfile
 from collections.abc import Iterator
 from typing import Any
 
 import jax
 import numpy as np
 
-from ladder_jax import denoising
+from ladder_jax import denoising, parallel
 from ladder_jax.config import Config, ConfigError
 from ladder_jax.data.npz import read_npz
 from ladder_jax.types import Array, Ladder, Trained
 
 CHECKPOINTS = "checkpoints"
 """The folder of the checkpoints within that of a run."""
+BEST = "best.npz"
+"""The parameters that were best on validation examples, in the form of ``params.npz``."""
 EVENTS = "tensorboard"
 """The folder of the events that TensorBoard reads."""
 REPORT = "report.html"
-_WRITTEN = ("labels.json", "metrics.jsonl", "params.npz", "preprocess.npz", "result.json", REPORT)
+_WRITTEN = (
+    *("labels.json", "metrics.jsonl", "params.npz", "preprocess.npz", "result.json"),
+    *(BEST, REPORT),
+)
 _WHEREABOUTS = {"data_dir", "keep", "checkpoint_seconds"}
 """Settings that change no result, and may change where a run goes on."""
 
@@ -128,7 +134,9 @@ def open_run(
 ) -> Iterator[pathlib.Path]:
     """The folder of one run, new or with the same run begun, for this process alone.
 
-    ``config.json`` says which run it is; it is the first file in a folder.
+    ``config.json`` says which run it is; it is the first file in a folder. Of several
+    processes of a job the first has the folder. The others have a temporary one that
+    is removed in the end, so that they need not see the same disk.
 
     Args:
       workdir: the folder; made if it is not there.
@@ -141,7 +149,23 @@ def open_run(
     Raises:
       ConfigError: it holds another run or other files, another process is in it, or
         it cannot be written to.
+      PeerError: the first process cannot open it.
     """
+    with contextlib.ExitStack() as opened:
+        with parallel.together():
+            if parallel.is_first():
+                folder = opened.enter_context(_open(workdir, config, overwrite=overwrite))
+            else:
+                made = tempfile.TemporaryDirectory(prefix="ladder-jax-")
+                folder = pathlib.Path(opened.enter_context(made))
+        yield folder
+
+
+@contextlib.contextmanager
+def _open(
+    workdir: str | os.PathLike[str], config: Config, *, overwrite: bool
+) -> Iterator[pathlib.Path]:
+    """The folder itself."""
     known = pathlib.Path(workdir).expanduser() / "config.json"
     begun = known.is_file() and not overwrite
     folder = make_workdir(workdir, overwrite=overwrite or begun)
@@ -177,6 +201,11 @@ def as_json(config: Config) -> dict[str, Any]:
     """The settings as JSON has them, lists for tuples."""
     values: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config)))
     return values
+
+
+def deciding(config: Config) -> dict[str, Any]:
+    """The settings that a result depends on, as JSON has them."""
+    return {name: v for name, v in as_json(config).items() if name not in _WHEREABOUTS}
 
 
 def _read_json(path: pathlib.Path) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Fifty steps of a tiny ladder on a mesh of all devices; prints losses as JSON.
 
-  python tests/parallel_program.py DEVICES [PORT PROCESS PROCESSES]
+  python tests/parallel_program.py DEVICES
 
 Run by test_parallel.py, as the number of devices is fixed when JAX starts.
 """
@@ -10,7 +10,7 @@ import os
 import sys
 
 if __name__ == "__main__":
-    devices, *processes = map(int, sys.argv[1:])
+    devices = int(sys.argv[1])
     os.environ["JAX_PLATFORMS"] = "cpu"
     flags = os.environ.get("XLA_FLAGS", "")  # those of the tests
     os.environ["XLA_FLAGS"] = f"{flags} --xla_force_host_platform_device_count={devices}"
@@ -22,11 +22,6 @@ if __name__ == "__main__":
     from ladder_jax import parallel, presets, training
     from ladder_jax.training import BatchSizes, TrainData
 
-    if processes:
-        port, process, count = processes
-        parallel.join_processes(
-            coordinator_address=f"localhost:{port}", num_processes=count, process_id=process
-        )
     mesh = parallel.make_mesh()
     rng = np.random.default_rng(0)
     x = rng.normal(size=(200, 12)).astype(np.float32)
@@ -43,14 +38,13 @@ if __name__ == "__main__":
         state, metrics = epoch(state, data)
         losses.append(float(metrics["loss"]))
     statistics = training.make_statistics(net, place)(state.params, data.unlabeled)
-    if parallel.is_first():
-        print(
-            json.dumps(
-                {
-                    "steps": int(state.step),
-                    "losses": losses,
-                    "variance": np.asarray(statistics.var[1]).tolist(),
-                    "devices": len(mesh.devices.ravel()),
-                }
-            )
+    print(
+        json.dumps(
+            {
+                "steps": int(state.step),
+                "losses": losses,
+                "variance": np.asarray(statistics.var[1]).tolist(),
+                "devices": len(mesh.devices.ravel()),
+            }
         )
+    )

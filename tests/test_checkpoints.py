@@ -57,7 +57,7 @@ def filled(path, epochs, keep=2):
     with Checkpoints(path, keep) as saved:
         for epoch in epochs:
             params = jax.tree.map(lambda leaf, e=epoch: jnp.full_like(leaf, e), state.params)
-            saved.save(state._replace(params=params), Reached(epoch, 10 * epoch, 0.5))
+            saved.save(state._replace(params=params), Reached(epoch, 0.5))
     return state
 
 
@@ -67,8 +67,8 @@ def test_the_one_before_a_damaged_checkpoint(tmp_path, caplog, how):
     like = filled(folder, [1, 2, 3])
     damage(folder / "3", how)
     with Checkpoints(folder, 2) as saved:
-        state, reached = saved.restore(like, log_bytes=1000)
-        assert reached == Reached(2, 20, 0.5)
+        state, reached = saved.restore(like, lines=3)
+        assert reached == Reached(2, 0.5)
         assert all((leaf == 2).all() for leaf in jax.tree.leaves(state.params))
         assert (state.key == like.key).all()
         saved.save(state, reached._replace(epoch=3))  # its place is free
@@ -83,7 +83,7 @@ def test_no_good_checkpoint(tmp_path, caplog):
     like = filled(folder, [1, 2])
     damage(folder / "2", "truncated")
     with Checkpoints(folder, 2) as saved:
-        assert saved.restore(like, log_bytes=5) is None  # that of epoch 1 counts 10 bytes
+        assert saved.restore(like, lines=0) is None  # that of epoch 1 has one
     messages = [r.getMessage() for r in caplog.records if r.name == "ladder_jax"]
     assert len(messages) == 2
     assert "shorter" in messages[1] and "going on from the start" in messages[1]
@@ -119,7 +119,7 @@ def test_going_on_in_one_process(tmp_path):
     result = loop.train_and_evaluate(
         OWN, folder, dataset=own_data(), progress=lambda line: seconds.append(line["seconds"])
     )
-    for name in ("params.npz", "metrics.jsonl", "labels.json", "config.json"):
+    for name in ("params.npz", "best.npz", "metrics.jsonl", "labels.json", "config.json"):
         assert (tmp_path / "whole" / name).read_bytes() == (folder / name).read_bytes(), name
     assert result.summary["best_epoch"] == whole.summary["best_epoch"]
     assert seconds == sorted(seconds) and result.summary["seconds"] >= seconds[-1]

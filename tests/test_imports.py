@@ -17,9 +17,11 @@ FLOORS = [
     {"adversarial", "data", "denoising", "flax_modules"}
     | {"parallel", "presets", "training", "transforms"},
     {"config", "streaming"},
-    {"build", "guard", "interrupts", "tasks", "workfolder"},
+    {"build", "guard", "interrupts", "packing", "tasks", "workfolder"},
     {"checkpoints", "crew", "evaluation", "metrics_log"},
-    {"loop", "predictor"},
+    {"epochs", "predictor"},
+    {"outcome"},
+    {"loop"},
     {"exporting", "population", "report"},
 ]
 CORE = set().union(*FLOORS[:4])

@@ -1,9 +1,8 @@
-"""Any number of devices and processes gives the same result."""
+"""Any number of devices gives the same result; of processes: test_processes.py."""
 
 import json
 import os
 import pathlib
-import socket
 import subprocess
 import sys
 
@@ -13,20 +12,18 @@ import pytest
 ROOT = pathlib.Path(__file__).parent.parent
 
 
-def start(*words):
+def start(devices):
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    environment.pop("JAX_COMPILATION_CACHE_DIR", None)  # two would write the same files
-    command = [sys.executable, str(ROOT / "tests" / "parallel_program.py"), *map(str, words)]
+    command = [sys.executable, str(ROOT / "tests" / "parallel_program.py"), str(devices)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen(command, env=environment, **pipes)
 
 
-def outcome(*programs):
-    """What the first prints; all must end well."""
-    outputs = [program.communicate(timeout=120) for program in programs]
-    for program, (_, errors) in zip(programs, outputs, strict=True):
-        assert program.returncode == 0, errors
-    return json.loads(outputs[0][0].splitlines()[-1])
+def outcome(program):
+    """What it prints; it must end well."""
+    output, errors = program.communicate(timeout=120)
+    assert program.returncode == 0, errors
+    return json.loads(output.splitlines()[-1])
 
 
 @pytest.fixture(scope="module")
@@ -43,10 +40,3 @@ def agrees(ours, theirs, devices):
 @pytest.mark.parametrize("devices", [2, 8])
 def test_devices(one_device, devices):
     agrees(outcome(start(devices)), one_device, devices)
-
-
-def test_two_processes(one_device):
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
-    agrees(outcome(*(start(1, port, process, 2) for process in (0, 1))), one_device, 2)

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 from ladder_jax import crew, loop, population
+from ladder_jax.checkpoints import Checkpoints
 from ladder_jax.config import Config, ConfigError
+from ladder_jax.guard import NotFiniteError
 from ladder_jax.interrupts import Interrupted
 
-TINY = Config(units=(8,), denoising_cost=(10.0, 1.0, 0.1), epochs=2, eval_every=1)
+TINY = Config(units=(8,), denoising_cost=(10.0, 1.0, 0.1), epochs=3, eval_every=1)
 MEMBERS = {
     "a": TINY,
     "b": dataclasses.replace(TINY, seed=5),
@@ -30,7 +32,7 @@ def results(tmp_path_factory):
 def test_a_member_is_a_run_of_its_own(results, tmp_path, name):
     folder, members = results
     alone = loop.train_and_evaluate(MEMBERS[name], tmp_path)
-    # 24 steps of float32: rounding differs, as the products are batched.
+    # 36 steps of float32: rounding differs, as the products are batched.
     for level, (ours, theirs) in enumerate(zip(members[name].params, alone.params, strict=True)):
         for part in ("up", "down"):
             if level:
@@ -48,6 +50,7 @@ def test_a_member_is_a_run_of_its_own(results, tmp_path, name):
         assert a["epoch"] == b["epoch"]
         assert a["test_error"] == pytest.approx(b["test_error"], abs=0.41)  # two images
     assert members[name].summary["seed"] == MEMBERS[name].seed
+    assert members[name].summary.keys() == alone.summary.keys()
 
 
 def test_a_population_goes_on_where_it_was_stopped(results, tmp_path):
@@ -57,7 +60,7 @@ def test_a_population_goes_on_where_it_was_stopped(results, tmp_path):
         if metrics["epoch"] == 1:
             signal.raise_signal(signal.SIGTERM)
 
-    with pytest.raises(Interrupted, match="after epoch 1"):
+    with pytest.raises(Interrupted, match="after epoch 2"):
         population.train_population(MEMBERS, tmp_path, progress=stop)
     population.train_population(MEMBERS, tmp_path)
     again = population.train_population(MEMBERS, tmp_path)  # done: read, not trained
@@ -67,14 +70,48 @@ def test_a_population_goes_on_where_it_was_stopped(results, tmp_path):
             assert (tmp_path / name / file).read_bytes() == (folder / name / file).read_bytes()
 
 
-def test_held_out_examples_are_a_members_own(tmp_path):
-    members = {s: dataclasses.replace(TINY, seed=int(s), validation=200) for s in "01"}
+def test_the_best_is_kept_by_member_and_for_the_mean(tmp_path):
+    """Stopped on its way, too."""
+    own = {"validation": 200, "epochs": 6, "learning_rate": 0.1}
+    members = {s: dataclasses.replace(TINY, **own, seed=int(s)) for s in "01"}
+
+    def stop(metrics):
+        if metrics["epoch"] == 3:
+            signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(Interrupted):
+        population.train_population(members, tmp_path, progress=stop)
     results = population.train_population(members, tmp_path)
-    assert all("validation_error" in result.summary for result in results.values())
+    errors = []
+    for name, result in results.items():
+        text = (tmp_path / name / "metrics.jsonl").read_text()
+        errors.append([json.loads(line)["validation_error"] for line in text.splitlines()])
+        assert result.summary["best_epoch"] == np.argmin(errors[-1]) + 1
+        best, last = (np.load(tmp_path / name / file) for file in ("best.npz", "params.npz"))
+        assert best.files == last.files
+        differ = any((best[part] != last[part]).any() for part in best.files)
+        assert differ == (result.summary["best_epoch"] < 6)
+    (saved,) = tmp_path.glob("checkpoints-*")
+    assert Checkpoints(saved, 2).epochs == [np.argmin(np.mean(errors, 0)) + 1]
+
+
+def test_members_whose_numbers_are_not_finite_are_named(tmp_path):
+    members = MEMBERS | {"bad": dataclasses.replace(MEMBERS["d"], learning_rate=3e37)}
+    del members["d"]
+    with pytest.raises(NotFiniteError, match="of bad"):
+        population.train_population(members, tmp_path)
+
+
+def test_all_labels_are_one_array():
+    everything = dataclasses.replace(TINY, labels=0)
+    found = crew.gather([everything, dataclasses.replace(everything, seed=5)])
+    assert found.data.labeled is found.data.unlabeled and found.axes == (None, None, None)
+    found = crew.gather([TINY, MEMBERS["b"]])
+    assert found.axes == (0, 0, None) and found.data.labeled.shape == (2, 100, 64)
 
 
 def test_members_must_be_alike():
-    for other in ({"units": (9,)}, {"epochs": 3}, {"labels": 50}):
+    for other in ({"units": (9,)}, {"epochs": 2}, {"labels": 50}):
         with pytest.raises(ConfigError, match=next(iter(other))):
             crew.check_alike([TINY, dataclasses.replace(TINY, **other)])
     with pytest.raises(ConfigError, match="resident"):

@@ -1,0 +1,158 @@
+"""The training command as several processes, and what they agree on."""
+
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+from absl import flags
+from absl.testing import flagsaver
+
+from experiments import processes
+from ladder_jax import loop, parallel, workfolder
+from ladder_jax.config import Config, ConfigError
+
+ROOT = pathlib.Path(__file__).parent.parent
+SETTINGS = {
+    "units": (8,),
+    "combinators": ("none", "none", "gaussian"),
+    "denoising_cost": (0.0, 0.0, 1.0),
+    "batch_unlabeled": 600,
+    "epochs": 20,
+    "eval_every": 10,
+    "validation": 100,
+    "labels": 50,
+}
+
+
+def begin(folder, count=2):
+    """Starts the command as so many processes."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
+    given = [f"--config.{setting}={value}" for setting, value in SETTINGS.items()]
+    given += [f"--workdir={folder}", "--compare=none", "--noreport"]
+    given += [f"--coordinator=localhost:{port}"]
+    command = [sys.executable, "-m", "experiments.train", *given, f"--processes={count}"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return [
+        subprocess.Popen([*command, f"--process_id={i}"], cwd=ROOT, env=environment, **pipes)
+        for i in range(count)
+    ]
+
+
+def end(programs, status):
+    """What each prints on stdout and on stderr; all must end with this status."""
+    outputs = [program.communicate(timeout=300) for program in programs]
+    for program, (_, errors) in zip(programs, outputs, strict=True):
+        assert program.returncode == status, errors
+    return zip(*outputs, strict=True)
+
+
+def metrics_of(folder):
+    path = folder / "metrics.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def test_two_processes_stop_together_and_end_as_one_would(tmp_path):
+    folder = tmp_path / "work"
+    programs = begin(folder)
+    while all(program.poll() is None for program in programs) and not metrics_of(
+        folder / "ladder-0"
+    ):
+        time.sleep(0.002)
+    programs[1].send_signal(signal.SIGTERM)
+    _, (first, second) = end(programs, 75)
+    stopped = len(metrics_of(folder / "ladder-0"))
+    assert 0 < stopped < SETTINGS["epochs"]
+    assert f"to go on: the same command with --workdir={folder}" in first
+    assert f"stopped after epoch {stopped}, saved" in second and "to go on" not in second
+    assert "ladder-0:" not in second  # a progress bar
+
+    (first, second), _ = end(begin(folder), 0)
+    assert "validation error in %" not in second and "test error in %" in first
+    assert {path.name for path in tmp_path.iterdir()} == {"work"}
+    assert {path.name for path in folder.iterdir()} == {"config.json", "ladder-0", "summary.json"}
+
+    config = workfolder.read_config(folder)
+    whole = loop.train_and_evaluate(config, tmp_path / "whole")
+    ours, theirs = (metrics_of(f) for f in (folder / "ladder-0", tmp_path / "whole"))
+    for a, b in zip(ours, theirs, strict=True):
+        assert a.keys() == b.keys()
+        for name in a:
+            np.testing.assert_allclose(a[name], b[name], rtol=1e-5, err_msg=name)
+    summary = json.loads((folder / "ladder-0" / "result.json").read_text())
+    for name in ("test_error", "validation_error", "best_epoch", "steps"):
+        assert summary[name] == pytest.approx(whole.summary[name])
+    for name in ("params.npz", "best.npz"):
+        with np.load(folder / "ladder-0" / name) as a, np.load(tmp_path / "whole" / name) as b:
+            assert a.files == b.files
+            for part in a.files:
+                np.testing.assert_allclose(a[part], b[part], rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"coordinator": "localhost:1"}, "all three"),
+        ({"coordinator": "localhost", "processes": 2, "process_id": 0}, "give HOST:PORT"),
+        ({"coordinator": "localhost:1", "processes": 2, "process_id": 2}, "give 0 to 1"),
+        (
+            {"coordinator": "h:1", "processes": 2, "process_id": 1, "distributed": True},
+            "leave --coordinator out",
+        ),
+        ({"distributed": True}, "recognises no TPU pod"),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
+)
+def test_bad_flags(monkeypatch, given, message):
+    def nothing(**options):
+        raise ValueError("coordinator_address should be defined.")
+
+    monkeypatch.setattr(parallel, "join_processes", nothing)
+    with flagsaver.flagsaver(), pytest.raises(ConfigError, match=message):
+        flags.FLAGS.mark_as_parsed()
+        for name, value in given.items():
+            setattr(flags.FLAGS, name, value)
+        processes.join()
+
+
+def test_what_several_processes_do_not_train(monkeypatch):
+    loop.check_processes(Config(resident=False), together=True)  # one process does
+    monkeypatch.setattr(parallel, "several", lambda: True)
+    with pytest.raises(ConfigError, match="resident is False"):
+        loop.check_processes(Config(resident=False))
+    with pytest.raises(ConfigError, match="leave --population=on out"):
+        loop.check_processes(Config(), together=True)
+    loop.check_processes(Config())
+
+
+def test_a_failure_is_told_to_the_others(monkeypatch):
+    told = []
+    monkeypatch.setattr(parallel, "most", lambda *numbers: told.append(numbers) or numbers)
+    with pytest.raises(KeyError), parallel.together():
+        raise KeyError
+    assert told == [(1,)]
+    monkeypatch.setattr(parallel, "most", lambda *numbers: (1,))
+    with pytest.raises(parallel.PeerError, match="its own message"), parallel.together():
+        pass
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_leaving_waits_for_the_others_a_while(monkeypatch, capsys, alone):
+    statuses = []
+    monkeypatch.setattr(jax.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(jax.distributed, "shutdown", lambda: time.sleep(0.2 if alone else 0))
+    monkeypatch.setattr(parallel, "PATIENCE", 0.1)
+    monkeypatch.setattr(os, "_exit", statuses.append)
+    parallel.leave(7, "why\n")
+    assert statuses == ([7] if alone else [])
+    assert capsys.readouterr().err == ("why\n" if alone else "")
