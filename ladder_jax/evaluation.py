@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -42,6 +42,38 @@ class Evaluation(NamedTuple):
     errors: dict[str, float]
 
 
+class Programs(NamedTuple):
+    """What evaluates a ladder, whatever its parameters and examples.
+
+    Attributes:
+      error_rate: ``(params, statistics, x, y) -> `` scalar from 0 to 1.
+      statistics: ``(params, x) -> Statistics``.
+      decoder_statistics: ``(params, statistics, x) -> Statistics``.
+    """
+
+    error_rate: Callable[..., Any]
+    statistics: Callable[..., Statistics]
+    decoder_statistics: Callable[..., Statistics]
+
+
+def make_programs(config: Config, net: Ladder, mesh: Mesh) -> Programs:
+    """The jitted ``Programs``; one serves all members, who differ in noise and costs alone.
+
+    Args:
+      config: of the run.
+      net: its ladder.
+      mesh: where it is evaluated.
+    """
+    of_u = jax.jit(functools.partial(denoising.decoder_statistics, net))
+    if config.resident and not config.images:
+        place = parallel.over_rows(mesh)
+        return Programs(
+            training.make_error_rate(net, place), training.make_statistics(net, place), of_u
+        )
+    make = streaming.make_pooled_statistics if config.images else streaming.make_statistics
+    return Programs(streaming.make_error_rate(net), make(net), of_u)
+
+
 class Evaluator:
     """Errors of parameters on the examples of a task, in percent.
 
@@ -50,47 +82,28 @@ class Evaluator:
       net: its ladder.
       task: its examples.
       mesh: where they are evaluated.
+      programs: of ``make_programs``, where there are any already.
     """
 
-    def __init__(self, config: Config, net: Ladder, task: Task, mesh: Mesh) -> None:
-        if config.resident and not config.images:
-            place = parallel.over_rows(mesh)
-            self._error_rate: Any = training.make_error_rate(net, place)
-            self._statistics: Any = training.make_statistics(net, place)
-        else:
-            self._error_rate = streaming.make_error_rate(net)
-            pooled = config.images
-            make = streaming.make_pooled_statistics if pooled else streaming.make_statistics
-            self._statistics = make(net)
-        self._of_u = jax.jit(functools.partial(denoising.decoder_statistics, net))
-        self._labeled, self._mesh = config.statistics == "labeled", mesh
-        self._look_at(task)
-
-    def _look_at(self, task: Task) -> None:
-        self._rows = task.train.labeled if self._labeled else task.train.unlabeled
+    def __init__(
+        self, config: Config, net: Ladder, task: Task, mesh: Mesh, programs: Programs | None = None
+    ) -> None:
+        self._programs = make_programs(config, net, mesh) if programs is None else programs
+        labeled, self._mesh = config.statistics == "labeled", mesh
+        self._rows = task.train.labeled if labeled else task.train.unlabeled
         self._unlabeled = task.train.unlabeled
         self._sets = {"test": task.test, "validation": task.validation}
         self._watched = "test" if task.validation is None else "validation"
 
-    def on(self, task: Task) -> Evaluator:
-        """The same functions, compiled once, on other examples.
-
-        Args:
-          task: for a ladder that differs in noise and costs at most.
-        """
-        other = copy.copy(self)
-        other._look_at(task)
-        return other
-
     def evaluate(self, params: Params) -> Evaluation:
         """What is looked at while training."""
-        statistics = self._statistics(params, self._rows)
+        statistics = self._programs.statistics(params, self._rows)
         return Evaluation(params, statistics, self._errors(params, statistics, self._watched))
 
     def trained(self, found: Evaluation) -> Trained:
         """Parameters with all that rows need that come one by one."""
         rows = jnp.asarray(denoising.sample_rows(self._unlabeled))
-        of_u = self._of_u(found.params, found.statistics, rows)
+        of_u = self._programs.decoder_statistics(found.params, found.statistics, rows)
         trained = Trained(found.params, found.statistics, of_u)
         return parallel.everywhere(self._mesh, trained) if parallel.several() else trained
 
@@ -101,7 +114,7 @@ class Evaluator:
 
     def _errors(self, params: Params, statistics: Statistics, *names: str) -> dict[str, float]:
         return {
-            f"{name}_error": 100 * float(self._error_rate(params, statistics, *rows))
+            f"{name}_error": 100 * float(self._programs.error_rate(params, statistics, *rows))
             for name in names
             if (rows := self._sets[name]) is not None
         }

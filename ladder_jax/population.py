@@ -22,7 +22,7 @@ from ladder_jax.checkpoints import Checkpoints, Reached
 from ladder_jax.config import Config
 from ladder_jax.crew import Crew, check_alike, gather
 from ladder_jax.epochs import Member, Progress, Training
-from ladder_jax.evaluation import Evaluator
+from ladder_jax.evaluation import Evaluator, make_programs
 from ladder_jax.guard import NotFiniteError
 from ladder_jax.loop import check_processes, train_members
 from ladder_jax.metrics_log import lines_in
@@ -144,10 +144,10 @@ def _train(
     """The epochs that are left, and what came of every member."""
     first, mesh = crew.tasks[0], parallel.make_mesh(len(configs))
     steps = training.steps_per_epoch(first.train, first.sizes) * configs[0].epochs
-    evaluator = Evaluator(configs[0], crew.nets[0], first, mesh)
+    programs = make_programs(configs[0], crew.nets[0], mesh)
     members = [
-        Member(config, folder, task, evaluator.on(task))
-        for config, folder, task in zip(configs, folders, crew.tasks, strict=True)
+        Member(config, folder, task, Evaluator(config, net, task, mesh, programs))
+        for config, folder, task, net in zip(configs, folders, crew.tasks, crew.nets, strict=True)
     ]
     run = Training(
         members,

@@ -6,7 +6,7 @@ import functools
 import os
 import pathlib
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -20,6 +20,8 @@ from ladder_jax.workfolder import load_params, load_summary, read_config
 
 PART = 256
 """Rows that are computed at a time; fewer are filled up, so that one program serves all."""
+
+Program = Callable[[Trained, Any], tuple[Array, Array, Array | None]]
 
 
 class Outputs(NamedTuple):
@@ -39,7 +41,10 @@ class Outputs(NamedTuple):
     @property
     def probabilities(self) -> np.ndarray:
         """``[n, classes]``, the softmax of the logits."""
-        return np.asarray(jax.nn.softmax(self.logits))
+        logits = self.logits.astype(np.float64)  # NumPy: nothing is compiled for a new n
+        powers = np.exp(logits - logits.max(-1, keepdims=True))
+        probabilities: np.ndarray = powers / powers.sum(-1, keepdims=True)
+        return probabilities
 
     @property
     def classes(self) -> np.ndarray:
@@ -60,6 +65,11 @@ def outputs_of(net: Ladder, trained: Trained, x: Array) -> tuple[Array, Array, A
     return clean.logits, clean.h[-2], denoising.denoise(net, *trained, x)
 
 
+def make_program(net: Ladder) -> Program:
+    """The jitted ``(trained, x) -> outputs_of(net, trained, x)``."""
+    return jax.jit(functools.partial(outputs_of, net))
+
+
 class Predictor:
     """A trained ladder with the preprocessing and the classes of its training.
 
@@ -69,6 +79,7 @@ class Predictor:
       class_names: one a class.
       example_shape: of one row of the data.
       fitted: the preprocessing.
+      program: of ``make_program``, where there is one already.
 
     Example:
       >>> from ladder_jax import presets
@@ -89,12 +100,11 @@ class Predictor:
         class_names: tuple[str, ...],
         example_shape: Shape,
         fitted: preprocessing.Preprocessing = preprocessing.Preprocessing(),
+        program: Program | None = None,
     ) -> None:
         self.net, self.trained, self.class_names = net, trained, class_names
         self.example_shape, self.fitted = example_shape, fitted
-        self._outputs: Callable[..., tuple[Array, Array, Array | None]] = jax.jit(
-            functools.partial(outputs_of, net)
-        )
+        self._outputs = make_program(net) if program is None else program
 
     def prepared(self, x: np.ndarray) -> np.ndarray:
         """Rows as the ladder takes them, checked and preprocessed.

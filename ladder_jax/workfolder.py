@@ -11,7 +11,7 @@ import pathlib
 import platform
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
@@ -265,19 +265,38 @@ def _named(trained: Trained) -> tuple[list[str], list[Any], Any]:
     return names, [leaf for _, leaf in leaves], structure
 
 
+def as_arrays(trained: Trained) -> dict[str, np.ndarray]:
+    """Parameters and statistics, keyed by their place in the tree.
+
+    Example:
+      >>> list(as_arrays(Trained({"up": np.ones(2)}, (), ())))
+      ['params/up']
+    """
+    names, leaves, _ = _named(trained)
+    return {name: np.asarray(leaf) for name, leaf in zip(names, leaves, strict=True)}
+
+
+def write_arrays(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Arrays as ``.npz``, put in place whole."""
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]
+
+
 def save_params(path: pathlib.Path, trained: Trained) -> None:
     """Parameters and statistics as ``.npz``, keyed by their place in the tree."""
-    names, leaves, _ = _named(trained)
-    named = {name: np.asarray(leaf) for name, leaf in zip(names, leaves, strict=True)}
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, **named)  # type: ignore[arg-type]
+    write_arrays(path, as_arrays(trained))
 
 
-def load_params(folder: pathlib.Path, net: Ladder) -> Trained:
-    """What ``save_params`` wrote of a ladder into the folder of its run.
+def as_trained(arrays: Mapping[str, np.ndarray], net: Ladder) -> Trained:
+    """What ``as_arrays`` was given, for a ladder of the same shape; other keys are let be.
+
+    Args:
+      arrays: by their place in the tree.
+      net: the ladder.
 
     Raises:
-      ConfigError: the file is not there, is damaged, or is of another ladder.
+      KeyError: an array is missing.
+      ValueError: they are of another ladder.
     """
 
     def blank(key: Array, rows: Array) -> Trained:
@@ -289,19 +308,27 @@ def load_params(folder: pathlib.Path, net: Ladder) -> Trained:
 
     rows = np.zeros((2, *net.shapes[0]), np.float32)
     names, leaves, structure = _named(jax.eval_shape(blank, jax.random.key(0), rows))
+    found = [arrays[name] for name in names]
+    if [array.shape for array in found] != [leaf.shape for leaf in leaves]:
+        raise ValueError("arrays of other shapes")
+    trained: Trained = jax.tree.unflatten(structure, map(jax.numpy.asarray, found))
+    return trained
+
+
+def load_params(folder: pathlib.Path, net: Ladder) -> Trained:
+    """What ``save_params`` wrote of a ladder into the folder of its run.
+
+    Raises:
+      ConfigError: the file is not there, is damaged, or is of another ladder.
+    """
     path = folder / "params.npz"
     try:
-        found = read_npz(path)
-        arrays = [found[name] for name in names]
-        if [a.shape for a in arrays] != [leaf.shape for leaf in leaves]:
-            raise ValueError("arrays of other shapes")
+        return as_trained(read_npz(path), net)
     except (KeyError, ValueError) as error:  # DataError is one
         raise ConfigError(
             f"{path} is not the parameters of this run ({error}): it is missing, damaged or of "
             "another version of ladder_jax; train again."
         ) from error
-    trained: Trained = jax.tree.unflatten(structure, map(jax.numpy.asarray, arrays))
-    return trained
 
 
 def load_summary(folder: pathlib.Path) -> dict[str, Any]:

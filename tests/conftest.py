@@ -1,5 +1,6 @@
 """Options of the test run."""
 
+import importlib.metadata
 import os
 import tempfile
 
@@ -7,6 +8,8 @@ import pytest
 
 # Compiling takes most of the tests' time; read when JAX first meets a device.
 FAST_TO_COMPILE = "--xla_backend_optimization_level=0"
+if importlib.metadata.version("jaxlib") < "0.11":  # later ones do not know the flag
+    FAST_TO_COMPILE += " --xla_cpu_use_fusion_emitters=false"
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FAST_TO_COMPILE}".strip()
 # Programs that are alike are compiled once a process (and its children).
 _COMPILED = tempfile.TemporaryDirectory(prefix="ladder-jax-tests-")

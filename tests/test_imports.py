@@ -16,13 +16,14 @@ FLOORS = [
     {"ladder"},
     {"adversarial", "data", "denoising", "flax_modules"}
     | {"parallel", "presets", "training", "transforms"},
-    {"config", "streaming"},
+    {"config", "labels", "streaming"},
     {"build", "guard", "interrupts", "packing", "tasks", "workfolder"},
     {"checkpoints", "crew", "evaluation", "metrics_log"},
     {"epochs", "predictor"},
     {"outcome"},
     {"loop"},
-    {"exporting", "population", "report"},
+    {"exporting", "fitting", "population", "report"},
+    {"estimator"},
 ]
 CORE = set().union(*FLOORS[:4])
 CORE_PACKAGES = {"jax", "flax", "chex", "optax", "numpy", "ladder_jax"}

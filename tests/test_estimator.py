@@ -1,0 +1,285 @@
+"""The scikit-learn estimator: scikit-learn's own checks, labels, files, searches."""
+
+import dataclasses
+import functools
+import pickle
+
+import jax
+import numpy as np
+import pytest
+from scipy import sparse
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import check_classifiers_classes, parametrize_with_checks
+
+from ladder_jax import data, labels, loop
+from ladder_jax.config import Config, ConfigError
+from ladder_jax.estimator import LadderClassifier
+from ladder_jax.guard import NotFiniteError
+
+# Nearly every test fits these settings to rows of this shape: one compiled program.
+TINY = LadderClassifier(units=(5,), epochs=3, learning_rate=0.02, batch_labeled=8, random_state=0)
+NAMES = np.array(["ape", "bee", "cat"])
+
+
+def examples(rows=40, labeled=12, seed=0):
+    rng = np.random.default_rng(seed)
+    classes = np.arange(rows) % 3
+    x = rng.normal(size=(rows, 4)) + 3 * np.eye(4)[classes]
+    return x, np.where(np.arange(rows) < labeled, classes, -1), classes
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    return clone(TINY).fit(*examples()[:2])
+
+
+# Checks of scikit-learn's. The net without a decoder compiles in half the time; what
+# the estimator does with it is the same.
+CHECKED = LadderClassifier(units=(5,), epochs=30, learning_rate=0.05)
+PLAIN = clone(CHECKED).set_params(combinators="none", denoising_cost=0.0)
+EXPECTED = {
+    "check_classifiers_classes": "it takes -1 for a class, which here means no label; scikit-learn "
+    "makes an exception for its own semi-supervised classifiers, by their names"
+}
+COMPILES = {
+    "check_classifier_data_not_an_array",
+    "check_classifiers_classes",
+    "check_classifiers_train",
+    "check_dtype_object",
+    "check_estimators_dtypes",
+    "check_estimators_fit_returns_self",
+    "check_estimators_nan_inf",
+    "check_estimators_overwrite_params",
+    "check_estimators_pickle",
+    "check_fit2d_1feature",
+    "check_fit_check_is_fitted",
+    "check_fit_idempotent",
+    "check_fit_score_takes_y",
+    "check_n_features_in",
+    "check_n_features_in_after_fitting",
+    "check_pipeline_consistency",
+    "check_positive_only_tag_during_fit",
+    "check_readonly_memmap_input",
+    "check_transformer_data_not_an_array",
+}
+"""Those that fit data of a shape of their own."""
+
+
+@parametrize_with_checks([PLAIN, CHECKED], expected_failed_checks=lambda estimator: EXPECTED)
+def test_scikit_learns_checks(estimator, check, request):
+    while isinstance(check, functools.partial) and isinstance(check.func, functools.partial):
+        check = check.func
+    slow = estimator.combinators != "none" or check.func.__name__ in COMPILES
+    if slow and not request.config.getoption("--slow"):
+        pytest.skip("takes minutes; run with --slow")
+    check(estimator)
+
+
+@pytest.mark.slow
+def test_classes_as_scikit_learn_checks_its_own():
+    check_classifiers_classes("LabelSpreading", PLAIN)
+
+
+def test_defaults_are_those_of_a_config():
+    for name, value in LadderClassifier().get_params().items():
+        if name not in ("random_state", "preprocess", "denoising_cost"):
+            default = getattr(Config, name)
+            assert value == (
+                default[0] if isinstance(default, tuple) and name != "units" else default
+            )
+
+
+def test_the_ladder_of_a_run(fitted, tmp_path):
+    x, y, _ = examples()
+    assert fitted.n_iter_ == 3 and fitted.classes_.tolist() == [0, 1, 2]
+    config = dataclasses.replace(fitted.config_, eval_every=9)
+    run = loop.train_and_evaluate(config, tmp_path / "run", dataset=data.from_arrays(x, y))
+    for ours, theirs in zip(
+        jax.tree.leaves(fitted.predictor_.trained), jax.tree.leaves(run[:3]), strict=True
+    ):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+def test_batch_of_one_as_batch_of_thousand(fitted):
+    x = examples(1000)[0]
+    for method in (fitted.predict, fitted.predict_proba, fitted.transform):
+        np.testing.assert_array_equal(method(x)[700:701], method(x[700:701]))
+    assert fitted.transform(x).shape == (1000, 5)
+    assert fitted.get_feature_names_out()[-1] == "ladderclassifier4"
+    np.testing.assert_allclose(fitted.predict_proba(x).sum(1), 1, rtol=1e-12)
+    np.testing.assert_array_equal(fitted.predict_proba(x).argmax(1), fitted.predict(x))
+
+
+def test_the_seed_decides(fitted):
+    x, y, _ = examples()
+    again, other = (clone(TINY).set_params(random_state=seed).fit(x, y) for seed in (0, 1))
+    np.testing.assert_array_equal(again.predict_proba(x), fitted.predict_proba(x))
+    assert not np.array_equal(other.predict_proba(x), fitted.predict_proba(x))
+    drawn = [clone(TINY).set_params(random_state=np.random.RandomState(5)) for _ in "ab"]
+    assert drawn[0].fit(x, y).config_.seed == drawn[1].fit(x, y).config_.seed != 0
+
+
+@pytest.mark.parametrize("dtype", [object, str])
+def test_strings(fitted, dtype):
+    x, y, classes = examples()
+    words = np.where(y >= 0, NAMES[y].astype(object), -1).astype(dtype)
+    found = clone(TINY).fit(x, words)
+    assert found.classes_.tolist() == NAMES.tolist()
+    np.testing.assert_array_equal(found.predict(x), NAMES[fitted.predict(x)])
+    assert found.score(x, words) == fitted.score(x, y)
+    assert found.score(x, NAMES[classes]) == fitted.score(x, classes)
+
+
+def test_score_counts_labelled_rows_alone(fitted):
+    x, y, classes = examples()
+    assert fitted.score(x, y) == np.mean(fitted.predict(x)[:12] == classes[:12])
+    weight = np.where(np.arange(40) == 3, 1.0, 0.0)
+    assert fitted.score(x, y, weight) == (fitted.predict(x)[3] == classes[3])
+    with pytest.raises(ValueError, match="no label but -1"):
+        fitted.score(x, np.full(40, -1))
+
+
+def test_progress(capfd):
+    lines = []
+    clone(TINY).fit(*examples()[:2], progress=lines.append)
+    assert [line["epoch"] for line in lines] == [1, 2, 3]
+    assert {"loss", "cross_entropy", "denoising", "error"} < set(lines[0])
+    assert capfd.readouterr() == ("", "")
+
+
+def test_writes_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    clone(TINY).fit(*examples()[:2])
+    assert not list(tmp_path.iterdir())
+
+
+def test_pickle(fitted):
+    x = examples(seed=1)[0]
+    state = fitted.__getstate__()
+    leaves = jax.tree.leaves({k: v for k, v in state.items() if k != "config_"})
+    assert not any(callable(leaf) or isinstance(leaf, jax.Array) for leaf in leaves)
+    again = pickle.loads(pickle.dumps(fitted))
+    for method in ("predict", "predict_proba", "transform"):
+        np.testing.assert_array_equal(getattr(again, method)(x), getattr(fitted, method)(x))
+    assert pickle.loads(pickle.dumps(TINY)).get_params() == TINY.get_params()
+
+
+@pytest.mark.parametrize("dtype", [int, object])
+def test_save_and_load(fitted, dtype, tmp_path):
+    x, y, _ = examples()
+    ours = clone(TINY).set_params(random_state=np.random.RandomState(0), units=[5])
+    y = y if dtype is int else np.where(y >= 0, NAMES[y].astype(object), -1)
+    ours.fit(x, y).save(tmp_path / "ladder.npz")
+    assert [path.name for path in tmp_path.iterdir()] == ["ladder.npz"]
+    again = LadderClassifier.load(tmp_path / "ladder.npz")
+    for method in ("predict", "predict_proba", "transform"):
+        np.testing.assert_array_equal(getattr(again, method)(x), getattr(ours, method)(x))
+    assert (again.classes_ == ours.classes_).all() and again.n_iter_ == 3
+    assert again.n_features_in_ == 4 and again.config_ == ours.config_
+    same = clone(again).fit(x, y)  # its parameters are those of the fit, the seed with them
+    np.testing.assert_array_equal(same.predict_proba(x), ours.predict_proba(x))
+
+
+def test_files_that_are_no_estimator(fitted, tmp_path):
+    path = tmp_path / "ladder.npz"
+    with pytest.raises(ConfigError, match=r"not a LadderClassifier.*No such file"):
+        LadderClassifier.load(path)
+    fitted.save(path)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ConfigError, match="not a LadderClassifier"):
+        LadderClassifier.load(path)
+    np.savez(path, about='{"format": 2}')
+    with pytest.raises(ConfigError, match="format 2, not 1"):
+        LadderClassifier.load(path)
+    with pytest.raises(NotFittedError):
+        LadderClassifier().save(path)
+
+
+def test_grid_search():
+    x, y, _ = examples(80, 24)
+    # Each fold trains on 40 rows with 12 labels, as the other tests do.
+    grid = {"preprocess": ["none", "standardize"], "noise_std": [np.float64(0.3)]}
+    search = GridSearchCV(TINY, grid, cv=2, refit=False, error_score="raise").fit(x, y)
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+    assert set(search.best_params_) == set(grid)
+
+
+def test_pipeline(fitted):
+    x, y, _ = examples()
+    lines = []
+    pipeline = make_pipeline(StandardScaler(), TINY)
+    pipeline.fit(x, y, ladderclassifier__progress=lines.append)
+    assert len(lines) == 3 and pipeline.transform(x).shape == (40, 5)
+    # Standardised once or twice is the same.
+    np.testing.assert_allclose(pipeline.predict_proba(x), fitted.predict_proba(x), atol=1e-3)
+    first = pipeline.set_output(transform="default")[:-1]
+    np.testing.assert_allclose(first.transform(x).std(0), 1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"units": (0,)}, "units is .*1 or more"),
+        ({"units": 5.0}, r"units is 5\.0; give a value of type int"),
+        ({"epochs": 0}, "epochs is 0; give 1 or more"),
+        ({"batch_labeled": 1}, "batch_labeled is 1; give 2 or more"),
+        ({"noise_std": (0.1, 0.2)}, "noise_std is a list of 2"),
+        ({"noise_std": -0.1}, r"noise_std\[0\] is -0\.1"),
+        ({"combinators": "gauss"}, "combinators is 'gauss'; give one of"),
+        ({"preprocess": "whiten"}, "preprocess='whiten'"),
+        ({"random_state": -1}, "Seed must be between"),
+    ],
+)
+def test_bad_settings(settings, message):
+    with pytest.raises(ValueError, match=message):
+        clone(TINY).set_params(**settings).fit(*examples()[:2])
+
+
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        (np.full(40, -1), "y has no class beside -1"),
+        (np.where(np.arange(40) < 20, 1, -1), "y has one class alone, 1, beside -1"),
+        (np.linspace(0, 1, 40), "Unknown label type"),
+        (np.array(["a", None] * 20, object), "labels that are not strings"),
+        (np.zeros(39, int), "inconsistent numbers of samples"),
+        (np.zeros((40, 2), int), "1d array"),
+    ],
+)
+def test_bad_labels(y, message):
+    with pytest.raises(ValueError, match=message):
+        clone(TINY).fit(examples()[0], y)
+
+
+@pytest.mark.parametrize(
+    ("x", "error", "message"),
+    [
+        (sparse.csr_array(examples()[0]), TypeError, "(?i)sparse"),
+        (np.full((40, 4), np.nan), ValueError, "NaN"),
+        (np.full((40, 4), 1e300), ValueError, "too large for dtype\\('float32'\\)"),
+        (np.zeros((40, 4, 1)), ValueError, "dim 3"),
+        (np.full((40, 4), "a"), ValueError, "could not convert"),
+    ],
+)
+def test_bad_rows(fitted, x, error, message):
+    for call in (lambda: clone(TINY).fit(x, examples()[1]), lambda: fitted.predict(x)):
+        with pytest.raises(error, match=message):
+            call()
+
+
+def test_diverging():
+    x, y, _ = examples()
+    with pytest.raises(NotFiniteError, match=r"epoch 1\. Try a learning_rate below 0\.02"):
+        clone(TINY).set_params(preprocess="none").fit(x * 1e30, y)
+
+
+def test_labels_of_any_kind():
+    y = np.array([2.0, -1.0, 5.0], np.float32)
+    classes, numbers = labels.number_classes(y)
+    assert classes.tolist() == [2, 5] and numbers.tolist() == [0, -1, 1]
+    assert labels.has_label(np.array([1, 255], np.uint8)).all()
+    assert labels.has_label(np.array([True, False])).all()
