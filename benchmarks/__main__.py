@@ -22,7 +22,7 @@ from benchmarks import growth, paper, table
 from benchmarks.sizes import Sizes
 from benchmarks.workers import WorkerError
 from experiments import cli
-from ladder_jax import workfolder
+from ladder_jax import files, workfolder
 from ladder_jax.config import ConfigError
 
 PARTS = ("paper", *growth.GROWTH)
@@ -104,7 +104,7 @@ def main() -> None:
             "machine": table.machine(),
             "versions": workfolder.versions(),
         }
-        workfolder.write_json(pathlib.Path(_JSON.value), result)
+        files.write_json(pathlib.Path(_JSON.value), result)
 
 
 if __name__ == "__main__":

@@ -18,10 +18,10 @@ from absl import app, flags, logging
 
 from ladder_jax.config import Config, ConfigError
 from ladder_jax.data import DataError
+from ladder_jax.files import WriteError
 from ladder_jax.guard import NotFiniteError
 from ladder_jax.interrupts import INTERRUPTED, Interrupted
 from ladder_jax.parallel import PeerError, leave
-from ladder_jax.workfolder import WriteError
 
 CONFIGS = pathlib.Path(__file__).parent / "configs"
 

@@ -22,7 +22,7 @@ import numpy as np
 from absl import flags
 
 from experiments import cli
-from ladder_jax import data, interrupts, predictor, workfolder
+from ladder_jax import data, files, interrupts, predictor
 from ladder_jax.config import ConfigError
 from ladder_jax.data.inputs import Part
 from ladder_jax.predictor import Outputs, Predictor
@@ -76,7 +76,7 @@ def predict(
     """
     rows = 0
     with contextlib.ExitStack() as stack:
-        table = stack.enter_context(workfolder.replacing(output))
+        table = stack.enter_context(files.replacing(output))
         # A file name may be no text.
         file = stack.enter_context(
             table.open("w", encoding="utf-8", errors="surrogateescape", newline="")
@@ -98,14 +98,14 @@ def predict(
             file.flush()
             raw.flush()
             shape = (rows, *ours.example_shape)
-            with workfolder.replacing(denoised) as path, path.open("wb") as archive:
+            with files.replacing(denoised) as path, path.open("wb") as archive:
                 np.savez(archive, denoised=np.memmap(raw, np.float32, "r", shape=shape))
     return rows
 
 
 def _lines(ours: Predictor, part: Part, found: Outputs) -> Iterable[list[str]]:
     """The cells of each row; a probability has the digits that float32 has."""
-    texts = found.probabilities.astype(str)
+    texts = found.probabilities.astype(np.float32).astype(str)
     for name, number, cells in zip(part.names, found.classes, texts, strict=True):
         yield [name, ours.class_names[number], cells[number], *cells]
 

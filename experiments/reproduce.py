@@ -22,7 +22,7 @@ from absl import flags
 
 from experiments import baselines, cli, compare, record
 from experiments.tables import TABLES, Row
-from ladder_jax import build, data, interrupts, tasks, training, workfolder
+from ladder_jax import build, data, files, interrupts, tasks, training, workfolder
 from ladder_jax.config import Config, ConfigError
 from ladder_jax.types import Array, Batch
 
@@ -154,7 +154,7 @@ def write(row: Row, seed: int, found: dict[str, Any]) -> None:
     results = pathlib.Path(_RESULTS.value)
     path = record.file_of(results, _TABLE.value, row, seed)
     path.parent.mkdir(parents=True, exist_ok=True)
-    workfolder.write_json(path, found)
+    files.write_json(path, found)
     pathlib.Path(_PAGE.value).write_text(record.text(results))
     print(f"{row.row}, {row.labels} labels, seed {seed}: {found['test_error']:.2f} %")
 

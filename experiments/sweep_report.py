@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from experiments.knobs import Knob, turned
 from experiments.study import Trial
-from ladder_jax import workfolder
+from ladder_jax import files, workfolder
 from ladder_jax.config import Config
 from ladder_jax.guard import NotFiniteError
 
@@ -53,13 +53,13 @@ def write(folder: pathlib.Path, sweep: Sweep, command: str) -> str:
     Raises:
       NotFiniteError: no trial has an error.
     """
-    workfolder.write_json(folder / "sweep.json", as_json(sweep))
+    files.write_json(folder / "sweep.json", as_json(sweep))
     if not sweep.ranked():
         raise NotFiniteError(
             f"NaN or infinity in each of {len(sweep.trials)} trials, the config's own included; "
             "begin with a lower learning_rate or lower denoising costs."
         )
-    with workfolder.replacing(folder / "best.py") as path:
+    with files.replacing(folder / "best.py") as path:
         path.write_text(config_file(sweep, command))
     plot(folder, sweep)
     return (
@@ -180,7 +180,7 @@ def plot(folder: pathlib.Path, sweep: Sweep) -> None:
         columns = 3 if across == 1 else len(labels[0])
         figure.legend(*labels, loc="outside upper center", ncols=columns, frameon=False)
         for kind, metadata in (("png", {}), ("svg", {"Date": None})):
-            with workfolder.replacing(folder / f"sweep.{kind}") as path:
+            with files.replacing(folder / f"sweep.{kind}") as path:
                 figure.savefig(path, format=kind, dpi=150, metadata=metadata)
 
 

@@ -26,7 +26,7 @@ from typing import Any
 from absl import flags
 
 from experiments import cli, compare, members, processes, report, settings
-from ladder_jax import data, interrupts, loop, parallel, tasks, workfolder
+from ladder_jax import data, files, interrupts, loop, parallel, tasks, workfolder
 from ladder_jax.config import Config, ConfigError
 from ladder_jax.workfolder import REPORT
 
@@ -97,7 +97,7 @@ def run(config: Config, dataset: data.Dataset, task: tasks.Task, folder: pathlib
     summary = compare.summarize(errors)
     if not parallel.is_first():
         return
-    workfolder.write_json(folder / compare.SUMMARY, summary)
+    files.write_json(folder / compare.SUMMARY, summary)
     if _REPORT.value:
         report.of_command(folder, errors)
     print(table(config, task, summary))

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from ladder_jax import parallel
+from ladder_jax.files import WriteError
 from ladder_jax.packing import pack, size_of, unpack
 from ladder_jax.training import TrainState
-from ladder_jax.workfolder import WriteError
 
 _LOG = logging.getLogger("ladder_jax")
 Best = tuple[int, float]

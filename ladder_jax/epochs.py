@@ -16,9 +16,10 @@ from ladder_jax.checkpoints import Best, Checkpoints, Reached
 from ladder_jax.config import Config
 from ladder_jax.evaluation import Evaluation, Evaluator, evaluated
 from ladder_jax.metrics_log import MetricsLog, metrics_line
+from ladder_jax.stored import save_params
 from ladder_jax.tasks import Task
 from ladder_jax.training import Metrics, TrainState
-from ladder_jax.workfolder import BEST, save_params
+from ladder_jax.workfolder import BEST
 
 Line = dict[str, Any]
 Progress = Callable[[Line], None]

@@ -21,7 +21,7 @@ from sklearn.metrics import accuracy_score
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
-from ladder_jax import data, fitting, tasks, workfolder
+from ladder_jax import data, files, fitting, stored, tasks, workfolder
 from ladder_jax.config import Config, ConfigError
 from ladder_jax.data import preprocessing
 from ladder_jax.data.npz import read_npz
@@ -276,9 +276,9 @@ class LadderClassifier(
             "about": np.array(json.dumps(about)),
             "classes": self.classes_ if plain else self.classes_.astype(str),
             **{_PREPROCESS + name: array for name, array in fitted.items()},
-            **workfolder.as_arrays(self.predictor_.trained),
+            **stored.as_arrays(self.predictor_.trained),
         }
-        workfolder.write_arrays(pathlib.Path(path).expanduser(), arrays)
+        files.write_arrays(pathlib.Path(path).expanduser(), arrays)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
@@ -316,6 +316,6 @@ class LadderClassifier(
             for name, array in arrays.items()
             if name.startswith(_PREPROCESS)
         }
-        trained = workfolder.as_trained(arrays, found._programs().net)
+        trained = stored.as_trained(arrays, found._programs().net)
         found._set_predictor(trained, preprocessing.Preprocessing(found.config_.preprocess, steps))
         return found

@@ -14,9 +14,10 @@ from jax import export as jax_export
 
 from ladder_jax.config import ConfigError
 from ladder_jax.data import preprocessing
+from ladder_jax.files import replacing, write_json
 from ladder_jax.predictor import Predictor
 from ladder_jax.types import Array
-from ladder_jax.workfolder import replacing, versions, write_json
+from ladder_jax.workfolder import versions
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 """Those that one file serves."""

@@ -9,8 +9,8 @@ from typing import Any, Self
 
 import numpy as np
 
+from ladder_jax.files import writing
 from ladder_jax.training import Metrics
-from ladder_jax.workfolder import writing
 
 
 class MetricsLog:

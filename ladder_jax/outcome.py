@@ -11,17 +11,11 @@ from ladder_jax.checkpoints import Best
 from ladder_jax.data import preprocessing
 from ladder_jax.epochs import Member
 from ladder_jax.evaluation import Evaluation
+from ladder_jax.files import replacing, write_json
+from ladder_jax.stored import load_params, save_params
 from ladder_jax.tasks import Task
 from ladder_jax.types import Ladder, Params, Statistics
-from ladder_jax.workfolder import (
-    load_params,
-    load_summary,
-    replacing,
-    save_params,
-    versions,
-    write_json,
-    write_labels,
-)
+from ladder_jax.workfolder import load_summary, versions, write_labels
 
 
 class Result(NamedTuple):

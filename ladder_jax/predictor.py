@@ -15,8 +15,9 @@ from ladder_jax import data, denoising
 from ladder_jax.build import build_ladder
 from ladder_jax.config import ConfigError
 from ladder_jax.data import preprocessing
+from ladder_jax.stored import load_params
 from ladder_jax.types import Array, Ladder, Shape, Trained
-from ladder_jax.workfolder import load_params, load_summary, read_config
+from ladder_jax.workfolder import load_summary, read_config
 
 PART = 256
 """Rows that are computed at a time; fewer are filled up, so that one program serves all."""

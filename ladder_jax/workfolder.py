@@ -11,16 +11,14 @@ import pathlib
 import platform
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import jax
-import numpy as np
 
-from ladder_jax import denoising, parallel
+from ladder_jax import parallel
 from ladder_jax.config import Config, ConfigError
-from ladder_jax.data.npz import read_npz
-from ladder_jax.types import Array, Ladder, Trained
+from ladder_jax.files import write_json
 
 CHECKPOINTS = "checkpoints"
 """The folder of the checkpoints within that of a run."""
@@ -35,44 +33,6 @@ _WRITTEN = (
 )
 _WHEREABOUTS = {"data_dir", "keep", "checkpoint_seconds"}
 """Settings that change no result, and may change where a run goes on."""
-
-
-class WriteError(OSError):
-    """A file cannot be written; the message names it, the reason and what to do."""
-
-
-@contextlib.contextmanager
-def writing(path: pathlib.Path) -> Iterator[None]:
-    """Makes a ``WriteError`` of any error of writing ``path``, a full disk's above all.
-
-    Example:
-      >>> with writing(pathlib.Path("params.npz")):
-      ...     raise OSError(28, "No space left on device")
-      Traceback (most recent call last):
-      ladder_jax.workfolder.WriteError: cannot write params.npz: No space left on device; make
-      room, then give the same command to go on.
-    """
-    try:
-        yield
-    except WriteError:  # of a file within
-        raise
-    except OSError as error:
-        raise WriteError(
-            f"cannot write {path}: {error.strerror or error}; make room, then give the same "
-            "command to go on."
-        ) from error
-
-
-@contextlib.contextmanager
-def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
-    """A name to write to; what is there then takes the place of ``path`` at once, or never."""
-    temporary = path.with_name(f".new-{path.name}")
-    with writing(path):
-        try:
-            yield temporary
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
 
 
 def make_workdir(workdir: str | os.PathLike[str], *, overwrite: bool = False) -> pathlib.Path:
@@ -258,88 +218,9 @@ def versions() -> dict[str, str]:
     return found | {"python": platform.python_version(), "device": device, "cores": cores}
 
 
-def _named(trained: Trained) -> tuple[list[str], list[Any], Any]:
-    """The leaves, what each is called in a file, and the structure."""
-    leaves, structure = jax.tree_util.tree_flatten_with_path(trained)
-    names = [jax.tree_util.keystr(place, simple=True, separator="/") for place, _ in leaves]
-    return names, [leaf for _, leaf in leaves], structure
-
-
-def as_arrays(trained: Trained) -> dict[str, np.ndarray]:
-    """Parameters and statistics, keyed by their place in the tree.
-
-    Example:
-      >>> list(as_arrays(Trained({"up": np.ones(2)}, (), ())))
-      ['params/up']
-    """
-    names, leaves, _ = _named(trained)
-    return {name: np.asarray(leaf) for name, leaf in zip(names, leaves, strict=True)}
-
-
-def write_arrays(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Arrays as ``.npz``, put in place whole."""
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]
-
-
-def save_params(path: pathlib.Path, trained: Trained) -> None:
-    """Parameters and statistics as ``.npz``, keyed by their place in the tree."""
-    write_arrays(path, as_arrays(trained))
-
-
-def as_trained(arrays: Mapping[str, np.ndarray], net: Ladder) -> Trained:
-    """What ``as_arrays`` was given, for a ladder of the same shape; other keys are let be.
-
-    Args:
-      arrays: by their place in the tree.
-      net: the ladder.
-
-    Raises:
-      KeyError: an array is missing.
-      ValueError: they are of another ladder.
-    """
-
-    def blank(key: Array, rows: Array) -> Trained:
-        params = net.init(key)
-        statistics = net.statistics(params, rows)
-        return Trained(
-            params, statistics, denoising.decoder_statistics(net, params, statistics, rows)
-        )
-
-    rows = np.zeros((2, *net.shapes[0]), np.float32)
-    names, leaves, structure = _named(jax.eval_shape(blank, jax.random.key(0), rows))
-    found = [arrays[name] for name in names]
-    if [array.shape for array in found] != [leaf.shape for leaf in leaves]:
-        raise ValueError("arrays of other shapes")
-    trained: Trained = jax.tree.unflatten(structure, map(jax.numpy.asarray, found))
-    return trained
-
-
-def load_params(folder: pathlib.Path, net: Ladder) -> Trained:
-    """What ``save_params`` wrote of a ladder into the folder of its run.
-
-    Raises:
-      ConfigError: the file is not there, is damaged, or is of another ladder.
-    """
-    path = folder / "params.npz"
-    try:
-        return as_trained(read_npz(path), net)
-    except (KeyError, ValueError) as error:  # DataError is one
-        raise ConfigError(
-            f"{path} is not the parameters of this run ({error}): it is missing, damaged or of "
-            "another version of ladder_jax; train again."
-        ) from error
-
-
 def load_summary(folder: pathlib.Path) -> dict[str, Any]:
     """``result.json`` of a run that is done."""
     return _read_json(folder / "result.json")
-
-
-def write_json(path: pathlib.Path, value: object) -> None:
-    """A value as JSON, put in place whole."""
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=1) + "\n")
 
 
 def check_labels(folder: pathlib.Path, labels: list[int]) -> None:

@@ -11,7 +11,7 @@ import optax
 import pytest
 from stops import StopError, stop_at
 
-from ladder_jax import data, interrupts, loop, presets, training, workfolder
+from ladder_jax import data, files, interrupts, loop, presets, training, workfolder
 from ladder_jax.checkpoints import Checkpoints, Reached
 from ladder_jax.config import Config, ConfigError
 
@@ -196,10 +196,10 @@ def test_other_labels_are_refused(tmp_path):
 
 def test_a_file_is_there_whole_or_not_at_all(tmp_path):
     path = tmp_path / "value.json"
-    workfolder.write_json(path, 1)
+    files.write_json(path, 1)
     with (
-        pytest.raises(workfolder.WriteError, match=r"cannot write .*value.json: No space"),
-        workfolder.replacing(path) as temporary,
+        pytest.raises(files.WriteError, match=r"cannot write .*value.json: No space"),
+        files.replacing(path) as temporary,
     ):
         temporary.write_text("2")
         raise OSError(28, "No space left on device")

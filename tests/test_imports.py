@@ -14,10 +14,10 @@ FLOORS = [
     | {"combinators", "mlp_combinators", "precision", "words"},
     {"encoder", "decoder"},
     {"ladder"},
-    {"adversarial", "data", "denoising", "flax_modules"}
+    {"adversarial", "data", "denoising", "files", "flax_modules"}
     | {"parallel", "presets", "training", "transforms"},
     {"config", "labels", "streaming"},
-    {"build", "guard", "interrupts", "packing", "tasks", "workfolder"},
+    {"build", "guard", "interrupts", "packing"} | {"stored", "tasks", "workfolder"},
     {"checkpoints", "crew", "evaluation", "metrics_log"},
     {"epochs", "predictor"},
     {"outcome"},

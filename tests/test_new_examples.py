@@ -11,7 +11,7 @@ from absl.testing import flagsaver
 from tiny_predictors import NAMES, rows, tiny, write_run
 
 from experiments import cli, evaluate, export, predict
-from ladder_jax import data, exporting, predictor, workfolder
+from ladder_jax import data, exporting, files, predictor
 from ladder_jax.config import Config, ConfigError
 
 OURS = (2, 3)
@@ -58,9 +58,8 @@ def test_batch_of_one_as_of_a_thousand(tmp_path):
     assert lines[700][1:] == one[0][1:] and (lines[700][0], one[0][0]) == ("700", "0")
     np.testing.assert_array_equal(denoised[[700]], denoised_one)
     found = ours(x)
-    np.testing.assert_array_equal(
-        np.array([line[3:] for line in lines], np.float32), found.probabilities
-    )
+    written = np.array([line[3:] for line in lines], np.float32)
+    np.testing.assert_array_equal(written, found.probabilities.astype(np.float32))
     assert [line[1] for line in lines] == [NAMES[i] for i in found.classes]
     assert all(line[2] == max(line[3:], key=float) for line in lines)
     np.testing.assert_array_equal(denoised, found.denoised.reshape(x.shape))
@@ -89,7 +88,7 @@ def test_a_disk_that_is_full(tmp_path, monkeypatch):
 
     monkeypatch.setattr(np, "savez", full)
     parts = [data.inputs.Part(["0"], rows(OURS, 1))]
-    with pytest.raises(workfolder.WriteError, match=r"^cannot write \S+denoised.npz: No space"):
+    with pytest.raises(files.WriteError, match=r"^cannot write \S+denoised.npz: No space"):
         predict.predict(tiny(), parts, tmp_path / "a.csv", tmp_path / "a.denoised.npz")
     assert not any(tmp_path.iterdir())
 

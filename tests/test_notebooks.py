@@ -9,5 +9,7 @@ NOTEBOOKS = sorted((pathlib.Path(__file__).parent.parent / "notebooks").glob("*.
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_runs(path):
+def test_runs(path, monkeypatch):
+    monkeypatch.setenv("LADDER_NOTEBOOK_EPOCHS", "2")
+    monkeypatch.setenv("MPLBACKEND", "agg")
     runpy.run_path(str(path), run_name="__main__")

@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 
-from ladder_jax import denoising, workfolder
+from ladder_jax import denoising, files, stored, workfolder
 from ladder_jax.build import build_ladder
 from ladder_jax.config import Config
 from ladder_jax.data import preprocessing
@@ -43,8 +43,8 @@ def tiny(shape=(2, 3), **settings):
 def write_run(folder, ours, **settings):
     """The files of a finished run that came to this ``Predictor``."""
     folder.mkdir(parents=True)
-    workfolder.write_json(folder / "config.json", workfolder.as_json(tiny_config(**settings)))
+    files.write_json(folder / "config.json", workfolder.as_json(tiny_config(**settings)))
     summary = {"class_names": ours.class_names, "example_shape": ours.example_shape}
-    workfolder.write_json(folder / "result.json", summary)
-    workfolder.save_params(folder / "params.npz", ours.trained)
+    files.write_json(folder / "result.json", summary)
+    stored.save_params(folder / "params.npz", ours.trained)
     preprocessing.save(folder / "preprocess.npz", ours.fitted)

@@ -7,7 +7,8 @@ import shutil
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ladder_jax.workfolder import EVENTS, writing
+from ladder_jax.files import writing
+from ladder_jax.workfolder import EVENTS
 
 
 def scalars(line: dict[str, Any]) -> Iterator[tuple[str, float]]:

@@ -7,7 +7,7 @@ import pathlib
 from collections.abc import Callable
 from typing import Any
 
-from ladder_jax import data, workfolder
+from ladder_jax import data, files, workfolder
 from ladder_jax.predictor import find_run
 from ladder_jax.report import sections
 from ladder_jax.report.events import write_events
@@ -57,7 +57,7 @@ def write_page(path: pathlib.Path, template: str, content: dict[str, Any]) -> pa
     )
     environment.filters |= _FILTERS
     text = environment.get_template(template).render(content)
-    with workfolder.replacing(path) as temporary:
+    with files.replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return path
 
