@@ -1,7 +1,7 @@
 """The ladder beside scikit-learn's semi-supervised classifiers, on its digits.
 
   python -m experiments.compare_sklearn                    50 and 100 labels, five splits
-  python -m experiments.compare_sklearn --labels=100 --seeds=10
+  python -m experiments.compare_sklearn --labels=100 --seeds=10 --output=errors.json
 
 Prints a Markdown table of the test error. The ladder has the settings of the config
 ``digits``, which were chosen on held-out training images. Each of the others has, of many
@@ -28,7 +28,7 @@ from tqdm import tqdm
 
 from experiments import cli, compare
 from experiments.configs import digits
-from ladder_jax import data
+from ladder_jax import data, files, workfolder
 from ladder_jax.config import Config, ConfigError
 from ladder_jax.estimator import LadderClassifier
 
@@ -174,6 +174,7 @@ def main() -> None:
     words = (cli.LABELS.value or "50,100").split(",")
     if not all(word.isdigit() and int(word) for word in words):
         raise ConfigError(f"--labels={cli.LABELS.value}; give numbers, e.g. 50,100.")
+    output = cli.output_path(cli.OUTPUT.value) if cli.OUTPUT.value else None
     dataset, seeds = data.load("digits"), cli.SEEDS.value
     by_labels = {n: splits(dataset.y_train, n, seeds) for n in map(int, words)}
     found: dict[str, dict[int, list[float]]] = {}
@@ -192,8 +193,11 @@ def main() -> None:
                 notes.append(f"- {name}, {n} labels, {text}")
     print(f"{table(found)}\n\ndigits, {len(dataset.y_test)} test images, {seeds} split(s)\n")
     print("\n".join(notes))
+    if output is not None:
+        about = {"test_errors": found, "settings": notes, "versions": workfolder.versions()}
+        files.write_json(output, about)
 
 
 if __name__ == "__main__":
     flags.FLAGS.set_default("seeds", 5)
-    cli.run(main)
+    cli.run(main, shared=(cli.LABELS, cli.SEEDS, cli.OUTPUT, cli.OVERWRITE_OUTPUT))

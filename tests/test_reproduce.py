@@ -9,7 +9,7 @@ import pytest
 from absl import flags
 from absl.testing import flagsaver
 
-from experiments import record, reproduce, tables
+from experiments import compare_sklearn, record, reproduce, tables
 from ladder_jax.config import Config, ConfigError
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -97,3 +97,27 @@ def test_published_figures_are_those_of_the_configs():
         text = (ROOT / "experiments" / "configs" / f"{row.config}.py").read_text()
         mean, sd = row.published
         assert re.search(rf"{mean:.2f} \+- {sd:.2f} %", text), row
+
+
+def test_readme_says_what_the_files_say():
+    readme = (ROOT / "README.md").read_text()
+
+    def spread(errors):
+        return f"{statistics.fmean(errors):.2f} ± {statistics.stdev(errors):.2f}"
+
+    for row in (row for row in tables.TABLES["mnist"] if row.row == "full"):
+        errors = [r["test_error"] for r in record.of_row(record.read(RESULTS, "mnist"), row)]
+        said = re.search(rf"^\| MNIST, {row.labels} \| (.*?) \| .*? \| (\d+) \|", readme, re.M)
+        wanted = spread(errors) if len(errors) > 1 else "".join(f"{e:.2f}" for e in errors)
+        assert (said.groups() if said else ("", "0")) == (wanted, str(len(errors))), row
+    digits = json.loads((RESULTS / "digits_100" / "summary.json").read_text())
+    for name, before in {
+        "ladder": "| digits, 100 | ",
+        "supervised": "net of the same size ",
+        "label_spreading": "`LabelSpreading` ",
+        "self_training": "`SelfTrainingClassifier(SVC)` ",
+    }.items():
+        assert before + spread(digits[name]["errors"]) in readme
+    estimator = json.loads((RESULTS / "digits_estimator.json").read_text())
+    for line in compare_sklearn.table(estimator["test_errors"]).splitlines():
+        assert line in readme
