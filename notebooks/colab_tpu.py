@@ -18,11 +18,10 @@
 # Kept as text; `jupytext --to ipynb notebooks/colab_tpu.py` makes the notebook.
 
 # %% [markdown]
-# In a new runtime, install first: give the project's address or an uploaded folder.
-#
-# ```
-# %pip install ./ladder_jax[tfds]
-# ```
+# In a new runtime, upload or clone the project and install it first.
+
+# %%
+# %pip install -q "./ladder_jax[tfds]"
 
 # %%
 import pathlib
