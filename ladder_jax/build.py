@@ -6,7 +6,15 @@ import dataclasses
 
 import optax
 
-from ladder_jax import activations, adversarial, combinators, precision, training, transforms, words
+from ladder_jax import (
+    activations,
+    adversarial,
+    combinators,
+    precision,
+    schedules,
+    transforms,
+    words,
+)
 from ladder_jax.config import Config, ConfigError
 from ladder_jax.ladder import ladder
 from ladder_jax.types import Array, Ladder, Shape
@@ -79,7 +87,7 @@ def build_optimizer(
       [0.0, 0.0]
     """
     start = config.learning_rate if learning_rate is None else learning_rate
-    rate = training.constant_then_linear(start, steps, config.decay_from)
+    rate = schedules.constant_then_linear(start, steps, config.decay_from)
     parts = [optax.adam(rate)]
     if config.unit_norm:
         parts.append(transforms.unit_norm_weights())

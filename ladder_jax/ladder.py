@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -52,6 +52,54 @@ def _level_shapes(input_shape: Shape, layers: Sequence[Layer]) -> tuple[Shape, .
 
 def _activation(layer: Layer, activation: Activation) -> Activation:
     return activations_lib.linear() if layer.linear else activation
+
+
+def _make_init(
+    layers: Sequence[Layer],
+    combinators: Sequence[Combinator | None],
+    activations: Sequence[Activation],
+    shapes: Sequence[Shape],
+) -> Callable[[Array], Params]:
+    """``init`` of a ladder: parameters of levels 0 to L, none that nothing uses."""
+    levels, lowest = len(shapes), decoder.lowest_decoded(combinators)
+
+    def init(key: Array) -> Params:
+        params = []
+        for level, level_key in enumerate(jax.random.split(key, levels)):
+            level_params = {}
+            key_layer, key_combinator = jax.random.split(level_key)
+            combinator = combinators[level]
+            if level > 0:
+                maps, _ = layers[level - 1].init(key_layer, shapes[level - 1])
+                below = combinators[level - 1]
+                leads_down = level > lowest and below is not None and below.uses_u
+                level_params["up"] = maps.up
+                level_params["activation"] = activations[level - 1].init(shapes[level])
+                level_params["down"] = maps.down if leads_down else None
+            if combinator is not None:
+                per_unit = level == levels - 1 or layers[level].per_unit
+                shape = shapes[level] if per_unit else shapes[level][-1:]
+                level_params["combinator"] = combinator.init(key_combinator, shape)
+            params.append(level_params)
+        return tuple(params)
+
+    return init
+
+
+def _make_draw_noise(shapes: Sequence[Shape]) -> Callable[[Array, int, int], Noise]:
+    """``draw_noise`` of a ladder: standard normal, one array a level and half."""
+
+    def draw(key: Array, rows: int) -> tuple[Array, ...]:
+        keys = jax.random.split(key, len(shapes))
+        return tuple(
+            jax.random.normal(k, (rows, *shape)) for k, shape in zip(keys, shapes, strict=True)
+        )
+
+    def draw_noise(key: Array, n_labeled: int, n_unlabeled: int) -> Noise:
+        key_labeled, key_unlabeled = jax.random.split(key)
+        return Noise(draw(key_labeled, n_labeled), draw(key_unlabeled, n_unlabeled))
+
+    return draw_noise
 
 
 def ladder(
@@ -126,38 +174,10 @@ def ladder(
     # NumPy, float64: exact under float64, and no device is touched before use.
     defaults = Hyper(np.array(stds), np.array(costs))  # type: ignore[arg-type]
     decoded = any(g is not None for g in gs)
-    lowest = decoder.lowest_decoded(gs)
     run_encoder = functools.partial(encoder.encode, layers, acts)
 
-    def init(key: Array) -> Params:
-        params = []
-        for level, level_key in enumerate(jax.random.split(key, levels)):
-            level_params = {}
-            key_layer, key_combinator = jax.random.split(level_key)
-            combinator = gs[level]
-            if level > 0:
-                maps, _ = layers[level - 1].init(key_layer, shapes[level - 1])
-                below = gs[level - 1]
-                leads_down = level > lowest and below is not None and below.uses_u
-                level_params["up"] = maps.up
-                level_params["activation"] = acts[level - 1].init(shapes[level])
-                level_params["down"] = maps.down if leads_down else None
-            if combinator is not None:
-                per_unit = level == levels - 1 or layers[level].per_unit
-                shape = shapes[level] if per_unit else shapes[level][-1:]
-                level_params["combinator"] = combinator.init(key_combinator, shape)
-            params.append(level_params)
-        return tuple(params)
-
-    def draw_noise(key: Array, n_labeled: int, n_unlabeled: int) -> Noise:
-        def draw(key: Array, rows: int) -> tuple[Array, ...]:
-            keys = jax.random.split(key, levels)
-            return tuple(
-                jax.random.normal(k, (rows, *shape)) for k, shape in zip(keys, shapes, strict=True)
-            )
-
-        key_labeled, key_unlabeled = jax.random.split(key)
-        return Noise(draw(key_labeled, n_labeled), draw(key_unlabeled, n_unlabeled))
+    init = _make_init(layers, gs, acts, shapes)
+    draw_noise = _make_draw_noise(shapes)
 
     def encode(
         params: Params,

@@ -1,4 +1,4 @@
-"""Training: state, step, epoch, schedule, evaluation; all pure, all jitted."""
+"""Training: state, step, epoch, evaluation; all pure, all jitted."""
 
 from __future__ import annotations
 
@@ -58,40 +58,6 @@ class BatchSizes(NamedTuple):
     labeled: int = 100
     unlabeled: int = 100
     tied: bool = False
-
-
-def constant_then_linear(
-    rate: float | Array, steps: int, decay_from: float = 0.67
-) -> optax.Schedule:
-    """A learning rate that is constant, then falls linearly to 0 at the last step.
-
-    ``rate * min(1, (1 - step / steps) / (1 - decay_from))``, the paper's schedule.
-
-    Args:
-      rate: at the start; may be traced.
-      steps: of the whole run.
-      decay_from: the part of the run after which the rate falls, 0 to 1.
-
-    Returns:
-      ``step -> learning rate``.
-
-    Raises:
-      ValueError: an argument is out of range.
-
-    Example:
-      >>> schedule = constant_then_linear(0.002, 300, decay_from=2 / 3)
-      >>> [round(float(schedule(step)), 5) for step in (0, 200, 250, 300)]
-      [0.002, 0.002, 0.001, 0.0]
-    """
-    known = isinstance(rate, int | float)  # else traced, as in a population
-    if steps < 1 or not 0 <= decay_from <= 1 or (known and not rate > 0):
-        raise ValueError(
-            f"constant_then_linear: rate={rate}, steps={steps}, decay_from={decay_from}; "
-            "wanted rate > 0, steps >= 1 and decay_from from 0 to 1."
-        )
-    start = round(decay_from * steps)
-    part = optax.schedules.linear_schedule(1.0, 0.0, steps - start, transition_begin=start)
-    return lambda step: rate * part(step)
 
 
 def create_train_state(

@@ -15,7 +15,7 @@ FLOORS = [
     {"encoder", "decoder"},
     {"ladder"},
     {"adversarial", "data", "denoising", "files", "flax_modules"}
-    | {"parallel", "presets", "training", "transforms"},
+    | {"parallel", "presets", "schedules", "training", "transforms"},
     {"config", "labels", "streaming"},
     {"build", "guard", "interrupts", "packing"} | {"stored", "tasks", "workfolder"},
     {"checkpoints", "crew", "evaluation", "metrics_log"},
