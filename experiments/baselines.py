@@ -42,10 +42,10 @@ def baseline_error(name: str, task: Task, measured: str) -> float:
     x = flat(np.concatenate([task.train.labeled, task.train.unlabeled]))
     y = np.concatenate([task.train.labels, np.full(len(task.train.unlabeled), -1)])
     with warnings.catch_warnings():
-        # Both warn of what their authors leave to the user: iterations, and the
-        # planned removal of SVC's probabilities.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        warnings.simplefilter("ignore", FutureWarning)
+        # What their authors leave to the user: iterations, the planned removal of SVC's
+        # probabilities, and rows that no labelled one reaches.
+        for kind in (ConvergenceWarning, FutureWarning, RuntimeWarning):
+            warnings.simplefilter("ignore", kind)
         model = BASELINES[name]().fit(x, y)  # type: ignore[attr-defined]
         examples = task.test if measured == "test" else task.validation
         assert examples is not None  # train.py has seen to it
