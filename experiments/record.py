@@ -127,6 +127,7 @@ def plot(results: pathlib.Path, table: str, runs: list[Run]) -> None:
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter("{x:g}")
         axes.xaxis.set_minor_formatter("{x:g}")
+        axes.tick_params(which="both", length=3)
         axes.set_xlabel("test error in %: a dot a seed; line: the published mean")
         figure.savefig(results / f"{table}.svg", metadata={"Date": None})
         plt.close(figure)
