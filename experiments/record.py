@@ -8,6 +8,7 @@ import statistics
 from collections.abc import Iterable
 from typing import Any
 
+from experiments import compare
 from experiments.tables import TABLES, Row
 
 Run = dict[str, Any]
@@ -71,9 +72,9 @@ def line(row: Row, runs: list[Run], supervised: list[Run]) -> str:
     errors = [run["test_error"] for run in runs]
     figures: list[str] = []
     if errors:
-        sd = f"{statistics.stdev(errors):.2f}" if len(errors) > 1 else ""
-        middle = statistics.median(errors), min(errors), max(errors)
-        figures = [f"{statistics.fmean(errors):.2f}", sd, *(f"{value:.2f}" for value in middle)]
+        spread = compare.summarize({"row": errors})["row"]
+        names = ("mean", "sd", "median", "min", "max")
+        figures = ["" if spread[name] is None else f"{spread[name]:.2f}" for name in names]
     published = "{:.2f} ± {:.2f}".format(*row.published) if row.published else ""
     minutes = _mean(runs, "wall_time")
     cells = [

@@ -99,16 +99,17 @@ def operations(config: Config, task: tasks.Task) -> float | None:
     return float(found["flops"]) if isinstance(found, dict) and "flops" in found else None
 
 
-def described(row: Row, config: Config, task: tasks.Task, members: int) -> dict[str, Any]:
+def described(row: Row, config: Config, dataset: data.Dataset, members: int) -> dict[str, Any]:
     """What a JSON file says beside the error."""
-    rule = f"all {len(task.labeled)} training examples"
-    everything = len(task.labeled) == len(task.train.unlabeled)
+    labeled, kept, _ = tasks.choose_rows(config, dataset)
+    rule = f"all {len(labeled)} training examples"
+    everything = len(labeled) == len(kept)
     return {
         "dataset": config.dataset,
         "row": row.row,
         "labels": row.labels if row.labels == "all" else int(row.labels),
         "seed": config.seed,
-        "split": rule if everything else task.labeled.tolist(),
+        "split": rule if everything else labeled.tolist(),
         "config": {k: v for k, v in workfolder.as_json(config).items() if k != "data_dir"},
         "members": members,
         "versions": workfolder.versions(),
@@ -120,12 +121,11 @@ def run_ladders(row: Row, configs: list[Config], dataset: data.Dataset) -> None:
     """Trains seeds of a row and writes each down."""
     folder = pathlib.Path(cli.WORKDIR.value or "runs/reproduce").expanduser() / _TABLE.value
     members = {f"{row.row}-{row.labels}-{config.seed}": config for config in configs}
-    prepared = {name: tasks.prepare(config, dataset) for name, config in members.items()}
     begun = {  # the commit is that at the start
-        name: described(row, config, prepared[name], len(configs))
-        for name, config in members.items()
+        name: described(row, config, dataset, len(configs)) for name, config in members.items()
     }
     compare.train_all(members, folder, "test", dataset, together="auto", overwrite=False)
+    count = operations(configs[0], tasks.prepare(configs[0], dataset))  # of any seed
     for name, config in members.items():
         done = workfolder.load_summary(folder / name)
         found = begun[name] | {
@@ -133,16 +133,15 @@ def run_ladders(row: Row, configs: list[Config], dataset: data.Dataset) -> None:
             "steps": done["steps"],
             "wall_time": done["seconds"],
             "versions": done["versions"],
-            "operations": operations(config, prepared[name]),
+            "operations": count,
         }
         write(row, config.seed, found)
 
 
 def run_baseline(row: Row, config: Config, dataset: data.Dataset) -> None:
     """Measures one of scikit-learn's classifiers on the rows that a ladder would have."""
-    task = tasks.prepare(config, dataset)
-    error, seconds = baselines.timed_error(row.row, task)
-    found = described(row, config, task, 1) | {
+    error, seconds = baselines.timed_error(row.row, tasks.prepare(config, dataset))
+    found = described(row, config, dataset, 1) | {
         "test_error": round(error, 4),
         "wall_time": round(seconds, 2),
     }
