@@ -37,12 +37,13 @@ def _net(name: str, inputs: int, hidden: Sequence[int], stddev: float) -> Combin
     def apply(params: Params, z_noisy: Array, u: Array | None) -> Array:
         assert u is not None
         joined = (u, z_noisy) if inputs == 2 else (u, z_noisy, u * z_noisy)
-        h = jnp.stack(joined, -1)  # [B, ..., inputs]
+        # Numbers first, [inputs, B * units]: so few as a last axis would fill no vector.
+        h = jnp.stack(joined).reshape(inputs, -1)
         for i in range(1, len(sizes)):
-            h = h @ params[f"W{i}"] + params[f"b{i}"]
+            h = params[f"W{i}"].T @ h + params[f"b{i}"][:, None]
             if i < len(sizes) - 1:
                 h = jax.nn.leaky_relu(h, 0.1)
-        return h[..., 0]
+        return h.reshape(u.shape)
 
     return Combinator(init, apply)
 
