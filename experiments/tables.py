@@ -74,7 +74,7 @@ TABLES = {
             ("gamma", "_gamma"),
             ("baseline", "_supervised"),
             ("label_spreading", ""),
-            ("self_training", ""),
+            ("self_training_linear", ""),
         )
     ),
 }

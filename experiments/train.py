@@ -25,7 +25,7 @@ from typing import Any
 
 from absl import flags
 
-from experiments import cli, compare, members, processes, report, settings
+from experiments import baselines, cli, compare, members, processes, report, settings
 from ladder_jax import data, files, interrupts, loop, parallel, tasks, workfolder
 from ladder_jax.config import Config, ConfigError
 from ladder_jax.workfolder import REPORT
@@ -41,7 +41,7 @@ _SAMPLE = flags.DEFINE_integer(
 _COMPARE = flags.DEFINE_multi_enum(
     "compare",
     ["supervised"],
-    ["none", "supervised", "label_spreading", "self_training"],
+    ["none", "supervised", *baselines.BASELINES],
     "What to compare with on the same splits; may be given several times.",
 )
 _REPORT = flags.DEFINE_bool(
