@@ -56,6 +56,7 @@ def build_ladder(config: Config, input_shape: Shape, classes: int) -> Ladder:
             denoising_cost=costs[0] if len(costs) == 1 else costs,
             activation=activations.ACTIVATIONS[config.activation](),
             top=activations.softmax(gain=config.top_gain),
+            consistency=config.consistency_settings if config.consistency else None,
         )
     except ValueError as error:
         raise ConfigError(str(error)) from error
@@ -97,7 +98,7 @@ def build_optimizer(
 
 
 def supervised(config: Config) -> Config:
-    """The supervised net of the same size: no decoder, the paper's baseline noise.
+    """The supervised net of the same size: labels alone, the paper's baseline noise.
 
     Example:
       >>> supervised(Config(units=(5,))).noise_std
@@ -107,6 +108,7 @@ def supervised(config: Config) -> Config:
         config,
         combinators=("none",),
         denoising_cost=(0.0,),
+        consistency=0.0,
         noise_std=(0.3,) + (0.5,) * (config.levels - 1),
     )
 

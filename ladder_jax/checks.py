@@ -90,7 +90,7 @@ def check_rows(name: str, x: Any, input_shape: Shape, *, at_least: int) -> None:
         )
 
 
-def check_batch(batch: Batch, input_shape: Shape, *, decoded: bool) -> None:
+def check_batch(batch: Batch, input_shape: Shape, *, sees_unlabeled: bool) -> None:
     """That shapes and dtypes of a batch fit the ladder (values may be traced).
 
     Raises:
@@ -98,7 +98,7 @@ def check_batch(batch: Batch, input_shape: Shape, *, decoded: bool) -> None:
       TypeError: a dtype is wrong.
     """
     check_rows("batch.labeled", batch.labeled, input_shape, at_least=2)
-    check_rows("batch.unlabeled", batch.unlabeled, input_shape, at_least=2 if decoded else 0)
+    check_rows("batch.unlabeled", batch.unlabeled, input_shape, at_least=2 if sees_unlabeled else 0)
     if not jnp.issubdtype(batch.labels.dtype, jnp.integer):
         raise TypeError(
             f"batch.labels has dtype {batch.labels.dtype}; give class numbers as integers."

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ladder_jax import activations, combinators, data, precision, words
+from ladder_jax.consistency import Consistency
 from ladder_jax.data import preprocessing
 
 
@@ -53,6 +54,10 @@ class Config:
       average: decay of the moving average of the parameters that is evaluated and
         kept; 0: none, the last parameters are.
       adversarial: where noise is virtual adversarial: "none", "input" or "all".
+      consistency: weight of the cross-entropy of the noisy predictions of unlabelled
+        rows with the clean ones as targets; 0: none.
+      consistency_threshold: a row counts if its clean pass gives a class this probability.
+      consistency_temperature: that the clean logits are divided by for the target.
       compute_dtype: of the maps, "float32" or "bfloat16"; parameters and statistics
         stay in float32.
       statistics: what prediction is normalised with: the clean pass over all
@@ -88,6 +93,9 @@ class Config:
     unit_norm: bool = False
     average: float = 0.0
     adversarial: str = "none"
+    consistency: float = 0.0
+    consistency_threshold: float = 0.95
+    consistency_temperature: float = 0.5
     compute_dtype: str = "float32"
     statistics: str = "train"
     seed: int = 0
@@ -116,6 +124,7 @@ class Config:
         _choice("activation", self.activation, activations.ACTIVATIONS)
         _require(0 <= self.average < 1, "average", self.average, "0 (none) or more, below 1")
         _choice("adversarial", self.adversarial, ("none", "input", "all"))
+        _checked(self.consistency_settings.check)
         _choice("compute_dtype", self.compute_dtype, precision.DTYPES)
         _choice("statistics", self.statistics, ("train", "labeled"))
         if self.encoder:
@@ -132,6 +141,13 @@ class Config:
     def levels(self) -> int:
         """How many levels there are, the input included."""
         return len(words.split(self.encoder)) + 1 if self.encoder else len(self.units) + 2
+
+    @property
+    def consistency_settings(self) -> Consistency:
+        """The three settings of consistency as the ladder takes them."""
+        return Consistency(
+            self.consistency, self.consistency_threshold, self.consistency_temperature
+        )
 
     @property
     def images(self) -> bool:
@@ -174,11 +190,11 @@ def _choice(name: str, value: str, choices: Any) -> None:
     _require(value in choices, name, repr(value), "one of " + ", ".join(sorted(choices)))
 
 
-def _checked(check: Callable[[str], object], value: str) -> None:
-    """That a part of ``data`` accepts a value; a setting is what is wrong, not the data."""
+def _checked(check: Callable[..., object], *values: str) -> None:
+    """That a part of the library accepts values; a setting is what is wrong, not the data."""
     try:
-        check(value)
-    except data.DataError as error:
+        check(*values)
+    except ValueError as error:
         raise ConfigError(str(error)) from error
 
 

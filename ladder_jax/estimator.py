@@ -78,6 +78,9 @@ class LadderClassifier(
       unit_norm: whether encoder weights are projected to norm 1 after each step.
       average: decay of the moving average of the parameters; 0: none.
       adversarial: where noise is virtual adversarial: "none", "input" or "all".
+      consistency: weight of the cross-entropy of noisy predictions with the clean ones.
+      consistency_threshold: a row counts if its clean pass gives a class this probability.
+      consistency_temperature: that the clean logits are divided by for the target.
       compute_dtype: of the maps, "float32" or "bfloat16".
       statistics: what prediction is normalised with: "train" or "labeled" rows.
       random_state: decides start, order and noise; an int is ``Config.seed``.
@@ -116,6 +119,9 @@ class LadderClassifier(
         unit_norm: bool = False,
         average: float = 0.0,
         adversarial: str = "none",
+        consistency: float = 0.0,
+        consistency_threshold: float = 0.95,
+        consistency_temperature: float = 0.5,
         compute_dtype: str = "float32",
         statistics: str = "train",
         random_state: int | np.random.RandomState | None = None,
@@ -135,6 +141,9 @@ class LadderClassifier(
         self.unit_norm = unit_norm
         self.average = average
         self.adversarial = adversarial
+        self.consistency = consistency
+        self.consistency_threshold = consistency_threshold
+        self.consistency_temperature = consistency_temperature
         self.compute_dtype = compute_dtype
         self.statistics = statistics
         self.random_state = random_state

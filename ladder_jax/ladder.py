@@ -15,6 +15,7 @@ from ladder_jax import activations as activations_lib
 from ladder_jax import combinators as combinators_lib
 from ladder_jax import decoder, encoder
 from ladder_jax.checks import check_batch, check_rows, check_structure, per_level
+from ladder_jax.consistency import Consistency, consistency_cost
 from ladder_jax.encoder import Stream
 from ladder_jax.types import (
     Activation,
@@ -112,6 +113,7 @@ def ladder(
     activation: Activation | Sequence[Activation] = activations_lib.relu(),
     top: Activation = activations_lib.softmax(),
     normalize_estimate: bool = True,
+    consistency: Consistency | None = None,
 ) -> Ladder:
     """A ladder network (Rasmus et al. 2015, Algorithm 1) as pure functions.
 
@@ -135,6 +137,8 @@ def ladder(
       top: the activation of level L, a softmax.
       normalize_estimate: whether estimates are normalised with the clean
         statistics before the comparison, as in the paper.
+      consistency: if given, a cost of the noisy predictions of unlabelled rows that
+        differ from the clean ones is added, and is among the metrics.
 
     Returns:
       A ``Ladder``.
@@ -171,9 +175,12 @@ def ladder(
     acts = (*per_level("activation", activation, levels - 2, 1), top)
     acts = (*map(_activation, layers[:-1], acts), top)
     check_structure(gs, stds, costs)
+    if consistency is not None:
+        consistency.check()
     # NumPy, float64: exact under float64, and no device is touched before use.
     defaults = Hyper(np.array(stds), np.array(costs))  # type: ignore[arg-type]
     decoded = any(g is not None for g in gs)
+    sees_unlabeled = decoded or consistency is not None
     run_encoder = functools.partial(encoder.encode, layers, acts)
 
     init = _make_init(layers, gs, acts, shapes)
@@ -202,10 +209,10 @@ def ladder(
     def loss_given(
         params: Params, batch: Batch, noise: Noise, hyper: Hyper | None = None
     ) -> tuple[Array, dict[str, Array]]:
-        check_batch(batch, shapes[0], decoded=decoded)
+        check_batch(batch, shapes[0], sees_unlabeled=sees_unlabeled)
         noise_std, denoising_cost = map(jnp.asarray, defaults if hyper is None else hyper)
         streams = [Stream(batch.labeled, noise.labeled)]
-        if decoded:
+        if sees_unlabeled:
             streams += [Stream(batch.unlabeled, noise.unlabeled), Stream(batch.unlabeled)]
         labeled, *unlabeled = run_encoder(params, streams, noise_std)
         cross_entropy = optax.softmax_cross_entropy_with_integer_labels(
@@ -221,6 +228,10 @@ def ladder(
             "denoising": denoising,
             "error": jnp.mean(labeled.logits.argmax(-1) != batch.labels),
         }
+        if consistency is not None:
+            noisy, clean = unlabeled
+            metrics["consistency"] = consistency_cost(consistency, clean.logits, noisy.logits)
+            metrics["loss"] = total = total + consistency.cost * metrics["consistency"]
         return total, metrics
 
     def loss(

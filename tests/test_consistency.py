@@ -1,0 +1,113 @@
+"""Noisy predictions of unlabelled rows follow the clean ones where these are sure."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ladder_jax import Batch, build, dense, ladder
+from ladder_jax.adversarial import virtual_adversarial
+from ladder_jax.config import Config, ConfigError
+from ladder_jax.consistency import Consistency, consistency_cost
+
+HOW = Consistency(cost=3.0, threshold=0.5, temperature=0.7)
+COST = jax.jit(consistency_cost, static_argnums=0)
+PLAIN = ladder((6,), [dense(5), dense(3)])
+NET = ladder((6,), [dense(5), dense(3)], consistency=HOW)
+
+
+def softmax(z):
+    e = np.exp(z - z.max(-1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
+
+
+def expected(how, clean, noisy):
+    """Row by row in NumPy."""
+    total = 0.0
+    for c, n in zip(clean, noisy, strict=True):
+        if softmax(c).max() >= how.threshold:
+            total -= softmax(c / how.temperature) @ np.log(softmax(n))
+    return total / len(clean)
+
+
+def make_batch(dtype=jnp.float32):
+    x = jax.random.normal(jax.random.key(1), (12, 6), dtype)
+    return Batch(x[:4], jnp.arange(4) % 3, x[4:])
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**31 - 1), st.sampled_from([0.1, 1.0, 4.0]))
+def test_equals_numpy(seed, scale):
+    clean, noisy = scale * np.random.default_rng(seed).normal(size=(2, 7, 4))
+    found = COST(HOW, jnp.asarray(clean, jnp.float32), jnp.asarray(noisy, jnp.float32))
+    np.testing.assert_allclose(found, expected(HOW, clean, noisy), rtol=1e-4, atol=1e-6)
+
+
+def test_rows_that_are_not_sure_do_not_count():
+    flat = jnp.zeros((5, 3))
+    noisy = jax.random.normal(jax.random.key(0), (5, 3))
+    assert float(COST(Consistency(threshold=0.5), flat, noisy)) == 0.0
+    assert float(COST(Consistency(threshold=0.0), flat, noisy)) > 1.0
+
+
+def test_gradient_reaches_the_noisy_pass_alone():
+    with jax.enable_x64():
+        rng = np.random.default_rng(0)
+        clean, noisy = rng.normal(size=(2, 7, 4))
+        of_clean, of_noisy = jax.grad(consistency_cost, argnums=(1, 2))(HOW, clean, noisy)
+        assert not of_clean.any()
+        direction, step = rng.normal(size=noisy.shape), 1e-6
+        up, down = (expected(HOW, clean, noisy + s * direction) for s in (step, -step))
+        slope = (up - down) / (2 * step)
+        np.testing.assert_allclose((of_noisy * direction).sum(), slope, rtol=1e-7)
+
+
+def test_is_a_part_of_the_loss():
+    batch, key, params = make_batch(), jax.random.key(3), NET.init(jax.random.key(0))
+    total, metrics = jax.jit(NET.loss)(params, batch, key)
+    without, others = jax.jit(PLAIN.loss)(params, batch, key)
+    noise = PLAIN.draw_noise(key, 4, 8)
+    passes = (PLAIN.encode(params, batch.unlabeled, n) for n in (None, noise.unlabeled))
+    clean, noisy = (found.logits for found in passes)
+    wanted = expected(HOW, np.asarray(clean), np.asarray(noisy))
+    assert wanted > 0
+    np.testing.assert_allclose(metrics["consistency"], wanted, rtol=1e-4)
+    np.testing.assert_allclose(total, without + 3.0 * wanted, rtol=1e-5)
+    assert metrics["loss"] == total and "consistency" not in others
+
+
+def test_needs_no_decoder_and_goes_with_adversarial_noise():
+    net = ladder((6,), [dense(5), dense(3)], combinators=None, consistency=HOW)
+    batch, params = make_batch(), net.init(jax.random.key(0))
+    for made in (net, virtual_adversarial(net)):
+        loss, metrics = jax.jit(made.loss)(params, batch, jax.random.key(3))
+        assert float(metrics["consistency"]) > 0 and not metrics["denoising"].any()
+        np.testing.assert_allclose(
+            loss, metrics["cross_entropy"] + 3.0 * metrics["consistency"], rtol=1e-5
+        )
+    with pytest.raises(ValueError, match=r"batch.unlabeled has 0 row"):
+        net.loss(params, batch._replace(unlabeled=batch.unlabeled[:0]), jax.random.key(3))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"cost": -1.0}, "cost is -1.0; give a finite number, 0 or more"),
+        ({"cost": float("nan")}, "cost is nan"),
+        ({"threshold": 1.5}, "threshold is 1.5; give 0 to 1"),
+        ({"temperature": 0.0}, "temperature is 0.0; give a finite number above 0"),
+    ],
+)
+def test_bad_settings(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        ladder((6,), [dense(3)], consistency=Consistency(**wrong))
+
+
+def test_config_names_them():
+    with pytest.raises(ConfigError, match="threshold is 2"):
+        Config(consistency=1.0, consistency_threshold=2.0)
+    config = Config(units=(4,), consistency=1.0, consistency_temperature=1.0)
+    assert config.consistency_settings == Consistency(1.0, 0.95, 1.0)
+    assert build.supervised(config).consistency == 0.0
