@@ -329,5 +329,6 @@ COMBINATORS: dict[str, Callable[[], Combinator]] = {
     "augmented_mlp": augmented_mlp,
     "augmented_mlp_2_2": lambda: augmented_mlp((2, 2)),
     "augmented_mlp_2_2_2": lambda: augmented_mlp((2, 2, 2)),
+    "augmented_mlp_per_unit": lambda: augmented_mlp(stddev=0.3, shared=False),
 }
 """By the names that configurations use."""

@@ -68,19 +68,21 @@ def test_starts_are_all_known():
 
 @pytest.mark.parametrize("hidden", [(4,), (2, 2), (2, 2, 2)])
 @pytest.mark.parametrize("name", ["mlp", "augmented_mlp"])
-def test_nets_are_those_of_the_paper(name, hidden):
-    g = getattr(combinators, name)(hidden)
+@pytest.mark.parametrize("shared", [True, False])
+def test_nets_are_those_of_the_paper(name, hidden, shared):
+    g = getattr(combinators, name)(hidden, shared=shared)
     params = moved(g.init(jax.random.key(3), (5, 3)))
     z, u = (np.asarray(jax.random.normal(jax.random.key(k), (2, 5, 3))) for k in (4, 5))
     z_hat = np.asarray(g.apply(params, z, u))
     p = {key: np.asarray(value) for key, value in params.items()}
     for place in np.ndindex(z.shape):
         inputs = [u[place], z[place]] + [u[place] * z[place]] * (name == "augmented_mlp")
+        own = {key: value if shared else value[..., *place[1:]] for key, value in p.items()}
         h = np.array(inputs)
         for i in range(1, len(hidden) + 1):
-            h = h @ p[f"W{i}"] + p[f"b{i}"]
+            h = h @ own[f"W{i}"] + own[f"b{i}"]
             h = np.where(h > 0, h, 0.1 * h)
-        h = h @ p[f"W{len(hidden) + 1}"] + p[f"b{len(hidden) + 1}"]
+        h = h @ own[f"W{len(hidden) + 1}"] + own[f"b{len(hidden) + 1}"]
         np.testing.assert_allclose(z_hat[place], h[0], rtol=1e-4, atol=1e-5)
 
 
@@ -99,7 +101,7 @@ def test_bad_nets(arguments):
 def test_the_page_shows_every_combinator():
     docs = pathlib.Path(__file__).parent.parent / "docs"
     page = (docs / "combinators.md").read_text()
-    sizes = ("mlp_", "augmented_mlp_")  # the same functions with other hidden sizes
+    sizes = ("mlp_", "augmented_mlp_")  # the same functions with other arguments
     names = [name for name in COMBINATORS if not name.startswith(sizes)]
     assert sorted(re.findall(r"^## (\w+)$", page, re.MULTILINE)) == sorted(names)
     for name in names:
