@@ -13,8 +13,8 @@ class Row(NamedTuple):
     """A row of a table.
 
     Attributes:
-      row: what is trained: ``full``, ``bottom``, ``gamma``, ``baseline``, or a key of
-        ``baselines.BASELINES``.
+      row: what is trained: ``full``, ``bottom``, ``gamma``, ``baseline``, ``own`` (our
+        recipe), or a key of ``baselines.BASELINES``.
       labels: how many, or "all".
       config: a file of ``experiments/configs``.
       published: mean and standard deviation in percent, where there is any.
@@ -38,6 +38,8 @@ def _fashion(row: str, labels: str, config: str) -> Row:
     return Row(row, labels, config, dataset="fashion_mnist")
 
 
+OWN_LABELS = ("20", "50", "100", "1000", "all")
+
 TABLES = {
     "mnist": (
         Row("full", "50", "mnist_50", (1.62, 0.65)),
@@ -56,6 +58,7 @@ TABLES = {
         Row("bottom", "all", "mnist_all_bottom", (0.59, 0.03)),
         Row("gamma", "all", "mnist_all_gamma", (0.78, 0.03)),
         Row("baseline", "all", "mnist_all_supervised", (0.80, 0.03)),
+        *(Row("own", labels, f"mnist_{labels}_own") for labels in OWN_LABELS),
     ),
     "mnist_conv": (
         Row("full", "100", "mnist_100_conv_fc", (0.99, 0.15)),
