@@ -8,6 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from ladder_jax import products
 from ladder_jax.conv_layers import conv, global_mean_pool, max_pool
 from ladder_jax.flax_layers import apply, from_flax
 from ladder_jax.types import Array, Layer, LayerParams, Params, Shape
@@ -19,7 +20,13 @@ _NORMAL = nn.initializers.variance_scaling(1.0, "fan_in", "normal")
 
 def _dense(features: int) -> nn.Dense:
     # No parent, so that a ladder also runs within a Linen module.
-    return nn.Dense(features, use_bias=False, kernel_init=_NORMAL, parent=None)
+    return nn.Dense(
+        features,
+        use_bias=False,
+        kernel_init=_NORMAL,
+        dot_general=products.dot_general,
+        parent=None,
+    )
 
 
 def dense(units: int) -> Layer:

@@ -11,7 +11,7 @@ ROOT = pathlib.Path(__file__).parent.parent
 FLOORS = [
     {"types"},
     {"normalization", "activations", "checks", "layers", "conv_layers", "flax_layers"}
-    | {"combinators", "consistency", "mlp_combinators", "precision", "words"},
+    | {"combinators", "consistency", "mlp_combinators", "precision", "products", "words"},
     {"encoder", "decoder"},
     {"ladder"},
     {"adversarial", "data", "denoising", "files", "flax_modules"}

@@ -127,8 +127,10 @@ def test_bfloat16_maps_keep_parameters_statistics_and_gradients_in_float32():
     ):
         assert leaf.dtype == jnp.float32 and bool(jnp.isfinite(leaf).all())
     lowered = jax.jit(net.loss).lower(params, batch, jax.random.key(3)).as_text()
-    products = re.findall(r"dot_general.*->\s*tensor<[^>]*x(\w+)>", lowered)
-    assert products.count("bf16") >= 3
+    products = re.findall(
+        r"dot_general.*\(tensor<[^>]*x(\w+)>, .*->\s*tensor<[^>]*x(\w+)>", lowered
+    )
+    assert products.count(("bf16", "f32")) >= 3
 
 
 def test_switches_are_reachable_from_a_config(tmp_path):

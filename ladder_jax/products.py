@@ -1,0 +1,64 @@
+"""Matrix products of low precision that add up in float32, on the way back too."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from ladder_jax.types import Array
+
+_WIDE = (jnp.float32, jnp.float64)
+
+
+def _sum(lhs: Array, rhs: Array, axes: tuple[int, int]) -> Array:
+    """The product over one axis of each, added up in float32, in the type of ``lhs``."""
+    contracted = ((axes[0],), (axes[1],))
+    found = lax.dot_general(lhs, rhs, (contracted, ((), ())), preferred_element_type=jnp.float32)
+    return found.astype(lhs.dtype)
+
+
+@jax.custom_vjp
+def _narrow(lhs: Array, rhs: Array) -> Array:
+    return _sum(lhs, rhs, (1, 0))
+
+
+def _forward(lhs: Array, rhs: Array) -> tuple[Array, tuple[Array, Array]]:
+    return _narrow(lhs, rhs), (lhs, rhs)
+
+
+def _backward(kept: tuple[Array, Array], cotangent: Array) -> tuple[Array, Array]:
+    lhs, rhs = kept
+    return _sum(cotangent, rhs, (1, 1)), _sum(lhs, cotangent, (0, 0))
+
+
+_narrow.defvjp(_forward, _backward)
+
+
+def dot_general(lhs: Array, rhs: Array, dimensions: Any, **settings: Any) -> Array:
+    """``lhs @ rhs`` for a Linen ``Dense``; of bfloat16 rows, every sum is float32.
+
+    With a rule of our own for the gradient, as JAX's would add up in bfloat16, or, of
+    a product asked to add up in float32, widen its inputs first. A processor that has
+    bfloat16 products does neither fast.
+
+    Args:
+      lhs: ``[B, n]``.
+      rhs: ``[n, m]``, of the same type.
+      dimensions: those of that product; others, and wider types, are left to JAX.
+      **settings: of ``lax.dot_general``, for what is left to JAX.
+
+    Returns:
+      ``[B, m]``, of that type.
+
+    Example:
+      >>> lhs, rhs = jnp.ones((2, 300), jnp.bfloat16), jnp.ones((300, 1), jnp.bfloat16)
+      >>> dot_general(lhs, rhs, (((1,), (0,)), ((), ()))).tolist()
+      [[300.0], [300.0]]
+    """
+    plain = lhs.ndim == rhs.ndim == 2 and dimensions == (((1,), (0,)), ((), ()))
+    if plain and lhs.dtype == rhs.dtype and lhs.dtype not in _WIDE:
+        return _narrow(lhs, rhs)
+    return lax.dot_general(lhs, rhs, dimensions, **settings)
