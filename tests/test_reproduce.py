@@ -105,12 +105,19 @@ def test_readme_says_what_the_files_say():
     def spread(errors):
         return f"{statistics.fmean(errors):.2f} ± {statistics.stdev(errors):.2f}"
 
+    def cell(table, row):
+        errors = [r["test_error"] for r in record.of_row(record.read(RESULTS, table), row)]
+        text = spread(errors) if len(errors) > 1 else "".join(f"{e:.2f}" for e in errors)
+        return text, str(len(errors))
+
     for row in (row for row in tables.TABLES["mnist"] if row.row in ("full", "own")):
         name = row.labels + (", our recipe" if row.row == "own" else "")
-        errors = [r["test_error"] for r in record.of_row(record.read(RESULTS, "mnist"), row)]
         said = re.search(rf"^\| MNIST, {name} \| (.*?) \| .*? \| (\d+) \|", readme, re.M)
-        wanted = spread(errors) if len(errors) > 1 else "".join(f"{e:.2f}" for e in errors)
-        assert (said.groups() if said else ("", "0")) == (wanted, str(len(errors))), row
+        assert (said.groups() if said else ("", "0")) == cell("mnist", row), row
+    fashion = tables.TABLES["fashion_mnist"]
+    for name in dict.fromkeys(row.row for row in fashion):
+        cells = [cell("fashion_mnist", row)[0] for row in fashion if row.row == name]
+        assert " ".join(f"| {name} | {' | '.join(cells)} |".split()) in readme
     digits = json.loads((RESULTS / "digits_100" / "summary.json").read_text())
     for name, before in {
         "ladder": "| digits, 100 | ",
