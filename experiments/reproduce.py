@@ -93,7 +93,7 @@ def operations(config: Config, task: tasks.Task) -> float | None:
         state = training.create_train_state(net, optimizer, key)
         return state, Batch(x[: sizes.labeled], y[: sizes.labeled], x[: sizes.unlabeled])
 
-    step = training.make_train_step(build.loss_net(config, net), optimizer)
+    step = build.train_step(config, net, optimizer, 1)
     shapes = jax.eval_shape(first_step, jax.random.key(0))
     found = jax.jit(step).lower(*shapes).cost_analysis()
     return float(found["flops"]) if isinstance(found, dict) and "flops" in found else None

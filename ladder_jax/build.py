@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import optax
 
@@ -12,12 +13,14 @@ from ladder_jax import (
     combinators,
     precision,
     schedules,
+    training,
     transforms,
     words,
 )
 from ladder_jax.config import Config, ConfigError
 from ladder_jax.ladder import ladder
-from ladder_jax.types import Array, Ladder, Shape
+from ladder_jax.training import Metrics, TrainState
+from ladder_jax.types import Array, Batch, Hyper, Ladder, Shape
 
 
 def build_ladder(config: Config, input_shape: Shape, classes: int) -> Ladder:
@@ -111,6 +114,43 @@ def supervised(config: Config) -> Config:
         consistency=0.0,
         noise_std=(0.3,) + (0.5,) * (config.levels - 1),
     )
+
+
+def train_step(
+    config: Config,
+    net: Ladder,
+    optimizer: optax.GradientTransformation,
+    steps: int,
+    hyper: Hyper | None = None,
+) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
+    """The step that the config describes.
+
+    Args:
+      config: the settings.
+      net: of ``build_ladder``.
+      optimizer: of ``build_optimizer``.
+      steps: of the whole run.
+      hyper: noise and costs instead of the ladder's own; may be traced.
+
+    Returns:
+      What ``training.make_train_step`` makes.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from ladder_jax import Batch, presets, training
+      >>> config, net = Config(consistency=1.0, consistency_from=0.5), presets.mlp(4, [3, 2])
+      >>> optimizer = build_optimizer(config, steps=10)
+      >>> state = training.create_train_state(net, optimizer, jax.random.key(0))
+      >>> x = jax.random.normal(jax.random.key(1), (6, 4))
+      >>> step = train_step(config, net, optimizer, steps=10)
+      >>> int(step(state, Batch(x[:2], jnp.arange(2), x))[0].step)
+      1
+    """
+    given: Hyper | Callable[[Array], Hyper] | None = hyper
+    if config.consistency and config.consistency_from:
+        constant = net.hyper if hyper is None else hyper
+        given = schedules.later_consistency(constant, steps, config.consistency_from)
+    return training.make_train_step(loss_net(config, net), optimizer, given)
 
 
 def loss_net(config: Config, net: Ladder) -> Ladder:

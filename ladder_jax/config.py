@@ -56,6 +56,7 @@ class Config:
       adversarial: where noise is virtual adversarial: "none", "input" or "all".
       consistency: weight of the cross-entropy of the noisy predictions of unlabelled
         rows with the clean ones as targets; 0: none.
+      consistency_from: the part of the run without it, at the start.
       consistency_threshold: a row counts if its clean pass gives a class this probability.
       consistency_temperature: that the clean logits are divided by for the target.
       compute_dtype: of the maps, "float32" or "bfloat16"; parameters and statistics
@@ -94,6 +95,7 @@ class Config:
     average: float = 0.0
     adversarial: str = "none"
     consistency: float = 0.0
+    consistency_from: float = 0.0
     consistency_threshold: float = 0.95
     consistency_temperature: float = 0.5
     compute_dtype: str = "float32"
@@ -125,6 +127,8 @@ class Config:
         _require(0 <= self.average < 1, "average", self.average, "0 (none) or more, below 1")
         _choice("adversarial", self.adversarial, ("none", "input", "all"))
         _checked(self.consistency_settings.check)
+        late = self.consistency_from
+        _require(0 <= late < 1, "consistency_from", late, "0 or more, below 1")
         _choice("compute_dtype", self.compute_dtype, precision.DTYPES)
         _choice("statistics", self.statistics, ("train", "labeled"))
         if self.encoder:

@@ -79,6 +79,7 @@ class LadderClassifier(
       average: decay of the moving average of the parameters; 0: none.
       adversarial: where noise is virtual adversarial: "none", "input" or "all".
       consistency: weight of the cross-entropy of noisy predictions with the clean ones.
+      consistency_from: the part of the run without it, at the start.
       consistency_threshold: a row counts if its clean pass gives a class this probability.
       consistency_temperature: that the clean logits are divided by for the target.
       compute_dtype: of the maps, "float32" or "bfloat16".
@@ -120,6 +121,7 @@ class LadderClassifier(
         average: float = 0.0,
         adversarial: str = "none",
         consistency: float = 0.0,
+        consistency_from: float = 0.0,
         consistency_threshold: float = 0.95,
         consistency_temperature: float = 0.5,
         compute_dtype: str = "float32",
@@ -142,6 +144,7 @@ class LadderClassifier(
         self.average = average
         self.adversarial = adversarial
         self.consistency = consistency
+        self.consistency_from = consistency_from
         self.consistency_threshold = consistency_threshold
         self.consistency_temperature = consistency_temperature
         self.compute_dtype = compute_dtype

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from ladder_jax import evaluation, guard, parallel, predictor, training
-from ladder_jax.build import build_ladder, build_optimizer, loss_net
+from ladder_jax.build import build_ladder, build_optimizer, train_step
 from ladder_jax.config import Config
 from ladder_jax.epochs import Progress
 from ladder_jax.metrics_log import metrics_line
@@ -82,7 +82,7 @@ def _training(
     net = _programs(config, features, classes).net
     optimizer = build_optimizer(config, steps * config.epochs)
     start = jax.jit(functools.partial(training.create_train_state, net, optimizer))
-    step = training.make_train_step(loss_net(config, net), optimizer)
+    step = train_step(config, net, optimizer, steps * config.epochs)
     place = parallel.over_rows(parallel.make_mesh())
     return _Training(start, training.make_epoch(step, sizes, place))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -132,7 +132,7 @@ def _batches(state: TrainState, data: Any, sizes: BatchSizes) -> Iterator[Batch]
 
 def find_origin(
     net: Ladder,
-    optimizer: optax.GradientTransformation,
+    train_step: Callable[[TrainState, Batch], tuple[TrainState, training.Metrics]],
     state: TrainState,
     data: Any,
     sizes: BatchSizes,
@@ -141,7 +141,7 @@ def find_origin(
 
     Args:
       net: the ladder that is trained.
-      optimizer: that which made the state.
+      train_step: that of the run.
       state: at the start of the epoch.
       data: the examples.
       sizes: rows a step.
@@ -149,7 +149,6 @@ def find_origin(
     Returns:
       An ``Origin``.
     """
-    train_step = training.make_train_step(net, optimizer)
     for batch in _batches(state, data, sizes):
         after, metrics = train_step(state, batch)
         if not is_finite((metrics["loss"], after.params)):

@@ -210,7 +210,8 @@ def ladder(
         params: Params, batch: Batch, noise: Noise, hyper: Hyper | None = None
     ) -> tuple[Array, dict[str, Array]]:
         check_batch(batch, shapes[0], sees_unlabeled=sees_unlabeled)
-        noise_std, denoising_cost = map(jnp.asarray, defaults if hyper is None else hyper)
+        given = defaults if hyper is None else hyper
+        noise_std, denoising_cost = map(jnp.asarray, given[:2])
         streams = [Stream(batch.labeled, noise.labeled)]
         if sees_unlabeled:
             streams += [Stream(batch.unlabeled, noise.unlabeled), Stream(batch.unlabeled)]
@@ -230,8 +231,9 @@ def ladder(
         }
         if consistency is not None:
             noisy, clean = unlabeled
+            weight = consistency.cost * given.consistency
             metrics["consistency"] = consistency_cost(consistency, clean.logits, noisy.logits)
-            metrics["loss"] = total = total + consistency.cost * metrics["consistency"]
+            metrics["loss"] = total = total + weight * metrics["consistency"]
         return total, metrics
 
     def loss(

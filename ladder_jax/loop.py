@@ -13,7 +13,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from ladder_jax import data, epochs, guard, parallel, streaming, training
-from ladder_jax.build import build_ladder, build_optimizer, loss_net
+from ladder_jax.build import build_ladder, build_optimizer, loss_net, train_step
 from ladder_jax.checkpoints import Checkpoints, Reached
 from ladder_jax.config import Config, ConfigError
 from ladder_jax.epochs import Member, Progress, Training
@@ -27,9 +27,8 @@ from ladder_jax.workfolder import CHECKPOINTS, deciding, open_run
 
 
 def _make_epoch(
-    config: Config, net: Ladder, task: Task, optimizer: Any, mesh: Mesh
+    config: Config, task: Task, step: Callable[..., Any], mesh: Mesh
 ) -> Callable[..., Any]:
-    step = training.make_train_step(loss_net(config, net), optimizer)
     if not config.resident:
         return streaming.make_epoch(step, task.sizes)
     epoch = training.make_epoch(step, task.sizes, parallel.over_rows(mesh))
@@ -45,6 +44,7 @@ class _Run(NamedTuple):
     member: Member
     net: Ladder
     optimizer: Any
+    step: Callable[..., Any]
     epoch: Callable[..., Any]
     saved: Checkpoints
     mesh: Mesh
@@ -65,7 +65,7 @@ class _Run(NamedTuple):
         for _ in range(reached.epoch + 1, number):
             state, _ = self.epoch(state, task.train)
         net = loss_net(config, self.net)  # what was trained, adversarial noise included
-        origin = guard.find_origin(net, self.optimizer, state, task.train, task.sizes)
+        origin = guard.find_origin(net, self.step, state, task.train, task.sizes)
         good = self.saved.folder / str(reached.epoch) if reached.epoch else None
         told = parallel.from_first(lambda: guard.message(origin, number, good, config))
         return guard.NotFiniteError(told)
@@ -82,8 +82,9 @@ class _Run(NamedTuple):
 
 
 def _make_run(config: Config, folder: pathlib.Path, task: Task, net: Ladder) -> _Run:
-    steps = training.steps_per_epoch(task.train, task.sizes)
-    optimizer = build_optimizer(config, steps * config.epochs)
+    steps = training.steps_per_epoch(task.train, task.sizes) * config.epochs
+    optimizer = build_optimizer(config, steps)
+    step = train_step(config, net, optimizer, steps)
     mesh = parallel.make_mesh()
     if parallel.several():
         task = _shared(config, task, mesh)
@@ -91,7 +92,8 @@ def _make_run(config: Config, folder: pathlib.Path, task: Task, net: Ladder) -> 
         Member(config, folder, task, Evaluator(config, net, task, mesh)),
         net,
         optimizer,
-        _make_epoch(config, net, task, optimizer, mesh),
+        step,
+        _make_epoch(config, task, step, mesh),
         Checkpoints(folder / CHECKPOINTS, config.keep),
         mesh,
     )

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from ladder_jax import data, parallel, training
-from ladder_jax.build import build_optimizer, loss_net
+from ladder_jax.build import build_optimizer, train_step
 from ladder_jax.checkpoints import Checkpoints, Reached
 from ladder_jax.config import Config
 from ladder_jax.crew import Crew, check_alike, gather
@@ -47,11 +47,12 @@ def make_population_epoch(
       ``epoch(states) -> (states, metrics)``, both with the members as first axis.
       The states given are donated.
     """
-    net, sizes = loss_net(config, crew.nets[0]), crew.tasks[0].sizes
+    net, sizes = crew.nets[0], crew.tasks[0].sizes
 
     def member(state: TrainState, data: TrainData, hyper: Hyper, rate: Array) -> Any:
-        train_step = training.make_train_step(net, build_optimizer(config, steps, rate), hyper)
-        return training.make_epoch(train_step, sizes, parallel.over_rows(mesh))(state, data)
+        optimizer = build_optimizer(config, steps, rate)
+        step = train_step(config, net, optimizer, steps, hyper)
+        return training.make_epoch(step, sizes, parallel.over_rows(mesh))(state, data)
 
     axes: Any = (0, crew.axes, 0, 0)
     members = jax.jit(

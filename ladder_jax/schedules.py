@@ -1,10 +1,12 @@
-"""Learning rates over the steps of a run."""
+"""What changes over the steps of a run: the learning rate, the cost of consistency."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import optax
 
-from ladder_jax.types import Array
+from ladder_jax.types import Array, Hyper
 
 
 def constant_then_linear(
@@ -39,3 +41,24 @@ def constant_then_linear(
     start = round(decay_from * steps)
     part = optax.schedules.linear_schedule(1.0, 0.0, steps - start, transition_begin=start)
     return lambda step: rate * part(step)
+
+
+def later_consistency(hyper: Hyper, steps: int, start: float) -> Callable[[Array], Hyper]:
+    """Costs without consistency up to a step, with it from there on.
+
+    Args:
+      hyper: noise and costs, else constant.
+      steps: of the whole run.
+      start: the part of the run without, 0 to 1.
+
+    Returns:
+      ``step -> Hyper``, for ``training.make_train_step``.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> schedule = later_consistency(Hyper(jnp.ones(2), jnp.ones(2)), 300, start=0.5)
+      >>> [float(schedule(jnp.asarray(step)).consistency) for step in (0, 149, 150)]
+      [0.0, 0.0, 1.0]
+    """
+    first = round(start * steps)
+    return lambda step: hyper._replace(consistency=hyper.consistency * (step >= first))

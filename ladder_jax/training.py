@@ -86,7 +86,9 @@ def create_train_state(
 
 
 def make_train_step(
-    net: Ladder, optimizer: optax.GradientTransformation, hyper: Hyper | None = None
+    net: Ladder,
+    optimizer: optax.GradientTransformation,
+    hyper: Hyper | Callable[[Array], Hyper] | None = None,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
     """The jitted ``train_step(state, batch) -> (state, metrics)``.
 
@@ -95,7 +97,8 @@ def make_train_step(
     Args:
       net: the ladder.
       optimizer: that which made ``state.opt_state``.
-      hyper: noise and costs; None for the ladder's own.
+      hyper: noise and costs, or a schedule of them, ``step -> Hyper``; None for the
+        ladder's own.
 
     Returns:
       The step; its metrics are those of ``net.loss``.
@@ -114,7 +117,8 @@ def make_train_step(
     @jax.jit
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(state.key, state.step)
-        grads, metrics = jax.grad(net.loss, has_aux=True)(state.params, batch, key, hyper)
+        now = hyper(state.step) if callable(hyper) else hyper
+        grads, metrics = jax.grad(net.loss, has_aux=True)(state.params, batch, key, now)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         return TrainState(state.step + 1, params, opt_state, state.key), metrics

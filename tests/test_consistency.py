@@ -1,5 +1,7 @@
 """Noisy predictions of unlabelled rows follow the clean ones where these are sure."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ladder_jax import Batch, build, dense, ladder
+from ladder_jax import Batch, build, dense, ladder, training
 from ladder_jax.adversarial import virtual_adversarial
 from ladder_jax.config import Config, ConfigError
 from ladder_jax.consistency import Consistency, consistency_cost
@@ -111,3 +113,24 @@ def test_config_names_them():
     config = Config(units=(4,), consistency=1.0, consistency_temperature=1.0)
     assert config.consistency_settings == Consistency(1.0, 0.95, 1.0)
     assert build.supervised(config).consistency == 0.0
+
+
+def test_begins_where_the_config_says():
+    """Before, the step is that without consistency; from there on, it is that with it."""
+    config = Config(units=(5,), consistency=3.0, consistency_threshold=0.0, consistency_from=0.5)
+    always = dataclasses.replace(config, consistency_from=0.0)
+    never = dataclasses.replace(config, consistency=0.0)
+    optimizer, batch = build.build_optimizer(config, 4), make_batch()
+    steps = []
+    for setting in (config, always, never):
+        net = build.build_ladder(setting, (6,), 3)
+        steps.append(build.train_step(setting, net, optimizer, 4))
+    state = training.create_train_state(net, optimizer, jax.random.key(0))
+    found = []
+    for number in range(4):
+        at = state._replace(step=jnp.asarray(number))
+        leaves = [jax.tree.leaves(step(at, batch)[0].params) for step in steps]
+        found.append([all(map(np.allclose, leaves[0], other)) for other in leaves[1:]])
+    assert found == [[False, True], [False, True], [True, False], [True, False]]
+    with pytest.raises(ConfigError, match=r"consistency_from is 1.0; give 0 or more, below 1"):
+        Config(consistency=1.0, consistency_from=1.0)

@@ -37,6 +37,11 @@ def poisoned(level, *, gradient=False):
     return ladder((4,), [layers.dense(3), layers.dense(2)], combinators=gs)
 
 
+def find(net, optimizer, state, examples):
+    step = training.make_train_step(net, optimizer)
+    return guard.find_origin(net, step, state, examples, SIZES)
+
+
 def counting():
     """An optimizer that adds 1 to what is called count, and changes nothing else."""
 
@@ -57,16 +62,14 @@ def test_names_step_and_level(level, examples):
         pytest.importorskip("grain", reason="needs the extra stream")
     net, optimizer = poisoned(level), counting()
     state = training.create_train_state(net, optimizer, jax.random.key(0))
-    origin = guard.find_origin(net, optimizer, state, examples, SIZES)
+    origin = find(net, optimizer, state, examples)
     assert origin == guard.Origin(2, level, "z_hat")  # after two updates the count is 2
 
 
 def test_names_a_gradient():
     net, optimizer = poisoned(1, gradient=True), optax.sgd(0.1)
     state = training.create_train_state(net, optimizer, jax.random.key(0))
-    assert guard.find_origin(net, optimizer, state, RESIDENT, SIZES) == guard.Origin(
-        0, 1, "gradient"
-    )
+    assert find(net, optimizer, state, RESIDENT) == guard.Origin(0, 1, "gradient")
 
 
 def test_names_parameters_examples_and_update():
@@ -77,22 +80,20 @@ def test_names_parameters_examples_and_update():
         *state.params[:2],
         state.params[2] | {"up": state.params[2]["up"] | {"kernel": kernel}},
     )
-    found = guard.find_origin(net, optimizer, state._replace(params=broken), RESIDENT, SIZES)
+    found = find(net, optimizer, state._replace(params=broken), RESIDENT)
     assert found == guard.Origin(0, 2, "parameters")
     examples = RESIDENT._replace(labeled=RESIDENT.labeled.at[:, 0].set(jnp.nan))
-    assert guard.find_origin(net, optimizer, state, examples, SIZES)[1:] == (0, "examples")
+    assert find(net, optimizer, state, examples)[1:] == (0, "examples")
     wild = optax.GradientTransformation(
         lambda params: (), lambda g, s, p=None: (jax.tree.map(lambda x: x + jnp.inf, g), s)
     )
-    assert guard.find_origin(net, wild, state, RESIDENT, SIZES) == guard.Origin(
-        0, None, "the optimizer's update"
-    )
+    assert find(net, wild, state, RESIDENT) == guard.Origin(0, None, "the optimizer's update")
 
 
 def test_says_so_where_all_is_well():
     net, optimizer = poisoned(0), optax.sgd(0.1)
     state = training.create_train_state(net, optimizer, jax.random.key(0))
-    assert guard.find_origin(net, optimizer, state, RESIDENT, SIZES).step is None
+    assert find(net, optimizer, state, RESIDENT).step is None
 
 
 @pytest.mark.parametrize("decoded", [True, False])

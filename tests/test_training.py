@@ -52,6 +52,25 @@ def test_the_rate_reaches_the_parameters():
     assert moves[4:] == [0, 0]
 
 
+def test_costs_may_follow_a_schedule():
+    def noisier(step):
+        return NET.hyper._replace(noise_std=jnp.where(step < 2, 0.0, NET.hyper.noise_std))
+
+    batch = Batch(DATA.labeled, DATA.labels, X)
+    quiet = training.make_train_step(NET, OPTIMIZER, noisier(0))
+    scheduled = training.make_train_step(NET, OPTIMIZER, noisier)
+    states = fresh(), fresh(), fresh()
+    same = []
+    for _ in range(3):
+        states = tuple(
+            step(state, batch)[0]
+            for step, state in zip((quiet, STEP, scheduled), states, strict=True)
+        )
+        leaves = [jax.tree.leaves(state.params) for state in states]
+        same.append([all(map(np.array_equal, leaves[2], other)) for other in leaves[:2]])
+    assert same == [[True, False], [True, False], [False, False]]
+
+
 @pytest.mark.parametrize(("rows", "steps", "batch"), [(6, 2, 3), (4, 5, 3), (13, 4, 3)])
 def test_order_is_whole_passes(rows, steps, batch):
     order = np.asarray(training.row_order(jax.random.key(0), rows, steps, batch)).ravel()
