@@ -231,7 +231,8 @@ def ladder(
         }
         if consistency is not None:
             noisy, clean = unlabeled
-            weight = consistency.cost * given.consistency
+            factor = 1.0 if given.consistency is None else given.consistency
+            weight = consistency.cost * factor
             metrics["consistency"] = consistency_cost(consistency, clean.logits, noisy.logits)
             metrics["loss"] = total = total + weight * metrics["consistency"]
         return total, metrics

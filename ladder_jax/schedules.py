@@ -61,4 +61,5 @@ def later_consistency(hyper: Hyper, steps: int, start: float) -> Callable[[Array
       [0.0, 0.0, 1.0]
     """
     first = round(start * steps)
-    return lambda step: hyper._replace(consistency=hyper.consistency * (step >= first))
+    factor = 1.0 if hyper.consistency is None else hyper.consistency
+    return lambda step: hyper._replace(consistency=factor * (step >= first))

@@ -105,12 +105,12 @@ class Hyper(NamedTuple):
     Attributes:
       noise_std: ``[L + 1]``, standard deviation of the noise of each level.
       denoising_cost: ``[L + 1]``, the weight lambda of each level's cost.
-      consistency: a factor on the cost of consistency, where there is one.
+      consistency: a factor on the cost of consistency, where there is one; None is 1.
     """
 
     noise_std: Array
     denoising_cost: Array
-    consistency: Array | float = 1.0
+    consistency: Array | None = None
 
 
 class Statistics(NamedTuple):

@@ -34,12 +34,26 @@ def mnist(labels: presets.Labels, model: presets.Model = "full") -> ConfigDict:
 
 
 def own(labels: presets.Labels | Literal[20]) -> ConfigDict:
-    """Our recipe for MNIST: the paper's ladder and costs, and consistency.
+    """Our recipe for MNIST: the paper's ladder, noise and costs, trained otherwise.
 
-    With 20 labels it has the costs of 50. What was tried is in experiments/TRIED.md.
+    Batches three times as large at twice the learning rate, averaged parameters, a longer decay,
+    and consistency in the last two fifths of the run. With 20 labels it has the costs of 50; the
+    150 epochs of 60,000 images are the 30,000 updates chosen on 50,000. What was tried is in
+    experiments/TRIED.md.
     """
     config = mnist(50 if labels == 20 else labels)
-    config.update(name=f"mnist_{labels}_own", consistency=1.0)
+    config.update(
+        name=f"mnist_{labels}_own",
+        batch_labeled=300 if labels == "all" else 100,
+        batch_unlabeled=300,
+        epochs=150,
+        learning_rate=0.004,
+        decay_from=0.5,
+        average=0.997,
+        consistency=1.0,
+        consistency_from=0.6,
+        compute_dtype="bfloat16",
+    )
     if labels == 20:
         config.labels = 20
     return config
