@@ -9,5 +9,5 @@ from experiments.configs import base
 
 
 def get_config() -> ConfigDict:
-    """The paper's ladder, with noisy predictions that follow the sure clean ones."""
+    """The paper's ladder; late in the run noisy predictions follow the sure clean ones."""
     return base.own(20)
