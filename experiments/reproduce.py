@@ -6,12 +6,14 @@
   python -m experiments.reproduce --check
 
 Runs that are done are skipped, one that was stopped goes on; RESULTS.md is written anew
-after each. On an accelerator the seeds of a row are one population. --check trains
-nothing: it fails if RESULTS.md is not what the JSON files say.
+after each. On an accelerator the seeds of a row are one population. --compute_dtype has the
+products in the type that is faster on your machine. --check trains nothing: it fails if
+RESULTS.md is not what the JSON files say.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 import subprocess
 import sys
@@ -22,7 +24,7 @@ from absl import flags
 
 from experiments import baselines, cli, compare, record
 from experiments.tables import TABLES, Row
-from ladder_jax import build, data, files, interrupts, tasks, training, workfolder
+from ladder_jax import build, data, files, interrupts, precision, tasks, training, workfolder
 from ladder_jax.config import Config, ConfigError
 from ladder_jax.types import Array, Batch
 
@@ -31,6 +33,9 @@ HERE = pathlib.Path(__file__).parent
 _TABLE = flags.DEFINE_enum("table", "mnist", list(TABLES), "Which table.")
 _ROWS = flags.DEFINE_list("rows", [], "Which rows, e.g. full,gamma; default: all.")
 _FIRST = flags.DEFINE_integer("first_seed", 0, "The first of them.", lower_bound=0)
+_DTYPE = flags.DEFINE_enum(
+    "compute_dtype", None, list(precision.DTYPES), "Of matrix products; default: the row's own."
+)
 _RESULTS = flags.DEFINE_string("results", str(HERE / "results"), "Folder of the JSON files.")
 _PAGE = flags.DEFINE_string("page", str(HERE.parent / "RESULTS.md"), "File of the tables.")
 _CHECK = flags.DEFINE_bool("check", False, "Only compare the tables with the JSON files.")
@@ -62,6 +67,14 @@ def chosen_rows() -> list[Row]:
     if not chosen:
         raise ConfigError(f"the table {_TABLE.value} has no row {rows} with {labels} labels.")
     return chosen
+
+
+def settings(row: Row, seed: int) -> Config:
+    """The config of one run, with the flags' part in it."""
+    config = row.settings(seed)
+    if _DTYPE.value is None:
+        return config
+    return dataclasses.replace(config, compute_dtype=_DTYPE.value)
 
 
 def commit() -> str | None:
@@ -175,7 +188,7 @@ def main() -> None:
     results, table = pathlib.Path(_RESULTS.value), _TABLE.value
     for row in chosen_rows():
         wanted = [
-            row.settings(seed) for seed in range(_FIRST.value, _FIRST.value + cli.SEEDS.value)
+            settings(row, seed) for seed in range(_FIRST.value, _FIRST.value + cli.SEEDS.value)
         ]
         missing = [c for c in wanted if not record.file_of(results, table, row, c.seed).exists()]
         if not missing:

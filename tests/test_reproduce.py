@@ -34,7 +34,7 @@ def command(tmp_path, monkeypatch):
 
 def test_fills_what_is_missing(command, tmp_path, capsys):
     chosen = {"rows": ["full", "label_spreading"], "labels": "100", "table": "fashion_mnist"}
-    command(**chosen, seeds=2)
+    command(**chosen, seeds=2, compute_dtype="bfloat16")
     files = sorted((tmp_path / "results" / "fashion_mnist").glob("*.json"))
     assert [f.stem for f in files] == [
         f"{row}-100-{k}" for row in ("full", "label_spreading") for k in (0, 1)
@@ -44,6 +44,7 @@ def test_fills_what_is_missing(command, tmp_path, capsys):
         *run,
         *run["versions"],
     }
+    assert run["config"]["compute_dtype"] == "bfloat16"
     assert run["seed"] == 1 and len(run["split"]) == 100 and run["operations"] > 1e4
     # Nothing is trained twice, and a file is believed, not the run that it is of.
     files[0].write_text(json.dumps(run | {"seed": 0, "test_error": 12.5}))
