@@ -93,7 +93,7 @@ def random_data(rows: int, features: int = PAPER[0], labeled: int = ROWS) -> Tra
     return TrainData(x[:labeled], jnp.asarray(np.arange(labeled) % 10), x)
 
 
-def _in_turn(advance: Callable[[Any], tuple[Any, Any]], state: Any, steps: int) -> Timer:
+def in_turn(advance: Callable[[Any], tuple[Any, Any]], state: Any, steps: int) -> Timer:
     """A timer of ``advance(state) -> (state, metrics)``, each from where the last ended."""
 
     def run() -> float:
@@ -124,7 +124,7 @@ def epoch_timer(net: Ladder, data: TrainData, rows: int = ROWS, mesh: Mesh | Non
         epoch = training.make_epoch(step, sizes, parallel.over_rows(mesh))
         state, data = parallel.everywhere(mesh, (state, data))
     steps = training.steps_per_epoch(data, sizes)
-    return _in_turn(lambda state: epoch(state, data), state, steps)
+    return in_turn(lambda state: epoch(state, data), state, steps)
 
 
 def members_timer(net: Ladder, data: TrainData, members: int, rows: int = ROWS) -> Timer:
@@ -134,7 +134,7 @@ def members_timer(net: Ladder, data: TrainData, members: int, rows: int = ROWS) 
     create = lambda key: training.create_train_state(net, optimizer, key)
     states = jax.jit(jax.vmap(create))(jax.random.split(jax.random.key(0), members))
     together = jax.jit(jax.vmap(epoch, in_axes=(0, None)), donate_argnums=0)
-    return _in_turn(
+    return in_turn(
         lambda states: together(states, data), states, training.steps_per_epoch(data, sizes)
     )
 
@@ -150,7 +150,7 @@ def call_timer(net: Ladder, data: TrainData, rows: int = ROWS, steps: int = 1) -
             state, metrics = step(state, batch)
         return state, metrics
 
-    return _in_turn(several, training.create_train_state(net, optimizer, jax.random.key(0)), steps)
+    return in_turn(several, training.create_train_state(net, optimizer, jax.random.key(0)), steps)
 
 
 def matrix_timer(size: int = MATRIX, repeats: int = 10) -> Timer:

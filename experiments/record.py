@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import pathlib
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from experiments import compare
+from experiments import compare, costs
 from experiments.tables import FASHION_EPOCHS, TABLES, Row
 
 Run = dict[str, Any]
@@ -21,8 +21,11 @@ error in percent. Nothing was chosen on test data: the paper's rows have the pap
 is our recipe, chosen on 10,000 training images held out (`experiments/TRIED.md`). The nets of
 fashion_mnist have MNIST's settings but {FASHION_EPOCHS} epochs instead of 150, to cost less.
 "published" is the paper's own figure (Rasmus et al. 2015). Wall time, in minutes, is of one run on
-the device named in its file, and machines are shared: compare operations instead. These are of one
-step as the compiler counts them, in brackets their ratio to those of the supervised net.
+the device named in its file, and machines are shared: compare what follows instead. Operations, in
+10^12, are those of all steps of a run as the compiler counts them, in brackets their ratio to those
+of the supervised net with as many labels. "time" is the same ratio of times, from the step times of
+`python -m benchmarks.rows`, all taking turns on one machine. "products" is the type of the matrix
+products, which `--compute_dtype` sets for the machine at hand; they add up in float32 always.
 
 To fill a row: `python -m experiments.reproduce --table=TABLE --rows=ROW --labels=LABELS --seeds=N`.
 """
@@ -56,20 +59,29 @@ def _mean(runs: list[Run], name: str) -> float | None:
 
 
 def _operations(runs: list[Run], supervised: list[Run]) -> str:
-    """Millions a step and the ratio to the supervised net's."""
-    ours, theirs = _mean(runs, "operations"), _mean(supervised, "operations")
+    """Of a run, in 10^12, and the ratio to those of the supervised net."""
+    ours, theirs = (
+        _mean([{"all": run["operations"] * run["steps"]} for run in some if "steps" in run], "all")
+        for some in (runs, supervised)
+    )
     if ours is None:
         return ""
-    return f"{ours / 1e9:.2f} G" + (f" ({ours / theirs:.1f})" if theirs else "")
+    return f"{ours / 1e12:.0f} T" + (f" ({ours / theirs:.1f})" if theirs else "")
 
 
-def line(row: Row, runs: list[Run], supervised: list[Run]) -> str:
+def _products(runs: list[Run]) -> str:
+    """The types of the matrix products; of a baseline, which has none, empty."""
+    found = {run["config"]["compute_dtype"] for run in runs if run.get("operations")}
+    return ", ".join(sorted(found))
+
+
+def line(row: Row, runs: list[Run], supervised: list[Run], time: float | None = None) -> str:
     """A row of a table in Markdown.
 
     Example:
       >>> run = {"test_error": 1.0, "wall_time": 90.0}
       >>> line(TABLES["mnist"][4], [run, run | {"test_error": 2.0}], [])
-      '| full | 100 | 1.50 | 0.71 | 1.50 | 1.00 | 2.00 | 2 | 1.06 ± 0.37 | 1.5 | |'
+      '| full | 100 | 1.50 | 0.71 | 1.50 | 1.00 | 2.00 | 2 | 1.06 ± 0.37 | 1.5 | | | |'
     """
     errors = [run["test_error"] for run in runs]
     figures: list[str] = []
@@ -87,19 +99,24 @@ def line(row: Row, runs: list[Run], supervised: list[Run]) -> str:
         published,
         "" if minutes is None else f"{minutes / 60:.1f}",
         _operations(runs, supervised),
+        "" if time is None else f"{time:.1f}",
+        _products(runs),
     ]
     return " | ".join(["", *cells, ""]).strip().replace("|  |", "| |").replace("|  |", "| |")
 
 
-def table_text(table: str, runs: list[Run]) -> str:
+def table_text(table: str, runs: list[Run], step_ms: Mapping[str, float]) -> str:
     """A table in Markdown; rows that have no run yet say 0 seeds."""
     names = (
-        "row | labels | mean | sd | median | min | max | seeds | published | minutes | operations"
+        *("row", "labels", "mean", "sd", "median", "min", "max", "seeds"),
+        *("published", "minutes", "operations", "time", "products"),
     )
-    found = [f"## {table}", "", f"| {names} |", "|---|---|" + "--:|" * 9]
+    rule = "|---|---|" + "--:|" * (len(names) - 3) + "---|"
+    found = [f"## {table}", "", f"| {' | '.join(names)} |", rule]
     for row in TABLES[table]:
         supervised = of_row(runs, row._replace(row="baseline"))
-        found.append(line(row, of_row(runs, row), supervised))
+        time = costs.time_ratio(row, TABLES[table], step_ms)
+        found.append(line(row, of_row(runs, row), supervised, time))
     if runs:
         found += ["", f"![every seed of {table}](experiments/results/{table}.svg)"]
     return "\n".join(found) + "\n"
@@ -107,7 +124,9 @@ def table_text(table: str, runs: list[Run]) -> str:
 
 def text(results: pathlib.Path) -> str:
     """The whole of ``RESULTS.md``."""
-    return "\n".join([HEADING, *(table_text(table, read(results, table)) for table in TABLES)])
+    step_ms = costs.read(results)
+    tables = [table_text(table, read(results, table), step_ms) for table in TABLES]
+    return "\n".join([HEADING, *tables])
 
 
 def plot(results: pathlib.Path, table: str, runs: list[Run]) -> None:

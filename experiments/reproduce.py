@@ -100,11 +100,11 @@ def operations(config: Config, task: tasks.Task) -> float | None:
     """
     net = build.build_ladder(config, task.train.unlabeled.shape[1:], len(task.class_names))
     optimizer = build.build_optimizer(config, 1)
-    sizes, (x, y, _) = task.sizes, task.train
+    sizes, (x, y, unlabeled) = task.sizes, task.train
 
     def first_step(key: Array) -> Any:
         state = training.create_train_state(net, optimizer, key)
-        return state, Batch(x[: sizes.labeled], y[: sizes.labeled], x[: sizes.unlabeled])
+        return state, Batch(x[: sizes.labeled], y[: sizes.labeled], unlabeled[: sizes.unlabeled])
 
     step = build.train_step(config, net, optimizer, 1)
     shapes = jax.eval_shape(first_step, jax.random.key(0))

@@ -12,11 +12,15 @@ import sys
 import jax
 import numpy as np
 import pytest
+from absl import flags
+from absl.testing import flagsaver
 
-from benchmarks import growth, paper, table, timers
+from benchmarks import growth, paper, rows, table, timers
 from benchmarks.sizes import Sizes
 from benchmarks.workers import Worker, WorkerError
+from experiments import costs, tables
 from ladder_jax import Batch, presets
+from ladder_jax.config import Config, ConfigError
 
 ROOT = pathlib.Path(__file__).parent.parent
 TINY = Sizes((6, 10), 10, 2, 2, matrix=8, members=(2,), devices=(2,))
@@ -31,7 +35,7 @@ def check_rows(rows):
         assert given or row.note.startswith("not measured")
 
 
-@pytest.mark.parametrize("module", [table, timers], ids=lambda module: module.__name__)
+@pytest.mark.parametrize("module", [rows, table, timers], ids=lambda module: module.__name__)
 def test_examples(module):
     results = doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE)
     assert results.attempted and not results.failed
@@ -97,6 +101,27 @@ def test_members_and_devices_run(name):
     assert row.name.startswith("2 ")
     operations = timers.useful_operations(10, (6, 10)) * (2 if name == "members" else 1)
     assert row.gflops == pytest.approx(operations / row.ms / 1e6)
+
+
+def test_rows_of_results(monkeypatch, tmp_path, capsys):
+    # Labels alone differ: one program, timed once.
+    small = lambda row, seed: Config(units=(4,), labels=int(row.labels), combinators=("linear",))
+    monkeypatch.setattr(tables.Row, "settings", small)
+    table = [row for row in tables.TABLES["mnist"] if row.row == "full" and row.labels != "all"]
+    step_ms = rows.measure([row for row in table if row.labels != "50"], 1000, rounds=1)
+    assert list(step_ms) == ["mnist_100", "mnist_1000"]
+    assert step_ms["mnist_100"] == step_ms["mnist_1000"] > 0
+    monkeypatch.setattr(rows, "measure", lambda chosen, *_: {r.config: 2.0 for r in chosen})
+    flags.FLAGS.mark_as_parsed()
+    with flagsaver.flagsaver(output=str(tmp_path / "times.json")):
+        monkeypatch.setitem(tables.TABLES, "mnist", tuple(table))
+        rows.main()
+        assert "full      100 labels     2.00 ms a step" in capsys.readouterr().out
+        with pytest.raises(ConfigError, match="is there already"):
+            rows.main()
+    assert costs.read(tmp_path) == {}
+    (tmp_path / "times.json").rename(tmp_path / costs.FILE)
+    assert costs.read(tmp_path) == {row.config: 2.0 for row in table}
 
 
 FAKE = """
