@@ -151,7 +151,7 @@ def plot(results: pathlib.Path, table: str, runs: list[Run]) -> None:
         axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1.0, 1.5, 2.0, 3.0, 5.0, 7.0)))
         axes.xaxis.set_major_formatter("{x:g}")
         axes.xaxis.set_minor_locator(ticker.NullLocator())
-        line = "; line: the published mean" if any(row.published for row in rows) else ""
-        axes.set_xlabel(f"test error in %: a dot a seed{line}")
+        legend = "; line: the published mean" if any(row.published for row in rows) else ""
+        axes.set_xlabel(f"test error in %: a dot a seed{legend}")
         figure.savefig(results / f"{table}.svg", metadata={"Date": None})
         plt.close(figure)
