@@ -61,7 +61,7 @@ def _mean(runs: list[Run], name: str) -> float | None:
 def _operations(runs: list[Run], supervised: list[Run]) -> str:
     """Of a run, in 10^12, and the ratio to those of the supervised net."""
     ours, theirs = (
-        _mean([{"all": run["operations"] * run["steps"]} for run in some if "steps" in run], "all")
+        _mean([{"all": r["operations"] * r["steps"]} for r in some if r.get("operations")], "all")
         for some in (runs, supervised)
     )
     if ours is None:
