@@ -24,8 +24,9 @@ fashion_mnist have MNIST's settings but {FASHION_EPOCHS} epochs instead of 150, 
 the device named in its file, and machines are shared: compare what follows instead. Operations, in
 10^12, are those of all steps of a run as the compiler counts them, in brackets their ratio to those
 of the supervised net with as many labels. "time" is the same ratio of times, from the step times of
-`python -m benchmarks.rows`, all taking turns on one machine. "products" is the type of the matrix
-products, which `--compute_dtype` sets for the machine at hand; they add up in float32 always.
+`python -m benchmarks.rows`, all taking turns on one machine and in float32. "products" is the type
+of a run's matrix products, which `--compute_dtype` sets for the machine at hand; they add up in
+float32 always.
 
 To fill a row: `python -m experiments.reproduce --table=TABLE --rows=ROW --labels=LABELS --seeds=N`.
 """
@@ -61,12 +62,14 @@ def _mean(runs: list[Run], name: str) -> float | None:
 def _operations(runs: list[Run], supervised: list[Run]) -> str:
     """Of a run, in 10^12, and the ratio to those of the supervised net."""
     ours, theirs = (
-        _mean([{"all": r["operations"] * r["steps"]} for r in some if r.get("operations")], "all")
+        [run["operations"] * run["steps"] for run in some if run.get("operations")]
         for some in (runs, supervised)
     )
-    if ours is None:
+    if not ours:
         return ""
-    return f"{ours / 1e12:.0f} T" + (f" ({ours / theirs:.1f})" if theirs else "")
+    count = statistics.fmean(ours)
+    ratio = f" ({count / statistics.fmean(theirs):.1f})" if theirs else ""
+    return f"{count / 1e12:.0f} T{ratio}"
 
 
 def _products(runs: list[Run]) -> str:
