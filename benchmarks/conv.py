@@ -25,7 +25,7 @@ import optax
 from absl import flags
 
 from experiments import cli
-from ladder_jax import data, presets, training, words, workfolder
+from ladder_jax import data, presets, training, workfolder
 from ladder_jax.types import Batch, Ladder, Shape
 
 _JSON = flags.DEFINE_bool("json", False, "Print one JSON object a preset.")
@@ -39,23 +39,23 @@ _STEPS = flags.DEFINE_integer("steps", 200, "Steps to train each.", lower_bound=
 _ROWS = flags.DEFINE_integer("rows", 100, "Labelled and unlabelled rows a step.", lower_bound=2)
 
 
-def products(word: str, below: Shape, above: Shape) -> int:
+def products(name: str, below: Shape, above: Shape) -> int:
     """Multiplications of one row's map from a level to the next (or back).
 
     Of a full convolution only those with a pixel, not with the zeros around it.
 
     Example:
-      >>> products("convf:3:2:1:1", (4, 4, 1), (5, 5, 3)), products("10", (4,), (10,))
+      >>> products("conv:3:2:1:full", (4, 4, 1), (5, 5, 3)), products("dense:10", (4,), (10,))
       (192, 40)
     """
-    kind, *numbers = word.split(":")
+    kind, *arguments = name.split(":")
     if "pool" in kind:
         return 0
-    if not kind.startswith("conv"):
+    if kind == "dense":
         return math.prod(below) * above[-1]
-    kernel = int(numbers[1])
-    places = below if kind == "convf" else above
-    stride = int(numbers[2]) if kind == "convf" else 1
+    kernel, full = int(arguments[1]), arguments[3:] == ["full"]
+    places = below if full else above
+    stride = int(arguments[2]) if full else 1
     return math.prod(places[:2]) * kernel**2 * below[-1] * above[-1] // stride**2
 
 
@@ -71,14 +71,12 @@ def useful_operations(name: str, net: Ladder, rows: int) -> int:
       25.1
     """
     settings = presets.CONV[name]
-    layers = words.split(settings.encoder)
-    decoded = words.decoder_names(settings.decoder, len(layers) + 1)
-    streams = 1 if set(decoded) == {"none"} else 3
+    streams = 3 if any(settings.decoded) else 1
     total = 0
-    for level, word in enumerate(layers):
-        count = products(word, net.shapes[level], net.shapes[level + 1])
+    for level, layer in enumerate(settings.layers):
+        count = products(layer.name, net.shapes[level], net.shapes[level + 1])
         total += 2 * rows * count * streams * (2 if level == 0 else 3)
-        if decoded[level] != "none":
+        if settings.decoded[level]:
             total += 2 * rows * count * 3
     return total
 

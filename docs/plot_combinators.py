@@ -51,12 +51,12 @@ def train(name):
     )
     optimizer = optax.adam(0.005)
     state = training.create_train_state(net, optimizer, jax.random.key(0))
-    before = jax.tree.map(np.asarray, state.params[1]["combinator"])
+    before = jax.tree.map(np.asarray, state.params[1].combinator)
     step = training.make_train_step(net, optimizer)
     epoch = training.make_epoch(step, training.BatchSizes())
     for _ in range(EPOCHS):
         state, _ = epoch(state, examples)
-    return before, state.params[1]["combinator"]
+    return before, state.params[1].combinator
 
 
 def draw(name):

@@ -11,10 +11,91 @@ import argparse
 import dataclasses
 import shlex
 import sys
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from ladder_jax import words
+from ladder_jax import layers
+from ladder_jax._checks import per_level
 from ladder_jax.config import Config, ConfigError
+
+ACTIVATIONS = {
+    "relu": "relu",
+    "leakyrelu": "leaky_relu",
+    "sigmoid": "sigmoid",
+    "softplus": "softplus",
+    "linear": "linear",
+}
+"""The original's word to the name in ``activations.ACTIVATIONS``."""
+
+DECODERS = {
+    "gauss": ("gaussian", "gaussian_lateral"),
+    "gauss_stable_v": ("gated_gaussian", "gaussian_lateral"),
+    "sig": ("sigmoid", "sigmoid_lateral"),
+    "comparison_g2": ("sigmoid_without_product", "sigmoid_lateral"),
+    "comparison_g3": ("bilinear", "bilinear_lateral"),
+    "comparison_g4": ("separate", "separate_lateral"),
+    "comparison_g5": ("gaussian", "gaussian_lateral"),
+    "lin": ("linear", "linear"),
+    "i": ("identity", "identity"),
+    "relu": ("vertical_relu", None),
+    "sigmoid": ("vertical_sigmoid", None),
+}
+"""The original's word to names in ``combinators.COMBINATORS``: with and without u."""
+
+
+def split(words: str | Sequence[str]) -> tuple[str, ...]:
+    """Returns a line of words joined by dashes, or a list of words, as a tuple.
+
+    Example:
+      >>> split("1000-500-10")
+      ('1000', '500', '10')
+    """
+    return tuple(words.split("-")) if isinstance(words, str) else tuple(words)
+
+
+def decoder_names(words: str | Sequence[str], levels: int) -> tuple[str, ...]:
+    """Names of the combinators of levels 0 to L, the original's ``--decoder-spec``.
+
+    ``"0"`` is a level that is not decoded. A word that ends in 0, as ``"sig0"``, is
+    the function without the signal from above; so is, as in the original, any
+    function whose level above is not decoded.
+
+    Args:
+      words: joined by dashes, or a list; one for all levels or one for each.
+      levels: how many there are, the input included.
+
+    Returns:
+      Keys of ``combinators.COMBINATORS``, or ``"none"``.
+
+    Raises:
+      ValueError: a word is not known, or a function of u alone lacks its u.
+
+    Example:
+      >>> decoder_names("gauss-0-sig0-gauss", 4)
+      ('gaussian_lateral', 'none', 'sigmoid_lateral', 'gaussian')
+    """
+    given = per_level("words", split(words), levels)
+    names = []
+    for level, word in enumerate(given):
+        if word == "0":
+            names.append("none")
+            continue
+        function = word.removesuffix("0")
+        if function not in DECODERS:
+            raise ValueError(
+                f"decoder {word!r} is not known; known are 0 (none) and {', '.join(DECODERS)}, "
+                "each also with a 0 at its end."
+            )
+        full, lateral = DECODERS[function]
+        lacks_u = level + 1 < levels and given[level + 1] == "0"
+        name = lateral if word != function or lacks_u else full
+        if name is None:
+            raise ValueError(
+                f"decoder {word!r} of level {level} is a function of the signal from above "
+                "alone, which it does not get; give another, or decode the level above."
+            )
+        names.append(name)
+    return tuple(names)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -35,7 +116,7 @@ def _parser() -> argparse.ArgumentParser:
     flag("--denoising-cost-x", type=_floats, default=(0.0,))
     flag("--super-noise-std", type=float, default=0.3)
     flag("--f-local-noise-std", type=_floats, default=(0.3,))
-    flag("--act", default="relu", choices=sorted(words.ACTIVATIONS))
+    flag("--act", default="relu", choices=sorted(ACTIVATIONS))
     flag("--top-c", default="True", choices=["True", "False"])
     flag("--zestbn", default="bugfix", choices=["bugfix"])
     flag("--dataset", default="mnist", choices=["mnist", "cifar10"])
@@ -87,14 +168,18 @@ def config(command: str) -> Config:
     if "train" not in parts:
         raise ConfigError(f"{command!r}: give a command of the form: run.py train --flags -- name.")
     args = _parser().parse_args(parts[parts.index("train") + 1 :])
-    layers = words.split(args.encoder_layers)
-    levels = len(layers) + 1
+    words = split(args.encoder_layers)
+    levels = len(words) + 1
     images = _TRAINING_IMAGES[args.dataset]
-    values: dict[str, Any] = {"encoder": args.encoder_layers}
-    if all(word.isdigit() for word in layers):
-        values = {"units": tuple(map(int, layers[:-1]))}
     try:
-        names = words.decoder_names(args.decoder_spec, levels)
+        found = layers.from_names(args.encoder_layers)
+    except ValueError as error:
+        raise ConfigError(f"--encoder-layers: {error}") from error
+    values: dict[str, Any] = {"encoder": "-".join(layer.name for layer in found)}
+    if all(word.isdigit() for word in words):
+        values = {"units": tuple(map(int, words[:-1]))}
+    try:
+        names = decoder_names(args.decoder_spec, levels)
     except ValueError as error:
         raise ConfigError(f"--decoder-spec: {error}") from error
     return Config(
@@ -102,7 +187,7 @@ def config(command: str) -> Config:
         dataset=args.dataset,
         labels=0 if args.labeled_samples in (0, images) else args.labeled_samples,
         validation=images - args.unlabeled_samples if args.unlabeled_samples else 10000,
-        activation=words.ACTIVATIONS[args.act],
+        activation=ACTIVATIONS[args.act],
         top_gain=args.top_c == "True",
         combinators=names,
         noise_std=_noise(args, levels),

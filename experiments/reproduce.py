@@ -24,7 +24,7 @@ from absl import flags
 
 from experiments import baselines, cli, compare, record
 from experiments.tables import TABLES, Row
-from ladder_jax import build, data, files, interrupts, precision, tasks, training, workfolder
+from ladder_jax import build, data, files, interrupts, layers, tasks, training, workfolder
 from ladder_jax.config import Config, ConfigError
 from ladder_jax.types import Array, Batch
 
@@ -34,7 +34,7 @@ _TABLE = flags.DEFINE_enum("table", "mnist", list(TABLES), "Which table.")
 _ROWS = flags.DEFINE_list("rows", [], "Which rows, e.g. full,gamma; default: all.")
 _FIRST = flags.DEFINE_integer("first_seed", 0, "The first of them.", lower_bound=0)
 _DTYPE = flags.DEFINE_enum(
-    "compute_dtype", None, list(precision.DTYPES), "Of matrix products; default: the row's own."
+    "compute_dtype", None, list(layers.DTYPES), "Of matrix products; default: the row's own."
 )
 _RESULTS = flags.DEFINE_string("results", str(HERE / "results"), "Folder of the JSON files.")
 _PAGE = flags.DEFINE_string("page", str(HERE.parent / "RESULTS.md"), "File of the tables.")

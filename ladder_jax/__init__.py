@@ -1,17 +1,18 @@
 """Ladder networks (Rasmus et al. 2015) in JAX and Flax, as pure functions."""
 
 from ladder_jax import activations, combinators, layers, presets
-from ladder_jax.consistency import Consistency
-from ladder_jax.ladder import ladder
+from ladder_jax.algorithm import ladder
 from ladder_jax.layers import conv, dense, from_flax, global_mean_pool, max_pool
 from ladder_jax.types import (
     Activation,
     Batch,
     Combinator,
+    Consistency,
     Hyper,
     Ladder,
     Layer,
     LayerParams,
+    LevelParams,
     Noise,
     Pass,
     Reconstruction,
@@ -29,6 +30,7 @@ __all__ = [
     "Ladder",
     "Layer",
     "LayerParams",
+    "LevelParams",
     "Noise",
     "Pass",
     "Reconstruction",

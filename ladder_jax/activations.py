@@ -16,14 +16,19 @@ from ladder_jax.types import Activation, Array, Params, Shape
 
 
 def activation(
-    nonlinearity: Callable[[Array], Array], *, bias: bool = True, gain: bool = False
+    nonlinearity: Callable[[Array], Array],
+    *,
+    bias: bool = True,
+    gain: bool = False,
+    name: str = "custom",
 ) -> Activation:
-    """h = nonlinearity(gain * (z + bias)), with a parameter a channel for each.
+    """Makes h = nonlinearity(gain * (z + bias)), with one parameter per channel for each.
 
     Args:
       nonlinearity: elementwise (softmax: over the last axis).
       bias: whether there is a bias; it starts at 0.
       gain: whether there is a gain; it starts at 1.
+      name: for the ladder's repr.
 
     Returns:
       An ``Activation``.
@@ -50,51 +55,51 @@ def activation(
             z = z * params["gain"]
         return z
 
-    return Activation(init, affine, nonlinearity)
+    return Activation(init, affine, nonlinearity, name)
 
 
 def relu() -> Activation:
-    """max(0, z + bias).
+    """Makes max(0, z + bias).
 
     Example:
       >>> sorted(relu().init((3,)))
       ['bias']
     """
-    return activation(jax.nn.relu)
+    return activation(jax.nn.relu, name="relu")
 
 
 def leaky_relu(slope: float = 0.1) -> Activation:
-    """z + bias where positive, else slope times it.
+    """Makes z + bias where positive, else slope times it.
 
     Example:
       >>> float(leaky_relu().nonlinearity(-1.0))
       -0.10000000149011612
     """
-    return activation(lambda x: jax.nn.leaky_relu(x, slope))
+    return activation(lambda x: jax.nn.leaky_relu(x, slope), name="leaky_relu")
 
 
 def sigmoid() -> Activation:
-    """1 / (1 + exp(-gain (z + bias))).
+    """Makes 1 / (1 + exp(-gain (z + bias))).
 
     Example:
       >>> float(sigmoid().nonlinearity(0.0))
       0.5
     """
-    return activation(jax.nn.sigmoid, gain=True)
+    return activation(jax.nn.sigmoid, gain=True, name="sigmoid")
 
 
 def softplus() -> Activation:
-    """log(1 + exp(gain (z + bias))).
+    """Makes log(1 + exp(gain (z + bias))).
 
     Example:
       >>> round(float(softplus().nonlinearity(0.0)), 4)
       0.6931
     """
-    return activation(jax.nn.softplus, gain=True)
+    return activation(jax.nn.softplus, gain=True, name="softplus")
 
 
 def softmax(*, gain: bool = True) -> Activation:
-    """softmax(gain (z + bias)): the top level, always.
+    """Makes softmax(gain (z + bias)): the top level, always.
 
     Args:
       gain: the paper's ``top_c``: whether the top has a gain.
@@ -103,17 +108,17 @@ def softmax(*, gain: bool = True) -> Activation:
       >>> softmax(gain=False).nonlinearity(jnp.zeros(2)).tolist()
       [0.5, 0.5]
     """
-    return activation(jax.nn.softmax, gain=gain)
+    return activation(jax.nn.softmax, gain=gain, name="softmax")
 
 
 def linear() -> Activation:
-    """h = z: no parameters.
+    """Makes h = z: no parameters.
 
     Example:
       >>> linear().init((3,))
       {}
     """
-    return activation(lambda z: z, bias=False)
+    return activation(lambda z: z, bias=False, name="linear")
 
 
 ACTIVATIONS: dict[str, Callable[[], Activation]] = {

@@ -6,12 +6,14 @@ it (Miyato et al. 2017; in the ladder, Shinoda et al. 2017).
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Literal
 
 import jax
 import jax.numpy as jnp
 
+from ladder_jax._checks import as_batch
 from ladder_jax.types import Array, Batch, Hyper, Ladder, Noise, Params
 
 Levels = Literal["input", "all"]
@@ -66,7 +68,7 @@ def adversarial_noise(
     levels: Levels = "input",
     noise_std: Array | None = None,
     steps: int = 1,
-    nearness: float = 1.0,
+    xi: float = 1.0,
 ) -> RowsNoise:
     """Noise turned into the direction that raises the divergence most.
 
@@ -83,7 +85,7 @@ def adversarial_noise(
       levels: ``"input"``: level 0 alone is replaced; ``"all"``: every level.
       noise_std: ``[L + 1]``; None for the ladder's own.
       steps: of the power iteration.
-      nearness: the part of the noise that the gradient is taken at; near 0 it is that
+      xi: the part of the noise that the gradient is taken at; near 0 it is that
         of the quadratic form of Miyato et al., 1 takes the curve into account.
 
     Returns:
@@ -104,10 +106,9 @@ def adversarial_noise(
     """
     if levels not in ("input", "all"):
         raise ValueError(f"levels is {levels!r}; wanted 'input' or 'all'.")
-    if steps < 1 or not nearness > 0:
+    if steps < 1 or not xi > 0:
         raise ValueError(
-            f"adversarial_noise: steps={steps}, nearness={nearness}; wanted steps of 1 or more "
-            "and a nearness above 0."
+            f"adversarial_noise: steps={steps}, xi={xi}; wanted steps of 1 or more and xi above 0."
         )
     count = 1 if levels == "input" else len(noise)
     quiet = tuple(jnp.zeros_like(n) for n in noise[count:])
@@ -117,13 +118,13 @@ def adversarial_noise(
 
     turned = noise[:count]
     for _ in range(steps):
-        near = tuple(nearness * _to_norm(n) for n in turned)
+        near = tuple(xi * _to_norm(n) for n in turned)
         turned = tuple(map(_to_norm, jax.grad(of_turned)(near)))
     return jax.lax.stop_gradient((*turned, *noise[count:]))
 
 
 def virtual_adversarial(
-    net: Ladder, *, levels: Levels = "input", steps: int = 1, nearness: float = 1.0
+    net: Ladder, *, levels: Levels = "input", steps: int = 1, xi: float = 1.0
 ) -> Ladder:
     """The same ladder with adversarial noise in its loss, in both halves of a batch.
 
@@ -134,7 +135,7 @@ def virtual_adversarial(
       net: the ladder.
       levels: as for ``adversarial_noise``.
       steps: likewise.
-      nearness: likewise.
+      xi: likewise.
 
     Returns:
       A ``Ladder``.
@@ -148,6 +149,8 @@ def virtual_adversarial(
     def loss(
         params: Params, batch: Batch, key: Array, hyper: Hyper | None = None
     ) -> tuple[Array, dict[str, Array]]:
+        sees_unlabeled = net.structure.sees_unlabeled
+        batch = as_batch(batch, net.shapes, sees_unlabeled=sees_unlabeled)
         drawn = net.draw_noise(key, batch.labeled.shape[0], batch.unlabeled.shape[0])
         std = (net.hyper if hyper is None else hyper).noise_std
 
@@ -155,10 +158,10 @@ def virtual_adversarial(
             if not x.shape[0]:
                 return noise
             return adversarial_noise(
-                net, params, x, noise, levels=levels, noise_std=std, steps=steps, nearness=nearness
+                net, params, x, noise, levels=levels, noise_std=std, steps=steps, xi=xi
             )
 
         noise = Noise(turn(batch.labeled, drawn.labeled), turn(batch.unlabeled, drawn.unlabeled))
         return net.loss_given(params, batch, noise, hyper)
 
-    return net._replace(loss=loss)
+    return dataclasses.replace(net, loss=loss)

@@ -7,18 +7,9 @@ from collections.abc import Callable
 
 import optax
 
-from ladder_jax import (
-    activations,
-    adversarial,
-    combinators,
-    precision,
-    schedules,
-    training,
-    transforms,
-    words,
-)
+from ladder_jax import activations, adversarial, layers, schedules, training, transforms
+from ladder_jax.algorithm import ladder
 from ladder_jax.config import Config, ConfigError
-from ladder_jax.ladder import ladder
 from ladder_jax.training import Metrics, TrainState
 from ladder_jax.types import Array, Batch, Hyper, Ladder, Shape
 
@@ -42,22 +33,17 @@ def build_ladder(config: Config, input_shape: Shape, classes: int) -> Ladder:
       ((64,), (5,), (10,))
     """
     encoder = config.encoder or "-".join(map(str, (*config.units, classes)))
-    names = config.combinators * (config.levels if len(config.combinators) == 1 else 1)
-    noise, costs = config.noise_std, config.denoising_cost
-    layers = words.encoder(encoder)
+    maps = layers.from_names(encoder)
     if config.compute_dtype != "float32":
-        dtype = precision.DTYPES[config.compute_dtype]
-        layers = [precision.compute_in(dtype, layer) for layer in layers]
+        maps = [layers.compute_in(layers.DTYPES[config.compute_dtype], layer) for layer in maps]
     try:
         net = ladder(
             input_shape,
-            layers,
-            combinators=[
-                None if name == "none" else combinators.COMBINATORS[name]() for name in names
-            ],
-            noise_std=noise[0] if len(noise) == 1 else noise,
-            denoising_cost=costs[0] if len(costs) == 1 else costs,
-            activation=activations.ACTIVATIONS[config.activation](),
+            maps,
+            combinators=config.combinators,
+            noise_std=config.noise_std,
+            denoising_cost=config.denoising_cost,
+            activation=config.activation,
             top=activations.softmax(gain=config.top_gain),
             consistency=config.consistency_settings if config.consistency else None,
         )

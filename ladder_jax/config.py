@@ -7,9 +7,9 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ladder_jax import activations, combinators, data, precision, words
-from ladder_jax.consistency import Consistency
+from ladder_jax import _checks, activations, combinators, data, layers
 from ladder_jax.data import preprocessing
+from ladder_jax.types import Consistency
 
 
 class ConfigError(ValueError):
@@ -38,8 +38,8 @@ class Config:
       resident: whether the examples rest on the accelerator; else they stay with the
         host and are streamed to it, step by step.
       units: widths of the hidden levels 1 to L - 1; the classes follow.
-      encoder: if given, the layers of levels 1 to L in the words of the paper's own
-        program, instead of ``units``, e.g. "convv:32:5:1:1-maxpool:2:2-fc:10".
+      encoder: if given, the layers of levels 1 to L instead of ``units``, by the names
+        that ``layers.from_name`` knows, e.g. "conv:32:5-max_pool:2-10".
       activation: of the hidden levels.
       top_gain: whether the softmax has a gain beside its bias.
       combinators: by level 0 to L, or one for all; "none": not decoded.
@@ -129,22 +129,22 @@ class Config:
         _checked(self.consistency_settings.check)
         late = self.consistency_from
         _require(0 <= late < 1, "consistency_from", late, "0 or more, below 1")
-        _choice("compute_dtype", self.compute_dtype, precision.DTYPES)
+        _choice("compute_dtype", self.compute_dtype, layers.DTYPES)
         _choice("statistics", self.statistics, ("train", "labeled"))
         if self.encoder:
             try:
-                words.encoder(self.encoder)
+                layers.from_names(self.encoder)
             except ValueError as error:
                 raise ConfigError(f"encoder: {error}") from error
         for word in self.combinators:
             _choice("combinators", word, (*combinators.COMBINATORS, "none"))
         for name in ("combinators", "noise_std", "denoising_cost"):
-            _check_length(name, len(getattr(self, name)), self.levels)
+            _checked(_checks.per_level, name, getattr(self, name), self.levels)
 
     @property
     def levels(self) -> int:
         """How many levels there are, the input included."""
-        return len(words.split(self.encoder)) + 1 if self.encoder else len(self.units) + 2
+        return self.encoder.count("-") + 2 if self.encoder else len(self.units) + 2
 
     @property
     def consistency_settings(self) -> Consistency:
@@ -156,7 +156,8 @@ class Config:
     @property
     def images(self) -> bool:
         """Whether the ladder takes images as they are, not as rows of features."""
-        return bool(self.encoder) and words.sees_images(self.encoder)
+        first = self.encoder.split("-")[0].removeprefix("fc:").removeprefix("dense:")
+        return bool(first) and not first.isdigit()
 
     @classmethod
     def create(cls, values: Mapping[str, Any]) -> Config:
@@ -194,21 +195,12 @@ def _choice(name: str, value: str, choices: Any) -> None:
     _require(value in choices, name, repr(value), "one of " + ", ".join(sorted(choices)))
 
 
-def _checked(check: Callable[..., object], *values: str) -> None:
+def _checked(check: Callable[..., object], *values: Any) -> None:
     """That a part of the library accepts values; a setting is what is wrong, not the data."""
     try:
         check(*values)
     except ValueError as error:
         raise ConfigError(str(error)) from error
-
-
-def _check_length(name: str, given: int, levels: int) -> None:
-    _require(
-        given in (1, levels),
-        name,
-        f"a list of {given}",
-        f"one value, or {levels}: one for each level from 0 (input) to {levels - 1} (classes)",
-    )
 
 
 def _check_type(name: str, value: object, default: object) -> None:

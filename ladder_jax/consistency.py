@@ -2,48 +2,11 @@
 
 from __future__ import annotations
 
-import math
-from typing import NamedTuple
-
 import jax
 import jax.numpy as jnp
 import optax
 
-from ladder_jax.types import Array
-
-
-class Consistency(NamedTuple):
-    """How the noisy predictions of unlabelled rows follow the clean ones.
-
-    Attributes:
-      cost: the weight of the cross-entropy in the loss.
-      threshold: a row counts if its clean pass gives a class this probability.
-      temperature: the clean logits are divided by it: below 1 the target is sharper
-        than the clean prediction.
-
-    Example:
-      >>> Consistency(cost=2.0)
-      Consistency(cost=2.0, threshold=0.95, temperature=0.5)
-    """
-
-    cost: float = 1.0
-    threshold: float = 0.95
-    temperature: float = 0.5
-
-    def check(self) -> None:
-        """That all are in range.
-
-        Raises:
-          ValueError: one is not.
-        """
-        wanted = {
-            "cost": (0 <= self.cost < math.inf, "a finite number, 0 or more"),
-            "threshold": (0 <= self.threshold <= 1, "0 to 1"),
-            "temperature": (0 < self.temperature < math.inf, "a finite number above 0"),
-        }
-        for name, (fits, range_) in wanted.items():
-            if not fits:
-                raise ValueError(f"consistency {name} is {getattr(self, name)}; give {range_}.")
+from ladder_jax.types import Array, Consistency
 
 
 def consistency_cost(how: Consistency, clean: Array, noisy: Array) -> Array:

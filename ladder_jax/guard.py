@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from ladder_jax import streaming, training
+from ladder_jax.algorithm import supervised_cost
 from ladder_jax.config import Config
 from ladder_jax.training import BatchSizes, TrainState
 from ladder_jax.types import Array, Batch, Ladder, Noise, Params
@@ -75,7 +75,7 @@ def quantities(
     yield 0, "examples", (batch.labeled, batch.unlabeled)
     for level in range(top + 1):
         yield level, "parameters", params[level]
-    decoded = any("combinator" in level for level in params)
+    decoded = net.structure.decoded
     labeled = net.encode(params, batch.labeled, noise.labeled)
     noisy = [labeled]
     if decoded:
@@ -87,8 +87,7 @@ def quantities(
             yield level, "z", clean.z[level]
             yield level, "variance", clean.statistics.var[level]
     yield top, "logits", [rows.logits for rows in noisy]
-    losses = optax.softmax_cross_entropy_with_integer_labels(labeled.logits, batch.labels)
-    yield top, "cross-entropy", losses
+    yield top, "cross-entropy", supervised_cost(labeled.logits, batch.labels)[0]
     if decoded:
         found = net.decode(params, noisy[1], clean)
         for level in range(top, -1, -1):

@@ -1,21 +1,107 @@
-"""Layers: the maps between two levels, up in the encoder, down in the decoder."""
+"""Layers: the maps between two levels, up in the encoder, down in the decoder.
+
+A layer's name, as ``"conv:32:5"``, is that of its constructor and its arguments, and
+what ``config.encoder`` has. To add one, write its constructor and enter it in
+``LAYERS``: tests, documentation and configs have it from there.
+"""
 
 from __future__ import annotations
 
+import functools
+import inspect
 import math
+from collections.abc import Callable
+from typing import Any, Literal, cast
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax import lax
 
-from ladder_jax import products
-from ladder_jax.conv_layers import conv, global_mean_pool, max_pool
-from ladder_jax.flax_layers import apply, from_flax
 from ladder_jax.types import Array, Layer, LayerParams, Params, Shape
 
-__all__ = ["conv", "dense", "from_flax", "global_mean_pool", "max_pool"]
+Padding = Literal["valid", "same", "full"]
+Pairs = list[tuple[int, int]]
 
 _NORMAL = nn.initializers.variance_scaling(1.0, "fan_in", "normal")
+_UNIFORM = nn.initializers.variance_scaling(1.0, "fan_in", "uniform")
+_WIDE = (jnp.float32, jnp.float64)
+
+
+def _apply(module: nn.Module, params: Params, x: Array) -> Array:
+    """A Linen module as a pure function of its parameters."""
+    return cast(Array, module.apply({"params": params}, x))
+
+
+def _check_count(name: str, value: object, least: int = 1) -> None:
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not whole or value < least:  # type: ignore[operator]
+        raise ValueError(f"{name} is {value!r}; give a whole number, {least} or more.")
+
+
+def _sum(lhs: Array, rhs: Array) -> Array:
+    """``lhs @ rhs``, added up in float32, in the type of ``lhs``."""
+    return jnp.matmul(lhs, rhs, preferred_element_type=jnp.float32).astype(lhs.dtype)
+
+
+def _turned(matrix: Array) -> Array:
+    """The transpose; on a CPU in two pieces.
+
+    XLA would fold a whole one into the product, and does products of transposes in
+    float32 there, three times as slow.
+    """
+    half = matrix.shape[1] // 2
+
+    def pieces(whole: Array) -> Array:
+        return jnp.concatenate([whole[:, :half].T, whole[:, half:].T])
+
+    turned: Array = lax.platform_dependent(matrix, cpu=pieces, default=jnp.transpose)
+    return turned
+
+
+@jax.custom_vjp
+def _narrow(lhs: Array, rhs: Array) -> Array:
+    return _sum(lhs, rhs)
+
+
+def _forward(lhs: Array, rhs: Array) -> tuple[Array, tuple[Array, Array]]:
+    return _narrow(lhs, rhs), (lhs, rhs)
+
+
+def _backward(kept: tuple[Array, Array], cotangent: Array) -> tuple[Array, Array]:
+    lhs, rhs = kept
+    return _sum(cotangent, _turned(rhs)), _sum(_turned(lhs), cotangent)
+
+
+_narrow.defvjp(_forward, _backward)
+
+
+def dot_general(lhs: Array, rhs: Array, dimensions: Any, **settings: Any) -> Array:
+    """Computes ``lhs @ rhs`` for a Linen ``Dense``; of bfloat16 rows, every sum is float32.
+
+    It has a gradient rule of its own, as JAX's would add up in bfloat16, or, of
+    a product asked to add up in float32, widen its inputs first. A processor that has
+    bfloat16 products does neither fast.
+
+    Args:
+      lhs: ``[B, n]``.
+      rhs: ``[n, m]``, of the same type.
+      dimensions: those of that product; others, and wider types, are left to JAX.
+      **settings: of ``lax.dot_general``, for what is left to JAX.
+
+    Returns:
+      ``[B, m]``, of that type.
+
+    Example:
+      >>> lhs, rhs = jnp.ones((2, 300), jnp.bfloat16), jnp.ones((300, 1), jnp.bfloat16)
+      >>> dot_general(lhs, rhs, (((1,), (0,)), ((), ()))).tolist()
+      [[300.0], [300.0]]
+    """
+    plain = lhs.ndim == rhs.ndim == 2 and dimensions == (((1,), (0,)), ((), ()))
+    if plain and lhs.dtype == rhs.dtype and lhs.dtype not in _WIDE:
+        return _narrow(lhs, rhs)
+    return lax.dot_general(lhs, rhs, dimensions, **settings)
 
 
 def _dense(features: int) -> nn.Dense:
@@ -24,13 +110,13 @@ def _dense(features: int) -> nn.Dense:
         features,
         use_bias=False,
         kernel_init=_NORMAL,
-        dot_general=products.dot_general,
+        dot_general=dot_general,
         parent=None,
     )
 
 
 def dense(units: int) -> Layer:
-    """A fully connected layer: z_pre = h W and u = z_hat V.
+    """Makes a fully connected layer: z_pre = h W and u = z_hat V.
 
     W ``[in, units]`` (Algorithm 1, line 5) and V ``[units, in]`` (line 15) are
     parameters of their own, both from N(0, 1 / rows). A level of more than one
@@ -52,8 +138,7 @@ def dense(units: int) -> Layer:
       >>> out_shape, params.up["kernel"].shape, params.down["kernel"].shape
       ((3,), (4, 3), (3, 4))
     """
-    if units < 1:
-        raise ValueError(f"dense: units is {units}; a level needs at least one unit.")
+    _check_count("dense: units", units)
 
     def init(key: Array, in_shape: Shape) -> tuple[LayerParams, Shape]:
         size = math.prod(in_shape)
@@ -63,10 +148,408 @@ def dense(units: int) -> Layer:
         return LayerParams(up, down), (units,)
 
     def up(params: Params, h: Array) -> Array:
-        return apply(_dense(units), params, h.reshape(h.shape[0], -1))
+        return _apply(_dense(units), params, h.reshape(h.shape[0], -1))
 
     def down(params: Params, z_hat: Array, in_shape: Shape) -> Array:
-        u = apply(_dense(math.prod(in_shape)), params, z_hat)
+        u = _apply(_dense(math.prod(in_shape)), params, z_hat)
         return u.reshape(z_hat.shape[0], *in_shape)
 
-    return Layer(init, up, down, per_unit=True)
+    return Layer(init, up, down, per_unit=True, name=f"dense:{units}")
+
+
+def _check_image(name: str, in_shape: Shape) -> None:
+    if len(in_shape) != 3:
+        raise ValueError(
+            f"{name}: the level below has shape {tuple(in_shape)}; wanted an image "
+            "(height, width, channels), e.g. input_shape=(28, 28, 1)."
+        )
+
+
+def _pads_up(kernel: int, stride: int, padding: Padding, in_shape: Shape) -> Pairs:
+    """Zeros before and after each of the two axes on the way up."""
+    if padding == "valid":
+        return [(0, 0)] * 2
+    if padding == "full":
+        return [(kernel - 1, kernel - 1)] * 2
+    pads = []
+    for size in in_shape[:2]:
+        total = max((math.ceil(size / stride) - 1) * stride + kernel - size, 0)
+        pads.append((total // 2, total - total // 2))
+    return pads
+
+
+def _pads_down(kernel: int, stride: int, up: Pairs, in_shape: Shape, out_shape: Shape) -> Pairs:
+    """The same for the way down, so that the result has the lower level's size."""
+    pads = []
+    for (before_up, _), below, above in zip(up, in_shape[:2], out_shape[:2], strict=True):
+        spread = stride * (above - 1) + 1  # with stride - 1 zeros between any two values
+        before = kernel - 1 - before_up
+        pads.append((before, below + kernel - 1 - spread - before))
+    return pads
+
+
+def conv(channels: int, kernel: int, stride: int = 1, padding: Padding = "valid") -> Layer:
+    """Makes a convolution; on the way down the transposed one, with weights of its own.
+
+    The kernel up is ``[kernel, kernel, C, channels]``, the one down ``[kernel,
+    kernel, channels, C]``, both uniform within sqrt(3 / (kernel^2 * inputs)). The
+    inverse of a valid convolution is a full one and of a full one a valid one;
+    with a stride, zeros are put between the values first. Combinator and
+    normalisation of u below are channel by channel.
+
+    Args:
+      channels: of the level.
+      kernel: height and width of the kernel.
+      stride: steps between two positions.
+      padding: ``"valid"`` (none: H - kernel + 1), ``"same"`` (H) or ``"full"``
+        (H + kernel - 1), each divided by the stride and rounded up.
+
+    Returns:
+      A ``Layer``.
+
+    Raises:
+      ValueError: an argument is out of range; when the ladder is built, if the
+        level below is not an image or is smaller than the kernel.
+
+    Example:
+      >>> import jax
+      >>> params, out_shape = conv(5, 3, padding="full").init(jax.random.key(0), (8, 8, 2))
+      >>> out_shape, params.up["kernel"].shape, params.down["kernel"].shape
+      ((10, 10, 5), (3, 3, 2, 5), (3, 3, 5, 2))
+    """
+    for argument, value in (("channels", channels), ("kernel", kernel), ("stride", stride)):
+        _check_count(f"conv: {argument}", value)
+    if padding not in ("valid", "same", "full"):
+        raise ValueError(f"conv: padding is {padding!r}; wanted 'valid', 'same' or 'full'.")
+
+    words = [channels, kernel, *([stride, padding] if (stride, padding) != (1, "valid") else [])]
+    name = ":".join(map(str, ("conv", *words)))
+
+    def module_up(in_shape: Shape) -> nn.Conv:
+        return nn.Conv(
+            channels,
+            (kernel, kernel),
+            strides=stride,
+            padding=_pads_up(kernel, stride, padding, in_shape),
+            use_bias=False,
+            kernel_init=_UNIFORM,
+            parent=None,
+        )
+
+    def module_down(in_shape: Shape, out_shape: Shape) -> nn.ConvTranspose:
+        up = _pads_up(kernel, stride, padding, in_shape)
+        return nn.ConvTranspose(
+            in_shape[-1],
+            (kernel, kernel),
+            strides=(stride, stride),
+            padding=_pads_down(kernel, stride, up, in_shape, out_shape),
+            use_bias=False,
+            kernel_init=_UNIFORM,
+            parent=None,
+        )
+
+    def init(key: Array, in_shape: Shape) -> tuple[LayerParams, Shape]:
+        _check_image(f"conv({channels}, {kernel})", in_shape)
+        if padding == "valid" and min(in_shape[:2]) < kernel:
+            raise ValueError(
+                f"conv({channels}, {kernel}): the level below is {in_shape[0]} x {in_shape[1]}, "
+                "smaller than the kernel; give a smaller kernel, or padding='same'."
+            )
+        key_up, key_down = jax.random.split(key)
+        x = jnp.zeros((1, *in_shape))
+        z, variables = module_up(in_shape).init_with_output(key_up, x)
+        out_shape = z.shape[1:]
+        down = module_down(in_shape, out_shape).init(key_down, z)["params"]
+        return LayerParams(variables["params"], down), out_shape
+
+    def up(params: Params, h: Array) -> Array:
+        return _apply(module_up(h.shape[1:]), params, h)
+
+    def down(params: Params, z_hat: Array, in_shape: Shape) -> Array:
+        return _apply(module_down(in_shape, z_hat.shape[1:]), params, z_hat)
+
+    return Layer(init, up, down, name=name)
+
+
+def max_pool(size: int) -> Layer:
+    """Takes the largest value of each window; on the way down each value fills its window.
+
+    Windows do not overlap. Where ``size`` does not divide the level below, the last
+    windows are partial, and what the way down puts beyond the border is cut off.
+    No parameters; the level is normalised and noisy as any other, but linear.
+
+    Args:
+      size: height and width of a window.
+
+    Returns:
+      A ``Layer``.
+
+    Raises:
+      ValueError: ``size`` is less than 2; when the ladder is built, if the level
+        below is not an image.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> layer = max_pool(2)
+      >>> x = jnp.arange(9.0).reshape(1, 3, 3, 1)
+      >>> layer.up(None, x)[0, :, :, 0].tolist()
+      [[4.0, 5.0], [7.0, 8.0]]
+      >>> layer.down(None, layer.up(None, x), (3, 3, 1))[0, :, :, 0].tolist()
+      [[4.0, 4.0, 5.0], [4.0, 4.0, 5.0], [7.0, 7.0, 8.0]]
+    """
+    _check_count("max_pool: size", size, least=2)
+
+    def init(key: Array, in_shape: Shape) -> tuple[LayerParams, Shape]:
+        del key
+        _check_image(f"max_pool({size})", in_shape)
+        height, width, channels = in_shape
+        return LayerParams({}, {}), (math.ceil(height / size), math.ceil(width / size), channels)
+
+    def up(params: Params, h: Array) -> Array:
+        del params
+        pads = [(0, -side % size) for side in h.shape[1:3]]
+        window = (size, size)
+        z_pre = nn.max_pool(h, window, strides=window, padding=pads)  # type: ignore[no-untyped-call]
+        return cast(Array, z_pre)
+
+    def down(params: Params, z_hat: Array, in_shape: Shape) -> Array:
+        del params
+        u = z_hat.repeat(size, axis=1).repeat(size, axis=2)
+        return u[:, : in_shape[0], : in_shape[1]]
+
+    return Layer(init, up, down, linear=True, name=f"max_pool:{size}")
+
+
+def global_mean_pool() -> Layer:
+    """Takes the mean of each channel, times width times sqrt(3); down, the value everywhere.
+
+    The level has shape ``(C,)``. The scale is that of the paper's own program; the
+    normalisation that follows cancels it, but for the epsilon. On the way down u is
+    normalised channel by channel, which equals normalising the ``C`` values over
+    rows before they are spread. No parameters; linear unless it is the top.
+
+    Returns:
+      A ``Layer``.
+
+    Raises:
+      ValueError: when the ladder is built, if the level below is not an image.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> layer = global_mean_pool()
+      >>> x = jnp.arange(4.0).reshape(1, 2, 2, 1)
+      >>> round(float(layer.up(None, x)[0, 0]), 4)  # 1.5 * 2 * sqrt(3)
+      5.1962
+      >>> layer.down(None, jnp.ones((1, 1)), (2, 2, 1)).shape
+      (1, 2, 2, 1)
+    """
+    root = float(np.float32(np.sqrt(3)))  # the original rounds it to float32
+
+    def init(key: Array, in_shape: Shape) -> tuple[LayerParams, Shape]:
+        del key
+        _check_image("global_mean_pool()", in_shape)
+        return LayerParams({}, {}), in_shape[-1:]
+
+    def up(params: Params, h: Array) -> Array:
+        del params
+        return h.mean((1, 2)) * (h.shape[2] * root)
+
+    def down(params: Params, z_hat: Array, in_shape: Shape) -> Array:
+        del params
+        return jnp.broadcast_to(z_hat[:, None, None, :], (z_hat.shape[0], *in_shape))
+
+    return Layer(init, up, down, linear=True, name="global_mean_pool")
+
+
+def _trace(name: str, module: nn.Module, in_shape: Shape) -> Shape:
+    """The module's output shape; its variables are checked on the way."""
+    row = jnp.zeros((1, *in_shape))
+    z, variables = jax.eval_shape(module.init_with_output, jax.eval_shape(jax.random.key, 0), row)
+    others = sorted(set(variables) - {"params"})
+    if others:
+        raise ValueError(
+            f"from_flax: {name} ({type(module).__name__}) has variables other than parameters: "
+            f"{', '.join(others)}; a layer is a pure map, so leave them out (the ladder "
+            "normalises each level itself)."
+        )
+    if not hasattr(z, "shape") or z.ndim < 2 or z.shape[0] != 1:
+        raise ValueError(
+            f"from_flax: {name} ({type(module).__name__}) gives "
+            f"{getattr(z, 'shape', type(z).__name__)} for an input of shape {row.shape}; "
+            "wanted one array with the batch as its first axis."
+        )
+    return tuple(z.shape[1:])
+
+
+def from_flax(
+    up: nn.Module, down: nn.Module | Callable[[Shape], nn.Module], *, per_unit: bool = False
+) -> Layer:
+    """Makes a layer of a pair of Linen modules: a residual block, attention, anything.
+
+    Both are called with one array. The ladder normalises what ``up`` gives, adds
+    noise, bias and activation, so the modules' last step is best a bare map; a
+    module with randomness or running statistics is not a pure map and is refused.
+
+    Args:
+      up: ``[B, *in_shape] -> [B, *out_shape]``.
+      down: ``[B, *out_shape] -> [B, *in_shape]``, or a function that makes such a
+        module for an ``in_shape``.
+      per_unit: whether u below is normalised, and combined, unit by unit instead
+        of channel by channel (the last axis).
+
+    Returns:
+      A ``Layer``.
+
+    Raises:
+      ValueError: ``up`` is no module; when the ladder is built: a module has variables other than
+        parameters, or ``down`` does not lead back to the lower level's shape.
+
+    Example:
+      >>> import jax, flax.linen as nn
+      >>> layer = from_flax(nn.Dense(3), lambda in_shape: nn.Dense(in_shape[-1]))
+      >>> params, out_shape = layer.init(jax.random.key(0), (7, 5))
+      >>> out_shape, params.down["kernel"].shape
+      ((7, 3), (3, 5))
+    """
+    if not isinstance(up, nn.Module):
+        raise ValueError(f"from_flax: up is {up!r}; wanted a Linen module.")
+    # Kept, as within another Linen module none can be made without being its child.
+    module_down = functools.cache((lambda _: down) if isinstance(down, nn.Module) else down)
+
+    def init(key: Array, in_shape: Shape) -> tuple[LayerParams, Shape]:
+        out_shape = _trace("up", up, in_shape)
+        inverse = module_down(in_shape)
+        back = _trace("down", inverse, out_shape)
+        if back != tuple(in_shape):
+            raise ValueError(
+                f"from_flax: down ({type(inverse).__name__}) gives shape {back} for a level of "
+                f"shape {out_shape}; wanted that of the level below, {tuple(in_shape)}."
+            )
+        key_up, key_down = jax.random.split(key)
+        variables_up = up.init(key_up, jnp.zeros((1, *in_shape)))
+        variables_down = inverse.init(key_down, jnp.zeros((1, *out_shape)))
+        params = LayerParams(variables_up.get("params", {}), variables_down.get("params", {}))
+        return params, out_shape
+
+    def apply_up(params: Params, h: Array) -> Array:
+        return _apply(up, params, h)
+
+    def apply_down(params: Params, z_hat: Array, in_shape: Shape) -> Array:
+        return _apply(module_down(in_shape), params, z_hat)
+
+    name = f"from_flax({type(up).__name__})"
+    return Layer(init, apply_up, apply_down, per_unit=per_unit, name=name)
+
+
+def compute_in(dtype: Any, layer: Layer) -> Layer:
+    """Makes a layer whose maps run in another precision.
+
+    Parameters and inputs are cast to ``dtype`` at the map, its result back to the
+    input's own. Parameters, their gradients, normalisation, combinators and costs
+    stay in float32.
+
+    Args:
+      dtype: e.g. ``jnp.bfloat16``.
+      layer: any.
+
+    Returns:
+      A ``Layer`` with the same parameters.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from ladder_jax import dense
+      >>> layer = compute_in(jnp.bfloat16, dense(3))
+      >>> params, _ = layer.init(jax.random.key(0), (4,))
+      >>> params.up["kernel"].dtype.name, layer.up(params.up, jnp.ones((1, 4))).dtype.name
+      ('float32', 'float32')
+    """
+
+    def cast(tree: Params) -> Params:
+        return jax.tree.map(lambda leaf: leaf.astype(dtype), tree)
+
+    def up(params: Params, h: Array) -> Array:
+        return layer.up(cast(params), h.astype(dtype)).astype(h.dtype)
+
+    def down(params: Params, z_hat: Array, in_shape: Shape) -> Array:
+        u = layer.down(cast(params), z_hat.astype(dtype), in_shape)
+        return u.astype(z_hat.dtype)
+
+    return layer._replace(up=up, down=down)
+
+
+DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+"""What ``compute_in`` takes, by the names that configurations use."""
+
+LAYERS: dict[str, Callable[..., Layer]] = {
+    "dense": dense,
+    "conv": conv,
+    "max_pool": max_pool,
+    "global_mean_pool": global_mean_pool,
+}
+"""By the first word of their names."""
+
+
+def from_name(name: str) -> Layer:
+    """Makes the layer of a name, as ``config.encoder`` has it.
+
+    Args:
+      name: a key of ``LAYERS``, then its arguments, joined by colons; a number alone is
+        a dense layer. The words of the paper's own program serve as well:
+        ``"fc:10"``, ``"convv:C:K:S:S"`` (a valid convolution to C channels, kernel K,
+        stride S), ``"convf:..."`` (full), ``"convs:..."`` (same; not in the original),
+        ``"maxpool:S:S"``, ``"globalmeanpool:..."``.
+
+    Raises:
+      ValueError: the name is not known, or its arguments are wrong.
+
+    Example:
+      >>> from_name("conv:32:5:1:full"), from_name("convf:32:5:1:1"), from_name("10")
+      (conv:32:5:1:full, conv:32:5:1:full, dense:10)
+    """
+    kind, *words = name.split(":")
+    arguments: list[Any] = [int(word) if word.isdigit() else word for word in words]
+    if kind.isdigit():
+        kind, arguments = "dense", [int(kind), *arguments]
+    elif kind in _ORIGINAL:
+        kind, arguments = _ORIGINAL[kind](arguments)
+    if kind in LAYERS:
+        try:
+            inspect.signature(LAYERS[kind]).bind(*arguments)
+        except TypeError:
+            pass
+        else:
+            return LAYERS[kind](*arguments)
+    raise ValueError(
+        f"layer {name!r} is not known; give e.g. 10, dense:10, conv:32:5 (valid), "
+        "conv:32:5:1:full, conv:32:5:2:same, max_pool:2 or global_mean_pool, or a word of the "
+        "original program, e.g. convv:32:5:1:1 or maxpool:2:2 (stride and window alike)."
+    )
+
+
+def _original_conv(padding: Padding) -> Callable[[list[Any]], tuple[str, list[Any]]]:
+    def read(arguments: list[Any]) -> tuple[str, list[Any]]:
+        known = len(arguments) == 4 and arguments[2] == arguments[3]
+        return ("conv", [*arguments[:3], padding]) if known else ("", [])
+
+    return read
+
+
+_ORIGINAL: dict[str, Callable[[list[Any]], tuple[str, list[Any]]]] = {
+    "fc": lambda numbers: ("dense", numbers),
+    "convv": _original_conv("valid"),
+    "convf": _original_conv("full"),
+    "convs": _original_conv("same"),
+    "maxpool": lambda ns: ("max_pool", ns[:1]) if ns[1:] == ns[:1] else ("", []),
+    "globalmeanpool": lambda numbers: ("global_mean_pool", []),  # over the whole map, always
+}
+"""The first words of the paper's program, and what its numbers say."""
+
+
+def from_names(names: str) -> list[Layer]:
+    """Makes the layers of levels 1 to L of names joined by dashes.
+
+    Example:
+      >>> from_names("conv:32:5-max_pool:2-10")
+      [conv:32:5, max_pool:2, dense:10]
+    """
+    return [from_name(name) for name in names.split("-")]

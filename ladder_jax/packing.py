@@ -37,7 +37,7 @@ def pack(state: TrainState) -> np.ndarray:
       >>> net, optimizer = presets.mlp(4, [3, 2]), optax.adam(0.1)
       >>> state = training.create_train_state(net, optimizer, jax.random.key(0))
       >>> again = unpack(pack(state), state)
-      >>> bool((again.params[1]["up"]["kernel"] == state.params[1]["up"]["kernel"]).all())
+      >>> bool((again.params[1].up["kernel"] == state.params[1].up["kernel"]).all())
       True
     """
     leaves = jax.tree.leaves(_plain(state))

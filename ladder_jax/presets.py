@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-from ladder_jax import words
-from ladder_jax.activations import ACTIVATIONS, softmax
+from ladder_jax import layers
+from ladder_jax._checks import as_shape
+from ladder_jax.activations import softmax
+from ladder_jax.algorithm import ladder
 from ladder_jax.combinators import gaussian
-from ladder_jax.ladder import ladder
-from ladder_jax.layers import dense
-from ladder_jax.types import Combinator, Ladder, Shape
+from ladder_jax.layers import dense, global_mean_pool, max_pool
+from ladder_jax.types import Combinator, Ladder, Layer, Shape
 
 Model = Literal["full", "bottom", "gamma", "supervised"]
 Labels = Literal[50, 100, 1000, "all"]
@@ -44,7 +45,7 @@ _GAMMA: dict[Labels, float] = {50: 0.5, 100: 0.5, 1000: 10.0, "all": 2.0}
 
 
 def mnist_settings(labels: Labels = 100, model: Model = "full") -> Settings:
-    """Noise and denoising costs of one row of the paper's MNIST table.
+    """Returns noise and denoising costs of one row of the paper's MNIST table.
 
     The paper has no bottom-only and no Gamma row at 50 labels; those of 100
     labels serve.
@@ -84,7 +85,7 @@ def mnist_settings(labels: Labels = 100, model: Model = "full") -> Settings:
 def mnist_mlp(
     labels: Labels = 100, model: Model = "full", *, combinator: Combinator | None = None
 ) -> Ladder:
-    """The paper's permutation-invariant MNIST ladder, 784-1000-500-250-250-250-10.
+    """Builds the paper's permutation-invariant MNIST ladder, 784-1000-500-250-250-250-10.
 
     Args:
       labels: as in ``mnist_settings``.
@@ -113,8 +114,8 @@ class ConvSettings(NamedTuple):
 
     Attributes:
       input_shape: of an image.
-      encoder: the layers of levels 1 to L, in the original's words.
-      decoder: its word for each level 0 to L, or one for all.
+      layers: of levels 1 to L.
+      decoded: whether a level is decoded, for levels 0 to L.
       denoising_cost: of levels 0 to L.
       noise_std: of levels 0 to L.
       activation: of the levels below the top.
@@ -122,54 +123,66 @@ class ConvSettings(NamedTuple):
     """
 
     input_shape: Shape
-    encoder: str
-    decoder: str
+    layers: tuple[Layer, ...]
+    decoded: tuple[bool, ...]
     denoising_cost: tuple[float, ...]
     noise_std: tuple[float, ...]
     activation: str = "relu"
     top_gain: bool = True
 
 
+def _valid(*sizes: tuple[int, int]) -> tuple[Layer, ...]:
+    return tuple(layers.conv(channels, kernel) for channels, kernel in sizes)
+
+
+def _full(channels: int, kernel: int) -> Layer:
+    return layers.conv(channels, kernel, padding="full")
+
+
 _CONV_FC = (
-    "convv:1000:26:1:1-convv:500:1:1:1-convv:250:1:1:1-convv:250:1:1:1-convv:250:1:1:1-"
-    "convv:10:1:1:1-globalmeanpool:0"
+    *_valid((1000, 26), (500, 1), (250, 1), (250, 1), (250, 1), (10, 1)),
+    global_mean_pool(),
 )
 _CONV_SMALL = (
-    "convf:32:5:1:1-maxpool:2:2-convv:64:3:1:1-convf:64:3:1:1-maxpool:2:2-convv:128:3:1:1-"
-    "convv:10:1:1:1-globalmeanpool:6:6-fc:10"
+    *(_full(32, 5), max_pool(2)),
+    *(*_valid((64, 3)), _full(64, 3), max_pool(2)),
+    *_valid((128, 3), (10, 1)),
+    *(global_mean_pool(), dense(10)),
 )
 _CONV_LARGE = (
-    "convv:96:3:1:1-convf:96:3:1:1-convf:96:3:1:1-maxpool:2:2-convv:192:3:1:1-convf:192:3:1:1-"
-    "convv:192:3:1:1-maxpool:2:2-convv:192:3:1:1-convv:192:1:1:1-convv:10:1:1:1-globalmeanpool:0"
+    *(*_valid((96, 3)), _full(96, 3), _full(96, 3), max_pool(2)),
+    *(*_valid((192, 3)), _full(192, 3), *_valid((192, 3)), max_pool(2)),
+    *_valid((192, 3), (192, 1), (10, 1)),
+    global_mean_pool(),
 )
 _MNIST, _CIFAR = (28, 28, 1), (32, 32, 3)
 
 
-def _gamma(levels: int, cost: float) -> tuple[str, tuple[float, ...]]:
-    """Decoder words and costs with the top alone decoded."""
-    return "0-" * (levels - 1) + "gauss", (0.0,) * (levels - 1) + (cost,)
+def _gamma(levels: int, cost: float) -> tuple[tuple[bool, ...], tuple[float, ...]]:
+    """What is decoded and at what cost where the top alone is; 0: nothing is."""
+    return (False,) * (levels - 1) + (cost > 0,), (0.0,) * (levels - 1) + (cost,)
 
 
 CONV: dict[str, ConvSettings] = {
     "mnist_conv_fc": ConvSettings(
-        _MNIST, _CONV_FC, "gauss", (1000.0, 10.0) + (0.1,) * 6, (0.3,) * 8
+        _MNIST, _CONV_FC, (True,) * 8, (1000.0, 10.0) + (0.1,) * 6, (0.3,) * 8
     ),
     "mnist_conv_small_gamma": ConvSettings(_MNIST, _CONV_SMALL, *_gamma(10, 1.0), (0.3,) * 10),
     "mnist_conv_small_supervised": ConvSettings(
-        _MNIST, _CONV_SMALL, "0", (0.0,) * 10, (0.3,) + (0.45,) * 9
+        _MNIST, _CONV_SMALL, *_gamma(10, 0.0), (0.3,) + (0.45,) * 9
     ),
     "cifar10_conv_large_gamma": ConvSettings(
         _CIFAR, _CONV_LARGE, *_gamma(13, 4.0), (0.3,) * 13, "leaky_relu", False
     ),
     "cifar10_conv_large_supervised": ConvSettings(
-        _CIFAR, _CONV_LARGE, "0", (0.0,) * 13, (0.3,) * 13, "leaky_relu", False
+        _CIFAR, _CONV_LARGE, *_gamma(13, 0.0), (0.3,) * 13, "leaky_relu", False
     ),
 }
 """The convolutional ladders of the paper, by name."""
 
 
 def conv(name: str) -> Ladder:
-    """One of the paper's convolutional ladders.
+    """Builds one of the paper's convolutional ladders.
 
     Args:
       name: a key of ``CONV``.
@@ -189,21 +202,21 @@ def conv(name: str) -> Ladder:
     settings = CONV[name]
     return ladder(
         settings.input_shape,
-        words.encoder(settings.encoder),
-        combinators=words.decoder(settings.decoder, len(settings.noise_std)),
+        settings.layers,
+        combinators=[gaussian() if decoded else None for decoded in settings.decoded],
         denoising_cost=settings.denoising_cost,
         noise_std=settings.noise_std,
-        activation=ACTIVATIONS[settings.activation](),
+        activation=settings.activation,
         top=softmax(gain=settings.top_gain),
     )
 
 
-def mlp(features: int, units: Sequence[int], **settings: object) -> Ladder:
-    """A ladder of dense layers.
+def mlp(features: int, units: int | Sequence[int], **settings: object) -> Ladder:
+    """Builds a ladder of dense layers.
 
     Args:
       features: of the input.
-      units: of levels 1 to L; the last are the classes.
+      units: of levels 1 to L; the last are the classes; one number: no hidden level.
       **settings: as for ``ladder``.
 
     Returns:
@@ -213,4 +226,5 @@ def mlp(features: int, units: Sequence[int], **settings: object) -> Ladder:
       >>> mlp(64, [100, 10]).shapes
       ((64,), (100,), (10,))
     """
-    return ladder((features,), [dense(n) for n in units], **settings)  # type: ignore[arg-type]
+    widths = as_shape("units", units)
+    return ladder((features,), [dense(n) for n in widths], **settings)  # type: ignore[arg-type]

@@ -21,7 +21,7 @@ TINY = 1e-30
 
 def _is_weight(place: tuple[object, ...], leaf: Array) -> bool:
     """Whether a leaf of a ladder's parameters is a weight array of the way up."""
-    return len(place) > 1 and getattr(place[1], "key", None) == "up" and leaf.ndim > 1
+    return len(place) > 1 and getattr(place[1], "name", None) == "up" and leaf.ndim > 1
 
 
 def project_weights(params: Params) -> Params:
@@ -40,7 +40,7 @@ def project_weights(params: Params) -> Params:
       >>> import jax, jax.numpy as jnp
       >>> from ladder_jax import presets
       >>> params = project_weights(presets.mlp(4, [3, 2]).init(jax.random.key(0)))
-      >>> bool(jnp.allclose(jnp.linalg.norm(params[1]["up"]["kernel"], axis=0), 1.0))
+      >>> bool(jnp.allclose(jnp.linalg.norm(params[1].up["kernel"], axis=0), 1.0))
       True
     """
 
@@ -69,7 +69,7 @@ def unit_norm_weights() -> optax.GradientTransformation:
       >>> params = presets.mlp(4, [3, 2]).init(jax.random.key(0))
       >>> optimizer = optax.chain(optax.sgd(0.1), unit_norm_weights())
       >>> updates, _ = optimizer.update(params, optimizer.init(params), params)
-      >>> kernel = optax.apply_updates(params, updates)[1]["up"]["kernel"]
+      >>> kernel = optax.apply_updates(params, updates)[1].up["kernel"]
       >>> bool(jnp.allclose(jnp.linalg.norm(kernel, axis=0), 1.0))
       True
     """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -11,22 +13,37 @@ Array = jax.Array
 Params = Any
 """A pytree of arrays."""
 Shape = tuple[int, ...]
-"""The shape of one row, the batch axis left out."""
+"""The shape of one example, the batch axis left out."""
 
 
 class LayerParams(NamedTuple):
-    """The parameters of one layer, the way up and the way down apart.
-
-    A ladder that does not decode below a level drops ``down`` (``None`` takes
-    its place), so that nothing is stored or updated in vain.
-    """
+    """The parameters of one layer: its map up and its map down."""
 
     up: Params
     down: Params
 
 
+class LevelParams(NamedTuple):
+    """The parameters of one level; None where a level has none.
+
+    Level 0 has no map and no activation. A map down that no decoded level needs is
+    dropped, so that nothing is stored or updated in vain.
+
+    Attributes:
+      up: W, of the map from the level below.
+      down: V, of the map to the level below.
+      activation: beta and gamma.
+      combinator: of g.
+    """
+
+    up: Params = None
+    down: Params = None
+    activation: Params = None
+    combinator: Params = None
+
+
 class Layer(NamedTuple):
-    """What connects level l-1 and level l: a triple of pure functions.
+    """Connects level l-1 and level l: a triple of pure functions.
 
     Attributes:
       init: ``(key, in_shape) -> (LayerParams, out_shape)``.
@@ -37,6 +54,7 @@ class Layer(NamedTuple):
         parameters, unit by unit; else channel by channel (the last axis).
       linear: whether the layer's level has no activation of its own, as after
         pooling, unless it is the top.
+      name: as ``config.encoder`` has it, e.g. ``"conv:32:5"``.
     """
 
     init: Callable[[Array, Shape], tuple[LayerParams, Shape]]
@@ -44,6 +62,10 @@ class Layer(NamedTuple):
     down: Callable[[Params, Array, Shape], Array]
     per_unit: bool = False
     linear: bool = False
+    name: str = "custom"
+
+    def __repr__(self) -> str:
+        return self.name
 
 
 class Combinator(NamedTuple):
@@ -54,33 +76,47 @@ class Combinator(NamedTuple):
       apply: ``(params, z_noisy [B, ...], u [B, ...] or None) -> z_hat [B, ...]``.
       uses_u: whether ``apply`` reads the signal from above. Without it no map
         leads down to this level, and ``u`` is None.
+      name: as ``COMBINATORS`` has it.
     """
 
     init: Callable[[Array, Shape], Params]
     apply: Callable[[Params, Array, Array | None], Array]
     uses_u: bool = True
+    name: str = "custom"
+
+    def __repr__(self) -> str:
+        return self.name
 
 
 class Activation(NamedTuple):
-    """What a level does after the noise: h = phi(gain * (z + bias)).
+    """Computes h = phi(gain * (z + bias)), what a level does after the noise.
 
     Attributes:
       init: ``(shape) -> params``; bias starts at 0, gain at 1.
       affine: ``(params, z) -> `` the argument of the nonlinearity.
       nonlinearity: ``(affine) -> h``.
+      name: as ``ACTIVATIONS`` has it.
     """
 
     init: Callable[[Shape], Params]
     affine: Callable[[Params, Array], Array]
     nonlinearity: Callable[[Array], Array]
+    name: str = "custom"
+
+    def __repr__(self) -> str:
+        return self.name
 
 
 class Batch(NamedTuple):
-    """One step's examples.
+    """The examples of one step.
+
+    A ladder also takes a dict or a tuple of the three, lists in place of arrays, and
+    None for no unlabelled examples.
 
     Attributes:
       labeled: ``[N, *input_shape]``.
-      labels: ``[N]``, integers from 0 to classes - 1.
+      labels: ``[N]``, integers from 0 to classes - 1; -1: the example has no label, and
+        counts in the batch statistics of ``labeled`` alone.
       unlabeled: ``[M, *input_shape]``; M may be 0 if no level is decoded.
     """
 
@@ -90,7 +126,7 @@ class Batch(NamedTuple):
 
 
 class Noise(NamedTuple):
-    """Standard normal arrays, one a level (0 to L), for each half of a batch.
+    """Standard normal arrays, one per level (0 to L), for each half of a batch.
 
     They are scaled by ``Hyper.noise_std`` where they are added.
     """
@@ -168,11 +204,100 @@ class Reconstruction(NamedTuple):
     statistics: Statistics
 
 
-class Ladder(NamedTuple):
-    """A ladder network as a bundle of pure functions; ``ladder()`` makes one.
+class Consistency(NamedTuple):
+    """Says how the noisy predictions of unlabelled rows follow the clean ones.
 
     Attributes:
-      init: ``(key) -> params``.
+      cost: the weight of the cross-entropy in the loss.
+      threshold: a row counts if its clean pass gives a class this probability.
+      temperature: the clean logits are divided by it: below 1 the target is sharper
+        than the clean prediction.
+
+    Example:
+      >>> Consistency(cost=2.0)
+      Consistency(cost=2.0, threshold=0.95, temperature=0.5)
+    """
+
+    cost: float = 1.0
+    threshold: float = 0.95
+    temperature: float = 0.5
+
+    def check(self) -> None:
+        """Checks that all are in range.
+
+        Raises:
+          ValueError: one is not.
+        """
+        wanted = {
+            "cost": (0 <= self.cost < math.inf, "a finite number, 0 or more"),
+            "threshold": (0 <= self.threshold <= 1, "0 to 1"),
+            "temperature": (0 < self.temperature < math.inf, "a finite number above 0"),
+        }
+        for name, (fits, range_) in wanted.items():
+            if not fits:
+                raise ValueError(f"consistency {name} is {getattr(self, name)}; give {range_}.")
+
+
+class Level(NamedTuple):
+    """One level of a ladder; level 0, the input, has neither layer nor activation.
+
+    Attributes:
+      shape: of one example at this level.
+      layer: from the level below.
+      activation: after the noise.
+      combinator: None where the level is not decoded.
+    """
+
+    shape: Shape
+    layer: Layer | None
+    activation: Activation | None
+    combinator: Combinator | None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Structure:
+    """What is static in a ladder: what its pure functions are functions of.
+
+    Attributes:
+      levels: 0 to L.
+      hyper: the noise and costs used where no others are given.
+      normalize_estimate: whether z_hat is normalised before it is compared.
+      consistency: of noisy with clean predictions, or None.
+    """
+
+    levels: tuple[Level, ...]
+    hyper: Hyper
+    normalize_estimate: bool = True
+    consistency: Consistency | None = None
+
+    @property
+    def lowest(self) -> int:
+        """The lowest decoded level; the number of levels if none is decoded."""
+        decoded = (i for i, level in enumerate(self.levels) if level.combinator is not None)
+        return next(decoded, len(self.levels))
+
+    @property
+    def decoded(self) -> bool:
+        """Whether any level is decoded."""
+        return self.lowest < len(self.levels)
+
+    @property
+    def sees_unlabeled(self) -> bool:
+        """Whether the loss reads the unlabelled half of a batch."""
+        return self.decoded or self.consistency is not None
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Ladder:
+    """A ladder network as a bundle of pure functions; ``ladder()`` makes one.
+
+    It is compared and hashed by identity, so that it may be a static argument of
+    ``jax.jit``; ``dataclasses.replace`` exchanges a function. Its repr is a table of
+    its levels.
+
+    Attributes:
+      structure: its levels, and the noise and costs by default.
+      init: ``(key) -> params``, a tuple of one ``LevelParams`` per level.
       draw_noise: ``(key, n_labeled, n_unlabeled) -> Noise``.
       encode: ``(params, x, noise=None, statistics=None, noise_std=None) -> Pass``.
       decode: ``(params, noisy, clean, statistics=None) -> Reconstruction``.
@@ -180,10 +305,9 @@ class Ladder(NamedTuple):
       loss_given: ``(params, batch, noise, hyper=None) -> (scalar, metrics)``.
       statistics: ``(params, x) -> Statistics`` of the clean pass over ``x``.
       predict: ``(params, statistics, x) -> logits``.
-      shapes: the shape of each level, 0 (the input) to L (the classes).
-      hyper: the noise and costs used where no other are given.
     """
 
+    structure: Structure
     init: Callable[[Array], Params]
     draw_noise: Callable[[Array, int, int], Noise]
     encode: Callable[..., Pass]
@@ -192,5 +316,25 @@ class Ladder(NamedTuple):
     loss_given: Callable[..., tuple[Array, dict[str, Array]]]
     statistics: Callable[[Params, Array], Statistics]
     predict: Callable[[Params, Statistics, Array], Array]
-    shapes: tuple[Shape, ...]
-    hyper: Hyper
+
+    @property
+    def shapes(self) -> tuple[Shape, ...]:
+        """The shape of each level, 0 (the input) to L (the classes)."""
+        return tuple(level.shape for level in self.structure.levels)
+
+    @property
+    def hyper(self) -> Hyper:
+        """The noise and costs used where no others are given."""
+        return self.structure.hyper
+
+    def __repr__(self) -> str:
+        head = ("level", "shape", "layer", "activation", "combinator", "noise_std", "cost")
+        rows: list[tuple[str, ...]] = [head]
+        for i, (level, std, cost) in enumerate(
+            zip(self.structure.levels, *self.hyper[:2], strict=True)
+        ):
+            parts = (level.layer or "input", level.activation or "", level.combinator or "")
+            rows.append((f"{i}", f"{level.shape}", *map(str, parts), f"{std:g}", f"{cost:g}"))
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = ("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+        return "\n".join(("Ladder", *lines))

@@ -18,7 +18,10 @@ import jax.numpy as jnp
 import numpy as np
 
 import ladder_jax
-from ladder_jax import activations, words
+from experiments import original
+from ladder_jax import activations, layers
+from ladder_jax._checks import per_level
+from ladder_jax.combinators import COMBINATORS
 from ladder_jax.types import Batch, Noise
 
 
@@ -39,10 +42,11 @@ class Reference:
         meta = self.meta
         input_shape, *layer_words = meta["encoder_layers"]
         levels = len(layer_words) + 1
-        self.decoder_words = words.spread(meta["decoder_spec"], levels)
-        self.combinators = words.decoder(meta["decoder_spec"], levels)
-        self.layers = words.encoder(layer_words)
-        acts = [words.ACTIVATIONS[word] for word in words.spread(meta["act"], levels)[1:-1]]
+        self.decoder_words = per_level("decoder_spec", meta["decoder_spec"], levels)
+        names = original.decoder_names(meta["decoder_spec"], levels)
+        self.combinators = [None if name == "none" else COMBINATORS[name]() for name in names]
+        self.layers = layers.from_names("-".join(map(str, layer_words)))
+        acts = [original.ACTIVATIONS[word] for word in per_level("act", meta["act"], levels)[1:-1]]
         return ladder_jax.ladder(
             # channels first in the file, last here
             (*input_shape[1:], input_shape[0]),
@@ -53,7 +57,7 @@ class Reference:
                 for cost, g in zip(meta["denoising_cost_x"], self.combinators, strict=True)
             ],
             noise_std=meta["noise_std_used"],
-            activation=[activations.ACTIVATIONS[name]() for name in acts],
+            activation=acts,
             top=activations.softmax(gain=meta["top_c"]),
             normalize_estimate={"bugfix": True, "no": False}[meta["zestbn"]],
         )
@@ -80,7 +84,8 @@ class Reference:
         return array.reshape(split).swapaxes(axis, axis + 1).reshape(array.shape)
 
     def _parameter(self, prefix: str, place: tuple[Any, ...], shape: tuple[int, ...]) -> jax.Array:
-        level, part, name = (getattr(entry, "idx", getattr(entry, "key", None)) for entry in place)
+        words = jax.tree_util.keystr(place, simple=True, separator="/").split("/")
+        level, part, name = int(words[0]), *words[1:]
         key = (
             prefix
             + {

@@ -235,8 +235,9 @@ def test_torch_ladder_is_ours():
     )(params)
 
     def named(level):
-        maps = {k: level[k]["kernel"] for k in ("up", "down") if k in level}
-        return level.get("activation", {}) | level["combinator"] | maps
+        maps = {k: getattr(level, k) for k in ("up", "down")}
+        kernels = {k: found["kernel"] for k, found in maps.items() if found is not None}
+        return (level.activation or {}) | level.combinator | kernels
 
     def tensor(array):
         return torch.from_numpy(np.array(array))

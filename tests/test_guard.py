@@ -75,10 +75,10 @@ def test_names_a_gradient():
 def test_names_parameters_examples_and_update():
     net, optimizer = poisoned(0), optax.sgd(0.1)
     state = training.create_train_state(net, optimizer, jax.random.key(0))
-    kernel = state.params[2]["up"]["kernel"].at[0, 0].set(jnp.inf)
+    kernel = state.params[2].up["kernel"].at[0, 0].set(jnp.inf)
     broken = (
         *state.params[:2],
-        state.params[2] | {"up": state.params[2]["up"] | {"kernel": kernel}},
+        state.params[2]._replace(up=state.params[2].up | {"kernel": kernel}),
     )
     found = find(net, optimizer, state._replace(params=broken), RESIDENT)
     assert found == guard.Origin(0, 2, "parameters")

@@ -1,5 +1,7 @@
 """The ladder's functions: transformations, gradients, properties, settings that are wrong."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ladder_jax
-from ladder_jax import Batch, Hyper, activations, combinators, dense, ladder
+from ladder_jax import Batch, Hyper, activations, combinators, dense, ladder, presets
+from ladder_jax.adversarial import virtual_adversarial
 from ladder_jax.types import Noise
 
 COSTS = (10.0, 1.0, 0.5, 0.1)
@@ -138,7 +141,7 @@ def test_gradient_flows_through_the_clean_targets():
         return metrics["denoising"].sum()
 
     def kernel_grad(f):
-        return jax.jit(jax.grad(f))(params)[1]["up"]["kernel"]
+        return jax.jit(jax.grad(f))(params)[1].up["kernel"]
 
     grads = [kernel_grad(f) for f in (ours, lambda p: denoising(p, False))]
     np.testing.assert_allclose(grads[0], grads[1], rtol=1e-4, atol=1e-6)
@@ -154,9 +157,11 @@ def test_gamma_is_the_full_model_with_other_costs_0():
     grads_gamma = jax.grad(lambda p: GAMMA.loss(p, batch, key)[0])(gamma)
     for level in range(1, 4):
         for part in ("up", "activation"):
-            assert_same(grads_full[level][part], grads_gamma[level][part], rtol=1e-4)
-        assert grads_gamma[level]["down"] is None
-    assert_same(grads_full[3]["combinator"], grads_gamma[3]["combinator"])
+            assert_same(
+                getattr(grads_full[level], part), getattr(grads_gamma[level], part), rtol=1e-4
+            )
+        assert grads_gamma[level].down is None
+    assert_same(grads_full[3].combinator, grads_gamma[3].combinator)
 
 
 def test_undecoded_levels_cost_nothing():
@@ -253,28 +258,127 @@ G = combinators.gaussian()
     [
         ({"layers": []}, "at least one layer"),
         ({"layers": [dense(1)]}, "at least 2 classes"),
-        ({"noise_std": [0.3, 0.3]}, "noise_std: 2 values given, 3 wanted"),
+        ({"noise_std": [0.3, 0.3]}, "noise_std is a list of 2; give one value, or 3"),
         ({"noise_std": [0.3, -1, 0.3]}, r"noise_std\[1\] is -1"),
         ({"noise_std": float("nan")}, r"noise_std\[0\] is nan"),
-        ({"denoising_cost": [1.0] * 4}, "denoising_cost: 4 values given, 3 wanted"),
-        ({"combinators": [G, G]}, "combinators: 2 values given, 3 wanted"),
-        ({"activation": [activations.relu()] * 2}, "activation: 2 values given, 1 wanted"),
+        ({"denoising_cost": [1.0] * 4}, "denoising_cost is a list of 4; give one value, or 3"),
+        ({"combinators": [G, G]}, "combinators is a list of 2; give one value, or 3"),
+        (
+            {"activation": [activations.relu()] * 2},
+            "list of 2; give one value, or 1",
+        ),
         ({"combinators": [G, None, G]}, r"combinators\[0\] needs the signal from level 1"),
         (
             {"combinators": [None, G, G], "denoising_cost": [1.0, 1, 1]},
             r"denoising_cost\[0\] is 1.0, but level 0 is not decoded",
         ),
+        ({"activation": "rel"}, "activation is 'rel'; give one of relu"),
+        ({"combinators": ["gauss", None, None]}, r"combinators\[0\] is 'gauss'; give one of"),
+        ({"activation": jnp.tanh}, "activation is .*; give a Activation, e.g. relu"),
+        ({"combinators": 3}, r"combinators\[0\] is 3; give a Combinator, e.g. gaussian"),
+        ({"layers": [5, 3]}, r"layers\[0\] is 5; give a Layer"),
+        ({"input_shape": ()}, "input_shape is ()"),
+        ({"input_shape": 4.5}, "input_shape is 4.5; give whole numbers"),
+        ({"input_shape": (4, 0)}, "input_shape is .4, 0."),
     ],
 )
 def test_settings_that_are_wrong(settings, message):
     layers = settings.pop("layers", LAYERS)
-    with pytest.raises(ValueError, match=message):
-        ladder((4,), layers, **settings)
+    with pytest.raises((ValueError, TypeError), match=message):
+        ladder(settings.pop("input_shape", (4,)), layers, **settings)
+
+
+def test_names_and_single_numbers_stand_for_what_they_name():
+    named = ladder(
+        4, LAYERS, combinators=["none", None, "gaussian"], activation="sigmoid", denoising_cost=2
+    )
+    made = ladder((4,), LAYERS, combinators=[None, None, G], activation=activations.sigmoid())
+    assert repr(named) == repr(made).replace("0.3        1", "0.3        2")
+    assert presets.mlp(4, 3).shapes == ((4,), (3,))
+    assert ladder((4,), dense(3)).shapes == ((4,), (3,))
+
+
+def test_a_ladder_is_a_static_argument_and_shows_its_levels():
+    @functools.partial(jax.jit, static_argnums=0)
+    def loss(net, params, batch):
+        return net.loss(params, batch, jax.random.key(0))[0]
+
+    params, batch = perturbed(FULL), make_batch()
+    assert_same(loss(FULL, params, batch), FULL.loss(params, batch, jax.random.key(0))[0])
+    assert loss._cache_size() == 1 and len({FULL, GAMMA, FULL}) == 2
+    top = repr(GAMMA).splitlines()[-1].split()
+    assert top == ["3", "(3,)", "dense:3", "softmax", "gaussian", "0.3", "0.1"]
+
+
+def test_the_parts_of_a_batch_in_any_plain_form():
+    params, batch, key = perturbed(FULL), make_batch(), jax.random.key(3)
+    wanted = FULL.loss(params, batch, key)
+    for same in (batch._asdict(), tuple(batch), [np.asarray(part).tolist() for part in batch]):
+        assert_same(FULL.loss(params, same, key), wanted)
+    alone = {"labeled": batch.labeled, "labels": batch.labels, "unlabeled": None}
+    none = batch._replace(unlabeled=batch.unlabeled[:0])
+    assert_same(SUPERVISED.loss(params, alone, key), SUPERVISED.loss(params, none, key))
+    assert_same(
+        jax.jit(virtual_adversarial(SUPERVISED).loss)(params, alone, key)[0],
+        jax.jit(virtual_adversarial(SUPERVISED).loss)(params, none, key)[0],
+    )
+
+
+def _without(logits, labels):
+    """The cross-entropy of the rows that have a label, the others cut out."""
+    kept = np.flatnonzero(np.asarray(labels) >= 0)
+    log_p = jax.nn.log_softmax(logits[kept])
+    return -log_p[np.arange(len(kept)), np.asarray(labels)[kept]].mean()
+
+
+@pytest.mark.parametrize("jitted", [False, True])
+def test_a_row_without_label_does_not_count_in_the_cross_entropy(jitted):
+    with jax.enable_x64(True):
+        params = perturbed(SUPERVISED, dtype=jnp.float64)
+        batch = make_batch(dtype=jnp.float64)
+        batch = batch._replace(labels=jnp.array([2, -1, 0, -1]))
+        noise = SUPERVISED.draw_noise(jax.random.key(4), 4, 8)
+
+        def ours(params):
+            return SUPERVISED.loss_given(params, batch, noise)
+
+        def theirs(params):
+            logits = SUPERVISED.encode(params, batch.labeled, noise.labeled).logits
+            wrong = logits.argmax(-1)[::2] != batch.labels[::2]
+            return _without(logits, batch.labels), wrong.mean()
+
+        wrap = jax.jit if jitted else lambda f: f
+        (value, metrics), grads = wrap(jax.value_and_grad(ours, has_aux=True))(params)
+        (wanted, error), wanted_grads = jax.value_and_grad(theirs, has_aux=True)(params)
+        np.testing.assert_allclose(value, wanted, rtol=1e-12)
+        assert float(metrics["error"]) == pytest.approx(float(error))
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12),
+            *(grads, wanted_grads),
+        )
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.integers(-3, 5), min_size=4, max_size=4))
+def test_labels_that_are_no_classes_never_give_nan(labels):
+    """Under jit, where values are not known, such a row counts as one without label."""
+    loss = jax.jit(jax.value_and_grad(SUPERVISED.loss, has_aux=True))
+    batch, known = make_batch(), jnp.array([y if 0 <= y < 3 else -1 for y in labels])
+    args = perturbed(SUPERVISED), batch._replace(labels=jnp.array(labels)), jax.random.key(0)
+    found = loss(*args)
+    assert_same(found, loss(args[0], batch._replace(labels=known), args[2]))
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(found))
+    if set(labels) <= {-1, 0, 1, 2}:
+        assert_same(SUPERVISED.loss(*args), found[0])
+    else:
+        with pytest.raises(ValueError, match=r"batch.labels\[\d\] is .*classes from 0 to 2, or -1"):
+            SUPERVISED.loss(*args)
 
 
 def test_units_must_be_positive():
-    with pytest.raises(ValueError, match="units is 0"):
-        dense(0)
+    for units in (0, 3.0, True):
+        with pytest.raises(ValueError, match=f"units is {units}"):
+            dense(units)
 
 
 GOOD = make_batch()
@@ -284,13 +388,16 @@ GOOD = make_batch()
     ("batch", "error", "message"),
     [
         (GOOD._replace(labels=GOOD.labels.astype(float)), TypeError, "labels as integers|integers"),
-        (GOOD._replace(labels=GOOD.labels[:2]), ValueError, "one label a row"),
+        (GOOD._replace(labels=GOOD.labels[:2]), ValueError, "one label per row"),
         (GOOD._replace(labeled=GOOD.labeled[:, :5]), ValueError, r"shape \(4, 5\)"),
         (GOOD._replace(unlabeled=GOOD.unlabeled[:, :5]), ValueError, r"shape \(8, 5\)"),
         (GOOD._replace(unlabeled=GOOD.unlabeled[:1]), ValueError, "1 row"),
         (GOOD._replace(unlabeled=GOOD.unlabeled[:0]), ValueError, "0 row"),
         (Batch(GOOD.labeled[:1], GOOD.labels[:1], GOOD.unlabeled), ValueError, "1 row"),
         (GOOD._replace(labeled=GOOD.labeled.astype(int)), TypeError, "floating point"),
+        (GOOD._replace(unlabeled=None), ValueError, "0 row"),
+        ({"labeled": GOOD.labeled, "labels": GOOD.labels}, TypeError, "batch is a dict"),
+        ((GOOD.labeled, GOOD.labels), TypeError, "batch is a tuple"),
     ],
 )
 def test_batches_that_are_wrong(batch, error, message):

@@ -152,7 +152,7 @@ def test_attention_over_a_sequence_is_a_layer():
     x = jax.random.normal(jax.random.key(2), (10, 5, 4))
     batch = Batch(x[:4], jnp.arange(4) % 3, x[4:])
     grads = jax.jit(jax.grad(net.loss, has_aux=True))(params, batch, jax.random.key(3))[0]
-    norms = [float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(grads[1]["up"])]
+    norms = [float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(grads[1].up)]
     assert all(np.isfinite(norms)) and min(norms) >= 0 and max(norms) > 0
 
 

@@ -101,7 +101,8 @@ def test_conv_presets(name):
     [config] = [
         c
         for c in map(load, CONFIGS)
-        if c.encoder == presets.CONV[name].encoder and c.name.endswith(name.split("_", 1)[1])
+        if c.encoder == "-".join(layer.name for layer in presets.CONV[name].layers)
+        and c.name.endswith(name.split("_", 1)[1])
     ]
     same_ladder(net, build.build_ladder(config, INPUTS[dataset], 10))
     assert config.images and config.dataset == dataset

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from ladder_jax import dense
-from ladder_jax.precision import compute_in
-from ladder_jax.products import dot_general
+from ladder_jax.layers import compute_in, dot_general
 
 PLAIN = (((1,), (0,)), ((), ()))
 

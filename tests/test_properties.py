@@ -72,8 +72,8 @@ def test_gamma_is_the_full_ladder_with_other_costs_0(seed):
     for name in ("loss", "cross_entropy", "error"):
         assert_same(metrics[name], gamma_metrics[name])
     for level in range(1, 6):
-        assert_same(full[level]["up"], gamma[level]["up"])
-        assert_same(full[level]["activation"], gamma[level]["activation"])
+        assert_same(full[level].up, gamma[level].up)
+        assert_same(full[level].activation, gamma[level].activation)
 
 
 def test_constant_images_give_finite_numbers():

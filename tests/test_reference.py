@@ -104,7 +104,7 @@ def check_encoder(ref, params, kind, half, done):
                     assert_close(ours[level], theirs, key, scale=scale)
         key = f"rec_{kind}_zpre_{half[0]}_{level}"
         if key in ref.arrays:
-            z_pre = ref.layers[level - 1].up(params[level]["up"], done.h[level - 1])
+            z_pre = ref.layers[level - 1].up(params[level].up, done.h[level - 1])
             assert_close(z_pre, ref.rows(key, level), key)
 
 
@@ -131,10 +131,10 @@ def check_signal(ref, params, rec, noisy, level):
     before = noisy.h[ref.top]
     if level < ref.top:
         layer, z_hat = ref.layers[level], rec.z_hat[level + 1]
-        before = layer.down(params[level + 1]["down"], z_hat, ref.net.shapes[level])
+        before = layer.down(params[level + 1].down, z_hat, ref.net.shapes[level])
     assert_close(before, ref.rows(raw, level), raw)
     if f"rec_mu_{level}" in ref.arrays:
-        mu, v = gaussian_moments(params[level]["combinator"], u)
+        mu, v = gaussian_moments(params[level].combinator, u)
         if ref.decoder_words[level] == "gauss_stable_v":
             v = jax.nn.sigmoid(v)
         assert_close(mu, ref.rows(f"rec_mu_{level}", level), "mu")

@@ -45,9 +45,9 @@ def test_the_rate_reaches_the_parameters():
     state = training.create_train_state(NET, optimizer, jax.random.key(0))
     moves = []
     for _ in range(6):
-        before = state.params[1]["up"]["kernel"]
+        before = state.params[1].up["kernel"]
         state, _ = step(state, Batch(DATA.labeled, DATA.labels, X))
-        moves.append(float(jnp.abs(state.params[1]["up"]["kernel"] - before).max()))
+        moves.append(float(jnp.abs(state.params[1].up["kernel"] - before).max()))
     assert moves[0] > 0.005 and 0 < moves[3] < moves[2]
     assert moves[4:] == [0, 0]
 

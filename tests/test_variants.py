@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from ladder_jax import Batch, build, dense, ladder, loop, presets, training
 from ladder_jax.adversarial import adversarial_noise, divergence, virtual_adversarial
 from ladder_jax.config import Config
-from ladder_jax.precision import compute_in
+from ladder_jax.layers import compute_in
 from ladder_jax.transforms import average_params, averaged, project_weights, unit_norm_weights
 
 NET = presets.mlp(6, [5, 3])
@@ -34,9 +34,9 @@ def test_unit_norm_and_average_after_several_steps():
         state, _ = step(state, make_batch())
         seen.append(state.params)
     for level in state.params[1:]:
-        norms = jnp.linalg.norm(level["up"]["kernel"], axis=0)
+        norms = jnp.linalg.norm(level.up["kernel"], axis=0)
         np.testing.assert_allclose(norms, 1.0, rtol=1e-5)
-        assert not np.allclose(jnp.linalg.norm(level["down"]["kernel"], axis=0), 1.0, rtol=1e-2)
+        assert not np.allclose(jnp.linalg.norm(level.down["kernel"], axis=0), 1.0, rtol=1e-2)
     weights = 0.8 ** np.arange(4)[::-1]
     mean = jax.tree.map(lambda *ps: np.tensordot(weights / weights.sum(), np.stack(ps), 1), *seen)
     kept = averaged(state.opt_state)
@@ -56,8 +56,8 @@ def test_transforms_do_not_touch_other_updates():
     optimizer = unit_norm_weights()
     changed, _ = optimizer.update(updates, optimizer.init(params), params)
     for level in (1, 2):
-        assert (changed[level]["down"]["kernel"] == 1).all()
-        assert (changed[level]["up"]["kernel"] != 1).any()
+        assert (changed[level].down["kernel"] == 1).all()
+        assert (changed[level].up["kernel"] != 1).any()
 
 
 def test_bad_decay():
@@ -106,7 +106,7 @@ def test_adversarial_ladder_turns_the_noise_it_draws():
     assert float(cost) != float(jax.jit(NET.loss)(params, batch, key)[0])
 
 
-@pytest.mark.parametrize("wrong", [{"levels": "top"}, {"steps": 0}, {"nearness": 0.0}])
+@pytest.mark.parametrize("wrong", [{"levels": "top"}, {"steps": 0}, {"xi": 0.0}])
 def test_bad_adversarial_settings(wrong):
     noise = NET.draw_noise(jax.random.key(0), 2, 4).unlabeled
     with pytest.raises(ValueError, match=next(iter(wrong))):
@@ -145,7 +145,7 @@ def test_switches_are_reachable_from_a_config(tmp_path):
     result = loop.train_and_evaluate(config, tmp_path)
     assert 0 <= result.summary["test_error"] <= 100
     # The average of vectors of norm 1 that moved a little.
-    norms = jnp.linalg.norm(result.params[1]["up"]["kernel"], axis=0)
+    norms = jnp.linalg.norm(result.params[1].up["kernel"], axis=0)
     assert ((norms > 0.9) & (norms <= 1.0)).all()
 
 

@@ -7,7 +7,8 @@ from numpy_ladder import Program
 from reference_format import Reference
 from test_reference import assert_close, check_one_pass
 
-from ladder_jax import words
+from experiments import original
+from ladder_jax import layers
 
 
 @pytest.fixture(autouse=True)
@@ -103,7 +104,7 @@ def check_slope(program, ref, grads, rng):
 )
 def test_unknown_layer(word):
     with pytest.raises(ValueError, match=r"layer|dense"):
-        words.layer(word)
+        layers.from_name(word)
 
 
 @pytest.mark.parametrize(
@@ -112,4 +113,4 @@ def test_unknown_layer(word):
 )
 def test_unknown_decoder(spec, message):
     with pytest.raises(ValueError, match=message):
-        words.decoder_names(spec, 3)
+        original.decoder_names(spec, 3)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from ml_collections import ConfigDict
 
-from ladder_jax import presets, words
+from ladder_jax import presets
 from ladder_jax.config import Config
 
 
@@ -74,10 +74,10 @@ def conv(preset: str, labels: int, **settings: Any) -> ConfigDict:
             name=f"{dataset}_{labels}_{rest}",
             dataset=dataset,
             labels=labels,
-            encoder=row.encoder,
+            encoder="-".join(layer.name for layer in row.layers),
             activation=row.activation,
             top_gain=row.top_gain,
-            combinators=words.decoder_names(row.decoder, len(row.noise_std)),
+            combinators=tuple("gaussian" if d else "none" for d in row.decoded),
             noise_std=row.noise_std,
             denoising_cost=row.denoising_cost,
             **settings,

@@ -57,7 +57,7 @@ class Findings(NamedTuple):
     def decoded(self) -> list[int]:
         """The levels that have a combination function."""
         params = self.predictor.trained.params
-        return [level for level, of_level in enumerate(params) if "combinator" in of_level]
+        return [level for level, of_level in enumerate(params) if of_level.combinator is not None]
 
     @property
     def taken_for(self) -> np.ndarray:

@@ -174,7 +174,7 @@ def combinations(findings: Findings, noisy: NoisyPass | None) -> list[Picture]:
     for level in levels(findings):
         if level.combinator != "none":
             k = level.number
-            learned, ends = params[k]["combinator"], noisy.ranges[k]
+            learned, ends = params[k].combinator, noisy.ranges[k]
             found.append(
                 figures.combination(level.combinator, learned, shapes[k], ends, level.title)
             )

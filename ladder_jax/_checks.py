@@ -1,0 +1,196 @@
+"""Checks what a ladder is built from and given: one clear line, before anything runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ladder_jax.types import Batch, Combinator, Shape
+
+T = TypeVar("T")
+
+
+def per_level(name: str, values: Any, count: int, first: int = 0) -> tuple[Any, ...]:
+    """Broadcasts one value, or a sequence of one, to one value per level.
+
+    Args:
+      name: of the argument, for the message.
+      values: one value, or a sequence of one or of ``count``.
+      count: how many levels there are to serve.
+      first: the first of those levels, for the message.
+
+    Raises:
+      ValueError: the sequence has another length.
+
+    Example:
+      >>> per_level("noise_std", 0.3, 3)
+      (0.3, 0.3, 0.3)
+    """
+    is_array = getattr(values, "ndim", 0) > 0
+    if not (isinstance(values, list) or type(values) is tuple or is_array):
+        return (values,) * count
+    if len(values) not in (1, count):
+        raise ValueError(
+            f"{name} is a list of {len(values)}; give one value, or {count}: one for each level "
+            f"from {first} to {first + count - 1}."
+        )
+    return tuple(values) * (count if len(values) == 1 else 1)
+
+
+def from_name(argument: str, value: Any, known: Mapping[str, Callable[[], T]], kind: type[T]) -> T:
+    """Returns what a registry's name stands for; a value of the type wanted is itself.
+
+    Args:
+      argument: its name, for the message.
+      value: a key of ``known`` or what one makes.
+      known: a registry.
+      kind: the type of what it makes.
+
+    Raises:
+      ValueError: the name is not known.
+      TypeError: it is neither a name nor of the type.
+    """
+    if isinstance(value, kind):
+        return value
+    if not isinstance(value, str):
+        raise TypeError(
+            f"{argument} is {value!r}; give a {kind.__name__}, e.g. {next(iter(known))}(), or a "
+            "name of one."
+        )
+    if value not in known:
+        raise ValueError(f"{argument} is {value!r}; give one of {', '.join(known)}.")
+    return known[value]()
+
+
+def as_shape(name: str, value: Any) -> Shape:
+    """Returns a shape of positive ints, where one int is a vector's.
+
+    Example:
+      >>> as_shape("input_shape", 784)
+      (784,)
+    """
+    sizes = tuple(value) if isinstance(value, tuple | list) else (value,)
+    whole = all(isinstance(n, int | np.integer) and not isinstance(n, bool) for n in sizes)
+    if not sizes or not whole or min(sizes) < 1:
+        raise ValueError(f"{name} is {value!r}; give whole numbers from 1, e.g. (784,).")
+    return tuple(map(int, sizes))
+
+
+def check_structure(
+    combinators: Sequence[Combinator | None],
+    noise_std: Sequence[float],
+    denoising_cost: Sequence[float],
+) -> None:
+    """Checks that noise, costs and combinators of levels 0 to L fit each other.
+
+    Raises:
+      ValueError: a noise or cost is negative or not finite, a level that is not
+        decoded has a cost, or a level waits for a signal that nothing sends.
+    """
+    for name, values in (("noise_std", noise_std), ("denoising_cost", denoising_cost)):
+        for level, value in enumerate(values):
+            if not (math.isfinite(value) and value >= 0):
+                raise ValueError(f"{name}[{level}] is {value}; give a finite number, 0 or more.")
+    for level, combinator in enumerate(combinators):
+        if combinator is None and denoising_cost[level] > 0:
+            raise ValueError(
+                f"denoising_cost[{level}] is {denoising_cost[level]}, but level {level} is not "
+                f"decoded: give combinators[{level}], or make the cost 0."
+            )
+        if level + 1 == len(combinators) or combinator is None or not combinator.uses_u:
+            continue
+        if combinators[level + 1] is None:
+            raise ValueError(
+                f"combinators[{level}] needs the signal from level {level + 1}, which is not "
+                f"decoded: give combinators[{level + 1}], or make combinators[{level}] None."
+            )
+
+
+def as_rows(name: str, x: Any, input_shape: Shape, *, at_least: int) -> Any:
+    """Returns ``x`` as an array, which must be ``[rows, *input_shape]``, floating point.
+
+    Raises:
+      ValueError: the shape differs or there are fewer than ``at_least`` rows.
+      TypeError: the elements are not floating-point numbers.
+    """
+    x = _as_array(name, x)
+    if tuple(x.shape[1:]) != tuple(input_shape) or x.ndim == 0:
+        raise ValueError(
+            f"{name} has shape {tuple(x.shape)}; wanted [rows, "
+            f"{', '.join(map(str, input_shape))}], as the ladder's input_shape says."
+        )
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        raise TypeError(f"{name} has dtype {x.dtype}; convert it to floating point, e.g. float32.")
+    if x.shape[0] < at_least:
+        raise ValueError(
+            f"{name} has {x.shape[0]} row(s); batch normalisation needs at least {at_least} "
+            "(one row has no variance)."
+        )
+    return x
+
+
+def _as_array(name: str, value: Any) -> Any:
+    if hasattr(value, "shape"):
+        return value
+    try:
+        return jnp.asarray(value)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name} is a {type(value).__name__}; give an array of numbers.") from error
+
+
+def as_batch(batch: Any, shapes: Sequence[Shape], *, sees_unlabeled: bool) -> Batch:
+    """Returns a ``Batch`` whose shapes and types fit the ladder (values may be traced).
+
+    Args:
+      batch: a ``Batch``, or a dict or tuple of its parts.
+      shapes: of the ladder's levels.
+      sees_unlabeled: whether the loss reads the unlabelled half.
+
+    Raises:
+      ValueError: a shape is wrong, a half has too few rows, or a label that is not
+        traced is neither a class nor -1.
+      TypeError: a type is wrong.
+    """
+    if not isinstance(batch, Batch):
+        try:
+            batch = Batch(**batch) if isinstance(batch, Mapping) else Batch(*batch)
+        except TypeError as error:
+            raise TypeError(
+                f"batch is a {type(batch).__name__} that is no batch; give Batch(labeled, labels, "
+                "unlabeled), or a dict or tuple of the three."
+            ) from error
+    labeled = as_rows("batch.labeled", batch.labeled, shapes[0], at_least=2)
+    unlabeled = batch.unlabeled
+    if unlabeled is None:
+        unlabeled = jnp.zeros((0, *shapes[0]), labeled.dtype)
+    unlabeled = as_rows(
+        "batch.unlabeled", unlabeled, shapes[0], at_least=2 if sees_unlabeled else 0
+    )
+    labels = _as_array("batch.labels", batch.labels)
+    if not jnp.issubdtype(labels.dtype, jnp.integer):
+        raise TypeError(f"batch.labels has dtype {labels.dtype}; give class numbers as integers.")
+    if labels.shape != labeled.shape[:1]:
+        raise ValueError(
+            f"batch.labels has shape {tuple(labels.shape)} for {labeled.shape[0]} labelled rows; "
+            "give one label per row."
+        )
+    _check_labels(labels, shapes[-1][-1])
+    return Batch(labeled, labels, unlabeled)
+
+
+def _check_labels(labels: Any, classes: int) -> None:
+    """Checks that labels, where their values are known, are classes or -1."""
+    if isinstance(labels, jax.core.Tracer):
+        return
+    wrong = np.flatnonzero((np.asarray(labels) < -1) | (np.asarray(labels) >= classes))
+    if len(wrong):
+        i = wrong[0]
+        raise ValueError(
+            f"batch.labels[{i}] is {labels[i]}; give classes from 0 to {classes - 1}, or -1 where "
+            "there is no label."
+        )

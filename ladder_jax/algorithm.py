@@ -1,0 +1,470 @@
+"""Algorithm 1 of Rasmus et al. (2015), from top to bottom: encoder, decoder, loss.
+
+Each function takes the ``Structure`` of a ladder first; ``ladder()`` binds it.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from ladder_jax import _checks, activations
+from ladder_jax import combinators as combinators_lib
+from ladder_jax.consistency import consistency_cost
+from ladder_jax.normalization import known, moments, normalize
+from ladder_jax.types import (
+    Activation,
+    Array,
+    Batch,
+    Combinator,
+    Consistency,
+    Hyper,
+    Ladder,
+    Layer,
+    Level,
+    LevelParams,
+    Noise,
+    Params,
+    Pass,
+    Reconstruction,
+    Shape,
+    Statistics,
+    Structure,
+)
+
+Metrics = dict[str, Array]
+
+
+def init(s: Structure, key: Array) -> tuple[LevelParams, ...]:
+    """Draws the parameters of levels 0 to L; those that nothing uses are left out."""
+
+    def init_level(level: int, key: Array) -> LevelParams:
+        shape, layer, activation, combinator = s.levels[level]
+        key_layer, key_combinator = jax.random.split(key)
+        params = LevelParams()
+        if layer is not None and activation is not None:
+            below = s.levels[level - 1]
+            maps, _ = layer.init(key_layer, below.shape)
+            leads_down = below.combinator is not None and below.combinator.uses_u
+            down = maps.down if level > s.lowest and leads_down else None
+            params = LevelParams(maps.up, down, activation.init(shape))
+        if combinator is not None:
+            above = s.levels[level + 1].layer if level + 1 < len(s.levels) else None
+            per_unit = above is None or above.per_unit
+            of_g = combinator.init(key_combinator, shape if per_unit else shape[-1:])
+            params = params._replace(combinator=of_g)
+        return params
+
+    return tuple(map(init_level, range(len(s.levels)), jax.random.split(key, len(s.levels))))
+
+
+def draw_noise(s: Structure, key: Array, n_labeled: int, n_unlabeled: int) -> Noise:
+    """Draws standard normal noise, one array per level and half of the batch."""
+
+    def draw(key: Array, rows: int) -> tuple[Array, ...]:
+        keys = jax.random.split(key, len(s.levels))
+        return tuple(
+            jax.random.normal(k, (rows, *level.shape))
+            for k, level in zip(keys, s.levels, strict=True)
+        )
+
+    key_labeled, key_unlabeled = jax.random.split(key)
+    return Noise(draw(key_labeled, n_labeled), draw(key_unlabeled, n_unlabeled))
+
+
+class Stream(NamedTuple):
+    """Rows that are normalised together.
+
+    Attributes:
+      x: ``[B, *input_shape]``.
+      noise: standard normal, one array per level; None for a clean pass.
+      statistics: to normalise with; None for those of the rows themselves.
+    """
+
+    x: Array
+    noise: tuple[Array, ...] | None = None
+    statistics: Statistics | None = None
+
+    def corrupt(self, z: Array, level: int, noise_std: Array) -> Array:
+        """Returns z + noise_std[level] n_level, or z where the stream is clean."""
+        if self.noise is None:
+            return z
+        return z + noise_std[level].astype(z.dtype) * self.noise[level].astype(z.dtype)
+
+    def moments(self, z_pre: Array, level: int) -> tuple[Array, Array]:
+        """Returns the mean and variance that a level of this stream is normalised with."""
+        return moments(z_pre) if self.statistics is None else known(self.statistics, level)
+
+
+def encode_streams(
+    s: Structure, params: Params, streams: Sequence[Stream], noise_std: Array
+) -> list[Pass]:
+    """Runs Algorithm 1, lines 1 to 12, over several streams with shared weights.
+
+    At level 0, ``z_noisy = x + noise_std[0] n_0``. Above, for each stream with
+    its own batch statistics::
+
+        z_pre = up(h_{l-1})
+        z     = (z_pre - mean) / sqrt(var + 1e-10) + noise_std[l] n_l
+        h     = phi(gain (z + bias))
+
+    All streams of a level share one matrix product, which is faster than one
+    product each.
+
+    Args:
+      s: of the ladder.
+      params: of the ladder, levels 0 to L.
+      streams: the rows, each with its noise and statistics.
+      noise_std: ``[L + 1]``.
+
+    Returns:
+      One ``Pass`` per stream.
+    """
+    cuts = np.cumsum([stream.x.shape[0] for stream in streams])[:-1]
+
+    def split(joined: Array) -> list[Array]:
+        return jnp.split(joined, cuts)
+
+    z = [stream.corrupt(stream.x, 0, noise_std) for stream in streams]
+    h = affine = jnp.concatenate(z)  # [sum of B, *input_shape]
+    # By level and stream: z, h, mean, var.
+    done: list[list[tuple[Any, ...]]] = [[(x, x, None, None) for x in z]]
+    for level, (_, layer, activation, _) in enumerate(s.levels[1:], start=1):
+        assert layer is not None and activation is not None
+        z_pre = split(layer.up(params[level].up, h))
+        of_level = [stream.moments(x, level) for stream, x in zip(streams, z_pre, strict=True)]
+        z = [
+            stream.corrupt(normalize(x, mean, var), level, noise_std)
+            for stream, x, (mean, var) in zip(streams, z_pre, of_level, strict=True)
+        ]
+        affine = activation.affine(params[level].activation, jnp.concatenate(z))
+        h = activation.nonlinearity(affine)
+        done.append([(*zh, *m) for *zh, m in zip(z, split(h), of_level, strict=True)])
+    passes = []
+    for logits, levels in zip(split(affine), zip(*done, strict=True), strict=True):
+        z_levels, h_levels, mean, var = zip(*levels, strict=True)
+        statistics = Statistics(mean, var)
+        passes.append(Pass(z_levels, h_levels, statistics, logits.reshape(len(logits), -1)))
+    return passes
+
+
+def encode(
+    s: Structure,
+    params: Params,
+    x: Array,
+    noise: tuple[Array, ...] | None = None,
+    statistics: Statistics | None = None,
+    noise_std: Array | None = None,
+) -> Pass:
+    """Runs one encoder pass: noisy if ``noise`` is given, else clean.
+
+    Args:
+      s: of the ladder.
+      params: of the ladder.
+      x: ``[B, *input_shape]``.
+      noise: standard normal, one array per level, or None.
+      statistics: to normalise with; None for those of the rows themselves.
+      noise_std: ``[L + 1]``; None for the ladder's own.
+
+    Returns:
+      A ``Pass``.
+    """
+    at_least = 2 if statistics is None else 1
+    x = _checks.as_rows("x", x, s.levels[0].shape, at_least=at_least)
+    std = jnp.asarray(s.hyper.noise_std if noise_std is None else noise_std)
+    return encode_streams(s, params, [Stream(x, noise, statistics)], std)[0]
+
+
+class _Decoded(NamedTuple):
+    """What the decoder computes at one level."""
+
+    u: Array | None = None
+    z_hat: Array | None = None
+    z_hat_normalized: Array | None = None
+    cost: Array | None = None
+    mean: Array | None = None
+    var: Array | None = None
+
+
+def decode(
+    s: Structure, params: Params, noisy: Pass, clean: Pass, statistics: Statistics | None = None
+) -> Reconstruction:
+    """Runs Algorithm 1, lines 13 to 20: from the top to the lowest decoded level.
+
+    With ``z_hat_{L+1}`` the noisy pass's class probabilities and no map at the
+    top, for each decoded level::
+
+        u       = N_B(down(z_hat_{l+1}))
+        z_hat   = g(z_noisy, u)
+        cost    = mean((z - (z_hat - mean) / sqrt(var + 1e-10))^2)
+
+    with mean and var those of the clean pass; level 0 is compared as it is.
+    Gradients flow through all of it, the clean targets and their statistics
+    included: the paper's own program stops none.
+
+    Args:
+      s: of the ladder.
+      params: of the ladder, levels 0 to L.
+      noisy: the noisy pass of the unlabelled rows.
+      clean: the clean pass of the same rows.
+      statistics: to normalise u with; None for those of the rows themselves.
+
+    Returns:
+      A ``Reconstruction``, its costs not yet weighted.
+    """
+    done = [_Decoded()] * len(s.levels)
+    for level in range(len(s.levels) - 1, s.lowest - 1, -1):
+        g, u, mean, var = s.levels[level].combinator, None, None, None
+        if g is None:
+            continue
+        if g.uses_u:
+            u = _signal(s, params, noisy, level, done[level + 1 :])
+            if statistics is None:
+                above = s.levels[level + 1].layer if level + 1 < len(s.levels) else None
+                mean, var = moments(u, per_unit=above is not None and above.per_unit)
+            else:
+                mean, var = known(statistics, level)
+            u = normalize(u, mean, var)
+        z_hat = estimate = g.apply(params[level].combinator, noisy.z[level], u)
+        if s.normalize_estimate and level > 0:
+            estimate = normalize(z_hat, *known(clean.statistics, level))
+        cost = jnp.mean(jnp.square(estimate - clean.z[level]))
+        done[level] = _Decoded(u, z_hat, estimate, cost, mean, var)
+    u_levels, z_hats, normalized, costs, means, variances = zip(*done, strict=True)
+    return Reconstruction(u_levels, z_hats, normalized, costs, Statistics(means, variances))
+
+
+def _signal(
+    s: Structure, params: Params, noisy: Pass, level: int, above: Sequence[_Decoded]
+) -> Array:
+    """The signal from above, not yet normalised; at the top the class probabilities."""
+    if not above:
+        return noisy.h[-1]
+    layer, z_hat = s.levels[level + 1].layer, above[0].z_hat
+    assert layer is not None and z_hat is not None  # held by check_structure
+    return layer.down(params[level + 1].down, z_hat, s.levels[level].shape)
+
+
+def supervised_cost(logits: Array, labels: Array) -> tuple[Array, Array]:
+    """Computes the cross-entropy and the error rate of the rows that have a label.
+
+    A label that is no class, as -1, marks a row without one: it counts in neither
+    mean. Both are 0 where no row has a label.
+
+    Args:
+      logits: ``[B, classes]``.
+      labels: ``[B]``, integers.
+
+    Returns:
+      ``(cross_entropy, error)``, scalars.
+
+    Example:
+      >>> logits = jnp.array([[0.0, 0.0], [9.0, -9.0]])
+      >>> cost, error = supervised_cost(logits, jnp.array([1, -1]))
+      >>> round(float(cost), 4), float(error)
+      (0.6931, 1.0)
+    """
+    labeled = (labels >= 0) & (labels < logits.shape[-1])
+    # The mean of all rows times a ratio that is exactly 1 where all have a label.
+    ratio = (labels.size / jnp.maximum(labeled.sum(), 1)).astype(logits.dtype)
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, jnp.where(labeled, labels, 0))
+    wrong = labeled & (logits.argmax(-1) != labels)
+    return jnp.where(labeled, losses, 0.0).mean() * ratio, jnp.mean(wrong) * ratio
+
+
+def loss_given(
+    s: Structure, params: Params, batch: Batch, noise: Noise, hyper: Hyper | None = None
+) -> tuple[Array, Metrics]:
+    """Computes the loss of a batch with given noise (equation 6)::
+
+        C = -mean log p_noisy(y | x) + sum_l denoising_cost[l] C_l
+
+    Args:
+      s: of the ladder.
+      params: of the ladder.
+      batch: its labelled rows with a label count in the first term, its unlabelled
+        rows in the second.
+      noise: of ``draw_noise``.
+      hyper: noise and costs; None for the ladder's own.
+
+    Returns:
+      ``(loss, metrics)``; the metrics are the loss, its cross-entropy, the denoising
+      cost of each level ``[L + 1]``, not yet weighted, and the error of the noisy
+      labelled rows.
+    """
+    batch = _checks.as_batch(batch, _shapes(s), sees_unlabeled=s.sees_unlabeled)
+    given = s.hyper if hyper is None else hyper
+    noise_std, denoising_cost = map(jnp.asarray, given[:2])
+    streams = [Stream(batch.labeled, noise.labeled)]
+    if s.sees_unlabeled:
+        streams += [Stream(batch.unlabeled, noise.unlabeled), Stream(batch.unlabeled)]
+    labeled, *unlabeled = encode_streams(s, params, streams, noise_std)
+    cross_entropy, error = supervised_cost(labeled.logits, batch.labels)
+    zero = jnp.zeros_like(cross_entropy)
+    costs: Sequence[Array | None] = [None] * len(s.levels)
+    if s.decoded:
+        costs = decode(s, params, unlabeled[0], unlabeled[1]).cost
+    denoising = jnp.stack([zero if c is None else c for c in costs])  # [L + 1]
+    total = cross_entropy + denoising_cost.astype(zero.dtype) @ denoising
+    metrics = {"cross_entropy": cross_entropy, "denoising": denoising, "error": error}
+    if s.consistency is not None:
+        noisy, clean = unlabeled
+        weight = s.consistency.cost * (1.0 if given.consistency is None else given.consistency)
+        metrics["consistency"] = consistency_cost(s.consistency, clean.logits, noisy.logits)
+        total = total + weight * metrics["consistency"]
+    return total, metrics | {"loss": total}
+
+
+def loss(
+    s: Structure, params: Params, batch: Batch, key: Array, hyper: Hyper | None = None
+) -> tuple[Array, Metrics]:
+    """Computes ``loss_given`` with noise drawn from a key."""
+    batch = _checks.as_batch(batch, _shapes(s), sees_unlabeled=s.sees_unlabeled)
+    noise = draw_noise(s, key, batch.labeled.shape[0], batch.unlabeled.shape[0])
+    return loss_given(s, params, batch, noise, hyper)
+
+
+def statistics(s: Structure, params: Params, x: Array) -> Statistics:
+    """Computes mean and variance of each level in the clean pass over ``x``."""
+    return encode(s, params, x).statistics
+
+
+def predict(s: Structure, params: Params, statistics: Statistics, x: Array) -> Array:
+    """Computes the logits ``[B, classes]`` of the clean pass, each row by itself."""
+    return encode(s, params, x, statistics=statistics).logits
+
+
+def _shapes(s: Structure) -> tuple[Shape, ...]:
+    return tuple(level.shape for level in s.levels)
+
+
+def _level_shapes(input_shape: Shape, layers: Sequence[Layer]) -> list[Shape]:
+    """The shape of each level, without computing anything."""
+    shapes = [input_shape]
+    key = jax.eval_shape(jax.random.key, 0)
+    for layer in layers:
+        out: list[Shape] = []
+
+        def init_layer(key: Array, layer: Layer = layer, out: list[Shape] = out) -> Params:
+            params, out_shape = layer.init(key, shapes[-1])
+            out.append(out_shape)
+            return params
+
+        jax.eval_shape(init_layer, key)
+        shapes.append(tuple(out[0]))
+    return shapes
+
+
+def _as_combinator(level: int, value: Any) -> Combinator | None:
+    if value is None or (isinstance(value, str) and value == "none"):
+        return None
+    known = combinators_lib.COMBINATORS
+    return _checks.from_name(f"combinators[{level}]", value, known, Combinator)
+
+
+def ladder(
+    input_shape: Shape | int,
+    layers: Layer | Sequence[Layer],
+    *,
+    combinators: Combinator | str | Sequence[Combinator | str | None] | None = "gaussian",
+    denoising_cost: float | Sequence[float] = 1.0,
+    noise_std: float | Sequence[float] = 0.3,
+    activation: Activation | str | Sequence[Activation | str] = "relu",
+    top: Activation | None = None,
+    normalize_estimate: bool = True,
+    consistency: Consistency | None = None,
+) -> Ladder:
+    """Builds a ladder network (Rasmus et al. 2015, Algorithm 1) as pure functions.
+
+    The loss is the cross-entropy of the noisy labelled rows plus the weighted
+    denoising costs of the unlabelled ones (equation 6 there)::
+
+        C = -mean log p_noisy(y | x) + sum_l denoising_cost[l] C_l
+
+    A level whose combinator is None is not decoded and costs nothing: all None
+    is the supervised net, one at the top alone the Gamma-model, all given with
+    every cost but the lowest 0 the bottom-only model.
+
+    Args:
+      input_shape: of one example, e.g. ``(784,)``.
+      layers: of levels 1 to L; the last has as many units as there are classes.
+      combinators: one for all levels 0 to L, or one (or None) for each; a name in
+        ``COMBINATORS`` will do.
+      denoising_cost: lambda_l, one for all decoded levels or one for each level.
+      noise_std: of the noise of each level 0 to L, or one for all.
+      activation: of levels 1 to L - 1, or one for all of them, or names in
+        ``ACTIVATIONS``; a level after pooling stays linear (``Layer.linear``).
+      top: the activation of level L; None for ``activations.softmax()``.
+      normalize_estimate: whether estimates are normalised with the clean
+        statistics before the comparison, as in the paper.
+      consistency: if given, a cost of the noisy predictions of unlabelled rows that
+        differ from the clean ones is added, and is among the metrics.
+
+    Returns:
+      A ``Ladder``.
+
+    Raises:
+      ValueError: there is no layer, the top is not a vector of at least two
+        classes, a list has the wrong length, or settings contradict each other.
+      TypeError: an argument is of another type.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from ladder_jax import Batch, dense, ladder
+      >>> net = ladder((4,), [dense(5), dense(3)], denoising_cost=[10.0, 1.0, 0.1])
+      >>> params = net.init(jax.random.key(0))
+      >>> x = jax.random.normal(jax.random.key(1), (6, 4))
+      >>> batch = Batch(x[:3], jnp.array([0, 1, 2]), x)
+      >>> loss, metrics = net.loss(params, batch, jax.random.key(2))
+      >>> sorted(metrics)
+      ['cross_entropy', 'denoising', 'error', 'loss']
+      >>> net
+      Ladder
+      level  shape  layer    activation  combinator  noise_std  cost
+      0      (4,)   input                gaussian    0.3        10
+      1      (5,)   dense:5  relu        gaussian    0.3        1
+      2      (3,)   dense:3  softmax     gaussian    0.3        0.1
+    """
+    layers = [layers] if isinstance(layers, Layer) else layers
+    if not layers:
+        raise ValueError("layers is empty; give at least one layer, the classes.")
+    for i, layer in enumerate(layers):
+        if not isinstance(layer, Layer):
+            raise TypeError(f"layers[{i}] is {layer!r}; give a Layer, e.g. dense(10).")
+    shapes = _level_shapes(_checks.as_shape("input_shape", input_shape), layers)
+    levels = len(shapes)
+    if math.prod(shapes[-1]) != shapes[-1][-1] or shapes[-1][-1] < 2:
+        raise ValueError(
+            f"the last layer gives shape {shapes[-1]}; wanted (classes,) with at least 2 classes, "
+            "e.g. end with dense(10), or with conv(10, 1) and global_mean_pool()."
+        )
+    gs = _checks.per_level("combinators", combinators, levels)
+    gs = tuple(map(_as_combinator, range(levels), gs))
+    costs = _checks.per_level("denoising_cost", denoising_cost, levels)
+    if np.size(denoising_cost) == 1:
+        costs = tuple(0.0 if g is None else cost for g, cost in zip(gs, costs, strict=True))
+    stds = _checks.per_level("noise_std", noise_std, levels)
+    _checks.check_structure(gs, stds, costs)
+    if consistency is not None:
+        consistency.check()
+    hidden = [
+        _checks.from_name("activation", a, activations.ACTIVATIONS, Activation)
+        for a in _checks.per_level("activation", activation, levels - 2, 1)
+    ]
+    linear = activations.linear()
+    acts = [linear if layer.linear else a for layer, a in zip(layers, hidden, strict=False)]
+    parts = (shapes, (None, *layers), (None, *acts, top or activations.softmax()), gs)
+    # NumPy, float64: exact under float64, and no device is touched before use.
+    hyper = Hyper(np.array(stds), np.array(costs))  # type: ignore[arg-type]
+    every = tuple(map(Level, *parts))
+    structure = Structure(every, hyper, normalize_estimate, consistency)
+    functions: list[Callable[..., Any]]
+    functions = [init, draw_noise, encode, decode, loss, loss_given, statistics, predict]
+    return Ladder(structure, *(functools.partial(f, structure) for f in functions))

@@ -1,0 +1,90 @@
+"""What is compiled equals NumPy where a batch has more than 32,768 rows.
+
+jaxlib 0.10.2 did not, on a CPU: a compiled sum over that many rows was wrong in its
+last rows (hence ``!=0.10.2``).
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ladder_jax import Batch, data, predictor, presets, streaming, training
+from ladder_jax.report import measures
+
+ROWS = 32_769 + 40
+NET = presets.mlp(3, [3, 2], denoising_cost=[10.0, 1.0, 0.1])
+
+
+def test_a_sum_of_squares_of_a_product():
+    weights = jnp.full((3, 3), 64.0)
+    rows = jnp.full((32_769, 3), 256.0)
+    found = jax.jit(jax.vmap(lambda x: jnp.square(weights @ x).sum()))(rows)
+    np.testing.assert_array_equal(found, np.full(32_769, 3 * (3 * 64.0 * 256.0) ** 2))
+
+
+@pytest.fixture(scope="module")
+def world():
+    x = np.random.default_rng(0).normal(2.0, 3.0, (ROWS, 3)).astype(np.float32)
+    x[-1] = 40.0  # the last rows are those that went wrong
+    params = NET.init(jax.random.key(0))
+    return params, x, numpy_pass(params, x.astype(np.float64))
+
+
+def numpy_pass(params, x):
+    """Means, variances and z by level, and the logits, in float64."""
+    h = x
+    mean, var, z_levels = [None], [None], [h]
+    for level in params[1:]:
+        z_pre = h @ np.asarray(level.up["kernel"], np.float64)
+        mean, var = [*mean, z_pre.mean(0)], [*var, z_pre.var(0)]
+        z = (z_pre - mean[-1]) / np.sqrt(var[-1] + 1e-10)
+        z_levels.append(z)
+        affine = z + np.asarray(level.activation["bias"])
+        h = np.maximum(affine, 0)
+    return mean, var, z_levels, affine
+
+
+@pytest.mark.parametrize("make", [training.make_statistics, streaming.make_statistics])
+def test_statistics(world, make):
+    params, x, (mean, var, _, _) = world
+    found = make(NET)(params, x)
+    for level in (1, 2):
+        np.testing.assert_allclose(found.mean[level], mean[level], rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(found.var[level], var[level], rtol=1e-4)
+
+
+def test_prediction_and_error_rate(world):
+    params, x, (_, _, _, logits) = world
+    statistics = jax.jit(NET.statistics)(params, x)
+    found = jax.jit(NET.predict)(params, statistics, x)
+    np.testing.assert_allclose(found, logits, rtol=1e-3, atol=1e-3)
+    y = np.arange(ROWS) % 2
+    wanted = np.mean(logits.argmax(-1) != y)
+    for make in (training.make_error_rate, streaming.make_error_rate):
+        error = float(make(NET)(params, statistics, x, y))
+        assert error == pytest.approx(wanted, abs=3 / ROWS)
+    trained = predictor.Trained(params, statistics, None)
+    ours = predictor.Predictor(NET, trained, ("a", "b"), (3,))(x)
+    np.testing.assert_allclose(ours.logits, logits, rtol=1e-3, atol=1e-3)
+    table = measures.confusion(y, ours.classes, 2)
+    assert table.sum() == ROWS and 1 - np.trace(table) / ROWS == pytest.approx(wanted, abs=3 / ROWS)
+
+
+def test_costs(world):
+    params, x, (mean, var, z, _) = world
+    noise = NET.draw_noise(jax.random.key(1), 4, ROWS)
+    batch = Batch(x[:4], jnp.arange(4) % 2, x)
+    found = jax.jit(NET.loss_given)(params, batch, noise)[1]["denoising"]
+    # The gaussian combinator starts with z_hat = 0, whatever its inputs.
+    for level in range(3):
+        estimate = 0.0 if level == 0 else -mean[level] / np.sqrt(var[level] + 1e-10)
+        wanted = np.mean((estimate - z[level]) ** 2)
+        np.testing.assert_allclose(found[level], wanted, rtol=1e-4)
+
+
+def test_spread_of_columns():
+    x = np.random.default_rng(0).normal(2.0, 3.0, (ROWS, 3))
+    fitted = data.preprocessing.fit("standardize", data.Rows(x, np.arange(ROWS)))
+    rows = data.preprocessing.apply(fitted, x)
+    np.testing.assert_allclose(rows, (x - x.mean(0)) / x.std(0), atol=1e-4)
