@@ -1,6 +1,6 @@
 """Draws the plots of docs/combinators.md: z_hat over z for several u.
 
-  python docs/plot_combinators.py
+  python -m docs.plot_combinators
 
 Left at the start, right after training: one unit of the hidden level of a small
 ladder on scikit-learn's digits, that whose curves depend on u the most.
@@ -16,14 +16,18 @@ import matplotlib
 import numpy as np
 import optax
 
+from experiments import record
 from ladder_jax import data, presets, training
 from ladder_jax.combinators import COMBINATORS
 
 matplotlib.use("Agg")
 from matplotlib import pyplot
 
+pyplot.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "ladder_jax"})
+
 FOLDER = pathlib.Path(__file__).parent / "combinators"
-SIGNALS = (-2.0, -1.0, 0.0, 1.0, 2.0)
+# Colour of each signal u; as they are and inverted none is close to its page.
+SIGNALS = {-2.0: "#5e3c99", -1.0: "#2c7fb8", 0.0: "#1b9e77", 1.0: "#c77700", 2.0: "#d7301f"}
 UNITS, EPOCHS = 50, 30
 
 
@@ -67,21 +71,21 @@ def draw(name):
     spread = trained.std(0).mean(0)  # over u, for each unit
     unit = int(spread.argmax()) if spread.max() > 0 else 0
     figure, panels = pyplot.subplots(1, 2, figsize=(6.6, 2.4), sharey=True, layout="constrained")
-    colors = pyplot.get_cmap("viridis")(np.linspace(0, 0.9, len(SIGNALS)))
     for panel, params, title in zip(panels, (before, after), ("start", "trained"), strict=True):
         z, z_hat = curves(combinator, params)
-        for u, line, color in zip(SIGNALS, z_hat[:, :, unit], colors, strict=True):
+        for (u, color), line in zip(SIGNALS.items(), z_hat[:, :, unit], strict=True):
             panel.plot(z, line, color=color, label=f"u = {u:g}")
         panel.set_title(title, fontsize=9)
         panel.set_xlabel("z")
     panels[0].set_ylabel("z_hat")
-    figure.legend(*panels[1].get_legend_handles_labels(), fontsize=7, loc="outside right center")
-    figure.savefig(FOLDER / f"{name}.png", dpi=100)
+    lines = panels[1].get_legend_handles_labels()
+    figure.legend(*lines, fontsize=8, frameon=False, loc="outside right center")
+    record.save_svg(figure, FOLDER / f"{name}.svg")
     pyplot.close(figure)
 
 
 def main():
-    """All of them."""
+    """Draws all of them."""
     FOLDER.mkdir(exist_ok=True)
     for name in COMBINATORS:
         if not name.startswith(("mlp_", "augmented_mlp_")):

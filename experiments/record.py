@@ -6,10 +6,13 @@ import json
 import pathlib
 import statistics
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from experiments import compare, costs
 from experiments.tables import FASHION_EPOCHS, TABLES, Row
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Run = dict[str, Any]
 
@@ -121,7 +124,8 @@ def table_text(table: str, runs: list[Run], step_ms: Mapping[str, float]) -> str
         time = costs.time_ratio(row, TABLES[table], step_ms)
         found.append(line(row, of_row(runs, row), supervised, time))
     if runs:
-        found += ["", f"![every seed of {table}](experiments/results/{table}.svg)"]
+        about = f"Each dot is the test error of one run of {table}."
+        found += ["", f"![{about}](experiments/results/{table}.svg)"]
     return "\n".join(found) + "\n"
 
 
@@ -130,6 +134,13 @@ def text(results: pathlib.Path) -> str:
     step_ms = costs.read(results)
     tables = [table_text(table, read(results, table), step_ms) for table in TABLES]
     return "\n".join([HEADING, *tables])
+
+
+def save_svg(figure: Figure, path: pathlib.Path) -> None:
+    """Saves a plot without a background, whose lightness is inverted where the page is dark."""
+    figure.savefig(path, transparent=True, metadata={"Date": None})
+    dark = "@media (prefers-color-scheme: dark) {svg {filter: invert(1) hue-rotate(180deg)}}"
+    path.write_text(path.read_text().replace("</style>", f" {dark}</style>", 1))
 
 
 def plot(results: pathlib.Path, table: str, runs: list[Run]) -> None:
@@ -155,6 +166,6 @@ def plot(results: pathlib.Path, table: str, runs: list[Run]) -> None:
         axes.xaxis.set_major_formatter("{x:g}")
         axes.xaxis.set_minor_locator(ticker.NullLocator())
         legend = "; line: the published mean" if any(row.published for row in rows) else ""
-        axes.set_xlabel(f"test error in %: a dot a seed{legend}")
-        figure.savefig(results / f"{table}.svg", metadata={"Date": None})
+        axes.set_xlabel(f"test error in %: one dot per seed{legend}")
+        save_svg(figure, results / f"{table}.svg")
         plt.close(figure)

@@ -13,7 +13,21 @@
 # # Ladder networks in ten minutes
 #
 # Scikit-learn's handwritten digits: 1297 training images of 8 x 8 pixels, of which 100 keep
-# their label. Kept as text; `jupytext --to ipynb notebooks/quickstart.py` makes the notebook.
+# their label.
+#
+# The first cell installs the package where it is missing, and leaves JAX, NumPy and scikit-learn
+# as they are.
+
+# %%
+import importlib.util
+import subprocess
+import sys
+from importlib.metadata import version
+
+if importlib.util.find_spec("ladder_jax") is None:
+    package = "ladder_jax @ git+https://github.com/OWNER/ladder_jax.git"
+    kept = [f"{name}=={version(name)}" for name in ("jax", "jaxlib", "numpy", "scikit-learn")]
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", package, *kept], check=True)
 
 # %%
 import os
@@ -102,7 +116,7 @@ figure
 # %% [markdown]
 # ## The same as a scikit-learn estimator
 #
-# Labels of -1 mean: none. It fits into pipelines and searches.
+# A label of -1 means that the row has none. It fits into pipelines and searches.
 
 # %%
 from ladder_jax.estimator import LadderClassifier

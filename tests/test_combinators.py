@@ -2,6 +2,7 @@
 
 import pathlib
 import re
+from xml.etree import ElementTree
 
 import jax
 import jax.numpy as jnp
@@ -105,5 +106,7 @@ def test_the_page_shows_every_combinator():
     names = [name for name in COMBINATORS if not name.startswith(sizes)]
     assert sorted(re.findall(r"^## (\w+)$", page, re.MULTILINE)) == sorted(names)
     for name in names:
-        assert f"(combinators/{name}.png)" in page
-        assert (docs / "combinators" / f"{name}.png").read_bytes()[1:4] == b"PNG"
+        assert f"(combinators/{name}.svg)" in page
+        plot = docs / "combinators" / f"{name}.svg"
+        assert ElementTree.parse(plot).getroot().tag.endswith("svg")
+        assert "prefers-color-scheme: dark" in plot.read_text()

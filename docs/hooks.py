@@ -1,0 +1,110 @@
+"""What the documentation takes from the checkout: the API, the results, equations, captions."""
+
+from __future__ import annotations
+
+import ast
+import html
+import pathlib
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from latex2mathml.converter import convert
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+
+ROOT = pathlib.Path(__file__).parent.parent
+PACKAGE = ROOT / "ladder_jax"
+
+
+def public_modules() -> Iterator[tuple[str, pathlib.Path]]:
+    """Yields name and file of each documented module of the top level.
+
+    Left out are names with an underscore in front and packages that export nothing.
+    """
+    for path in sorted(PACKAGE.iterdir()):
+        source = path / "__init__.py" if path.is_dir() else path
+        if path.name.startswith("_") or source.suffix != ".py" or not source.exists():
+            continue
+        if path.is_file() or "__all__" in source.read_text():
+            yield path.stem, source
+
+
+def api_page(name: str, source: pathlib.Path) -> str:
+    """Returns the Markdown of a module's page."""
+    path = source.relative_to(ROOT)
+    return (
+        f"::: ladder_jax.{name}\n    options:\n      heading_level: 1\n\n"
+        f"The source is in [`{path}`](source/{path.with_suffix('.md')}).\n"
+    )
+
+
+def api_index() -> str:
+    """Returns the Markdown of the page that lists the modules."""
+    rows = []
+    for name, source in public_modules():
+        about = (ast.get_docstring(ast.parse(source.read_text())) or "").partition("\n")[0]
+        rows.append(f"| [`{name}`]({name}.md) | {about.replace('|', '&#124;')} |")
+    return "\n".join(
+        [
+            "# API",
+            "",
+            "One page per module of `ladder_jax`.",
+            "",
+            "| module | holds |",
+            "|---|---|",
+            *rows,
+        ]
+    )
+
+
+def source_page(source: pathlib.Path) -> str:
+    """Returns the Markdown of a page that shows a file with numbered lines."""
+    path = source.relative_to(ROOT)
+    return (
+        f"---\ntitle: {path}\nsearch:\n  exclude: true\nhide: [toc]\n---\n\n# `{path}`\n\n"
+        f'~~~~~~ {{ .python linenums="1" }}\n{source.read_text()}~~~~~~\n'
+    )
+
+
+def generated_pages() -> Iterator[tuple[str, str]]:
+    """Yields path and Markdown of each page that is not a file of this folder."""
+    yield "api/index.md", api_index()
+    for name, source in public_modules():
+        yield f"api/{name}.md", api_page(name, source)
+    for source in sorted(PACKAGE.rglob("*.py")):
+        yield f"api/source/{source.relative_to(ROOT).with_suffix('.md')}", source_page(source)
+    results = (ROOT / "RESULTS.md").read_text().replace("](experiments/", "](")
+    yield "results.md", f"---\nhide: [toc]\n---\n\n{results}"
+
+
+def on_config(config: MkDocsConfig) -> None:
+    """Puts the modules into the navigation, below "API"."""
+    assert config.nav is not None
+    section = next(item["API"] for item in config.nav if "API" in item)
+    section.extend({name: f"api/{name}.md"} for name, _ in public_modules())
+
+
+def on_files(files: Files, config: MkDocsConfig) -> None:
+    """Adds what is generated to the files of this folder."""
+    for path, text in generated_pages():
+        files.append(File.generated(config, path, content=text))
+    for plot in sorted((ROOT / "experiments" / "results").glob("*.svg")):
+        files.append(File.generated(config, f"results/{plot.name}", abs_src_path=str(plot)))
+
+
+def equation(match: re.Match[str]) -> str:
+    r"""Returns as MathML what stands between ``\(`` and ``\)`` or ``\[`` and ``\]``."""
+    display = "block" if match["open"] == "[" else "inline"
+    found: str = convert(html.unescape(match["tex"]).strip(), display=display)
+    # Of the converter, a tilde is no accent, and floats too high, and a hat stretches.
+    found = re.sub(r"<mover>(?=<mi>\w</mi><mo [^>]*>&#x0007E;)", '<mover accent="true">', found)
+    return found.replace("<mo>&#x0005E;", '<mo stretchy="false">&#x0005E;')
+
+
+def on_page_content(html: str, **kwargs: Any) -> str:
+    """Typesets the equations and puts the description of a picture below it."""
+    math = r'<(?P<tag>span|div) class="arithmatex">\\(?P<open>[(\[])(?P<tex>.*?)\\[)\]]</(?P=tag)>'
+    html = re.sub(math, equation, html, flags=re.DOTALL)
+    picture = r'<p>(<img alt="([^"]+)"[^>]*>)</p>'
+    return re.sub(picture, r"<figure>\1<figcaption>\2</figcaption></figure>", html)
