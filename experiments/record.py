@@ -10,6 +10,7 @@ from typing import Any
 
 from experiments import compare, costs
 from experiments.tables import FASHION_EPOCHS, TABLES, Row
+from ladder_jax.report.figures import error_over_labels
 
 Run = dict[str, Any]
 
@@ -108,6 +109,17 @@ def line(row: Row, runs: list[Run], supervised: list[Run], time: float | None = 
     return " | ".join(["", *cells, ""]).strip().replace("|  |", "| |").replace("|  |", "| |")
 
 
+def over_labels(table: str, runs: list[Run]) -> dict[str, dict[int, list[float]]]:
+    """The errors by number of labels of what ran with several, by the name of its rows."""
+    found: dict[str, dict[int, list[float]]] = {}
+    for row in TABLES[table]:
+        for run in of_row(runs, row):
+            split = run["split"]  # "all N training examples", or the rows
+            labels = int(split.split()[1]) if isinstance(split, str) else len(split)
+            found.setdefault(row.row, {}).setdefault(labels, []).append(run["test_error"])
+    return {name: errors for name, errors in found.items() if len(errors) > 1}
+
+
 def table_text(table: str, runs: list[Run], step_ms: Mapping[str, float]) -> str:
     """A table in Markdown; rows that have no run yet say 0 seeds."""
     names = (
@@ -122,6 +134,9 @@ def table_text(table: str, runs: list[Run], step_ms: Mapping[str, float]) -> str
         found.append(line(row, of_row(runs, row), supervised, time))
     if runs:
         found += ["", f"![every seed of {table}](experiments/results/{table}.svg)"]
+    if over_labels(table, runs):
+        path = f"experiments/results/{table}_labels.svg"
+        found += ["", f"![error over the number of labels of {table}]({path})"]
     return "\n".join(found) + "\n"
 
 
@@ -133,7 +148,7 @@ def text(results: pathlib.Path) -> str:
 
 
 def plot(results: pathlib.Path, table: str, runs: list[Run]) -> None:
-    """A dot for every seed of a table, and the published mean as a line."""
+    """Draws every seed of a table, with the published means, and the error over the labels."""
     import matplotlib
 
     matplotlib.use("agg")
@@ -158,3 +173,6 @@ def plot(results: pathlib.Path, table: str, runs: list[Run]) -> None:
         axes.set_xlabel(f"test error in %: a dot a seed{legend}")
         figure.savefig(results / f"{table}.svg", metadata={"Date": None})
         plt.close(figure)
+    if kinds := over_labels(table, runs):
+        picture = error_over_labels(kinds, "test", f"{table}_labels")
+        (results / f"{picture.name}.svg").write_bytes(picture.content)
