@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pathlib
-import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ from experiments.members import seeded
 from experiments.progress import shown
 from ladder_jax import build, data, loop, parallel, population, tasks
 from ladder_jax.config import Config
+from ladder_jax.report.measures import over_seeds
 
 Errors = dict[str, list[float]]
 Finished = Callable[[pathlib.Path], None]
@@ -129,17 +129,7 @@ def summarize(errors: Errors) -> dict[str, dict[str, Any]]:
       >>> summarize({"ladder": [1.0, 3.0, 2.0]})["ladder"]["median"]
       2.0
     """
-    return {
-        name: {
-            "mean": statistics.fmean(values),
-            "sd": statistics.stdev(values) if len(values) > 1 else None,
-            "median": statistics.median(values),
-            "min": min(values),
-            "max": max(values),
-            "errors": values,
-        }
-        for name, values in errors.items()
-    }
+    return {name: {**over_seeds(values), "errors": values} for name, values in errors.items()}
 
 
 def lines(summary: Mapping[str, Mapping[str, Any]]) -> list[str]:

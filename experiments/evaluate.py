@@ -20,23 +20,26 @@ from experiments import cli
 from ladder_jax import data, interrupts, predictor, workfolder
 from ladder_jax.config import Config
 from ladder_jax.predictor import Predictor
-from ladder_jax.report.measures import confusion, wilson
+from ladder_jax.report.measures import BINS, calibration, confusion, scores
 
 
-class Scores(NamedTuple):
+class Judged(NamedTuple):
     """What came of a test set.
 
     Attributes:
-      confusion: ``[classes, classes]``, how many examples of a class (row) were taken
-        for one of a class (column).
+      y: ``[n]``, the true classes.
+      found: ``[n]``, what they were taken for.
+      confidence: ``[n]``, the probability of that.
       cross_entropy: mean of -log p(y | x), in nats.
     """
 
-    confusion: np.ndarray
+    y: np.ndarray
+    found: np.ndarray
+    confidence: np.ndarray
     cross_entropy: float
 
 
-def measure(ours: Predictor, x: data.Examples, y: np.ndarray, name: str = "x") -> Scores:
+def measure(ours: Predictor, x: data.Examples, y: np.ndarray, name: str = "x") -> Judged:
     """Tests a ladder, part by part.
 
     Args:
@@ -46,21 +49,21 @@ def measure(ours: Predictor, x: data.Examples, y: np.ndarray, name: str = "x") -
       name: of the examples, for the messages.
 
     Returns:
-      ``Scores``.
+      ``Judged``.
 
     Raises:
       DataError: the examples are of another shape than in training.
     """
-    classes, total = len(ours.class_names), 0.0
-    counts = np.zeros((classes, classes), int)
+    found, confidence, total = [], [], 0.0
     for start in range(0, len(y), data.inputs.PART):
         labels = y[start : start + data.inputs.PART]
         rows = data.new_rows(name, x[start : start + len(labels)], ours.example_shape, start)
-        found = ours(rows)
-        counts += confusion(labels, found.classes, classes)
-        log_p = np.asarray(jax.nn.log_softmax(found.logits), np.float64)
+        outputs = ours(rows)
+        found.append(outputs.classes)
+        confidence.append(outputs.probabilities.max(1))
+        log_p = np.asarray(jax.nn.log_softmax(outputs.logits), np.float64)
         total -= log_p[np.arange(len(labels)), labels].sum()
-    return Scores(counts, total / len(y))
+    return Judged(y, np.concatenate(found), np.concatenate(confidence), total / len(y))
 
 
 def examples(
@@ -114,47 +117,52 @@ def _listed(names: tuple[str, ...]) -> str:
     return ", ".join(names[:10]) + (", ..." if len(names) > 10 else "") + f" ({len(names)})"
 
 
-def table(scores: Scores, class_names: tuple[str, ...]) -> str:
+def table(judged: Judged, class_names: tuple[str, ...]) -> str:
     """The scores as text: all examples, then those of each class.
 
     Example:
-      >>> print(table(Scores(np.array([[9, 1], [0, 0]]), 0.25), ("no", "yes")))
+      >>> y, confidence = np.zeros(10, int), np.full(10, 0.95)
+      >>> print(table(Judged(y, np.arange(10) // 9, confidence, 0.25), ("no", "yes")))
       error          10.00 %  (95 % interval 1.79 to 40.42, Wilson), 1 of 10 examples
       cross-entropy  0.2500 nats
+      calibration    5.00 %  expected calibration error (ECE), 15 bins
+      macro average  precision 50.00 %, recall 45.00 %, F1 47.37 %
       <BLANKLINE>
-      class  examples   error %         95 %  most often taken for
-      no           10     10.00   1.8 to 40.4  yes (1)
-      yes           0         -
+      class  examples  error %          95 %  precision %  recall %    F1 %  most often taken for
+      no           10    10.00   1.8 to 40.4       100.00     90.00   94.74  yes (1)
+      yes           0        -             -         0.00         -    0.00
     """
-    counts = scores.confusion
-    wrong, rows = _wrong(counts).sum(), counts.sum()
-    low, high = wilson(int(wrong), int(rows))
-    lines = [
-        f"error          {100 * wrong / rows:.2f} %  (95 % interval {low:.2f} to {high:.2f}, "
-        f"Wilson), {wrong} of {rows} examples",
-        f"cross-entropy  {scores.cross_entropy:.4f} nats",
-        "",
-    ]
+    every, *classes = scores(judged.y, judged.found, class_names)
+    (low, high), ece = (
+        every.interval,
+        calibration(judged.found == judged.y, judged.confidence).error,
+    )
     width = max(5, *map(len, class_names))
-    lines.append(f"{'class':<{width}}  examples   error %         95 %  most often taken for")
-    for name, row, mistaken in zip(class_names, counts, _wrong(counts), strict=True):
-        line = f"{name:<{width}}  {row.sum():8}"
-        if not row.any():
-            lines.append(f"{line}         -")
-            continue
-        low, high = wilson(int(mistaken.sum()), int(row.sum()))
-        line += f"  {100 * mistaken.sum() / row.sum():8.2f}  {f'{low:.1f} to {high:.1f}':>12}"
+    lines = [
+        f"error          {every.error:.2f} %  (95 % interval {low:.2f} to {high:.2f}, "
+        f"Wilson), {every.wrong} of {every.n} examples",
+        f"cross-entropy  {judged.cross_entropy:.4f} nats",
+        f"calibration    {ece:.2f} %  expected calibration error (ECE), {BINS} bins",
+        f"macro average  precision {every.precision:.2f} %, recall {every.recall:.2f} %, "
+        f"F1 {every.f1:.2f} %",
+        "",
+        f"{'class':<{width}}  examples  error %          95 %  precision %  recall %    F1 %  "
+        "most often taken for",
+    ]
+    counts = confusion(judged.y, judged.found, len(class_names))
+    np.fill_diagonal(counts, 0)
+    for score, mistaken in zip(classes, counts, strict=True):
+        ends = "{:.1f} to {:.1f}".format(*score.interval) if score.n else "-"
+        error, precision, recall, f1 = (
+            "-" if np.isnan(value) else f"{value:.2f}"
+            for value in (score.error, score.precision, score.recall, score.f1)
+        )
+        line = f"{score.name:<{width}}  {score.n:8}  {error:>7}  {ends:>12}  {precision:>11}"
+        line += f"  {recall:>8}  {f1:>6}"
         if mistaken.any():
             line += f"  {class_names[mistaken.argmax()]} ({mistaken.max()})"
         lines.append(line)
     return "\n".join(lines)
-
-
-def _wrong(counts: np.ndarray) -> np.ndarray:
-    """The confusion without what is right."""
-    wrong = counts.copy()
-    np.fill_diagonal(wrong, 0)
-    return wrong
 
 
 def main() -> None:
@@ -165,9 +173,9 @@ def main() -> None:
         name = cli.DATASET.value or ""
         x, y = examples(ours, config, name, cli.DATA_DIR.value or "")
         title = name or config.dataset
-        scores = measure(ours, x, y, title)
+        judged = measure(ours, x, y, title)
     print(f"{folder} on {title}, {len(y)} examples")
-    print(table(scores, ours.class_names))
+    print(table(judged, ours.class_names))
 
 
 if __name__ == "__main__":

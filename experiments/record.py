@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from experiments import compare, costs
 from experiments.tables import FASHION_EPOCHS, TABLES, Row
+from ladder_jax.report.figures import error_over_labels
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -111,6 +112,17 @@ def line(row: Row, runs: list[Run], supervised: list[Run], time: float | None = 
     return " | ".join(["", *cells, ""]).strip().replace("|  |", "| |").replace("|  |", "| |")
 
 
+def over_labels(table: str, runs: list[Run]) -> dict[str, dict[int, list[float]]]:
+    """The errors by number of labels of what ran with several, by the name of its rows."""
+    found: dict[str, dict[int, list[float]]] = {}
+    for row in TABLES[table]:
+        for run in of_row(runs, row):
+            split = run["split"]  # "all N training examples", or the rows
+            labels = int(split.split()[1]) if isinstance(split, str) else len(split)
+            found.setdefault(row.row, {}).setdefault(labels, []).append(run["test_error"])
+    return {name: errors for name, errors in found.items() if len(errors) > 1}
+
+
 def table_text(table: str, runs: list[Run], step_ms: Mapping[str, float]) -> str:
     """A table in Markdown; rows that have no run yet say 0 seeds."""
     names = (
@@ -126,6 +138,9 @@ def table_text(table: str, runs: list[Run], step_ms: Mapping[str, float]) -> str
     if runs:
         about = f"Each dot is the test error of one run of {table}."
         found += ["", f"![{about}](experiments/results/{table}.svg)"]
+    if over_labels(table, runs):
+        path = f"experiments/results/{table}_labels.svg"
+        found += ["", f"![The error over the number of labels of {table}.]({path})"]
     return "\n".join(found) + "\n"
 
 
@@ -144,7 +159,7 @@ def save_svg(figure: Figure, path: pathlib.Path) -> None:
 
 
 def plot(results: pathlib.Path, table: str, runs: list[Run]) -> None:
-    """A dot for every seed of a table, and the published mean as a line."""
+    """Draws every seed of a table, with the published means, and the error over the labels."""
     import matplotlib
 
     matplotlib.use("agg")
@@ -169,3 +184,6 @@ def plot(results: pathlib.Path, table: str, runs: list[Run]) -> None:
         axes.set_xlabel(f"test error in %: one dot per seed{legend}")
         save_svg(figure, results / f"{table}.svg")
         plt.close(figure)
+    if kinds := over_labels(table, runs):
+        picture = error_over_labels(kinds, "test", f"{table}_labels")
+        (results / f"{picture.name}.svg").write_bytes(picture.content)

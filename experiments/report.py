@@ -33,14 +33,14 @@ def attempt(folder: pathlib.Path, write: Callable[[], pathlib.Path]) -> None:
 
 
 def of_run(folder: pathlib.Path, dataset: data.Dataset) -> None:
-    """The report of a run that is done, if it has none yet.
+    """The report of a run of a command that is done, if it has none yet.
 
     Args:
       folder: of the run.
       dataset: what it was trained on.
     """
     if not (folder / REPORT).exists():
-        attempt(folder, lambda: report.write(folder, dataset))
+        attempt(folder, lambda: report.write(folder, dataset, compared=True))
 
 
 def of_command(folder: pathlib.Path, errors: compare.Errors) -> None:
@@ -64,9 +64,10 @@ def main() -> None:
         cli.DATA_DIR.value or config.data_dir,
         in_memory=config.resident,
     )
+    whole = (folder / compare.SUMMARY).exists()
     for run in runs:
-        print(report.write(run, dataset))
-    if (folder / compare.SUMMARY).exists():
+        print(report.write(run, dataset, compared=whole or None))
+    if whole:
         summary = json.loads((folder / compare.SUMMARY).read_text())
         errors = {title: row["errors"] for title, row in summary.items()}
         print(report.write_comparison(folder, errors))

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-import subprocess
 import sys
 from typing import Any
 
@@ -77,20 +76,6 @@ def settings(row: Row, seed: int) -> Config:
     return dataclasses.replace(config, compute_dtype=_DTYPE.value)
 
 
-def commit() -> str | None:
-    """The commit that runs, with a plus if files differ from it; None without git."""
-
-    def git(*words: str) -> str:
-        done = subprocess.run(["git", *words], cwd=HERE, capture_output=True, text=True, check=True)
-        return done.stdout.strip()
-
-    try:
-        changed = git("status", "--porcelain", "--", "../ladder_jax", "*.py", "configs")
-        return git("rev-parse", "--short=12", "HEAD") + ("+" if changed else "")
-    except (OSError, subprocess.CalledProcessError):
-        return None
-
-
 def operations(config: Config, task: tasks.Task) -> float | None:
     """Of one step, as the compiler counts them; None where it does not.
 
@@ -126,7 +111,7 @@ def described(row: Row, config: Config, dataset: data.Dataset, members: int) -> 
         "config": {k: v for k, v in workfolder.as_json(config).items() if k != "data_dir"},
         "members": members,
         "versions": workfolder.versions(),
-        "commit": commit(),
+        "commit": workfolder.commit(),
     }
 
 

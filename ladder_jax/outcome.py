@@ -15,7 +15,7 @@ from ladder_jax.files import replacing, write_json
 from ladder_jax.stored import load_params, save_params
 from ladder_jax.tasks import Task
 from ladder_jax.types import Ladder, Params, Statistics
-from ladder_jax.workfolder import load_summary, versions, write_labels
+from ladder_jax.workfolder import commit, load_summary, origin, versions, write_labels
 
 
 class Result(NamedTuple):
@@ -42,6 +42,7 @@ def begin(folder: pathlib.Path, task: Task, chain: str) -> None:
       task: its data.
       chain: the config's ``preprocess``.
     """
+    commit()  # kept: that of the start, as files may change while it trains
     with parallel.together():
         write_labels(folder, task.labeled.tolist())
         if chain != "none":
@@ -74,6 +75,7 @@ def finish(
         **({} if best is None else {"best_epoch": best[0]}),
         "steps": steps,
         "seconds": round(seconds + time.perf_counter() - started, 2),
+        **origin(),
         "versions": versions(),
     }
     with parallel.together():

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import datetime
+import functools
 import importlib.metadata
 import json
 import os
 import pathlib
 import platform
+import shlex
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from typing import Any
@@ -27,6 +32,8 @@ BEST = "best.npz"
 EVENTS = "tensorboard"
 """The folder of the events that TensorBoard reads."""
 REPORT = "report.html"
+FIGURES = "figures"
+"""The folder of the report's figures as files."""
 _WRITTEN = (
     *("labels.json", "metrics.jsonl", "params.npz", "preprocess.npz", "result.json"),
     *(BEST, REPORT),
@@ -135,7 +142,7 @@ def _open(
         elif overwrite:
             for name in _WRITTEN:
                 (folder / name).unlink(missing_ok=True)
-            for name in (CHECKPOINTS, EVENTS):
+            for name in (CHECKPOINTS, EVENTS, FIGURES):
                 shutil.rmtree(folder / name, ignore_errors=True)
         write_json(known, as_json(config))
         yield folder
@@ -216,6 +223,49 @@ def versions() -> dict[str, str]:
     device = f"{jax.device_count()} x {jax.devices()[0].device_kind}"
     cores = str(os.cpu_count())
     return found | {"python": platform.python_version(), "device": device, "cores": cores}
+
+
+@functools.cache
+def commit() -> str | None:
+    """Finds the commit of the program that runs, with a plus if Python files differ from it.
+
+    Returns:
+      None where its file is not one of a git checkout, or there is no git.
+    """
+    file = getattr(sys.modules["__main__"], "__file__", None)
+    if file is None:
+        return None
+    path = pathlib.Path(file).resolve()
+
+    def git(*words: str) -> str:
+        command = ["git", "--no-optional-locks", *words]
+        done = subprocess.run(command, cwd=path.parent, capture_output=True, check=True, timeout=30)
+        return done.stdout.decode().strip()
+
+    try:
+        git("ls-files", "--error-unmatch", "--", path.name)
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", ":/*.py")
+        return git("rev-parse", "--short=12", "HEAD") + ("+" if changed else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def origin() -> dict[str, str]:
+    """Says when a result comes, and by which command and commit as far as that is known.
+
+    The command is that of ``python -m``: it has no path but those given.
+
+    Example:
+      >>> origin()["date"].endswith("+00:00")
+      True
+    """
+    now = datetime.datetime.now(datetime.UTC)
+    found = {"date": now.isoformat(timespec="seconds")}
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    if spec is not None and not hasattr(sys, "ps1"):  # not that of a notebook's kernel
+        name = spec.name.removesuffix(".__main__")
+        found["command"] = shlex.join(["python", "-m", name, *sys.argv[1:]])
+    return found | ({"commit": at} if (at := commit()) else {})
 
 
 def load_summary(folder: pathlib.Path) -> dict[str, Any]:

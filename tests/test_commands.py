@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 import pathlib
+import shlex
 import struct
 import subprocess
 import sys
@@ -49,6 +50,7 @@ def test_writes_everything_and_refuses_to_overwrite(tmp_path):
     assert names == {"config.json", "labels.json", "metrics.jsonl", "params.npz", "result.json"} | {
         "report.html",
         "tensorboard",
+        "figures",
     }
     assert "warning" not in done.stderr and f"to look at: {work}/report.html" in done.stdout
     page = (work / "report.html").read_text()
@@ -62,6 +64,10 @@ def test_writes_everything_and_refuses_to_overwrite(tmp_path):
     result = json.loads((run / "result.json").read_text())
     assert result["test_error"] == pytest.approx(lines[-1]["test_error"])
     assert {"jax", "device"} <= set(result["versions"])
+    assert result["command"] == shlex.join(
+        ["python", "-m", "experiments.train", "--noreport", *flags]
+    )
+    assert 'href="../report.html"' in (run / "report.html").read_text()
     with np.load(run / "params.npz") as params:
         assert params["params/1/up/kernel"].shape == (64, 8)
     before = (work / "summary.json").read_bytes()

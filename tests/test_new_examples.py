@@ -167,6 +167,19 @@ def test_evaluate(trained, tmp_path, capsys):
     for number, name in enumerate(NAMES):
         of_class = wrong[y == number]
         assert re.search(f"\n{name} +{len(of_class)} +{100 * of_class.mean():.2f} ", said)
+    said_class = p.argmax(1)[:, None] == np.arange(3)
+    hits = np.sum(said_class & (y[:, None] == np.arange(3)), axis=0)
+    precision = 100 * hits / np.maximum(said_class.sum(0), 1)
+    recall, f1 = 100 * hits / np.bincount(y), 200 * hits / (said_class.sum(0) + np.bincount(y))
+    assert (
+        f"macro average  precision {precision.mean():.2f} %, recall {recall.mean():.2f} %, "
+        f"F1 {f1.mean():.2f} %" in said
+    )
+    gap = sum(
+        abs(np.sum(~wrong[own]) - np.sum(p.max(1)[own]))
+        for own in (np.ceil(p.max(1) * 15) == k for k in range(1, 16))
+    )
+    assert f"calibration    {100 * gap / 31:.2f} %  expected calibration error (ECE)" in said
     np.savez(tmp_path / "new.npz", x=x[y == 2], y=y[y == 2])  # one class alone
     run(evaluate.main, f"--workdir={work}", f"--dataset={tmp_path / 'new.npz'}")
     assert f"{wrong[y == 2].sum()} of 10 examples" in capsys.readouterr().out

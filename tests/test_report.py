@@ -1,11 +1,14 @@
 """The report of a run: all within one file, sections that apply, nothing lost where it fails."""
 
+import base64
+import itertools
 import json
 import re
 import shutil
 import struct
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -13,11 +16,12 @@ from pages import Page, assert_stands_alone
 
 from experiments import cli, progress
 from experiments import report as command
-from ladder_jax import data, loop, report
+from ladder_jax import data, loop, predictor, report, workfolder
+from ladder_jax.combinators import COMBINATORS
 from ladder_jax.config import Config, ConfigError
-from ladder_jax.report import drawing, measures
+from ladder_jax.report import comparison, drawing, figures, findings, measures
 
-SMALL = Config(units=(8,), epochs=2, labels=-1, batch_labeled=6, batch_unlabeled=20, eval_every=1)
+SMALL = Config(units=(8,), epochs=2, labels=12, batch_labeled=6, batch_unlabeled=20, eval_every=1)
 NAMES = ("<b>zero</b>", "$1_", "猫 & co")
 
 
@@ -31,7 +35,7 @@ def examples(rows, shape, seed):
 @pytest.fixture(scope="module")
 def pictures():
     x, y = examples(60, (8, 8), 0)
-    some = np.where(np.arange(60) < 12, y, -1)
+    some = np.where(np.arange(60) < 50, y, -1)
     own = examples(30, (8, 8), 1)
     return data.from_arrays(x, some, *own, class_names=NAMES, name="<i>mine</i>")
 
@@ -48,8 +52,8 @@ def run(tmp_path_factory, pictures):
 def test_the_page_of_a_run(run):
     page = Page(run / "report.html")
     assert_stands_alone(page)
-    wanted = ["curves", "confusion", "mistakes", "denoised", "combinations", "map", "settings"]
-    assert page.sections == wanted
+    wanted = ["curves", "confusion", "classes", "mistakes", "denoised", "combinations", "map"]
+    assert page.sections == [*wanted, "settings", "origin"]
     result = json.loads((run / "result.json").read_text())
     wrong = round(result["test_error"] * 30 / 100)
     low, high = measures.wilson(wrong, 30)
@@ -58,7 +62,26 @@ def test_the_page_of_a_run(run):
     assert f"{low:.2f} to {high:.2f} %" in text
     pngs = [i for i in page.all("img") if "image/png" in i["src"]]
     assert len(pngs) == min(wrong, 24) + 3 * 10
-    assert len(page.all("img")) - len(pngs) == 3 + 1 + 3 + 1  # curves, confusion, levels, map
+    svgs = [i["src"].partition(",")[2] for i in page.all("img") if "image/svg" in i["src"]]
+    assert len(svgs) == 3 + 2 + 3 + 1  # curves, confusion and calibration, levels, map
+    files = [a["href"] for a in page.all("a") if a["href"].startswith("figures/")]
+    assert [base64.b64decode(svg) for svg in svgs] == [(run / f).read_bytes() for f in files]
+    assert len(set(files)) == len(files) == len(list((run / "figures").iterdir()))
+    assert result["date"] in page.text and not any(
+        a["href"].startswith("..") for a in page.all("a")
+    )
+
+
+def test_unlabelled_training_rows_are_tested_by_labels_kept_back(run, pictures, monkeypatch):
+    labeled = json.loads((run / "labels.json").read_text())
+    rows = np.setdiff1d(np.arange(50), labeled)  # the last ten have none
+    wrong = predictor.load(run)(pictures.x_train[rows]).classes != pictures.y_train[rows]
+    text = Page(run / "report.html").text.replace("\N{NO-BREAK SPACE}", " ")
+    assert f"unlabelled training error{100 * wrong.mean():.2f} %" in text
+    assert "of 38 unlabelled training examples, by labels" in text
+    monkeypatch.setattr(findings, "_UNLABELED", 20)
+    some = findings.find(run, pictures).unlabeled
+    assert (some.n, some.name) == (20, "unlabelled training examples, drawn from 38")
 
 
 def test_names_are_escaped(run):
@@ -80,11 +103,21 @@ def test_sections_that_do_not_apply(tmp_path):
     """A supervised net on a table without a test set."""
     x, y = examples(60, (5,), 0)
     table = data.from_arrays(x, np.where(np.arange(60) < 30, y, -1))
-    values = vars(SMALL) | {"combinators": ("none",), "denoising_cost": (0.0,), "validation": 12}
+    values = vars(SMALL) | {"combinators": ("none",), "denoising_cost": (0.0,)}
+    values |= {"labels": -1, "validation": 12}
     loop.train_and_evaluate(Config.create(values), tmp_path / "run", dataset=table)
     page = Page(report.write(tmp_path / "run", table))
     assert_stands_alone(page)
-    assert page.sections == ["curves", "confusion", "mistakes", "map", "settings"]
+    assert page.sections == [
+        "curves",
+        "confusion",
+        "classes",
+        "mistakes",
+        "map",
+        "settings",
+        "origin",
+    ]
+    assert "unlabelled training" not in page.text
     assert not [i for i in page.all("img") if "image/png" in i["src"]]
     assert "of 12 validation examples" in page.text
     assert not [i for i in page.all("img") if "denoising" in i["alt"]]
@@ -112,30 +145,83 @@ def test_events_hold_the_metrics(run):
     assert found == pytest.approx(expected, rel=1e-6)
 
 
-def test_comparison_of_runs(run, tmp_path):
-    for seed in (0, 1):
-        copy = shutil.copytree(run, tmp_path / f"ladder-{seed}")
-        config = json.loads((copy / "config.json").read_text())
-        (copy / "config.json").write_text(json.dumps(config | {"seed": seed}))
+def copies(run, folder, **settings):
+    """A run, as if of several seeds and other settings; its errors are 10 times the seeds."""
+    for seed, values in enumerate(settings.pop("each")):
+        copy = shutil.copytree(run, folder / f"ladder-{seed}")
+        config = json.loads((copy / "config.json").read_text()) | {"seed": seed} | values
+        result = json.loads((copy / "result.json").read_text())
+        result |= {"test_error": 10.0 * seed, "labels": config["labels"]}
+        (copy / "config.json").write_text(json.dumps(config))
+        (copy / "result.json").write_text(json.dumps(result))
+
+
+def test_comparison_of_runs(run, pictures, tmp_path):
+    copies(run, tmp_path, each=[{}, {}])
     (tmp_path / "ladder-1" / "report.html").unlink()
-    error = json.loads((run / "result.json").read_text())["test_error"]
-    errors = {"ladder": [error, error], "<b>other": [50.0, 60.0]}
+    errors = {"ladder": [0.0, 10.0], "<b>other": [50.0, 62.0]}
     page = Page(report.write_comparison(tmp_path, errors))
     assert_stands_alone(page)
-    assert "<b>other" in page.text and "55.00" in page.text and "7.07" in page.text
+    assert page.sections == ["spread", "paired", "runs", "origin"]
+    text = page.text.replace("\N{NO-BREAK SPACE}", " ")
+    # Those without a folder are counted, and listed with their seeds.
+    assert "4 runs compared" in text and text.count("<b>other") == 4
+    for shown in ("56.00", "8.49", "50.00", "62.00", "minmax", "50.00 %", "62.00 %"):
+        assert shown in text
+    # Student's t of one degree of freedom: 12.706 at 97.5 %.
+    assert f"{56 - 12.7062 * 6:.2f} to {56 + 12.7062 * 6:.2f} %" in text
+    assert f"-51.00{-51 - 12.7062:+.2f} to {-51 + 12.7062:+.2f}" in text and "n" in text
     links = [a["href"] for a in page.all("a") if not a["href"].startswith("#")]
-    assert links == ["ladder-0/report.html"]
+    assert links == ["ladder-0/report.html", "figures/spread.svg", "figures/error_by_epoch.svg"]
+    assert all((tmp_path / link).exists() for link in links)
+    back = Page(report.write(tmp_path / "ladder-0", pictures))
+    (link,) = {a["href"] for a in back.all("a") if a["href"].startswith("..")}
+    assert (tmp_path / "ladder-0" / link).resolve() == (tmp_path / "report.html").resolve()
     alone = Page(report.write_comparison(tmp_path))
-    assert f"means: ladder {error:.2f} %" in alone.all("img")[0]["alt"]
+    assert "means: ladder 5.00 %" in alone.all("img")[0]["alt"] and "paired" not in alone.sections
     with pytest.raises(ConfigError, match="holds no finished run"):
         report.write_comparison(tmp_path / "ladder-0")
+
+
+def test_error_over_labels_where_there_are_several(run, tmp_path):
+    copies(run, tmp_path, each=[{}, {}, {"labels": 30, "seed": 0}, {"labels": 30, "seed": 1}])
+    page = Page(report.write_comparison(tmp_path))
+    assert "over the number of labelled examples, 12, 30" in page.all("img")[-1]["alt"]
+    assert (tmp_path / "figures" / "labels.svg").exists()
+    assert "paired" not in page.sections  # the same seeds, but other labelled examples
+
+
+def test_paired_differences_by_hand():
+    ours, theirs = np.array([3.0, 1.5, 4.0, 2.0, 2.5]), np.array([3.5, 3.0, 4.0, 4.5, 3.0])
+    config = dict.fromkeys(comparison._OF_A_SPLIT, 1)
+
+    def row(name, errors, first):
+        runs = [
+            comparison.Run(name, config | {"seed": first + i}, error, {}, [], False)
+            for i, error in enumerate(errors)
+        ]
+        return comparison.Row(name, runs, list(errors))
+
+    rows = [row("a", ours, 0), row("b", theirs, 0), row("c", ours[1:] + 1, 1), row("d", ours, 9)]
+    first, second = comparison.paired(rows)
+    less = ours - theirs
+    error = less.std(ddof=1) / np.sqrt(5)
+    assert (first.name, first.other, first.n) == ("a", "b", 5)
+    assert first.difference == pytest.approx(less.mean())
+    half = 2.7764451 * error  # Student's t of four degrees of freedom
+    assert first.interval == pytest.approx((less.mean() - half, less.mean() + half))
+    t = abs(less.mean() / error)  # whose distribution is known in closed form
+    inside = t / np.sqrt(4 + t**2)
+    assert first.p == pytest.approx(1 - 1.5 * (inside - inside**3 / 3))
+    assert (second.other, second.n, second.p) == ("c", 4, None)  # all differ by 1
+    assert second.interval == pytest.approx((-1, -1))
 
 
 def test_other_data_are_refused(run, pictures):
     x, y = examples(60, (4, 4), 0)
     with pytest.raises(ConfigError, match=r"of shape \(8, 8\) and 3 classes, but own has \(4, 4\)"):
         report.write(run, data.from_arrays(x, y, name="own"))
-    other = pictures._replace(y_train=np.roll(pictures.y_train, 1))
+    other = pictures._replace(y_train=pictures.y_train[::-1])
     with pytest.raises(ConfigError, match="the data have changed"):
         report.write(run, other)
 
@@ -154,11 +240,134 @@ def test_a_report_that_fails_is_one_warning(run, tmp_path, capsys, pictures):
 
 @pytest.mark.parametrize(("wrong", "n"), [(0, 10), (3, 10), (10, 10), (93, 10_000)])
 def test_wilson(wrong, n):
-    from scipy.stats import binomtest
-
-    theirs = binomtest(wrong, n).proportion_ci(method="wilson")
-    assert measures.wilson(wrong, n) == pytest.approx((100 * theirs.low, 100 * theirs.high))
+    z, p = 1.959963984540054, wrong / n
+    middle, half = p + z**2 / (2 * n), z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+    ends = 100 * np.array([middle - half, middle + half]) / (1 + z**2 / n)
+    np.testing.assert_allclose(measures.wilson(wrong, n), ends, atol=1e-12)
     assert measures.wilson(0, 0) == (0, 100)
+
+
+def test_precision_recall_and_f1_by_counting():
+    """Of five classes nothing is taken for one, and one does not occur."""
+    rng = np.random.default_rng(0)
+    y, found = rng.choice([0, 1, 2, 4], 200), rng.choice([0, 1, 2], 200)
+    every, *classes = measures.scores(y, found, "abcde")
+    parts = []
+    for number, score in enumerate(classes):
+        hits, said, true = (
+            np.sum((y == number) & (found == number)),
+            *(np.sum(labels == number) for labels in (found, y)),
+        )
+        precision = 100 * hits / said if said else np.nan
+        recall = 100 * hits / true if true else np.nan
+        f1 = 200 * hits / (said + true) if said + true else np.nan
+        wanted = (true - hits, true, precision, recall, f1)
+        np.testing.assert_allclose(score[1:], wanted, err_msg=score.name)
+        if said + true:
+            parts.append(np.nan_to_num(wanted[2:]))
+    np.testing.assert_allclose(every[3:], np.mean(parts, axis=0))
+    assert (every.wrong, every.n) == (np.sum(y != found), 200) and np.isnan(classes[3].error)
+
+
+def test_calibration_by_counting():
+    rng = np.random.default_rng(0)
+    confidence = np.append(rng.uniform(0.2, 1, 300), 1.0)
+    right = rng.random(301) < confidence**2
+    found = measures.calibration(right, confidence)
+    edges, gap = np.linspace(0, 1, measures.BINS + 1), 0.0
+    for low, high in itertools.pairwise(edges):
+        own = (confidence > low) & (confidence <= high)
+        gap += abs(np.sum(right[own]) - np.sum(confidence[own]))
+    assert found.error == pytest.approx(100 * gap / 301)
+    assert found.n.sum() == 301 and len(found.n) == len(found.accuracy) == 12
+    picture = figures.calibration(found)
+    assert f"{found.error:.2f} %, 15 bins" in picture.caption
+    assert measures.calibration(np.array([True]), np.ones(1)).error == 0
+
+
+def captured(monkeypatch, make):
+    """The axes that a function draws on, beside what it returns."""
+    axes = []
+
+    def plot(draw, *rest, **how):
+        return drawing.plot(
+            lambda figure, own: (axes.append(own), draw(figure, own))[1], *rest, **how
+        )
+
+    monkeypatch.setattr(figures, "plot", plot)
+    return make(), axes[0]
+
+
+def test_a_combination_is_drawn_as_the_middle_of_its_units(monkeypatch):
+    units, u = 9, np.array(figures.SIGNALS)[:, None, None]
+    rng = np.random.default_rng(0)
+    function = COMBINATORS["gaussian"]()
+    params = {
+        name: np.float32(leaf + rng.normal(size=np.shape(leaf)))
+        for name, leaf in function.init(None, (units,)).items()
+    }
+    make = lambda: figures.combination("gaussian", params, (units,), (-2, 2), 1, "level 1")
+    _, axes = captured(monkeypatch, make)
+    z = np.linspace(-2, 2, figures.POINTS)[:, None]
+    whole = np.zeros((3, figures.POINTS, units), np.float32)
+    z_hat = np.asarray(function.apply(params, z + whole, u + whole))
+    for k, (line, band) in enumerate(zip(axes.lines[1:], axes.collections, strict=True)):
+        low, middle, high = np.sort(z_hat[k], axis=1)[:, [2, 4, 6]].T  # quartiles of nine
+        np.testing.assert_allclose(line.get_ydata(), middle, rtol=1e-4, atol=1e-5)
+        corners = band.get_paths()[0].vertices
+        for x, *ends in zip(z[:, 0], low, high, strict=True):
+            heights = corners[np.isclose(corners[:, 0], x), 1]
+            assert (heights.min(), heights.max()) == pytest.approx(ends, rel=1e-4, abs=1e-5)
+
+
+@pytest.mark.parametrize("names", [[f"level {k}" for k in range(7)], ["a" * 16] * 12, ["b" * 70]])
+def test_a_legend_hides_nothing(monkeypatch, names):
+    runs = {f"{name}{k}": [[{"epoch": 1, "test_error": 5.0}]] for k, name in enumerate(names)}
+    _, axes = captured(monkeypatch, lambda: figures.error_curves(runs, "test"))
+    figure, (legend,) = axes.figure, axes.figure.legends
+    assert axes.get_legend() is None and len(legend.get_texts()) == len(names)
+    box, whole = legend.get_window_extent(), figure.bbox
+    assert not box.overlaps(axes.get_tightbbox()) and box.y0 >= 0
+    if len(names) > 1:
+        assert box.x0 >= 0 and box.x1 <= whole.width
+    assert axes.get_window_extent().height > 2 * figure.dpi  # room was made for it
+
+
+def test_where_a_result_comes_from(monkeypatch, tmp_path):
+    """The command of python -m, and the commit of a file in a checkout alone."""
+    program = tmp_path / "program.py"
+    program.touch()
+    main = types.SimpleNamespace(
+        __file__=str(program), __spec__=types.SimpleNamespace(name="my.run")
+    )
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    monkeypatch.setattr(sys, "argv", [str(program), "--units=(5, 3)"])
+    monkeypatch.setattr(workfolder, "commit", workfolder.commit.__wrapped__)
+    wanted = "python -m my.run '--units=(5, 3)'"
+    assert workfolder.origin().keys() == {"date", "command"}
+    if shutil.which("git") is None:
+        pytest.skip("no git to make a checkout with")
+
+    def git(*words):
+        identity = ["-c", "user.name=me", "-c", "user.email=me@example.com"]
+        subprocess.run(["git", *identity, *words], cwd=tmp_path, check=True, capture_output=True)
+
+    git("init")
+    (tmp_path / "other.py").touch()
+    git("add", "other.py")
+    git("commit", "-m", "first")
+    assert "commit" not in workfolder.origin()  # the program is not in it
+    git("add", "program.py")
+    git("commit", "-m", "second")
+    found = workfolder.origin()
+    assert found["command"] == wanted and re.fullmatch("[0-9a-f]{12}", found["commit"])
+    program.write_text("changed")
+    assert workfolder.origin()["commit"] == found["commit"] + "+"
+    assert str(tmp_path) not in str(workfolder.origin())
+    monkeypatch.setenv("PATH", "")
+    assert "commit" not in workfolder.origin()
+    monkeypatch.setattr(sys, "ps1", "In", raising=False)
+    assert "command" not in workfolder.origin()
 
 
 @pytest.mark.parametrize(("rows", "width"), [(3, 1), (40, 5), (60, 2), (60, 70)])
@@ -218,7 +427,16 @@ CHECK = """<script>addEventListener("load", () => {
   const broken = [...document.images].filter(image => !image.naturalWidth).length;
   document.body.style.width = "400px";  // windows of Chromium are wider
   const wide = document.body.scrollWidth > 400;
-  document.body.dataset.found = `${document.images.length} ${broken} ${wide}`;
+  const cut = [...document.querySelectorAll("table")].filter(table => {
+    const around = table.parentElement;
+    return table.scrollWidth > around.clientWidth;
+  });
+  const hinted = cut.every(table => {
+    const style = getComputedStyle(table.parentElement);
+    return style.overflowX == "auto" && style.backgroundImage.includes("gradient");
+  });
+  const told = [document.images.length, broken, wide, cut.length > 0, hinted];
+  document.body.dataset.found = told.join(" ");
 })</script>"""
 
 
@@ -237,8 +455,8 @@ def test_in_a_browser(run, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert "CONSOLE" not in done.stderr, done.stderr
-    found = re.search(r'data-found="(\d+) (\d+) (\w+)"', done.stdout)
+    found = re.search(r'data-found="(\d+) (\d+) (\w+) (\w+) (\w+)"', done.stdout)
     assert found, done.stdout[-500:]
-    images, broken, wide = found.groups()
+    images, broken, wide, cut, hinted = found.groups()
     assert int(images) == len(Page(run / "report.html").all("img")) and broken == "0"
-    assert wide == "false"
+    assert (wide, cut, hinted) == ("false", "true", "true")

@@ -82,6 +82,17 @@ def test_committed_results_give_the_committed_page():
     assert record.text(RESULTS) == (ROOT / "RESULTS.md").read_text()
 
 
+def test_the_page_shows_plots_that_are_there():
+    """One of every seed for each table with runs, one over the labels where there are several."""
+    page = (ROOT / "RESULTS.md").read_text()
+    shown = set(re.findall(r"\]\(experiments/results/(\S+)\)", page))
+    assert shown == {path.name for path in RESULTS.glob("*.svg")}
+    for table in tables.TABLES:
+        kinds = record.over_labels(table, record.read(RESULTS, table))
+        assert (f"{table}_labels.svg" in shown) == bool(kinds)
+        assert all(len(errors) > 1 for errors in kinds.values())
+
+
 def test_operations_are_those_of_all_rows_of_a_step():
     dataset = data.from_arrays(np.zeros((60, 30)), np.arange(60) % 2, np.zeros((2, 30)), [0, 1])
     config = Config(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 import contextlib
 import io
+import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -26,7 +27,6 @@ _STYLE: Any = {
     "font.size": 9,
     "grid.alpha": 0.3,
     "legend.fontsize": 8,
-    "legend.framealpha": 0.6,
     "svg.fonttype": "none",  # the reader's browser has glyphs that DejaVu has not
     "svg.hashsalt": "ladder_jax",
     "text.parse_math": False,  # names may hold a $
@@ -40,11 +40,18 @@ class Picture(NamedTuple):
       source: a ``data:`` address.
       alt: what it shows, in words.
       caption: a line below it.
+      name: of its file beside the page; "" for none.
     """
 
     source: str
     alt: str
     caption: str = ""
+    name: str = ""
+
+    @property
+    def content(self) -> bytes:
+        """The bytes of its file."""
+        return base64.b64decode(self.source.partition(",")[2])
 
 
 def _address(kind: str, content: bytes) -> str:
@@ -62,32 +69,52 @@ def _styled() -> Iterator[None]:
 
 def plot(
     draw: Callable[[Figure, Axes], None],
+    name: str,
     alt: str,
     caption: str = "",
     *,
     size: tuple[float, float] = SIZE,
 ) -> Picture:
-    """A plot as SVG, the same bytes for the same figures.
+    """Draws a plot as SVG, the same bytes for the same figures, its legend below it.
 
     Args:
       draw: puts something on a figure and its axes.
+      name: as for ``Picture``.
       alt: as for ``Picture``.
       caption: as for ``Picture``.
-      size: in inches.
+      size: in inches, without the legend.
 
     Example:
-      >>> found = plot(lambda figure, axes: axes.plot([1, 2]) and None, "a line")
-      >>> found.source[:26], found.alt
-      ('data:image/svg+xml;base64,', 'a line')
+      >>> found = plot(lambda figure, axes: axes.plot([1, 2]) and None, "line", "a line")
+      >>> found.source[:26], found.alt, found.content[:5]
+      ('data:image/svg+xml;base64,', 'a line', b'<?xml')
     """
     from matplotlib.figure import Figure
 
     stream = io.BytesIO()
     with _styled():
         figure = Figure(figsize=size, layout="constrained")
-        draw(figure, figure.add_subplot())
+        axes = figure.add_subplot()
+        draw(figure, axes)
+        _legend(figure, *axes.get_legend_handles_labels())
         figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None})
-    return Picture(_address("svg+xml", stream.getvalue()), alt, caption)
+    return Picture(_address("svg+xml", stream.getvalue()), alt, caption, name)
+
+
+def _legend(figure: Figure, handles: Sequence[Any], labels: Sequence[str]) -> None:
+    """Puts what is labelled below a plot, where it hides nothing, and makes room for it."""
+    if not labels:
+        return
+    width, height = figure.get_size_inches()
+    columns = min(len(labels), max(1, int(72 * width / 4.4) // (7 + max(map(len, labels)))))
+    figure.set_size_inches(width, height + 0.17 * math.ceil(len(labels) / columns))
+    figure.legend(
+        *(handles, labels),
+        loc="outside lower center",
+        ncols=columns,
+        frameon=False,
+        columnspacing=1,
+    )
 
 
 def colors(n: int) -> np.ndarray:

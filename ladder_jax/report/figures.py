@@ -12,6 +12,7 @@ import numpy as np
 
 from ladder_jax.combinators import COMBINATORS
 from ladder_jax.report.drawing import Picture, colors, plot
+from ladder_jax.report.measures import BINS, Calibration
 from ladder_jax.types import Shape
 
 if TYPE_CHECKING:
@@ -56,7 +57,8 @@ def _logarithmic(axes: Axes) -> None:
 
     axes.set_yscale("log")
     low, high = axes.get_ylim()
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 1000 * low else (1,)))
+    subs = range(1, 10) if high < 5 * low else (1, 2, 5) if high < 1000 * low else (1,)
+    axes.yaxis.set_major_locator(LogLocator(subs=subs))
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_formatter(NullFormatter())
 
@@ -74,10 +76,10 @@ def errors(lines: Sequence[Line]) -> Picture:
             axes.plot(*series(lines, name), ".-", label=name.removesuffix("_error"))
         axes.set(ylabel="error in %", ylim=(0, None))
         _by_epoch(axes)
-        axes.legend()
 
     measured = [name.replace("_", " ") for name in shown]
-    return plot(draw, f"error by epoch: {', '.join(['training error', *measured])}", "Error")
+    alt = f"error by epoch: {', '.join(['training error', *measured])}"
+    return plot(draw, "error", alt, "Error")
 
 
 def cross_entropy(lines: Sequence[Line]) -> Picture:
@@ -91,7 +93,7 @@ def cross_entropy(lines: Sequence[Line]) -> Picture:
 
     last = lines[-1]["cross_entropy"]
     alt = f"cross-entropy of the noisy labelled examples by epoch, {last:.3g} nats at the end"
-    return plot(draw, alt, "Cross-entropy of the noisy labelled examples")
+    return plot(draw, "cross_entropy", alt, "Cross-entropy of the noisy labelled examples")
 
 
 def denoising(lines: Sequence[Line], levels: Sequence[int]) -> Picture:
@@ -105,10 +107,10 @@ def denoising(lines: Sequence[Line], levels: Sequence[int]) -> Picture:
         axes.set_ylabel("mean squared error")
         _by_epoch(axes)
         _logarithmic(axes)
-        axes.legend(ncols=2 if len(levels) > 4 else 1)
 
     last = ", ".join(f"level {level} {costs[-1, level]:.3g}" for level in levels)
-    return plot(draw, f"denoising cost by epoch; at the end {last}", "Denoising cost, unweighted")
+    alt = f"denoising cost by epoch; at the end {last}"
+    return plot(draw, "denoising_cost", alt, "Denoising cost, unweighted")
 
 
 def confusion(counts: np.ndarray, names: Sequence[str]) -> Picture:
@@ -132,22 +134,45 @@ def confusion(counts: np.ndarray, names: Sequence[str]) -> Picture:
 
     right, total = int(np.trace(counts)), int(counts.sum())
     alt = f"confusion matrix of {n} classes, {right} of {total} examples on its diagonal"
-    return plot(draw, alt, size=(4.4, 4.2))
+    return plot(draw, "confusion", alt, "Classes taken for each other", size=(4.4, 4.2))
+
+
+def calibration(found: Calibration) -> Picture:
+    """Draws how often predictions are right over how sure they are (a reliability diagram).
+
+    Args:
+      found: of ``measures.calibration``.
+    """
+
+    def draw(figure: Figure, axes: Axes) -> None:
+        axes.plot([0, 100], [0, 100], ":", color="#999999")
+        axes.plot(100 * found.confidence, 100 * found.accuracy, color="C0", lw=1)
+        area = 8 + 80 * found.n / found.n.max()
+        axes.scatter(100 * found.confidence, 100 * found.accuracy, area, color="C0")
+        axes.set(xlabel="probability of the class taken for, in %", ylabel="of these right, in %")
+        axes.set(xlim=(0, 102), ylim=(0, 104))
+
+    caption = (
+        f"Calibration: expected calibration error (ECE) {found.error:.2f} %, {BINS} bins of equal "
+        "width; the larger a dot, the more examples; dotted: as often right as said"
+    )
+    alt = f"reliability diagram, expected calibration error {found.error:.2f} % in {BINS} bins"
+    return plot(draw, "calibration", alt, caption, size=(4.4, 4.2))
 
 
 def combination(
-    name: str, params: Any, shape: Shape, ends: tuple[float, float], title: str
+    name: str, params: Any, shape: Shape, ends: tuple[float, float], level: int, title: str
 ) -> Picture:
-    """A level's learned combination function: z_hat over z, for several u.
+    """Draws a level's learned combination function: z_hat over z, for several u.
 
-    Lines are of the unit whose estimates depend on u as much as those of the median
-    unit, bands the middle half of all units.
+    At each z, the line is the median of the level's units, the band their middle half.
 
     Args:
       name: of the function, a key of ``COMBINATORS``.
       params: its parameters.
       shape: of the level.
       ends: the least and the greatest z to draw.
+      level: its number.
       title: what the level is.
     """
     combinator = COMBINATORS[name]()
@@ -159,23 +184,21 @@ def combination(
     u = np.broadcast_to(np.array(signals)[:, None, None], grid.shape)
     flat = [np.float32(a).reshape(-1, *shape) for a in (grid, u)]
     z_hat = np.broadcast_to(jax.jit(combinator.apply)(params, *flat), flat[0].shape)
-    z_hat = z_hat.reshape(grid.shape)
-    dependence = z_hat.std(0).mean(0)
-    typical = np.argsort(dependence)[len(dependence) // 2]
+    quartiles = np.percentile(z_hat.reshape(grid.shape), [25, 50, 75], axis=2)
 
     def draw(figure: Figure, axes: Axes) -> None:
         axes.plot(z, z, ":", color="#999999")
-        for u, units, color in zip(signals, z_hat, ("C0", "C7", "C3"), strict=False):
-            low, high = np.percentile(units, [25, 75], axis=1)
+        for k, color in zip(range(len(signals)), ("C0", "C7", "C3"), strict=False):
+            low, middle, high = quartiles[:, k]
             axes.fill_between(z, low, high, color=color, alpha=0.15, lw=0)
-            axes.plot(z, units[:, typical], color=color, label=f"u = {u:g}")
+            label = f"u = {signals[k]:g}" if combinator.uses_u else None
+            axes.plot(z, middle, color=color, label=label)
         axes.set(xlabel="noisy z", ylabel="estimate of z")
-        if combinator.uses_u:
-            axes.legend()
 
     of_u = f"for u of {', '.join(f'{u:g}' for u in SIGNALS)}" if combinator.uses_u else ""
     alt = f"combination function of {title}, {name}: estimate over noisy z {of_u}".strip()
-    return plot(draw, alt, f"{title}: {name}".capitalize(), size=(4.4, 2.8))
+    caption = f"{title}: {name}".capitalize()
+    return plot(draw, f"combination_level_{level}", alt, caption, size=(4.4, 2.8))
 
 
 def feature_map(
@@ -207,9 +230,8 @@ def feature_map(
         if len(names) <= _LEGEND:
             for name, shade in zip(names, shades, strict=True):
                 axes.plot([], [], "o", color=shade, ms=4, label=name[:16])
-            figure.legend(loc="outside lower center", ncols=5, columnspacing=1, handletextpad=0)
 
-    return plot(draw, alt, size=(5, 4.6))
+    return plot(draw, "map", alt, size=(5, 4.2))
 
 
 def spread(errors_of: Mapping[str, Sequence[float]], measured: str) -> Picture:
@@ -231,8 +253,8 @@ def spread(errors_of: Mapping[str, Sequence[float]], measured: str) -> Picture:
 
     means = ", ".join(f"{name} {np.mean(found):.2f} %" for name, found in errors_of.items())
     height = 0.8 + 0.4 * len(errors_of)
-    caption = "A dot is a seed, a bar the mean"
-    return plot(draw, f"{measured} error of every seed; means: {means}", caption, size=(5, height))
+    alt = f"{measured} error of every seed; means: {means}"
+    return plot(draw, "spread", alt, "A dot is a seed, a bar the mean", size=(5, height))
 
 
 def error_curves(runs: Mapping[str, Sequence[Sequence[Line]]], measured: str) -> Picture:
@@ -246,14 +268,48 @@ def error_curves(runs: Mapping[str, Sequence[Sequence[Line]]], measured: str) ->
     def draw(figure: Figure, axes: Axes) -> None:
         for place, (kind, found) in enumerate(runs.items()):
             for number, lines in enumerate(found):
-                label = kind if number == 0 else None
+                label = kind if number == 0 and len(runs) <= _LEGEND else None
                 shade = f"C{place % 10}"
                 epochs, values = series(lines, f"{measured}_error")
                 axes.plot(epochs, values, _marker(epochs), c=shade, alpha=0.6, lw=1, label=label)
         axes.set(ylabel=f"{measured} error in %", ylim=(0, None))
         _by_epoch(axes)
-        if len(runs) <= _LEGEND:
-            axes.legend()
 
-    total = sum(map(len, runs.values()))
-    return plot(draw, f"{measured} error by epoch of {total} runs", "While training, a line a run")
+    alt = f"{measured} error by epoch of {sum(map(len, runs.values()))} runs"
+    return plot(draw, "error_by_epoch", alt, "While training, a line a run")
+
+
+def error_over_labels(
+    kinds: Mapping[str, Mapping[int, Sequence[float]]], measured: str, name: str = "labels"
+) -> Picture:
+    """Draws the error over the number of labels: a dot a run, a line through the means.
+
+    Args:
+      kinds: errors in percent by number of labels, by what was trained.
+      measured: as for ``spread``.
+      name: as for ``Picture``.
+    """
+    counts = sorted({labels for found in kinds.values() for labels in found})
+
+    def draw(figure: Figure, axes: Axes) -> None:
+        from matplotlib.ticker import NullLocator
+
+        for place, (kind, found) in enumerate(kinds.items()):
+            shade, known = f"C{place % 10}", sorted(found)
+            for labels in known:
+                axes.plot(
+                    [labels] * len(found[labels]), found[labels], "o", c=shade, alpha=0.4, ms=4
+                )
+            means = [np.mean(found[labels]) for labels in known]
+            axes.plot(known, means, ".-", c=shade, label=kind)
+        axes.set(xscale="log", xlabel="labelled examples", ylabel=f"{measured} error in %")
+        axes.set_xticks(counts, [str(count) for count in counts])
+        axes.xaxis.set_minor_locator(NullLocator())
+        if min(min(errors) for found in kinds.values() for errors in found.values()) > 0:
+            _logarithmic(axes)
+
+    numbers = ", ".join(map(str, counts))
+    alt = f"{measured} error over the number of labelled examples, {numbers}"
+    return plot(
+        draw, name, alt, "Error over the number of labels; a dot is a run, lines join means"
+    )

@@ -13,6 +13,7 @@ from ladder_jax import data, tasks
 from ladder_jax.config import Config, ConfigError
 from ladder_jax.metrics_log import read_lines
 from ladder_jax.predictor import Predictor, load
+from ladder_jax.report.measures import Score
 from ladder_jax.types import Array, Ladder, Params
 from ladder_jax.workfolder import check_labels, load_summary, read_config
 
@@ -20,6 +21,8 @@ _PART = 4096
 """Rows of which features and estimates are held at a time."""
 _NOISY = 256
 """Rows of the noisy pass; its statistics are their own, as in training."""
+_UNLABELED = 10_000
+"""Unlabelled training examples that are tested, at most."""
 _SAMPLE = 100_000
 """Values of a level that its range is taken from."""
 
@@ -39,6 +42,8 @@ class Findings(NamedTuple):
       probabilities: ``[n, classes]``.
       labeled: the labelled training examples.
       y_labeled: their classes.
+      unlabeled: how well training examples are recognised whose labels were kept from it;
+        None where no label is known of those.
     """
 
     config: Config
@@ -52,6 +57,7 @@ class Findings(NamedTuple):
     probabilities: np.ndarray
     labeled: data.Examples
     y_labeled: np.ndarray
+    unlabeled: Score | None
 
     @property
     def decoded(self) -> list[int]:
@@ -77,6 +83,28 @@ def _check_data(folder: pathlib.Path, predictor: Predictor, dataset: data.Datase
         )
 
 
+def _probabilities(predictor: Predictor, x: data.Examples) -> np.ndarray:
+    parts = [predictor(x[i : i + _PART]).probabilities for i in range(0, len(x), _PART)]
+    return np.concatenate(parts)
+
+
+def _of_unlabeled(
+    predictor: Predictor, dataset: data.Dataset, rows: np.ndarray, seed: int
+) -> Score | None:
+    """The score of rows that training had without their labels, or of some if there are many."""
+    known = rows[dataset.y_train[rows] >= 0]
+    if not len(known):
+        return None
+    some = np.sort(np.random.default_rng(seed).permutation(known)[:_UNLABELED])
+    found = _probabilities(predictor, data.Rows(dataset.x_train, some)).argmax(1)
+    drawn = f", drawn from {len(known)}" if len(some) < len(known) else ""
+    return Score(
+        f"unlabelled training examples{drawn}",
+        int((found != dataset.y_train[some]).sum()),
+        len(some),
+    )
+
+
 def find(folder: pathlib.Path, dataset: data.Dataset) -> Findings:
     """Asks the ladder of a finished run.
 
@@ -89,7 +117,7 @@ def find(folder: pathlib.Path, dataset: data.Dataset) -> Findings:
     """
     predictor, config = load(folder), read_config(folder)
     _check_data(folder, predictor, dataset)
-    labeled, _, held_out = tasks.choose_rows(config, dataset)
+    labeled, kept, held_out = tasks.choose_rows(config, dataset)
     check_labels(folder, labeled.tolist())
     name, every, y, rows = "training", dataset.x_train, dataset.y_train, labeled
     if len(held_out):
@@ -98,7 +126,6 @@ def find(folder: pathlib.Path, dataset: data.Dataset) -> Findings:
         name, every, y = "test", dataset.x_test, dataset.y_test
         rows = np.arange(len(y))
     x = data.Rows(every, rows)
-    parts = [predictor(x[i : i + _PART]).probabilities for i in range(0, len(rows), _PART)]
     return Findings(
         config,
         load_summary(folder),
@@ -108,9 +135,10 @@ def find(folder: pathlib.Path, dataset: data.Dataset) -> Findings:
         rows,
         x,
         y[rows],
-        np.concatenate(parts),
+        _probabilities(predictor, x),
         data.Rows(dataset.x_train, labeled),
         dataset.y_train[labeled],
+        _of_unlabeled(predictor, dataset, np.setdiff1d(kept, labeled), config.seed),
     )
 
 

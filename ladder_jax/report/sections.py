@@ -11,7 +11,7 @@ from ladder_jax.config import Config
 from ladder_jax.report import drawing, figures
 from ladder_jax.report.drawing import Picture
 from ladder_jax.report.findings import Findings, NoisyPass
-from ladder_jax.report.measures import confusion, flat_map, wilson, worst
+from ladder_jax.report.measures import calibration, confusion, flat_map, worst
 
 MISTAKES, DENOISED, ON_MAP, STARS = 24, 10, 600, 200
 
@@ -78,40 +78,6 @@ def levels(findings: Findings) -> list[Level]:
     ]
 
 
-class Score(NamedTuple):
-    """An error and what it is of.
-
-    Attributes:
-      name: of a class, or of all examples.
-      wrong: how many examples.
-      n: of how many.
-    """
-
-    name: str
-    wrong: int
-    n: int
-
-    @property
-    def error(self) -> float:
-        """In percent."""
-        return 100 * self.wrong / max(self.n, 1)
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """Wilson's, of 95 %, in percent."""
-        return wilson(self.wrong, self.n)
-
-
-def scores(findings: Findings) -> list[Score]:
-    """That of all examples, and then of each class."""
-    names = findings.predictor.class_names
-    wrong = findings.taken_for != findings.y
-    every = Score(f"all {findings.name} examples", int(wrong.sum()), len(wrong))
-    of_class = [findings.y == number for number in range(len(names))]
-    each = zip(names, of_class, strict=True)
-    return [every, *(Score(name, int(wrong[own].sum()), int(own.sum())) for name, own in each)]
-
-
 def curves(findings: Findings) -> list[Picture]:
     """What ``metrics.jsonl`` says, by epoch."""
     lines = findings.lines
@@ -125,6 +91,12 @@ def confusion_matrix(findings: Findings) -> Picture:
     """Of the examples that the run is judged by."""
     names = findings.predictor.class_names
     return figures.confusion(confusion(findings.y, findings.taken_for, len(names)), names)
+
+
+def reliability(findings: Findings) -> Picture:
+    """How far the probabilities of the classes taken for can be believed."""
+    right = findings.taken_for == findings.y
+    return figures.calibration(calibration(right, findings.probabilities.max(1)))
 
 
 def mistakes(findings: Findings) -> list[Mistake]:
@@ -174,10 +146,8 @@ def combinations(findings: Findings, noisy: NoisyPass | None) -> list[Picture]:
     for level in levels(findings):
         if level.combinator != "none":
             k = level.number
-            learned, ends = params[k].combinator, noisy.ranges[k]
-            found.append(
-                figures.combination(level.combinator, learned, shapes[k], ends, level.title)
-            )
+            learned = level.combinator, params[k].combinator, shapes[k]
+            found.append(figures.combination(*learned, noisy.ranges[k], k, level.title))
     return found
 
 
