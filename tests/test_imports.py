@@ -14,10 +14,11 @@ FLOORS = [
     | {"combinators", "consistency", "mlp_combinators", "precision", "products", "words"},
     {"encoder", "decoder"},
     {"ladder"},
-    {"adversarial", "data", "denoising", "files", "flax_modules"}
+    {"adversarial", "data", "denoising", "flax_modules"}
     | {"parallel", "presets", "schedules", "training", "transforms"},
     {"config", "labels", "streaming"},
-    {"build", "guard", "interrupts", "packing"} | {"stored", "tasks", "workfolder"},
+    {"build", "files", "guard", "interrupts", "packing"},
+    {"bucket_checkpoints", "stored", "tasks", "workfolder"},
     {"checkpoints", "crew", "evaluation", "metrics_log"},
     {"epochs", "predictor"},
     {"outcome"},

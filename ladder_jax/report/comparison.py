@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from ladder_jax import workfolder
 from ladder_jax.config import ConfigError
+from ladder_jax.files import as_path
 from ladder_jax.metrics_log import read_lines
 from ladder_jax.report import figures
 from ladder_jax.report.page import write_page
@@ -121,7 +122,7 @@ def write_comparison(
       ConfigError: there is no finished run, or none with an error.
       WriteError: the page cannot be written.
     """
-    folder = pathlib.Path(workdir).expanduser()
+    folder = as_path(workdir)
     runs = read_runs(folder)
     if not runs:
         raise ConfigError(f"{folder} holds no finished run; give the folder of a command.")
