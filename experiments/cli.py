@@ -18,7 +18,7 @@ from absl import app, flags, logging
 
 from ladder_jax.config import Config, ConfigError
 from ladder_jax.data import DataError
-from ladder_jax.files import WriteError
+from ladder_jax.files import WriteError, as_path, is_bucket, make_writable, writing
 from ladder_jax.guard import NotFiniteError
 from ladder_jax.interrupts import INTERRUPTED, Interrupted
 from ladder_jax.parallel import PeerError, leave
@@ -74,7 +74,7 @@ def output_path(default: str) -> pathlib.Path:
     Raises:
       ConfigError: as ``check_output``.
     """
-    path = pathlib.Path(OUTPUT.value or default).expanduser()
+    path = as_path(OUTPUT.value or default)
     check_output(path)
     return path
 
@@ -85,7 +85,7 @@ def check_output(path: pathlib.Path) -> None:
     Raises:
       ConfigError: it is there already, or its folder is not.
     """
-    if not path.parent.is_dir():
+    if not is_bucket(path) and not path.parent.is_dir():
         raise ConfigError(f"--output={path}: {path.parent} is not a folder; make it first.")
     if path.is_dir():
         raise ConfigError(f"--output={path} is a folder; give the name of a file in it.")
@@ -93,7 +93,10 @@ def check_output(path: pathlib.Path) -> None:
         raise ConfigError(
             f"{path} is there already; give another --output, or --overwrite_output to replace it."
         )
-    if not os.access(path.parent, os.W_OK):
+    if is_bucket(path):
+        with writing(path):
+            make_writable(path.parent)
+    elif not os.access(path.parent, os.W_OK):
         raise ConfigError(f"--output={path}: {path.parent} may not be written to; give another.")
 
 

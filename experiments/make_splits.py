@@ -11,7 +11,7 @@ import numpy as np
 from absl import flags
 
 from experiments import cli
-from ladder_jax import data
+from ladder_jax import data, files
 from ladder_jax.config import ConfigError
 from ladder_jax.data import named_splits
 
@@ -25,10 +25,11 @@ def main() -> None:
     """Reads the flags, writes the file and prints its path."""
     if not cli.DATASET.value:
         raise ConfigError("--dataset is not given; name the set, e.g. --dataset=mnist.")
+    out = files.local_path(_OUT.value, "--out") if _OUT.value else None
     dataset = data.load(cli.DATASET.value, cli.DATA_DIR.value or "")
     classes = len(dataset.class_names)
     arrays = named_splits.make_splits(dataset.y_train, classes, LABELS, SEEDS)
-    path = pathlib.Path(_OUT.value or str(named_splits.FOLDER / f"{dataset.name}.npz"))
+    path = out or pathlib.Path(str(named_splits.FOLDER / f"{dataset.name}.npz"))
     path.parent.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
     print(path)

@@ -85,7 +85,7 @@ def predict(
         writer.writerow(["row", "class", "probability", *(f"p_{n}" for n in ours.class_names)])
         raw: IO[bytes] | None = None
         if denoised is not None:
-            raw = stack.enter_context(tempfile.TemporaryFile(dir=denoised.parent))
+            raw = stack.enter_context(tempfile.TemporaryFile(dir=table.parent))
         for part in parts:
             found = ours(part.x)
             writer.writerows(_lines(ours, part, found))

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable
 
 from experiments import cli, compare
-from ladder_jax import data, predictor, report, workfolder
+from ladder_jax import data, files, predictor, report, workfolder
 from ladder_jax.workfolder import REPORT
 
 
@@ -55,7 +55,7 @@ def of_command(folder: pathlib.Path, errors: compare.Errors) -> None:
 
 def main() -> None:
     """Reads the flags, writes, and prints the paths."""
-    folder = pathlib.Path(cli.find_workdir()).expanduser()
+    folder = files.as_path(cli.find_workdir())
     runs = sorted(path.parent for path in folder.glob("ladder-*/result.json"))
     runs = runs or [predictor.find_run(folder)]
     config = workfolder.read_config(runs[0])

@@ -117,7 +117,7 @@ def described(row: Row, config: Config, dataset: data.Dataset, members: int) -> 
 
 def run_ladders(row: Row, configs: list[Config], dataset: data.Dataset) -> None:
     """Trains seeds of a row and writes each down."""
-    folder = pathlib.Path(cli.WORKDIR.value or "runs/reproduce").expanduser() / _TABLE.value
+    folder = files.as_path(cli.WORKDIR.value or "runs/reproduce") / _TABLE.value
     members = {f"{row.row}-{row.labels}-{config.seed}": config for config in configs}
     begun = {  # the commit is that at the start
         name: described(row, config, dataset, len(configs)) for name, config in members.items()
@@ -170,7 +170,7 @@ def main() -> None:
     if _CHECK.value:
         check()
         return
-    results, table = pathlib.Path(_RESULTS.value), _TABLE.value
+    results, table = files.local_path(_RESULTS.value, "--results"), _TABLE.value
     for row in chosen_rows():
         wanted = [
             settings(row, seed) for seed in range(_FIRST.value, _FIRST.value + cli.SEEDS.value)

@@ -29,7 +29,7 @@ from experiments import cli, compare, settings, sweep_report
 from experiments.knobs import Knob, knobs, turned
 from experiments.members import VARIED, seeded
 from experiments.study import STUDY, Study, load_optuna, open_study
-from ladder_jax import data, interrupts, tasks, workfolder
+from ladder_jax import data, files, interrupts, tasks, workfolder
 from ladder_jax.config import Config
 from ladder_jax.guard import NotFiniteError
 
@@ -135,6 +135,8 @@ def main() -> None:
     config = settings.read_config()
     found = knobs(config, _TUNE.value)
     load_optuna()
+    workdir = cli.WORKDIR.value or f"runs/sweep-{config.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    files.local_path(workdir, f"a sweep, whose {STUDY} is SQLite's,")
     settings.keep_programs()
     with interrupts.at_once():
         # Bad data ends the run before a folder is made.
@@ -142,8 +144,6 @@ def main() -> None:
         dataset = dataset._replace(x_test=dataset.x_test[:0], y_test=dataset.y_test[:0])
         task = tasks.prepare(config, dataset)
         settings.check_held_out("a sweep", task)
-        stamp = time.strftime("%Y%m%d-%H%M%S")
-        workdir = cli.WORKDIR.value or f"runs/sweep-{config.name}-{stamp}"
         overwrite = settings.OVERWRITE.value
         with workfolder.open_run(workdir, config, overwrite=overwrite) as folder:
             if overwrite:

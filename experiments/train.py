@@ -112,7 +112,7 @@ def check_unfinished(folder: str) -> None:
     Raises:
       ConfigError: a command is done in this folder.
     """
-    done = pathlib.Path(folder).expanduser() / compare.SUMMARY
+    done = files.as_path(folder) / compare.SUMMARY
     if done.exists() and not settings.OVERWRITE.value:
         raise ConfigError(
             f"workdir {folder} holds a finished run; give another folder, or --overwrite to "
@@ -134,7 +134,7 @@ def main() -> None:
         workdir = cli.WORKDIR.value or f"runs/{config.name}-{time.strftime('%Y%m%d-%H%M%S')}"
         parallel.from_first(lambda: check_unfinished(workdir))
         with workfolder.open_run(workdir, config, overwrite=settings.OVERWRITE.value) as folder:
-            (folder / compare.SUMMARY).unlink(missing_ok=True)
+            files.remove(folder / compare.SUMMARY)
             with settings.resumable(folder):
                 run(config, dataset, task, folder)
 

@@ -1,18 +1,19 @@
-"""Checkpoints of a run, by Orbax; the only file that knows it."""
+"""Checkpoints of a run, on a disk by Orbax; the only file that knows it."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import pathlib
-import shutil
 import zlib
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 
 from ladder_jax import parallel
-from ladder_jax.files import WriteError
+from ladder_jax.bucket_checkpoints import BucketCheckpoints, epochs_in
+from ladder_jax.files import WriteError, is_bucket, remedy, remove, writing
 from ladder_jax.packing import pack, size_of, unpack
 from ladder_jax.training import TrainState
 
@@ -48,6 +49,66 @@ def _not_orbax(record: logging.LogRecord) -> bool:
     return "orbax" not in record.pathname
 
 
+class _OrbaxCheckpoints:
+    """As ``BucketCheckpoints``, on a disk."""
+
+    def __init__(self, folder: pathlib.Path, keep: int) -> None:
+        import orbax.checkpoint as ocp  # only where something is saved: it takes its time
+
+        for left in folder.glob("*orbax-checkpoint-tmp*"):  # by a save cut short
+            remove(left)
+
+        def error(metrics: Any) -> float:
+            return float(metrics["error"])
+
+        policies = ocp.checkpoint_managers
+        last = policies.LatestN(keep)
+        best = policies.BestN(
+            get_metric_fn=error, reverse=True, n=1, keep_checkpoints_without_metrics=False
+        )
+        # With best_fn the errors are saved, too, and known after another start.
+        settings: dict[str, Any] = {
+            "preservation_policy": policies.AnyPreservationPolicy([last, best]),
+            "best_fn": error,
+        }
+        if parallel.several():  # it waits for no other process
+            folder.mkdir(parents=True, exist_ok=True)
+            settings["create"] = False
+            settings["multiprocessing_options"] = ocp.options.MultiprocessingOptions(
+                primary_host=0, active_processes={0}, barrier_sync_key_prefix="first"
+            )
+        options = ocp.CheckpointManagerOptions(**settings)
+        self._args, self._manager = ocp.args, ocp.CheckpointManager(folder, options=options)
+        self.wait, self.close = self._manager.wait_until_finished, self._manager.close
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._manager.is_saving_in_progress())
+
+    def save(
+        self, epoch: int, packed: np.ndarray, about: dict[str, Any], error: float | None
+    ) -> None:
+        items = self._args.Composite(
+            state=self._args.StandardSave({"bytes": packed}), reached=self._args.JsonSave(about)
+        )
+        metrics = None if error is None else {"error": error}
+        self._manager.save(epoch, args=items, metrics=metrics, force=True)
+
+    def about(self, epoch: int) -> dict[str, Any]:
+        items = self._args.Composite(reached=self._args.JsonRestore())
+        return dict(self._manager.restore(epoch, args=items).reached)
+
+    def packed(self, epoch: int, size: int) -> np.ndarray:
+        wanted = {"bytes": np.zeros(size, np.uint8)}
+        items = self._args.Composite(state=self._args.StandardRestore(wanted))
+        packed: np.ndarray = self._manager.restore(epoch, args=items).state["bytes"]
+        return packed
+
+    def move(self, epoch: int, aside: pathlib.Path) -> None:
+        (pathlib.Path(self._manager.directory) / str(epoch)).replace(aside)
+        self._manager.reload()
+
+
 class Checkpoints:
     """The last ``keep`` states of a run and the best on validation, in a folder.
 
@@ -72,7 +133,7 @@ class Checkpoints:
     """
 
     def __init__(self, folder: pathlib.Path, keep: int) -> None:
-        self.folder = folder.absolute()
+        self.folder = folder if is_bucket(folder) else folder.absolute()
         self._keep = keep
 
     def __enter__(self) -> Self:
@@ -82,8 +143,8 @@ class Checkpoints:
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         try:
-            if "_manager" in vars(self):
-                self._manager.close()
+            if "_store" in vars(self):
+                self._store.close()
         except (OSError, ValueError) as failed:  # a save that was not waited for
             if kind is None:
                 raise self._write_error(failed) from failed
@@ -91,46 +152,23 @@ class Checkpoints:
             logging.getLogger("absl").removeFilter(_not_orbax)
 
     @functools.cached_property
-    def _manager(self) -> Any:
-        import orbax.checkpoint as ocp  # only where something is saved: it takes its time
-
-        for left in self.folder.glob("*orbax-checkpoint-tmp*"):  # by a save cut short
-            shutil.rmtree(left, ignore_errors=True)
-
-        def error(metrics: Any) -> float:
-            return float(metrics["error"])
-
-        policies = ocp.checkpoint_managers
-        last = policies.LatestN(self._keep)
-        best = policies.BestN(
-            get_metric_fn=error, reverse=True, n=1, keep_checkpoints_without_metrics=False
-        )
-        # With best_fn the errors are saved, too, and known after another start.
-        settings: dict[str, Any] = {
-            "preservation_policy": policies.AnyPreservationPolicy([last, best]),
-            "best_fn": error,
-        }
-        if parallel.several():  # it waits for no other process
-            self.folder.mkdir(parents=True, exist_ok=True)
-            settings["create"] = False
-            settings["multiprocessing_options"] = ocp.options.MultiprocessingOptions(
-                primary_host=0, active_processes={0}, barrier_sync_key_prefix="first"
-            )
-        return ocp.CheckpointManager(self.folder, options=ocp.CheckpointManagerOptions(**settings))
+    def _store(self) -> BucketCheckpoints | _OrbaxCheckpoints:
+        store = BucketCheckpoints if is_bucket(self.folder) else _OrbaxCheckpoints
+        return store(self.folder, self._keep)
 
     @property
     def epochs(self) -> list[int]:
         """Of the checkpoints that are there, the newest last."""
-        if not self.folder.is_dir():
-            return []
-        return sorted(int(path.name) for path in self.folder.iterdir() if path.name.isdigit())
+        return epochs_in(self.folder)
 
     def _write_error(self, error: Exception) -> WriteError:
         reason = str(error).rsplit(": ", 1)[-1].split("[")[0].strip()
-        intact = f"; that of epoch {self.epochs[-1]} is whole" if self.epochs else ""
+        intact = ""
+        with contextlib.suppress(Exception):  # a bucket may not even say what is in it
+            intact = f"; that of epoch {self.epochs[-1]} is whole"
         return WriteError(
-            f"cannot save a checkpoint in {self.folder}: {reason}{intact}; make room, then give "
-            "the same command to go on."
+            f"cannot save a checkpoint in {self.folder}: {reason}{intact}; {remedy(self.folder)}, "
+            "then give the same command to go on."
         )
 
     @property
@@ -138,7 +176,7 @@ class Checkpoints:
         """Whether a save is still being written, or is another process's to do."""
         if not parallel.is_first():
             return True
-        return "_manager" in vars(self) and bool(self._manager.is_saving_in_progress())
+        return "_store" in vars(self) and self._store.busy
 
     def save(self, state: TrainState, reached: Reached, *, error: float | None = None) -> None:
         """Begins to save a state; it may be used up at once.
@@ -156,13 +194,7 @@ class Checkpoints:
         packed = pack(state)
         extra = reached._asdict() | {"checksum": zlib.crc32(packed.data), "size": packed.size}
         try:
-            import orbax.checkpoint as ocp
-
-            items = ocp.args.Composite(
-                state=ocp.args.StandardSave({"bytes": packed}), reached=ocp.args.JsonSave(extra)
-            )
-            metrics = None if error is None else {"error": error}
-            self._manager.save(reached.epoch, args=items, metrics=metrics, force=True)
+            self._store.save(reached.epoch, packed, extra, error)
         except (OSError, ValueError) as failed:
             raise self._write_error(failed) from failed
 
@@ -173,22 +205,17 @@ class Checkpoints:
           WriteError: it cannot be written.
         """
         try:
-            if "_manager" in vars(self):
-                self._manager.wait_until_finished()
+            if "_store" in vars(self):
+                self._store.wait()
         except (OSError, ValueError) as failed:
             raise self._write_error(failed) from failed
 
     def _read(self, epoch: int, size: int) -> tuple[np.ndarray, Reached]:
         """The packed state, which must have so many bytes."""
-        import orbax.checkpoint as ocp
-
-        items = ocp.args.Composite(reached=ocp.args.JsonRestore())
-        extra = dict(self._manager.restore(epoch, args=items).reached)
+        extra = self._store.about(epoch)
         if (found := extra.pop("size")) != size:
             raise ValueError(f"it has {found} bytes, the run's state {size}")
-        wanted = {"bytes": np.zeros(size, np.uint8)}
-        items = ocp.args.Composite(state=ocp.args.StandardRestore(wanted))
-        packed = self._manager.restore(epoch, args=items).state["bytes"]
+        packed = self._store.packed(epoch, size)
         if zlib.crc32(packed.data) != extra.pop("checksum"):
             raise ValueError("its checksum is wrong")
         best, bests = extra.pop("best"), tuple(map(_read_best, extra.pop("bests")))
@@ -219,9 +246,8 @@ class Checkpoints:
             except Exception as error:  # Orbax raises whatever its parts do
                 reason = " ".join(str(error).split())[:200] or type(error).__name__
             aside = self.folder.with_name(f"unreadable-{epoch}")
-            shutil.rmtree(aside, ignore_errors=True)
-            (self.folder / str(epoch)).replace(aside)
-            self._manager.reload()
+            remove(aside)
+            self._store.move(epoch, aside)
             before = [e for e in self.epochs if e < epoch]
             on = f"from epoch {before[-1]}" if before else "from the start"
             _LOG.warning(
@@ -233,8 +259,9 @@ class Checkpoints:
     def finish(self, best: int | None) -> None:
         """Removes all but the best: a run that is done needs no other."""
         self.wait()
-        for epoch in self.epochs:
-            if epoch != best:
-                shutil.rmtree(self.folder / str(epoch), ignore_errors=True)
-        if not self.epochs:
-            shutil.rmtree(self.folder, ignore_errors=True)
+        with writing(self.folder):
+            for epoch in self.epochs:
+                if epoch != best:
+                    remove(self.folder / str(epoch))
+            if not self.epochs:
+                remove(self.folder)

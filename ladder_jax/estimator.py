@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import pathlib
 from collections.abc import Sequence
 from typing import Any, Self
 
@@ -290,7 +289,7 @@ class LadderClassifier(
             **{_PREPROCESS + name: array for name, array in fitted.items()},
             **stored.as_arrays(self.predictor_.trained),
         }
-        files.write_arrays(pathlib.Path(path).expanduser(), arrays)
+        files.write_arrays(files.as_path(path), arrays)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
@@ -302,7 +301,7 @@ class LadderClassifier(
         Raises:
           ConfigError: the file is missing, damaged or of another version.
         """
-        path = pathlib.Path(path).expanduser()
+        path = files.as_path(path)
         try:
             return cls._of_arrays(read_npz(path))
         except (KeyError, TypeError, ValueError) as error:  # ConfigError and DataError are

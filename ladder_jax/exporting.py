@@ -14,7 +14,7 @@ from jax import export as jax_export
 
 from ladder_jax.config import ConfigError
 from ladder_jax.data import preprocessing
-from ladder_jax.files import replacing, write_json
+from ladder_jax.files import as_path, replacing, write_json
 from ladder_jax.predictor import Predictor
 from ladder_jax.types import Array
 from ladder_jax.workfolder import versions
@@ -107,7 +107,8 @@ def description_path(path: str | os.PathLike[str]) -> pathlib.Path:
       >>> description_path("model.stablehlo").name
       'model.stablehlo.json'
     """
-    return pathlib.Path(f"{os.fspath(path)}.json")
+    program = as_path(path)
+    return program.with_name(f"{program.name}.json")
 
 
 def write(path: str | os.PathLike[str], ours: Predictor) -> None:
@@ -123,5 +124,5 @@ def write(path: str | os.PathLike[str], ours: Predictor) -> None:
     """
     content = export(ours)
     write_json(description_path(path), description(ours))
-    with replacing(pathlib.Path(path)) as temporary:
+    with replacing(as_path(path)) as temporary:
         temporary.write_bytes(content)

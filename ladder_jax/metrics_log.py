@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import pathlib
 from typing import Any, Self
 
 import numpy as np
 
-from ladder_jax.files import writing
+from ladder_jax.files import Log, WriteError, read_bytes
 from ladder_jax.training import Metrics
 
 
@@ -35,29 +34,25 @@ class MetricsLog:
     """
 
     def __init__(self, folder: pathlib.Path, lines: int) -> None:
-        self._path = folder / "metrics.jsonl"
-        with writing(self._path):
-            self._file = self._path.open("ab", buffering=0)
-            kept = self._path.read_bytes().splitlines(keepends=True)[:lines]
-            self._file.truncate(sum(map(len, kept)))
+        self._log = Log(folder / "metrics.jsonl", lines)
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
+    def __exit__(self, kind: object, *_: object) -> None:
+        try:
+            self._log.close()
+        except WriteError:
+            if kind is None:
+                raise
 
     def append(self, line: dict[str, Any]) -> None:
         """Writes a line."""
-        rest = (json.dumps(line) + "\n").encode()
-        with writing(self._path):
-            while rest:
-                rest = rest[self._file.write(rest) :]
+        self._log.append((json.dumps(line) + "\n").encode())
 
     def sync(self) -> None:
         """Has the lines outlast the machine, as a checkpoint does that counts them."""
-        with writing(self._path):
-            os.fsync(self._file.fileno())
+        self._log.sync()
 
 
 def read_lines(folder: pathlib.Path) -> list[dict[str, Any]]:
@@ -66,8 +61,8 @@ def read_lines(folder: pathlib.Path) -> list[dict[str, Any]]:
     Args:
       folder: of the run.
     """
-    path = folder / "metrics.jsonl"
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    content = read_bytes(folder / "metrics.jsonl") or b""
+    return [json.loads(line) for line in content.splitlines()]
 
 
 def lines_in(folder: pathlib.Path) -> int:
@@ -76,8 +71,7 @@ def lines_in(folder: pathlib.Path) -> int:
     Args:
       folder: of the run.
     """
-    path = folder / "metrics.jsonl"
-    return path.read_bytes().count(b"\n") if path.exists() else 0
+    return (read_bytes(folder / "metrics.jsonl") or b"").count(b"\n")
 
 
 def metrics_line(number: int, metrics: Metrics) -> dict[str, Any]:

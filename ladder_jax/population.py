@@ -7,7 +7,6 @@ import functools
 import operator
 import os
 import pathlib
-import shutil
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -23,6 +22,7 @@ from ladder_jax.config import Config
 from ladder_jax.crew import Crew, check_alike, gather
 from ladder_jax.epochs import Member, Progress, Training
 from ladder_jax.evaluation import Evaluator, make_programs
+from ladder_jax.files import as_path, remove
 from ladder_jax.guard import NotFiniteError
 from ladder_jax.loop import check_processes, train_members
 from ladder_jax.metrics_log import lines_in
@@ -98,7 +98,7 @@ def train_population(
     check_alike(configs)
     check_processes(configs[0], together=True)
     crew = gather(configs, dataset)
-    folder = pathlib.Path(workdir).expanduser()
+    folder = as_path(workdir)
     with contextlib.ExitStack() as opened:
         folders = [
             opened.enter_context(open_run(folder / name, config, overwrite=overwrite))
@@ -122,7 +122,7 @@ def _checkpoints(
     which = zlib.crc32(" ".join(members).encode())
     path = folder / f"{CHECKPOINTS}-{which:08x}"
     if overwrite:
-        shutil.rmtree(path, ignore_errors=True)
+        remove(path)
     return path
 
 

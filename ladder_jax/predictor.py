@@ -15,6 +15,7 @@ from ladder_jax import data, denoising
 from ladder_jax.build import build_ladder
 from ladder_jax.config import ConfigError
 from ladder_jax.data import preprocessing
+from ladder_jax.files import as_path
 from ladder_jax.stored import load_params
 from ladder_jax.types import Array, Ladder, Shape, Trained
 from ladder_jax.workfolder import load_summary, read_config
@@ -156,7 +157,7 @@ def find_run(workdir: str | os.PathLike[str]) -> pathlib.Path:
     Raises:
       ConfigError: there is none, or there are several.
     """
-    folder = pathlib.Path(workdir).expanduser()
+    folder = as_path(workdir)
     if not folder.is_dir():
         raise ConfigError(f"{folder}: no such folder; give one that a run wrote.")
     if (folder / "result.json").exists():

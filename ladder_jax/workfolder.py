@@ -12,7 +12,6 @@ import os
 import pathlib
 import platform
 import shlex
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -21,7 +20,7 @@ from typing import Any
 
 import jax
 
-from ladder_jax import parallel
+from ladder_jax import files, parallel
 from ladder_jax.config import Config, ConfigError
 from ladder_jax.files import write_json
 
@@ -55,15 +54,13 @@ def make_workdir(workdir: str | os.PathLike[str], *, overwrite: bool = False) ->
     Raises:
       ConfigError: it holds files already, or cannot be written to.
     """
-    folder = pathlib.Path(workdir).expanduser()
+    folder = files.as_path(workdir)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        occupied = any(not path.name.startswith(".") for path in folder.iterdir())
-        probe = folder / ".writable"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise ConfigError(f"workdir {folder}: {error.strerror}; give another folder.") from error
+        files.make_writable(folder)
+        occupied = any(not path.name.startswith(".") for path in files.listed(folder))
+    except files.failures(folder) as error:
+        reason = files.reason_of(error)
+        raise ConfigError(f"workdir {folder}: {reason}; give another folder.") from error
     if occupied and not overwrite:
         raise ConfigError(
             f"workdir {folder} is not empty; give another folder, or --overwrite to replace what "
@@ -75,11 +72,11 @@ def make_workdir(workdir: str | os.PathLike[str], *, overwrite: bool = False) ->
 @contextlib.contextmanager
 def _locked(folder: pathlib.Path) -> Iterator[None]:
     """Keeps other processes out of a folder; ends with the process, however that ends."""
-    try:
-        import fcntl
-    except ImportError:  # not on Windows
+    if os.name == "nt" or files.is_bucket(folder):  # which have no such locks
         yield
         return
+    import fcntl
+
     handle = os.open(folder, os.O_RDONLY)
     try:
         try:
@@ -133,17 +130,15 @@ def _open(
     workdir: str | os.PathLike[str], config: Config, *, overwrite: bool
 ) -> Iterator[pathlib.Path]:
     """The folder itself."""
-    known = pathlib.Path(workdir).expanduser() / "config.json"
+    known = files.as_path(workdir) / "config.json"
     begun = known.is_file() and not overwrite
     folder = make_workdir(workdir, overwrite=overwrite or begun)
     with _locked(folder):
         if begun:
             check_same(folder, _read_json(known), as_json(config))
         elif overwrite:
-            for name in _WRITTEN:
-                (folder / name).unlink(missing_ok=True)
-            for name in (CHECKPOINTS, EVENTS, FIGURES):
-                shutil.rmtree(folder / name, ignore_errors=True)
+            for name in (*_WRITTEN, CHECKPOINTS, EVENTS, FIGURES):
+                files.remove(folder / name)
         write_json(known, as_json(config))
         yield folder
 

@@ -65,7 +65,7 @@ import os
 from ladder_jax import data, presets
 from ladder_jax.config import Config
 
-folder = pathlib.Path(tempfile.mkdtemp())
+folder = pathlib.Path(tempfile.mkdtemp())  # runs may be in a bucket: "gs://BUCKET/RUN"
 if on_accelerator:
     data.prepare("mnist", folder / "data")  # downloads once
     settings = presets.mnist_settings(100)

@@ -12,10 +12,11 @@ FLOORS = [
     {"types"},
     {"_checks", "normalization", "activations", "layers", "combinators", "consistency"},
     {"algorithm"},
-    {"adversarial", "data", "denoising", "files", "flax_modules"}
+    {"adversarial", "data", "denoising", "flax_modules"}
     | {"parallel", "presets", "schedules", "training", "transforms"},
     {"config", "labels", "streaming"},
-    {"build", "guard", "interrupts", "packing"} | {"stored", "tasks", "workfolder"},
+    {"build", "files", "guard", "interrupts", "packing"},
+    {"bucket_checkpoints", "stored", "tasks", "workfolder"},
     {"checkpoints", "crew", "evaluation", "metrics_log"},
     {"epochs", "predictor"},
     {"outcome"},

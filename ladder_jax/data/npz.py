@@ -39,7 +39,7 @@ def read_npz(path: pathlib.Path, wanted: Collection[str] | None = None) -> dict[
       ladder_jax.data.base.DataError: nowhere.npz: No such file or directory.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
+        with path.open("rb") as opened, zipfile.ZipFile(opened) as archive:
             members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
             return {
                 name: _read_member(archive, info, f"{path}, {name}")

@@ -30,6 +30,8 @@ HOST_BYTES = 4 << 30
 def tfds_folder(data_dir: str) -> pathlib.Path:
     """Where prepared sets are: ``data_dir``, or tensorflow-datasets' own default."""
     default = os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+    if "://" in (data_dir or default):
+        raise DataError(f"data_dir {data_dir or default}: data are read from a disk; copy them.")
     return pathlib.Path(data_dir or default).expanduser()
 
 

@@ -218,7 +218,7 @@ def load(path: str | pathlib.Path) -> Preprocessing:
       ...     load(pathlib.Path(folder) / "preprocess.npz").chain
       'none'
     """
-    arrays = read_npz(pathlib.Path(path))
+    arrays = read_npz(pathlib.Path(path) if isinstance(path, str) else path)
     chain = str(arrays.pop("chain", ""))
     check_chain(chain)
     return Preprocessing(chain, arrays)

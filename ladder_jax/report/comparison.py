@@ -12,6 +12,7 @@ import numpy as np
 
 from ladder_jax import workfolder
 from ladder_jax.config import ConfigError
+from ladder_jax.files import as_path
 from ladder_jax.metrics_log import read_lines
 from ladder_jax.report import figures
 from ladder_jax.report.measures import mean_interval, over_seeds
@@ -205,7 +206,7 @@ def write_comparison(
       ConfigError: there is no finished run, or none with an error.
       WriteError: the page cannot be written.
     """
-    folder = pathlib.Path(workdir).expanduser()
+    folder = as_path(workdir)
     runs = read_runs(folder)
     if not runs:
         raise ConfigError(f"{folder} holds no finished run; give the folder of a command.")

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import pathlib
-import shutil
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ladder_jax.files import writing
+from ladder_jax.files import replacing
 from ladder_jax.workfolder import EVENTS
 
 
@@ -41,15 +40,9 @@ def write_events(folder: pathlib.Path, lines: Sequence[dict[str, Any]]) -> pathl
     """
     from tensorboardX import SummaryWriter
 
-    events, new = folder / EVENTS, folder / f".new-{EVENTS}"
-    with writing(events):
-        try:
-            with SummaryWriter(str(new)) as writer:
-                for line in lines:
-                    for name, value in scalars(line):
-                        writer.add_scalar(name, value, line["epoch"])
-            shutil.rmtree(events, ignore_errors=True)
-            new.replace(events)
-        finally:
-            shutil.rmtree(new, ignore_errors=True)
+    events = folder / EVENTS
+    with replacing(events) as new, SummaryWriter(str(new)) as writer:
+        for line in lines:
+            for name, value in scalars(line):
+                writer.add_scalar(name, value, line["epoch"])
     return events
