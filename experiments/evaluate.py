@@ -5,7 +5,8 @@
   python -m experiments.evaluate --workdir=RUN --dataset=mnist --data_dir=FOLDER
 
 By default on the test set of the data that it was trained on. Another .npz file holds
-x_test and y_test, or x and y, each example with its class.
+x_test and y_test, or x and y, each example with its class; its numbers are read as those
+of training were (see python -m experiments.predict --help).
 """
 
 from __future__ import annotations
@@ -49,14 +50,13 @@ def measure(ours: Predictor, x: data.Examples, y: np.ndarray, name: str = "x") -
       ``Scores``.
 
     Raises:
-      DataError: the examples are of another shape than in training.
+      DataError: the examples are of another shape or scale than in training, or not finite.
     """
     classes, total = len(ours.class_names), 0.0
     counts = np.zeros((classes, classes), int)
     for start in range(0, len(y), data.inputs.PART):
         labels = y[start : start + data.inputs.PART]
-        rows = data.new_rows(name, x[start : start + len(labels)], ours.example_shape, start)
-        found = ours(rows)
+        found = ours(x[start : start + len(labels)], name, start)
         counts += confusion(labels, found.classes, classes)
         log_p = np.asarray(jax.nn.log_softmax(found.logits), np.float64)
         total -= log_p[np.arange(len(labels)), labels].sum()
@@ -89,6 +89,11 @@ def examples(
     else:
         found = data.load(name, data_dir or (config.data_dir if own else ""), in_memory=False)
         x, y, names = found.x_test, found.y_test, found.class_names
+        if found.scale in ("bytes", "unit") and ours.fitted.scale in ("pixels", "numbers"):
+            raise data.DataError(
+                f"{name} holds {data.SCALES[found.scale]}, but in training "
+                f"{data.SCALES[ours.fitted.scale]}; give an .npz file on that scale."
+            )
     if not len(y):
         raise data.DataError(
             f"{name} has no test set; give other examples than those of training, e.g. "
