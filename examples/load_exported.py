@@ -13,6 +13,11 @@ from jax import export, jit
 path = pathlib.Path(sys.argv[1])
 model = export.deserialize(bytearray(path.read_bytes()))
 about = json.loads(pathlib.Path(f"{path}.json").read_text())
-x = np.load(sys.argv[2])["x"].astype(np.float32).reshape(-1, *about["example_shape"])
+x = np.load(sys.argv[2])["x"]
+x = x / about["divide_bytes_by"] if x.dtype == np.uint8 else x
+x = x.astype(np.float32).reshape(-1, *about["example_shape"])
 for row in np.asarray(jit(model.call)(x)):
-    print(about["class_names"][row.argmax()], row.max())
+    if np.isnan(row).any():  # not finite, or too far from the training examples
+        print("none", row.max())
+    else:
+        print(about["class_names"][row.argmax()], row.max())

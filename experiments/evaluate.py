@@ -5,7 +5,8 @@
   python -m experiments.evaluate --workdir=RUN --dataset=mnist --data_dir=FOLDER
 
 By default on the test set of the data that it was trained on. Another .npz file holds
-x_test and y_test, or x and y, each example with its class.
+x_test and y_test, or x and y, each example with its class; its numbers are read as those
+of training were (see python -m experiments.predict --help).
 """
 
 from __future__ import annotations
@@ -52,13 +53,12 @@ def measure(ours: Predictor, x: data.Examples, y: np.ndarray, name: str = "x") -
       ``Judged``.
 
     Raises:
-      DataError: the examples are of another shape than in training.
+      DataError: the examples are of another shape or scale than in training, or not finite.
     """
     found, confidence, total = [], [], 0.0
     for start in range(0, len(y), data.inputs.PART):
         labels = y[start : start + data.inputs.PART]
-        rows = data.new_rows(name, x[start : start + len(labels)], ours.example_shape, start)
-        outputs = ours(rows)
+        outputs = ours(x[start : start + len(labels)], name, start)
         found.append(outputs.classes)
         confidence.append(outputs.probabilities.max(1))
         log_p = np.asarray(jax.nn.log_softmax(outputs.logits), np.float64)
@@ -92,6 +92,11 @@ def examples(
     else:
         found = data.load(name, data_dir or (config.data_dir if own else ""), in_memory=False)
         x, y, names = found.x_test, found.y_test, found.class_names
+        if found.scale in ("bytes", "unit") and ours.fitted.scale in ("pixels", "numbers"):
+            raise data.DataError(
+                f"{name} holds {data.SCALES[found.scale]}, but in training "
+                f"{data.SCALES[ours.fitted.scale]}; give an .npz file on that scale."
+            )
     if not len(y):
         raise data.DataError(
             f"{name} has no test set; give other examples than those of training, e.g. "

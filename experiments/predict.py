@@ -7,6 +7,11 @@
 The CSV file has a line an example: its row (its number, from 0, or the name of its
 file), the class, its probability, and the probability of each class, p_NAME. With
 --denoised the decoder's estimate of each example is beside it, FILE.denoised.npz.
+
+Numbers are read as those of training were. Trained on bytes (uint8, MNIST and its like):
+whole numbers from 0 to 255 of any dtype, CSV cells and PNG files are divided by 255, and
+floats must be from 0 to 1. Trained on floats from 0 to 1: so are uint8 and PNG files.
+Trained on other numbers: all is as it is. What cannot be told is refused.
 """
 
 from __future__ import annotations
@@ -31,8 +36,14 @@ _INPUT = flags.DEFINE_string(
     "input",
     None,
     "New examples: an .npz file with x; a .csv file, one example a line, its numbers separated by "
-    "commas, with or without a line of column names; or a folder of PNG files. Bytes become 0 "
-    "to 1, as in training.",
+    "commas, with or without a line of column names (--header); or a folder of PNG files.",
+)
+_HEADER = flags.DEFINE_enum(
+    "header",
+    "auto",
+    data.inputs.HEADERS,
+    "Whether the first line of a .csv file names its columns. auto: it does if there is no number "
+    "in it, and rising numbers, as of wavelengths, are refused. What was taken is printed.",
 )
 _DENOISED = flags.DEFINE_bool(
     "denoised",
@@ -87,7 +98,7 @@ def predict(
         if denoised is not None:
             raw = stack.enter_context(tempfile.TemporaryFile(dir=table.parent))
         for part in parts:
-            found = ours(part.x)
+            found = ours(part.x, part.source, part.first)
             writer.writerows(_lines(ours, part, found))
             rows += len(part.x)
             if raw is not None:
@@ -128,7 +139,8 @@ def main() -> None:
         if denoised is not None:
             cli.check_output(denoised)
         ours = predictor.load(cli.find_workdir())
-        rows = predict(ours, data.inputs.read(_INPUT.value, ours.example_shape), output, denoised)
+        parts = data.inputs.read(_INPUT.value, ours.example_shape, _HEADER.value, print)
+        rows = predict(ours, parts, output, denoised)
     print(f"classes of {rows} example(s) are in {output}")
     if others := left_out(pathlib.Path(_INPUT.value).expanduser()):
         print(f"{others} file(s) in {_INPUT.value} are no PNG files and were left out")

@@ -61,6 +61,10 @@ class LadderClassifier(
     level, a single value serves all. ``fit`` checks them. Fits of the same settings
     and shapes, as in a search, are compiled once.
 
+    Numbers are taken as they are, whatever their dtype: pixels that were divided by 255
+    for ``fit`` are divided for ``predict`` too. A value that is not finite after
+    ``preprocess`` is refused.
+
     Args:
       units: widths of the hidden levels; the classes follow.
       activation: of the hidden levels.
@@ -197,16 +201,16 @@ class LadderClassifier(
 
     def _set_predictor(self, trained: Trained, fitted: preprocessing.Preprocessing) -> None:
         (net, outputs, _), names = self._programs(), tuple(map(str, self.classes_))
+        fitted = fitted._replace(scale="numbers")  # bytes and all else as they are
         self.predictor_ = Predictor(net, trained, names, (self.n_features_in_,), fitted, outputs)
         self._n_features_out = net.shapes[-2][0]
 
     def _checked(self, *arrays: Any, **how: Any) -> Any:
-        with np.errstate(over="ignore"):  # an infinity is found and reported
-            return validate_data(self, *arrays, dtype=np.float32, **how)
+        return validate_data(self, *arrays, dtype=(np.float64, np.float32), **how)
 
     def _outputs(self, X: Any) -> Outputs:  # noqa: N803
         check_is_fitted(self)
-        return self.predictor_(self._checked(X, reset=False))
+        return self.predictor_(self._checked(X, reset=False), "X")
 
     def predict(self, X: Any) -> np.ndarray:  # noqa: N803
         """The most probable class of each row, ``[n]``."""

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import export as jax_export
 
+from ladder_jax import data
 from ladder_jax.config import ConfigError
 from ladder_jax.data import preprocessing
 from ladder_jax.files import as_path, replacing, write_json
@@ -33,7 +34,8 @@ def probabilities(ours: Predictor) -> Callable[[Array], Array]:
       ours: a trained ladder.
 
     Returns:
-      ``x [B, *example_shape] -> [B, classes]``, each row by itself.
+      ``x [B, *example_shape] -> [B, classes]``, each row by itself; NaN in all classes
+      where a row is not finite, after preprocessing or in the logits.
 
     Example:
       >>> import numpy as np
@@ -50,8 +52,11 @@ def probabilities(ours: Predictor) -> Callable[[Array], Array]:
     def of(x: Array) -> Array:
         with jax.default_matmul_precision("highest"):
             rows: Any = preprocessing.apply(ours.fitted, x)  # type: ignore[arg-type]
+            finite = jnp.isfinite(rows.reshape(x.shape[0], -1)).all(-1, keepdims=True)
             rows = rows.reshape(x.shape[0], *ours.net.shapes[0])
-            return jax.nn.softmax(ours.net.predict(params, statistics, rows))
+            logits = ours.net.predict(params, statistics, rows)
+            finite &= jnp.isfinite(logits).all(-1, keepdims=True)
+            return jnp.where(finite, jax.nn.softmax(logits), jnp.nan)
 
     return of
 
@@ -82,6 +87,10 @@ def export(ours: Predictor) -> bytes:
     return bytes(exported.serialize())
 
 
+_DIVIDED = {"bytes": 255, "unit": 255, "unknown": 255}
+"""What a program's caller divides bytes by, by the scale of the training rows."""
+
+
 def description(ours: Predictor) -> dict[str, Any]:
     """What a program of ``export`` takes and gives, for JSON.
 
@@ -91,9 +100,13 @@ def description(ours: Predictor) -> dict[str, Any]:
     return {
         "class_names": list(ours.class_names),
         "example_shape": list(ours.example_shape),
-        "input": "float32 [batch, *example_shape], as in training before preprocessing; bytes of "
-        "images divided by 255",
-        "output": "float32 [batch, classes], probabilities",
+        "input": "float32 [batch, *example_shape], as in training before preprocessing: "
+        f"{data.SCALES[ours.fitted.scale]}. Digits that float32 does not hold, as of seconds "
+        "since 1970, are lost before the program sees them.",
+        "divide_bytes_by": _DIVIDED.get(ours.fitted.scale, 1),
+        "output": "float32 [batch, classes], probabilities; all NaN for an example that is not "
+        "finite after preprocessing, or too far from those of training: it has no class",
+        "scale": ours.fitted.scale,
         "preprocess": ours.fitted.chain,
         "platforms": list(PLATFORMS),
         "versions": versions(),

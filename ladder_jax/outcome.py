@@ -71,6 +71,7 @@ def finish(
         "seed": config.seed,
         "class_names": task.class_names,
         "example_shape": task.example_shape,
+        "scale": task.preprocessing.scale,
         **evaluator.errors(found),
         **({} if best is None else {"best_epoch": best[0]}),
         "steps": steps,

@@ -108,44 +108,65 @@ class Predictor:
         self.example_shape, self.fitted = example_shape, fitted
         self._outputs = make_program(net) if program is None else program
 
-    def prepared(self, x: np.ndarray) -> np.ndarray:
+    def prepared(self, x: np.ndarray, name: str = "x", first: int = 0) -> np.ndarray:
         """Rows as the ladder takes them, checked and preprocessed.
 
         Args:
-          x: ``[n, *example_shape]``, or each row flat; bytes are pixels.
+          x: ``[n, *example_shape]``, or each row flat, on the scale of the training rows
+            or one that ``data.SCALES`` says how to bring to it.
+          name: of the rows, for the messages.
+          first: the number of the first row, for the messages.
 
         Raises:
-          DataError: the shape is another, or a value is not finite.
+          DataError: shape or scale are others, or a value is not finite, before
+            preprocessing or after it.
         """
-        x = preprocessing.apply(self.fitted, data.new_rows("x", x, self.example_shape))
-        return x.reshape(len(x), *self.net.shapes[0])
+        x = data.new_rows(name, x, self.example_shape, first, self.fitted.scale)
+        out = preprocessing.apply(self.fitted, x)
+        preprocessing.check_applied(name, out, x, self.fitted.chain, first=first)
+        return out.reshape(len(x), *self.net.shapes[0])
 
-    def __call__(self, x: np.ndarray) -> Outputs:
+    def __call__(self, x: np.ndarray, name: str = "x", first: int = 0) -> Outputs:
         """What the ladder says of rows, each as if it came alone.
 
         Args:
           x: as for ``prepared``; n may be any number.
+          name: of the rows, for the messages.
+          first: the number of the first row, for the messages.
 
         Returns:
-          ``Outputs``.
+          ``Outputs``, all finite.
 
         Raises:
-          DataError: as ``prepared``.
+          DataError: as ``prepared``, or the ladder gives NaN or infinity for a row.
         """
-        x = self.prepared(x)
-        parts = []
+        x, parts = np.asarray(x), []
+        data.check_new(name, x, self.example_shape)
         for start in range(0, max(len(x), 1), PART):
-            rows = x[start : start + PART]
-            full = np.zeros((PART, *x.shape[1:]), np.float32)
+            rows = self.prepared(x[start : start + PART], name, first + start)
+            full = np.zeros((PART, *rows.shape[1:]), np.float32)
             full[: len(rows)] = rows
             found = self._outputs(self.trained, full)
-            parts.append([None if a is None else np.asarray(a)[: len(rows)] for a in found])
+            part = [None if a is None else np.asarray(a)[: len(rows)] for a in found]
+            _check_outputs(name, first + start, part)
+            parts.append(part)
         logits, features, denoised = (
             None if column[0] is None else np.concatenate(column)
             for column in zip(*parts, strict=True)
         )
         assert logits is not None and features is not None
         return Outputs(logits, features, denoised)
+
+
+def _check_outputs(name: str, first: int, outputs: list[np.ndarray | None]) -> None:
+    """Checks that what a ladder gives for rows is finite, whatever it overflowed in."""
+    for array in outputs:
+        if array is not None and not np.isfinite(array).all():
+            row = first + int(np.argwhere(~np.isfinite(array))[0, 0])
+            raise data.DataError(
+                f"{name}: the ladder gives NaN or infinity for row {row}, whose "
+                "values are too far from those of training; remove or scale it."
+            )
 
 
 def find_run(workdir: str | os.PathLike[str]) -> pathlib.Path:
@@ -178,7 +199,8 @@ def load(workdir: str | os.PathLike[str]) -> Predictor:
       workdir: as for ``find_run``.
 
     Returns:
-      A ``Predictor``.
+      A ``Predictor``. A run of an earlier version does not say on what scale its
+      training rows were: bytes (uint8) are then divided by 255, all else is as it is.
 
     Raises:
       ConfigError: there is no finished run, or it is damaged or of another version.
@@ -189,15 +211,19 @@ def load(workdir: str | os.PathLike[str]) -> Predictor:
     try:
         names = tuple(map(str, summary["class_names"]))
         shape = tuple(map(int, summary["example_shape"]))
+        scale = str(summary.get("scale", "unknown"))
+        if scale not in data.SCALES:
+            raise ValueError(f"scale {scale!r}")
     except (KeyError, TypeError, ValueError) as error:
         raise ConfigError(
-            f"{folder}/result.json lacks class names or the shape of examples ({error}): it is of "
-            "another version of ladder_jax; train again."
+            f"{folder}/result.json lacks class names, shape or scale of examples ({error}): it is "
+            "of another version of ladder_jax; train again."
         ) from error
     net = build_ladder(config, shape if config.images else (int(np.prod(shape)),), len(names))
     fitted = preprocessing.Preprocessing()
     if config.preprocess != "none":
         fitted = _load_preprocessing(folder / "preprocess.npz", config.preprocess, shape)
+    fitted = fitted._replace(scale=scale)
     return Predictor(net, load_params(folder, net), names, shape, fitted)
 
 

@@ -106,6 +106,7 @@ def prepare(config: Config, dataset: data.Dataset | None = None) -> Task:
             "examples; give fewer."
         )
     fitted = preprocessing.fit(config.preprocess, data.Rows(dataset.x_train, kept))
+    fitted = fitted._replace(scale=dataset.scale)
     put: Callable[[Any], Any] = jnp.asarray if config.resident else lambda array: array
 
     def rows_of(x: data.Examples, chosen: np.ndarray | None = None) -> Any:
@@ -113,8 +114,13 @@ def prepare(config: Config, dataset: data.Dataset | None = None) -> Task:
             part = preprocessing.apply(fitted, part)
             return part if config.images else part.reshape(len(part), -1)
 
-        rows = data.Rows(x, chosen, transform)
-        return put(rows[:]) if config.resident else rows
+        rows: Any = data.Rows(x, chosen, transform)
+        rows = rows[:] if config.resident else rows
+        if dataset.scale != "bytes":  # those are finite whatever they go through
+            part = "training" if x is dataset.x_train else "test"
+            name = f"{dataset.name}, {part} examples"
+            preprocessing.check_applied(name, rows, x, fitted.chain, chosen)
+        return put(rows)
 
     unlabeled = rows_of(dataset.x_train, kept)
     everything = len(labeled) == len(kept)

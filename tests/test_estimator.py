@@ -260,7 +260,7 @@ def test_bad_labels(y, message):
     [
         (sparse.csr_array(examples()[0]), TypeError, "(?i)sparse"),
         (np.full((40, 4), np.nan), ValueError, "NaN"),
-        (np.full((40, 4), 1e300), ValueError, "too large for dtype\\('float32'\\)"),
+        (np.full((40, 4), 1e300), ValueError, "column 0 of the training|1e.300 in row 0, column 0"),
         (np.zeros((40, 4, 1)), ValueError, "dim 3"),
         (np.full((40, 4), "a"), ValueError, "could not convert"),
     ],
@@ -269,6 +269,43 @@ def test_bad_rows(fitted, x, error, message):
     for call in (lambda: clone(TINY).fit(x, examples()[1]), lambda: fitted.predict(x)):
         with pytest.raises(error, match=message):
             call()
+
+
+@pytest.mark.parametrize("method", ["predict", "predict_proba", "transform"])
+def test_a_value_far_from_all_others(method):
+    x, y, _ = examples()
+    ladder = clone(TINY).fit(x * [1, 0.01, 1, 1], y)
+    x[3, 1] = -3.4e38  # finite, and not so over a spread below 1
+    with pytest.raises(ValueError, match=r"^X: -3\.4e\+38 in row 3, column 1, is not finite"):
+        getattr(ladder, method)(x)
+
+
+def test_seconds_since_1970():
+    """Mean and spread are of float64: as if standardised beforehand."""
+    classes = np.arange(40) % 2
+    seconds = 1.7e9 + 60 * classes[:, None] + np.random.default_rng(0).normal(0, 5, (40, 4))
+    y, found = np.where(np.arange(40) < 12, classes, -1), []
+    whole = np.rint(seconds).astype(np.int64)
+    for x in (StandardScaler().fit_transform(seconds), seconds, whole):
+        ladder = clone(TINY).set_params(epochs=30).fit(x, y)
+        assert ladder.score(x, classes) == 1
+        found.append(ladder.predict_proba(x))
+    np.testing.assert_allclose(found[1], found[0], atol=1e-3)
+
+
+def test_all_integers_are_the_same_numbers(tmp_path):
+    x, y = np.random.default_rng(0).integers(0, 256, (40, 4)), examples()[1]
+    ladders = [clone(TINY).fit(x.astype(dtype), y) for dtype in (np.uint8, np.int64)]
+    ladders[0].save(tmp_path / "ladder.npz")
+    ladders.append(LadderClassifier.load(tmp_path / "ladder.npz"))
+    ladders.append(pickle.loads(pickle.dumps(ladders[0])))
+    wanted = ladders[0].predict_proba(x.astype(float))
+    for ladder in ladders:
+        for dtype in (np.uint8, np.int16, np.int64):
+            given = x.astype(dtype)
+            np.testing.assert_array_equal(ladder.predict_proba(given), wanted)
+            direct = ladder.predictor_(given).probabilities
+            np.testing.assert_allclose(direct, wanted, atol=1e-6)
 
 
 def test_diverging():

@@ -11,7 +11,7 @@ import pytest
 from jax import export as jax_export
 from tiny_predictors import NAMES, rows, tiny
 
-from ladder_jax import exporting
+from ladder_jax import data, exporting
 from ladder_jax.config import ConfigError
 from ladder_jax.data import preprocessing
 
@@ -70,6 +70,37 @@ runpy.run_path({str(LOADER)!r})
     ):
         name, probability = line.rsplit(" ", 1)
         assert name == NAMES[number] and float(probability) == pytest.approx(p, rel=1e-3)
+
+
+@pytest.mark.parametrize("chain", ["none", "standardize", "contrast"])
+def test_no_class_for_what_is_not_finite(chain):
+    """As a program cannot raise: NaN in every class, and the other rows as ever."""
+    ours, x = tiny(preprocess=chain), rows((2, 3), 4, seed=1)
+    wanted = ours(x).probabilities
+    x[1, 0, 0], x[2, 1, 1] = -3.4e38, np.nan
+    found = jax.jit(exporting.probabilities(ours))(x)
+    assert np.isnan(found[1:3]).all()
+    np.testing.assert_allclose(found[np.array([0, 3])], wanted[[0, 3]], rtol=1e-5)
+
+
+def test_large_mean_in_float32():
+    """What float32 holds of the rows is all used: the mean is subtracted in two parts."""
+    x = 2**27 + 16 * np.round(100 * rows((2, 3), 400))  # multiples of 16: exact in float32
+    for chain in ("standardize", "zca"):
+        ours = preprocessing.fit(chain, x)
+        wanted = preprocessing.apply(ours, x)
+        in_jax = jax.jit(lambda x, ours=ours: preprocessing.apply(ours, x))(x.astype(np.float32))
+        np.testing.assert_allclose(in_jax, wanted, atol=1e-4)
+        np.testing.assert_allclose(wanted.mean(0), 0, atol=1e-4)
+
+
+@pytest.mark.parametrize(("scale", "divisor"), [("bytes", 255), ("unit", 255), ("pixels", 1)])
+def test_description_says_the_scale(scale, divisor):
+    ours = tiny()
+    ours.fitted = ours.fitted._replace(scale=scale)
+    about = exporting.description(ours)
+    assert about["scale"] == scale and about["divide_bytes_by"] == divisor
+    assert data.SCALES[scale] in about["input"] and "NaN" in about["output"]
 
 
 def test_without_flatbuffers(monkeypatch):

@@ -8,14 +8,15 @@ import pytest
 from PIL import Image
 from tiny_predictors import rows
 
-from ladder_jax.data import DataError, inputs
+from ladder_jax.data import DataError, inputs, new_rows
 
 SHAPE = (2, 3)
 
 
-def read(path, shape=SHAPE):
-    parts = list(inputs.read(path, shape))
-    return [n for part in parts for n in part.names], np.concatenate([part.x for part in parts])
+def read(path, shape=SHAPE, scale="bytes", **how):
+    parts = list(inputs.read(path, shape, **how))
+    x = [new_rows(part.source, part.x, shape, part.first, scale) for part in parts]
+    return [n for part in parts for n in part.names], np.concatenate(x)
 
 
 def save_png(path, pixels, mode=None):
@@ -32,15 +33,16 @@ def test_forms_agree(tmp_path):
     (tmp_path / "c.CSV").write_text(
         "\ufeff" + text.partition("\n")[2].replace("\n", "\r\n\r\n"), newline=""
     )
+    np.savetxt(tmp_path / "d.csv", bytes_.reshape(600, 6), "%d", delimiter=",")
     (tmp_path / "png").mkdir()
     for i in range(300):
         save_png(tmp_path / "png" / f"{i:03}.png", bytes_[i])
     (tmp_path / "png" / ".hidden.png").write_bytes(b"no image")
     (tmp_path / "png" / "labels.txt").write_text("0")
-    for name in ("a.npz", "flat.npz", "b.csv", "c.CSV"):
+    for name in ("a.npz", "flat.npz", "b.csv", "c.CSV", "d.csv"):
         names, x = read(tmp_path / name)
         assert names == [str(i) for i in range(600)]
-        assert x.dtype == np.float32 and x.shape == (600, 2, 3)
+        assert x.shape == (600, 2, 3)
         np.testing.assert_allclose(x, wanted, rtol=1e-6)
     names, x = read(tmp_path / "png")
     assert names == [f"{i:03}.png" for i in range(300)]
@@ -85,18 +87,22 @@ BAD = {
         {"x": np.where(np.arange(300)[:, None] == 290, np.nan, rows((6,), 300))},
         "row 290",
     ),
-    "large.npz": ({"x": np.full((2, 6), 1e300)}, "infinite values in 2 row"),
     "empty.csv": (b"", "no examples"),
     "header.csv": (b"a,b,c,d,e,f\n", "no examples"),
     "ragged.csv": (b"1,2,3,4,5,6\n1,2,3\n", "line 2: 3 values; wanted 6"),
     "word.csv": (b"a,b,c,d,e,f\n1,2,x,4,5,6\n", "line 2, column 3: 'x' is not a number"),
     "first.csv": (b"1,2,x,4,5,6\n", "line 1, column 3: 'x' is not a number"),
     "missing.csv": (b"1,2,,4,5,6\n", "line 1, column 3: '' is not a number"),
-    "columns.csv": (b"0,1,2,3,4,5\n1,1,1,1,1,1\n", "an example or numbers of columns"),
+    "columns.csv": (
+        b"0,1,2,3,4,5\n1,1,1,1,1,1\n",
+        "0, 1 .* 5 in order, .* header=yes or",
+    ),
     "semicolons.csv": (b"1,5;2;3\n4,5;6;7\n", "line 1: 2 values; wanted 6"),
-    "nan.csv": (b"1,2,3,4,5,6\n1,2,nan,4,5,6\n", "the first is row 1"),
+    "waves.csv": (b"400,410.5,420,431,440,450\n1,1,1,1,1,1\n", "400, 410.5 .* header=yes"),
+    "mixed.csv": (b"name,410,420,430,440,450\n1,1,1,1,1,1\n", "'name' is not .* header=yes"),
+    "nan.csv": (b"1,3,2,4,5,6\n1,2,nan,4,5,6\n", "the first is row 1, position \\(0, 2\\)"),
     "bytes.csv": (b"\xff\xfe1\x00,", "not UTF-8"),
-    "null.csv": (b"1,2,3,4,5,6\n1,2\0,3,4,5,6\n", "line 2"),
+    "null.csv": (b"1,3,2,4,5,6\n1,2\0,3,4,5,6\n", "line 2"),
     "long.csv": (b"1," * 100_000, "more than 1600 characters"),
     "quoted.csv": (b'"' + b"1\n" * 100_000, "field larger than"),
 }
@@ -113,6 +119,43 @@ def test_bad_files(tmp_path, name):
     with pytest.raises(DataError, match=message) as raised:
         read(path)
     assert str(path) in str(raised.value) and "\n" not in str(raised.value)
+
+
+WAVES = "400,410,420,430,440,450\n"
+FLAT = "1,1,2,1,1,1\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "header", "rows_wanted", "said"),
+    [
+        (WAVES + FLAT, "yes", 1, "names"),
+        (WAVES + FLAT, "no", 2, "an example"),
+        ("a,b,c,d,e,f\n\n" + FLAT, "auto", 1, "names"),
+        ("a,b,c,d,e,f\n" + FLAT * 300, "yes", 300, "names"),
+        (FLAT + WAVES, "auto", 2, "an example"),
+        (WAVES + WAVES, "auto", 2, "an example"),  # the rest rises too: so are the data
+        ("5.1,4.9,1.4,0.2,9,1\n", "auto", 1, "an example"),
+    ],
+)
+def test_what_the_first_line_is(tmp_path, text, header, rows_wanted, said):
+    path, lines = tmp_path / "new.csv", []
+    path.write_text(text)
+    names, x = read(path, scale="numbers", header=header, tell=lines.append)
+    assert names == [str(i) for i in range(rows_wanted)] and len(x) == rows_wanted
+    assert lines == [f"first line of {path} taken as {said}"]
+    if said == "names":
+        np.testing.assert_array_equal(x[0].ravel(), [1, 1, 2, 1, 1, 1])
+
+
+def test_unknown_header(tmp_path):
+    with pytest.raises(DataError, match="header='maybe'; give one of auto, yes, no"):
+        read(tmp_path, header="maybe")
+
+
+def test_cells_keep_their_digits(tmp_path):
+    (tmp_path / "time.csv").write_text("1700000060.25,1,1,2,1,1\n1700000000,1,1,2,1,1\n")
+    _, x = read(tmp_path / "time.csv", scale="numbers")
+    assert x[0, 0, 0] - x[1, 0, 0] == 60.25
 
 
 def test_bad_images(tmp_path):

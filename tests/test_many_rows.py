@@ -17,10 +17,11 @@ NET = presets.mlp(3, [3, 2], denoising_cost=[10.0, 1.0, 0.1])
 
 
 def test_a_sum_of_squares_of_a_product():
-    weights = jnp.full((3, 3), 64.0)
-    rows = jnp.full((32_769, 3), 256.0)
-    found = jax.jit(jax.vmap(lambda x: jnp.square(weights @ x).sum()))(rows)
-    np.testing.assert_array_equal(found, np.full(32_769, 3 * (3 * 64.0 * 256.0) ** 2))
+    numbers = np.arange(32_769.0)
+    rows = jnp.asarray(np.stack([numbers, 0 * numbers, 0 * numbers], 1), jnp.float32)
+    matrix = jnp.eye(3)
+    squares = jax.jit(jax.vmap(lambda x: jnp.square(matrix @ x).sum()))(rows)
+    np.testing.assert_allclose(squares, numbers**2, rtol=1e-6)
 
 
 @pytest.fixture(scope="module")

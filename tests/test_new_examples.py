@@ -8,6 +8,7 @@ import shutil
 import numpy as np
 import pytest
 from absl.testing import flagsaver
+from PIL import Image
 from tiny_predictors import NAMES, rows, tiny, write_run
 
 from experiments import cli, evaluate, export, predict
@@ -106,6 +107,74 @@ def test_predict_command(trained, tmp_path, capsys, monkeypatch):
     (tmp_path / "predictions.csv").write_text("old")
     run(predict.main, *flags, "--overwrite_output")
     assert (tmp_path / "predictions.csv").read_bytes() == first
+
+
+def scaled_run(folder, scale):
+    """A run on training rows of this scale."""
+    write_run(folder, tiny(OURS, preprocess="standardize"), preprocess="standardize")
+    summary = json.loads((folder / "result.json").read_text())
+    files.write_json(folder / "result.json", summary | {"scale": scale})
+    return folder
+
+
+def test_what_the_first_line_was_taken_for(trained, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "new.csv").write_text("1,2,3,4,5,6\n1,1,0,1,1,1\n")
+    flags = [f"--workdir={trained[0]}", "--input=new.csv", "--overwrite_output"]
+    for header, said, count in (("yes", "names", 1), ("no", "an example", 2)):
+        run(predict.main, *flags, f"--header={header}")
+        told = capsys.readouterr().out
+        assert f"first line of new.csv taken as {said}\n" in told and f"of {count} ex" in told
+        assert len(read_table(tmp_path / "predictions.csv")[1]) == count
+    with pytest.raises(data.DataError, match="Say header=yes or header=no"):
+        run(predict.main, *flags)
+
+
+def test_one_prediction_in_all_forms(tmp_path, monkeypatch):
+    """A run on bytes: the same images as PNG, bytes, other integers, floats and text."""
+    monkeypatch.chdir(tmp_path)
+    work, x = scaled_run(tmp_path / "run", "bytes"), (255 * rows(OURS, 5)).astype(np.uint8)
+    (tmp_path / "png").mkdir()
+    for i, image in enumerate(x):
+        Image.fromarray(image).save(tmp_path / "png" / f"{i}.png")
+    np.savetxt(tmp_path / "whole.csv", x.reshape(5, 6), "%d", delimiter=",")
+    np.savetxt(tmp_path / "scaled.csv", x.reshape(5, 6) / 255, delimiter=",")
+    for name, given in (("u1", x), ("i8", x.astype(int)), ("f8", x / 255)):
+        np.savez(tmp_path / f"{name}.npz", x=given, y=np.arange(5) % 3)
+    found = []
+    for source in ("u1.npz", "i8.npz", "f8.npz", "png", "whole.csv", "scaled.csv"):
+        run(predict.main, f"--workdir={work}", f"--input={source}", f"--output={source}.out")
+        table = read_table(tmp_path / f"{source}.out")[1]
+        found.append(np.array([line[3:] for line in table], float))
+        np.testing.assert_allclose(found[-1], found[0], rtol=1e-5)
+    assert len({tuple(row) for row in found[0].round(6).tolist()}) > 1
+    np.savez(tmp_path / "wrong.npz", x=x.astype(float), y=np.arange(5) % 3)
+    with pytest.raises(data.DataError, match=r"wrong\.npz, x: float64 from .* divide them by 255"):
+        run(predict.main, f"--workdir={work}", "--input=wrong.npz")
+    with pytest.raises(data.DataError, match=r"wrong\.npz: float64 from .* divide them by 255"):
+        run(evaluate.main, f"--workdir={work}", "--dataset=wrong.npz")
+
+
+def test_a_named_set_on_another_scale(tmp_path):
+    images = tiny((8, 8, 1))
+    images.class_names = tuple(map(str, range(10)))
+    images.fitted = images.fitted._replace(scale="pixels")
+    with pytest.raises(data.DataError, match="digits holds numbers from 0 to 1, but in training"):
+        evaluate.examples(images, Config(dataset="mine.npz"), "digits", "")
+    images.fitted = images.fitted._replace(scale="bytes")
+    assert len(evaluate.examples(images, Config(dataset="mine.npz"), "digits", "")[0]) == 500
+
+
+def test_a_value_that_marks_no_data(trained, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    x = rows(OURS, 300)
+    x[270, 1, 2] = -3.4e38
+    np.savez("new.npz", x=x, y=np.zeros(300, int))
+    wanted = r"-3\.4e\+38 in row 270, position \(1, 2\), is not finite"
+    for main, flag in ((predict.main, "--input"), (evaluate.main, "--dataset")):
+        with pytest.raises(data.DataError, match=wanted):
+            run(main, f"--workdir={trained[0]}", f"{flag}=new.npz", "--denoised")
+    assert [path.name for path in tmp_path.iterdir()] == ["new.npz"]
 
 
 @pytest.mark.parametrize(

@@ -19,10 +19,12 @@ TINY = Config(
 
 def test_arrays_as_they_are():
     own = data.from_arrays(X.reshape(80, 1, 3), Y_SOME, X.reshape(80, 1, 3), Y)
-    assert own.x_train.shape == (80, 1, 3) and own.x_train.dtype == np.float32
+    np.testing.assert_array_equal(own.x_train, X.reshape(80, 1, 3))  # no digit is lost
+    assert own.x_train.dtype == np.float64 and own.scale == "numbers"
     assert own.y_train.dtype == np.int32 and own.class_names == ("0", "1")
     pixels = data.from_arrays(np.full((2, 2), 255, np.uint8), [0, 1])
-    assert pixels.x_train.max() == 1
+    assert pixels.x_train.max() == 1 and pixels.x_train.dtype == np.float32
+    assert pixels.scale == "bytes"
 
 
 def test_npz_equals_arrays(tmp_path):
@@ -78,6 +80,38 @@ def test_fitted_on_training_rows_alone():
     task = tasks.prepare(config, own)
     _, kept, _ = tasks.choose_rows(config, own)
     assert np.allclose(task.preprocessing.fitted["standardize/mean"], X[kept].mean(0))
+
+
+@pytest.mark.parametrize("chain", ["standardize", "zca", "contrast+zca", "standardize+zca"])
+@pytest.mark.parametrize("dtype", [np.float64, np.int64])
+def test_large_mean_and_small_spread(chain, dtype):
+    """Unix seconds: as if the mean had been taken off in float64 beforehand."""
+    x = (60 * Y[:, None] + RNG.integers(-30, 30, (80, 3))).astype(dtype)
+    config = Config(labels=-1, batch_unlabeled=20, preprocess=chain, validation=5)
+    far, near = (
+        tasks.prepare(config, data.from_arrays(rows, Y_SOME, rows, Y))
+        for rows in (x + 1_700_000_000, x)
+    )
+    for ours, theirs in zip((*far.train, *far.test), (*near.train, *near.test), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("x", "x_test", "chain", "wanted"),
+    [
+        (X, np.where(np.arange(80)[:, None] == 7, -3.4e38, X), "standardize", "test .* row 7"),
+        (X, np.where(np.arange(240).reshape(80, 3) == 22, 1e39, X), "none", "row 7, column 1"),
+        (np.where(np.arange(240).reshape(80, 3) == 22, 1e39, X), X, "none", "training .* row 7"),
+        (X * [1, 1e300, 1], X, "standardize", "column 1 .* another unit"),
+        (X * [1, 1, 1e-60], X, "standardize", "column 2 .* another unit"),
+        (X * [1, 1e200, 1], X, "zca", "column 1 .* another unit"),
+    ],
+)
+def test_not_finite_after_preprocessing(x, x_test, chain, wanted):
+    config = Config(labels=-1, batch_unlabeled=20, preprocess=chain)
+    with pytest.raises(data.DataError, match=wanted) as raised:
+        tasks.prepare(config, data.from_arrays(x, Y_SOME, x_test, Y))
+    assert "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize(

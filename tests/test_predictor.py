@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tiny_predictors import tiny
 
 from ladder_jax import data, denoising, loop, predictor, presets
 from ladder_jax.config import Config, ConfigError
@@ -16,7 +17,9 @@ CONFIG = Config(units=(8,), epochs=1, labels=-1, batch_labeled=4, batch_unlabele
 def examples(rows=60, seed=0):
     rng = np.random.default_rng(seed)
     y = np.arange(rows) % 3
-    x = (rng.normal(size=(rows, 2, 3)) + y[:, None, None]).astype(np.float32)
+    # The spread of the second feature is below 1.
+    x = (rng.normal(size=(rows, 2, 3)) + y[:, None, None]) * [1, 0.1, 1]
+    x = x.astype(np.float32)
     return x, y
 
 
@@ -78,12 +81,35 @@ def test_ladders_that_do_not_decode_the_input():
         (np.zeros((2, 5)), r"x has shape \(2, 5\); wanted \[n, 2, 3\] or \[n, 6\]"),
         (np.zeros(6), r"x has shape \(6,\)"),
         (np.full((2, 6), np.nan), "NaN or infinite values in 2 row"),
+        (np.full((2, 6), 1e300), r"x: 1e\+300 in row 0, position \(0, 0\), is not finite"),
+        (
+            np.where(np.arange(1800) == 1705, -3.4e38, 1).reshape(300, 6),
+            r"x: -3\.4e\+38 in row 284, position \(0, 1\), .* preprocess='standardize'",
+        ),
         (np.full((2, 6), "a"), "x has dtype <U1; give numbers"),
     ],
 )
 def test_bad_rows(trained, x, message):
     with pytest.raises(data.DataError, match=message):
         predictor.load(trained[0])(x)
+
+
+def test_overflow_within_the_ladder():
+    """Finite rows, also after preprocessing, whose products are not."""
+    with pytest.raises(data.DataError, match="r: the ladder gives NaN or infinity for row 7"):
+        tiny()(np.full((2, 6), 3e38), "r", 7)
+
+
+def test_a_run_that_does_not_say_its_scale(trained, tmp_path):
+    """As runs of earlier versions: bytes are divided by 255, all else is as it is."""
+    folder = edited(
+        trained[0], tmp_path, "result.json", lambda r: {k: v for k, v in r.items() if k != "scale"}
+    )
+    old, x = predictor.load(folder), np.arange(6)[None] * 50
+    assert old.fitted.scale == "unknown"
+    pixels, wanted = old(x.astype(np.uint8)).logits, old(x / np.float32(255)).logits
+    np.testing.assert_allclose(pixels, wanted, rtol=1e-5)
+    np.testing.assert_array_equal(old(x).logits, old(x.astype(float)).logits)
 
 
 def edited(folder, tmp_path, name, change):
@@ -114,6 +140,7 @@ def test_folders_that_are_no_run(trained, tmp_path):
         ("config.json", lambda c: c | {"colour": 1}),
         ("config.json", lambda c: c | {"units": [9]}),
         ("result.json", lambda r: {k: v for k, v in r.items() if k != "example_shape"}),
+        ("result.json", lambda r: r | {"scale": "furlongs"}),
     ],
 )
 def test_another_version(trained, tmp_path, name, change):

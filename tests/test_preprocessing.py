@@ -65,6 +65,21 @@ def test_standardize():
     assert np.allclose(out.std(0)[:-1], 1, atol=1e-4) and np.allclose(out[:, -1], 0)
 
 
+def test_what_does_not_vary_is_centred_alone():
+    """In float64 as well, where 0.1 has no exact sum; a spread of 1e-9 of the mean varies."""
+    x = np.stack([np.full(3000, 0.1), 1e6 + 1e-3 * RNG.normal(size=3000)], 1)
+    out = apply(fit("standardize", x), x)
+    assert np.abs(out[:, 0]).max() < 1e-15 and np.allclose(out[:, 1].std(), 1, atol=1e-4)
+    assert np.isclose(apply(fit("standardize", x), x[:1] + 1)[0, 0], 1)
+
+
+def test_fitted_by_an_earlier_version():
+    """Without what float32 does not hold of the mean."""
+    fitted = {"standardize/mean": np.float32([1, 2]), "standardize/std": np.float32([2, 4])}
+    found = apply(Preprocessing("standardize", fitted), np.array([[3, 10]], np.float32))
+    assert found.tolist() == [[1, 2]]
+
+
 def test_kept_with_the_model(tmp_path):
     fitted = fit("standardize+contrast+zca", X)
     preprocessing.save(tmp_path / "p.npz", fitted)

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ladder_jax.data.base import DataError, Dataset, check_examples, to_float
+from ladder_jax.data.base import DataError, Dataset, check_examples
 from ladder_jax.data.npz import read_npz
+from ladder_jax.data.scaling import scale_of, to_scale
 
 NO_LABEL = -1
 """The label of an example without one, as in scikit-learn."""
@@ -32,10 +33,11 @@ def from_arrays(
     examples in its place (``Config.validation`` holds labelled ones out).
 
     Args:
-      x: ``[n, ...]``, numbers of any kind; bytes are taken for pixels and divided
-        by 255.
+      x: ``[n, ...]``, numbers of any kind; bytes (uint8) are taken for pixels and
+        divided by 255, unless they are 0 and 1 alone. ``scaling.SCALES`` says what
+        that means for rows that come later.
       y: ``[n]``, integers: classes from 0, without a gap, or -1 for no label.
-      x_test: ``[m, ...]``, or None.
+      x_test: ``[m, ...]``, put on the scale of ``x``, or None.
       y_test: ``[m]``, each a class, or None.
       class_names: one a class; the numbers, if none are given.
       name: for messages and results.
@@ -53,6 +55,7 @@ def from_arrays(
       ([0, 1, -1], ('no', 'yes'), 0)
     """
     x, y = _features(f"{name}, x", x), _labels(f"{name}, y", y)
+    scale = scale_of(x)
     names = tuple(str(item) for item in class_names)
     classes = len(names) or int(y.max(initial=NO_LABEL)) + 1
     if len(y) and not (y != NO_LABEL).any():
@@ -73,23 +76,23 @@ def from_arrays(
     else:
         x_test, y_test = _features(f"{name}, x_test", x_test), _labels(f"{name}, y_test", y_test)
         check_examples(f"{name}, x_test and y_test", x_test, y_test, classes)
+    x, x_test = to_scale(f"{name}, x", x, scale), to_scale(f"{name}, x_test", x_test, scale)
     if x.shape[1:] != x_test.shape[1:]:
         raise DataError(
             f"{name}: a row of x is {x.shape[1:]}, one of x_test {x_test.shape[1:]}; they must "
             "be of one shape."
         )
     names = names or tuple(str(number) for number in range(classes))
-    return Dataset(name, x, y.astype(np.int32), x_test, y_test.astype(np.int32), names)
+    return Dataset(name, x, y.astype(np.int32), x_test, y_test.astype(np.int32), names, scale)
 
 
-def _features(name: str, x: Any) -> np.ndarray:
-    x = np.asarray(x)
+def _features(name: str, given: Any) -> np.ndarray:
+    x: np.ndarray = np.asarray(given)
     if x.dtype.kind not in "biuf":
         raise DataError(f"{name}: dtype {x.dtype}; give numbers.")
     if x.ndim < 2 or 0 in x.shape[1:]:
         raise DataError(f"{name}: shape {x.shape}; give [rows, features] or [rows, height, ...].")
-    with np.errstate(over="ignore"):  # an infinity is found and reported by its row
-        return to_float(x)
+    return x
 
 
 def _labels(name: str, y: Any) -> np.ndarray:
@@ -145,7 +148,7 @@ def load_test_npz(
       classes: how many there are; not each must be there.
 
     Returns:
-      ``(x, y, class names)``, no names where the file has none.
+      ``(x, y, class names)``, x as it is in the file, no names where it has none.
 
     Raises:
       DataError: as ``load_npz``, or an example has no label.

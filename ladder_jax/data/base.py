@@ -32,11 +32,12 @@ class Dataset(NamedTuple):
 
     Attributes:
       name: e.g. ``"mnist"``.
-      x_train: float32 ``[n, ...]``; pixels from 0 to 1.
+      x_train: float32 or float64 ``[n, ...]``; bytes of images as 0 to 1.
       y_train: int32 ``[n]``, classes from 0; -1 where there is no label.
       x_test: float32 ``[m, ...]``; m is 0 where there is no test set.
       y_test: int32 ``[m]``.
       class_names: one a class.
+      scale: what numbers the examples were, one of ``scaling.SCALES``.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Dataset(NamedTuple):
     x_test: Examples
     y_test: np.ndarray
     class_names: tuple[str, ...]
+    scale: str = "unknown"
 
 
 class Rows:
@@ -85,16 +87,27 @@ class Rows:
 
 
 def to_float(x: np.ndarray) -> np.ndarray:
-    """Features as float32; bytes are taken for pixels and become 0 to 1.
+    """Numbers as float32 where that holds them all, else as float64.
 
     Example:
       >>> import numpy as np
-      >>> to_float(np.array([0, 255], np.uint8)).tolist(), to_float(np.array([3, 4])).tolist()
-      ([0.0, 1.0], [3.0, 4.0])
+      >>> [to_float(np.array([3], dtype)).dtype.name for dtype in ("u1", "f4", "i8", "f8")]
+      ['float32', 'float32', 'float64', 'float64']
     """
-    if x.dtype == np.uint8:
-        return x / np.float32(255)
-    return x.astype(np.float32, copy=False)
+    small = x.dtype in (np.bool_, np.uint8, np.int8, np.uint16, np.int16, np.float16, np.float32)
+    with np.errstate(over="ignore"):  # of long doubles: an infinity is found and reported
+        return x.astype(np.float32 if small else np.float64, copy=False)
+
+
+def place(wrong: np.ndarray) -> str:
+    """Names the first place of one row that is marked.
+
+    Example:
+      >>> place(np.array([False, True])), place(np.array([[False, True]]))
+      ('column 1', 'position (0, 1)')
+    """
+    index = tuple(map(int, np.argwhere(wrong)[0]))
+    return f"column {index[0]}" if len(index) == 1 else f"position {index}"
 
 
 def check_finite(name: str, x: np.ndarray, first: int = 0) -> None:
@@ -115,7 +128,7 @@ def check_finite(name: str, x: np.ndarray, first: int = 0) -> None:
     if bad.size:
         raise DataError(
             f"{name}: NaN or infinite values in {bad.size} row(s), the first is row "
-            f"{first + bad[0]}; remove or replace them."
+            f"{first + bad[0]}, {place(~np.isfinite(x[bad[0]]))}; remove or replace them."
         )
 
 
@@ -139,33 +152,6 @@ def check_new(name: str, x: np.ndarray, shape: tuple[int, ...]) -> None:
         raise DataError(f"{name} has shape {x.shape}; wanted {wanted}, as in training.")
     if x.dtype.kind not in "fiub":
         raise DataError(f"{name} has dtype {x.dtype}; give numbers.")
-
-
-def new_rows(name: str, x: Any, shape: tuple[int, ...], first: int = 0) -> np.ndarray:
-    """Rows that come after training, as those of training were.
-
-    Args:
-      name: of the rows, for the messages.
-      x: ``[n, *shape]``, or each row flat; bytes are pixels.
-      shape: of one row in training.
-      first: the number of the first row, for the messages.
-
-    Returns:
-      float32 ``[n, *shape]``, all finite.
-
-    Raises:
-      DataError: shape, dtype or a value is wrong.
-
-    Example:
-      >>> new_rows("x", np.full((2, 4), 255, np.uint8), (2, 2))[1].tolist()
-      [[1.0, 1.0], [1.0, 1.0]]
-    """
-    x = np.asarray(x)
-    check_new(name, x, shape)
-    with np.errstate(over="ignore"):  # an infinity is found and reported by its row
-        rows = to_float(x).reshape(len(x), *shape)
-    check_finite(name, rows, first)
-    return rows
 
 
 def check_examples(

@@ -28,4 +28,4 @@ def load_digits() -> Dataset:
     order = np.random.default_rng(0).permutation(len(x))
     train, test = order[TEST_ROWS:], order[:TEST_ROWS]
     names = tuple(str(name) for name in bunch.target_names)
-    return Dataset("digits", x[train], y[train], x[test], y[test], names)
+    return Dataset("digits", x[train], y[train], x[test], y[test], names, "unit")

@@ -13,8 +13,9 @@ import zlib
 
 import numpy as np
 
-from ladder_jax.data.base import DataError, Dataset, check_examples, to_float
+from ladder_jax.data.base import DataError, Dataset, check_examples
 from ladder_jax.data.bounded import MOST_DEFLATED, read_into
+from ladder_jax.data.scaling import to_scale
 
 IMAGES, LABELS = 2051, 2049
 
@@ -131,7 +132,7 @@ def load_idx(name: str, folder: pathlib.Path, class_names: tuple[str, ...]) -> D
     arrays = read_all(folder)
     splits: list[np.ndarray] = []
     for split, x, y in (("train", arrays[0], arrays[1]), ("test", arrays[2], arrays[3])):
-        images, labels = to_float(x[..., None]), y.astype(np.int32)
+        images, labels = to_scale(split, x[..., None], "bytes"), y.astype(np.int32)
         check_examples(f"{folder} ({split})", images, labels, classes=len(class_names))
         splits += [images, labels]
     if arrays[0].shape[1:] != arrays[2].shape[1:]:
@@ -140,4 +141,4 @@ def load_idx(name: str, folder: pathlib.Path, class_names: tuple[str, ...]) -> D
             f"{arrays[2].shape[1:]}; they must be of one size."
         )
     x_train, y_train, x_test, y_test = splits
-    return Dataset(name, x_train, y_train, x_test, y_test, class_names)
+    return Dataset(name, x_train, y_train, x_test, y_test, class_names, "bytes")

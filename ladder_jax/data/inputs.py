@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TextIO
 
 import numpy as np
 
-from ladder_jax.data.base import DataError, check_new, new_rows
+from ladder_jax.data.base import DataError, check_new
 from ladder_jax.data.npz import read_npz
 from ladder_jax.data.prepared import MODES
 
@@ -26,28 +26,65 @@ PART = 256
 _MOST_A_NUMBER = 100
 """Characters that a number in a CSV file may take, its comma included."""
 
+HEADERS = ("auto", "yes", "no")
+"""Whether the first line of a CSV file names its columns."""
+
+_FEW = 3
+"""Columns from which on numbers that rise evenly are no chance; two more, if unevenly."""
+
+Tell = Callable[[str], object]
+
+
+class Form(NamedTuple):
+    """How examples are written.
+
+    Attributes:
+      shape: of one in training.
+      header: one of ``HEADERS``.
+      tell: takes a line for the user.
+    """
+
+    shape: tuple[int, ...]
+    header: str
+    tell: Tell
+
 
 class Part(NamedTuple):
     """Some of the rows.
 
     Attributes:
       names: one a row: its number in the input, from 0, or the name of its file.
-      x: float32 ``[k, *shape]``, checked.
+      x: ``[k, ...]``, numbers as they are in the input: bytes of images, integers where
+        a CSV file has whole numbers alone, else floats.
+      source: what they are of, for messages.
+      first: the number of the first row.
     """
 
     names: list[str]
     x: np.ndarray
+    source: str = "x"
+    first: int = 0
 
 
-def read(path: str | pathlib.Path, shape: tuple[int, ...]) -> Iterator[Part]:
+def read(
+    path: str | pathlib.Path,
+    shape: tuple[int, ...],
+    header: str = "auto",
+    tell: Tell = lambda line: None,
+) -> Iterator[Part]:
     """The examples in a file or folder, part by part.
 
     Args:
       path: of an ``.npz`` file with an array ``x``, ``[n, *shape]`` or each row flat;
         of a ``.csv`` file, one example a line, its numbers separated by commas, with
         or without a line of column names; or of a folder of PNG files of one
-        example each, in the order of their names. Bytes are divided by 255.
+        example each, in the order of their names.
       shape: of one example in training.
+      header: whether the first line of a CSV file names its columns: "yes", "no" or
+        "auto": it does if there is no number in it. Numbers that rise or fall from
+        column to column, as wavelengths do, in the first line and not in the second are
+        refused by "auto".
+      tell: takes the line that says what the first line of a CSV file was taken for.
 
     Yields:
       ``Part``, of ``PART`` rows but for the last.
@@ -63,6 +100,8 @@ def read(path: str | pathlib.Path, shape: tuple[int, ...]) -> Iterator[Part]:
       ...     [part.x.tolist() for part in read(path, (2,))]
       [[[1.5, 2.0], [3.0, 4.0]]]
     """
+    if header not in HEADERS:
+        raise DataError(f"header={header!r}; give one of {', '.join(HEADERS)}.")
     path = pathlib.Path(path).expanduser()
     try:
         is_folder = stat.S_ISDIR(path.stat().st_mode)
@@ -72,7 +111,7 @@ def read(path: str | pathlib.Path, shape: tuple[int, ...]) -> Iterator[Part]:
     if reader is None:
         raise DataError(f"{path}: give an .npz file, a .csv file or a folder of PNG files.")
     empty = True
-    for part in reader(path, shape):
+    for part in reader(path, Form(shape, header, tell)):
         if len(part.x):
             empty = False
             yield part
@@ -80,30 +119,32 @@ def read(path: str | pathlib.Path, shape: tuple[int, ...]) -> Iterator[Part]:
         raise DataError(f"{path}: no examples; give at least one.")
 
 
-def _read_npz(path: pathlib.Path, shape: tuple[int, ...]) -> Iterator[Part]:
+def _read_npz(path: pathlib.Path, form: Form) -> Iterator[Part]:
     arrays = read_npz(path, ["x"])
     if "x" not in arrays:
         raise DataError(f"{path}: no array 'x'; write it with numpy.savez(path, x=x).")
     x, name = arrays["x"], f"{path}, x"
-    check_new(name, x, shape)
+    check_new(name, x, form.shape)
     for start in range(0, len(x), PART):
-        yield _numbered(new_rows(name, x[start : start + PART], shape, start), start)
+        yield _numbered(x[start : start + PART], name, start)
 
 
-def _numbered(x: np.ndarray, start: int) -> Part:
-    return Part([str(start + i) for i in range(len(x))], x)
+def _numbered(x: np.ndarray, source: str, start: int) -> Part:
+    return Part([str(start + i) for i in range(len(x))], x, source, start)
 
 
-def _read_csv(path: pathlib.Path, shape: tuple[int, ...]) -> Iterator[Part]:
-    size = math.prod(shape)
+def _read_csv(path: pathlib.Path, form: Form) -> Iterator[Part]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = _csv_rows(path, file, size)
+            rows = _csv_rows(path, file, form)
             for start in itertools.count(0, PART):
                 part = list(itertools.islice(rows, PART))
                 if not part:
                     return
-                yield _numbered(new_rows(str(path), np.array(part), shape, start), start)
+                x = np.array([numbers for numbers, _ in part])
+                if all(whole for _, whole in part) and np.abs(x).max() < 2**53:
+                    x = x.astype(np.int64)
+                yield _numbered(x, str(path), start)
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}.") from error
     except UnicodeDecodeError as error:
@@ -112,32 +153,58 @@ def _read_csv(path: pathlib.Path, shape: tuple[int, ...]) -> Iterator[Part]:
         ) from error
 
 
-def _csv_rows(path: pathlib.Path, file: TextIO, size: int) -> Iterator[list[float]]:
-    """The numbers of each line; a first line without any is one of column names."""
-    lines = _bounded_lines(path, file, _MOST_A_NUMBER * (size + 10))
-    reader = csv.reader(lines)
+def _csv_rows(path: pathlib.Path, file: TextIO, form: Form) -> Iterator[tuple[list[float], bool]]:
+    """The numbers of each line, and whether all are written as integers."""
+    size = math.prod(form.shape)
+    reader = csv.reader(_bounded_lines(path, file, _MOST_A_NUMBER * (size + 10)))
+    lines = ((reader.line_num, cells) for cells in reader if cells)
     try:
-        for i, cells in enumerate(filter(None, reader)):
-            numbers = [_number(cell) for cell in cells]
-            found = [number for number in numbers if number is not None]
-            where = f"{path}, line {reader.line_num}"
-            if i == 0 and not found:
-                continue
-            if len(numbers) != size:
-                raise DataError(f"{where}: {len(numbers)} values; wanted {size}, as in training.")
-            if len(found) < size:
-                column = numbers.index(None)
-                raise DataError(
-                    f"{where}, column {column + 1}: {cells[column][:30]!r} is not a number."
-                )
-            if i == 0 and size > 1 and found == list(range(size)):
-                raise DataError(
-                    f"{where}: 0 to {size - 1} in order, an example or numbers of columns? Remove "
-                    "it, or put a line of names, not numbers, above it."
-                )
-            yield found
+        ahead = list(itertools.islice(lines, 2))
+        if ahead:
+            is_header = _is_header(path, [cells for _, cells in ahead], form.header)
+            form.tell(f"first line of {path} taken as {'names' if is_header else 'an example'}")
+            ahead = ahead[is_header:]
+        for number, cells in itertools.chain(ahead, lines):
+            yield _numbers(f"{path}, line {number}", cells, size)
     except csv.Error as error:
         raise DataError(f"{path}, line {reader.line_num}: {error}.") from error
+
+
+def _is_header(path: pathlib.Path, lines: list[list[str]], header: str) -> bool:
+    """Whether the first of the first lines names columns."""
+    first, *rest = [[_number(cell) for cell in cells] for cells in lines]
+    if header != "auto":
+        return header == "yes"
+    if _is_ramp(first) and not any(map(_is_ramp, rest)):
+        raise DataError(
+            f"{path}, line 1: {', '.join(lines[0][:2])} ... {lines[0][-1]} in order, an example or "
+            "names of columns? Say header=yes or header=no."
+        )
+    return all(number is None for number in first)
+
+
+def _is_ramp(numbers: list[float | None]) -> bool:
+    """Whether numbers rise or fall from column to column, as few rows of data do by chance."""
+    if len(numbers) < _FEW or None in numbers:
+        return False
+    steps = np.diff(np.array(numbers, float))
+    even = np.allclose(steps, steps[0], rtol=1e-3)
+    return bool((steps > 0).all() or (steps < 0).all()) and (even or len(numbers) > _FEW + 1)
+
+
+def _numbers(where: str, cells: list[str], size: int) -> tuple[list[float], bool]:
+    """The numbers of a line, and whether all are written as integers."""
+    numbers = [_number(cell) for cell in cells]
+    if len(numbers) != size:
+        raise DataError(f"{where}: {len(numbers)} values; wanted {size}, as in training.")
+    found = [number for number in numbers if number is not None]
+    if len(found) < size:
+        column = numbers.index(None)
+        raise DataError(
+            f"{where}, column {column + 1}: {cells[column][:30]!r} is not a number. (If line 1 is "
+            "of names and numbers: header=yes.)"
+        )
+    return found, all(cell.strip().lstrip("+-").isdigit() for cell in cells)
 
 
 def _number(cell: str) -> float | None:
@@ -155,7 +222,8 @@ def _bounded_lines(path: pathlib.Path, file: TextIO, most: int) -> Iterator[str]
         yield line
 
 
-def _read_folder(folder: pathlib.Path, shape: tuple[int, ...]) -> Iterator[Part]:
+def _read_folder(folder: pathlib.Path, form: Form) -> Iterator[Part]:
+    shape = form.shape
     image_shape = (*shape, 1) if len(shape) == 2 else shape
     if len(image_shape) != 3 or image_shape[2] not in MODES:
         raise DataError(f"{folder}: PNG files, but in training an example was {shape}, no image.")
@@ -168,7 +236,7 @@ def _read_folder(folder: pathlib.Path, shape: tuple[int, ...]) -> Iterator[Part]
     for start in range(0, len(paths), PART):
         part = paths[start : start + PART]
         pixels = np.stack([_read_png(path, image_shape).ravel() for path in part])
-        yield Part([path.name for path in part], new_rows(str(folder), pixels, shape))
+        yield Part([path.name for path in part], pixels, str(folder), start)
 
 
 def is_png(path: pathlib.Path) -> bool:
@@ -221,7 +289,7 @@ def _check_kind(path: pathlib.Path, image: Any, channels: int) -> None:
             raise DataError(f"{path}: has transparent pixels; put it on a background first.")
 
 
-_READERS: dict[str, Callable[[pathlib.Path, tuple[int, ...]], Iterator[Part]]] = {
+_READERS: dict[str, Callable[[pathlib.Path, Form], Iterator[Part]]] = {
     ".npz": _read_npz,
     ".csv": _read_csv,
 }

@@ -17,8 +17,8 @@ from ladder_jax.data.base import (
     Examples,
     Rows,
     check_examples,
-    to_float,
 )
+from ladder_jax.data.scaling import to_scale
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 """Pillow's name for so many channels."""
@@ -104,7 +104,7 @@ class PreparedImages:
         return x, y
 
     def __getitem__(self, rows: Any, /) -> np.ndarray:
-        return to_float(self.examples(rows)[0])
+        return _scaled(self.examples(rows)[0])
 
     def labels(self) -> np.ndarray:
         """int32 ``[n]``, no image decoded."""
@@ -159,7 +159,11 @@ def load_prepared(name: str, data_dir: str, *, in_memory: bool = True) -> Datase
         check_examples(f"{name} ({split})", y[:, None], y, len(names))  # pixels are finite
         arrays += [x, y]
     x_train, y_train, x_test, y_test = arrays
-    return Dataset(name, x_train, y_train, x_test, y_test, names)
+    return Dataset(name, x_train, y_train, x_test, y_test, names, "bytes")
+
+
+def _scaled(x: np.ndarray) -> np.ndarray:
+    return to_scale("images", x, "bytes")
 
 
 def _read(images: PreparedImages, *, in_memory: bool) -> tuple[Examples, np.ndarray]:
@@ -167,7 +171,7 @@ def _read(images: PreparedImages, *, in_memory: bool) -> tuple[Examples, np.ndar
     if not in_memory and math.prod(images.shape) > HOST_BYTES:
         return images, images.labels()
     x, y = images.examples(slice(None))
-    return (to_float(x) if in_memory else Rows(x, transform=to_float)), y
+    return (_scaled(x) if in_memory else Rows(x, transform=_scaled)), y
 
 
 def _check_features(name: str, tfds: Any, info: Any) -> tuple[str, str]:

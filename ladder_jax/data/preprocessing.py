@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ladder_jax.data.base import DataError, Examples
+from ladder_jax.data.base import DataError, Examples, place, to_float
 from ladder_jax.data.npz import read_npz
 
 CONTRAST_SCALE = 55.0
@@ -32,10 +32,12 @@ class Preprocessing(NamedTuple):
     Attributes:
       chain: e.g. ``"contrast+zca"``.
       fitted: arrays by ``STEP/NAME``.
+      scale: what numbers the training rows were, one of ``scaling.SCALES``.
     """
 
     chain: str = "none"
     fitted: Fitted = {}  # noqa: RUF012 - never written to
+    scale: str = "unknown"
 
 
 class _Step(NamedTuple):
@@ -49,7 +51,7 @@ def contrast_normalize(x: np.ndarray, scale: float = CONTRAST_SCALE) -> np.ndarr
     """Global contrast normalisation: each row centred and brought to one length.
 
     ``scale (x - mean) / |x - mean|``, mean and length over all features of the
-    row; a row without contrast becomes 0.
+    row; a row without contrast becomes 0, one whose length overflows NaN.
 
     Args:
       x: ``[n, ...]``.
@@ -67,6 +69,7 @@ def contrast_normalize(x: np.ndarray, scale: float = CONTRAST_SCALE) -> np.ndarr
     rows = x.reshape(x.shape[0], -1)
     rows = rows - rows.mean(1, keepdims=True)
     length = xp.sqrt(xp.square(rows).sum(1, keepdims=True)) / scale
+    length = xp.where(xp.isfinite(length), length, xp.nan)  # over infinity all would become 0
     normalized: np.ndarray = (rows / xp.where(length < CONTRAST_EPSILON, 1, length)).reshape(
         x.shape
     )
@@ -74,42 +77,77 @@ def contrast_normalize(x: np.ndarray, scale: float = CONTRAST_SCALE) -> np.ndarr
 
 
 def _moments(chunks: Chunks) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and biased variance of each feature, float64."""
-    rows, total = 0, np.zeros(())
+    """Mean and biased variance of each feature, float64; 0 where it varies by rounding alone.
+
+    Differences from the first row are summed: no digits are lost to a large mean.
+    """
+    start = next(iter(chunks()))
+    first, rounding = start[0].astype(np.float64), 8 * np.finfo(start.dtype).eps
+    rows, total, squares = 0, np.zeros(()), np.zeros(())
     for chunk in chunks():
-        rows, total = rows + len(chunk), total + chunk.sum(0, dtype=np.float64)
-    mean, squares = total / rows, np.zeros(())
+        rows, total = rows + len(chunk), total + (chunk - first).sum(0)
+    mean = first + total / rows
     for chunk in chunks():
         squares = squares + np.square(chunk - mean).sum(0)
-    return mean, squares / rows
+    var = squares / rows
+    return mean, np.where(var > np.square(rounding * mean), var, 0.0)
+
+
+def _float32(name: str, array: np.ndarray, least: float = 0.0) -> np.ndarray:
+    """What was fitted, as it is kept; what float32 cannot hold is refused."""
+    kept = array.astype(np.float32)
+    wrong = ~(np.isfinite(kept) & (np.abs(kept) >= least))
+    if wrong.any():
+        raise DataError(
+            f"preprocess={name!r}: {place(wrong)} of the training rows has a mean or a spread "
+            f"of {array[wrong][0]:.3g}, which float32 cannot hold; give it in another unit."
+        )
+    return kept
 
 
 def _fit_standardize(chunks: Chunks) -> Fitted:
-    """A feature that does not vary (but for rounding) is centred alone."""
+    """A feature that does not vary (but for rounding) is centred alone.
+
+    ``mean`` is what float32 holds of it, ``shift`` the rest of it over the deviation:
+    without it, a mean that is large beside the deviation would move all rows.
+    """
     mean, var = _moments(chunks)
-    std = np.where(var > 1e-12 * np.square(mean), np.sqrt(var), 1.0)
-    return {"mean": mean.astype(np.float32), "std": std.astype(np.float32)}
+    tiny = float(np.finfo(np.float32).tiny)
+    std = _float32("standardize", np.where(var > 0, np.sqrt(var), 1.0), tiny)
+    high = _float32("standardize", mean)
+    return {"mean": high, "std": std, "shift": ((mean - high) / std).astype(np.float32)}
+
+
+def _apply_standardize(fitted: Fitted, x: np.ndarray) -> np.ndarray:
+    """Subtracts the mean in two parts, of which the first is exact near the mean."""
+    scaled: np.ndarray = (x - fitted["mean"]) / fitted["std"]
+    return scaled - fitted["shift"] if "shift" in fitted else scaled
 
 
 def _fit_zca(chunks: Chunks) -> Fitted:
     """matrix = E diag(values)^(-1/2) E^T, of the covariance with 0.1 added on its diagonal."""
     mean, _ = _moments(chunks)
+    high = _float32("zca", mean)
     rows, cov = 0, np.zeros((mean.size, mean.size))
     for chunk in chunks():
         centred = (chunk - mean).reshape(len(chunk), -1)
         rows, cov = rows + len(chunk), cov + centred.T @ centred
+    _float32("zca", np.diag(cov).reshape(mean.shape))
     values, vectors = np.linalg.eigh(cov / rows + ZCA_BIAS * np.eye(mean.size))
     matrix = (vectors / np.sqrt(values)) @ vectors.T
-    return {"mean": mean.astype(np.float32), "matrix": matrix.astype(np.float32)}
+    shift = (mean - high).reshape(-1) @ matrix
+    arrays = {"mean": high, "matrix": matrix, "shift": shift}
+    return {name: array.astype(np.float32) for name, array in arrays.items()}
 
 
 def _apply_zca(fitted: Fitted, x: np.ndarray) -> np.ndarray:
-    return ((x - fitted["mean"]).reshape(x.shape[0], -1) @ fitted["matrix"]).reshape(x.shape)
+    flat = (x - fitted["mean"]).reshape(x.shape[0], -1) @ fitted["matrix"]
+    return (flat - fitted["shift"] if "shift" in fitted else flat).reshape(x.shape)
 
 
 STEPS = {
     "contrast": _Step(lambda chunks: {}, lambda fitted, x: contrast_normalize(x)),
-    "standardize": _Step(_fit_standardize, lambda fitted, x: (x - fitted["mean"]) / fitted["std"]),
+    "standardize": _Step(_fit_standardize, _apply_standardize),
     "zca": _Step(_fit_zca, _apply_zca),
 }
 """What a chain may be made of: one entry each."""
@@ -164,11 +202,22 @@ def fit(chain: str, x: Examples) -> Preprocessing:
 
         def chunks(before: Preprocessing = before) -> Iterator[np.ndarray]:
             for start in range(0, len(x), _CHUNK):
-                yield apply(before, np.asarray(x[start : start + _CHUNK]))
+                yield _run(before, to_float(np.asarray(x[start : start + _CHUNK])))
 
-        arrays = {f"{word}/{name}": array for name, array in STEPS[word].fit(chunks).items()}
+        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused
+            found = STEPS[word].fit(chunks)
+        arrays = {f"{word}/{name}": array for name, array in found.items()}
         preprocessing = Preprocessing("+".join(words[: i + 1]), before.fitted | arrays)
     return preprocessing
+
+
+def _run(preprocessing: Preprocessing, x: np.ndarray) -> np.ndarray:
+    for word in _words(preprocessing.chain):
+        prefix = f"{word}/"
+        arrays = preprocessing.fitted.items()
+        own = {name.removeprefix(prefix): a for name, a in arrays if name.startswith(prefix)}
+        x = STEPS[word].apply(own, x)
+    return x
 
 
 def apply(preprocessing: Preprocessing, x: np.ndarray) -> np.ndarray:
@@ -179,19 +228,68 @@ def apply(preprocessing: Preprocessing, x: np.ndarray) -> np.ndarray:
       x: ``[n, ...]``, rows of the shape that it was fitted to, of NumPy or JAX.
 
     Returns:
-      An array of the shape of ``x``.
+      An array of the shape of ``x``; of NumPy, float32, computed in the precision of
+      ``x`` a part at a time, and not finite where float32 cannot hold it.
 
     Example:
       >>> import numpy as np
       >>> apply(Preprocessing(), np.ones((1, 2))).tolist()
       [[1.0, 1.0]]
     """
-    for word in _words(preprocessing.chain):
-        prefix = f"{word}/"
-        arrays = preprocessing.fitted.items()
-        own = {name.removeprefix(prefix): a for name, a in arrays if name.startswith(prefix)}
-        x = STEPS[word].apply(own, x)
-    return x
+    if not isinstance(x, np.ndarray):
+        return _run(preprocessing, x)
+    if preprocessing.chain == "none" and x.dtype == np.float32:
+        return x
+    out = np.empty(x.shape, np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for start in range(0, len(x), _CHUNK):
+            out[start : start + _CHUNK] = _run(preprocessing, x[start : start + _CHUNK])
+    return out
+
+
+def check_applied(
+    name: str,
+    out: Examples,
+    x: Examples,
+    chain: str,
+    numbers: np.ndarray | None = None,
+    first: int = 0,
+) -> None:
+    """Checks that rows are finite after preprocessing as before it.
+
+    Args:
+      name: of the rows, for the message.
+      out: ``[n, ...]``, the rows preprocessed, read a part at a time.
+      x: the rows as they were, all finite.
+      chain: of the preprocessing.
+      numbers: which row of ``x`` each is; None for the same.
+      first: the number of the first row of ``x``, for the message.
+
+    Raises:
+      DataError: one is not; the message names the value.
+
+    Examples:
+      >>> x = np.array([[1.0], [-3.4e38]])
+      >>> check_applied("x", np.array([[0.0], [-np.inf]]), x, "standardize")
+      Traceback (most recent call last):
+      ...
+      ladder_jax.data.base.DataError: x: -3.4e+38 in row 1, column 0, is not finite in float32 \
+after preprocess='standardize'; remove or replace it, if it marks a missing value.
+    """
+    for start in range(0, len(out), _CHUNK):
+        part = np.asarray(out[start : start + _CHUNK])
+        bad = np.flatnonzero(~np.isfinite(part).all(tuple(range(1, part.ndim))))
+        if bad.size:
+            number = start + int(bad[0])
+            number = number if numbers is None else int(numbers[number])
+            row = np.asarray(x[number : number + 1])[0]
+            wrong = ~np.isfinite(part[bad[0]]).reshape(row.shape)
+            farthest = wrong & (np.abs(row) == np.abs(row)[wrong].max())
+            raise DataError(
+                f"{name}: {row[farthest][0]:.6g} in row {first + number}, {place(farthest)}, is "
+                f"not finite in float32 after preprocess={chain!r}; remove or replace it, if it "
+                "marks a missing value."
+            )
 
 
 def save(path: str | pathlib.Path, preprocessing: Preprocessing) -> None:
