@@ -145,7 +145,7 @@ def main() -> None:
         stamp = time.strftime("%Y%m%d-%H%M%S")
         workdir = cli.WORKDIR.value or f"runs/sweep-{config.name}-{stamp}"
         overwrite = settings.OVERWRITE.value
-        with workfolder.open_run(workdir, config, overwrite=overwrite) as folder:
+        with workfolder.open_run(workdir, config, task.checksums, overwrite=overwrite) as folder:
             if overwrite:
                 begin_anew(folder)
             with settings.resumable(folder):

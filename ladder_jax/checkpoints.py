@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from ladder_jax import parallel
-from ladder_jax.files import WriteError
+from ladder_jax.files import WriteError, advice
 from ladder_jax.packing import pack, size_of, unpack
 from ladder_jax.training import TrainState
 
@@ -129,8 +129,7 @@ class Checkpoints:
         reason = str(error).rsplit(": ", 1)[-1].split("[")[0].strip()
         intact = f"; that of epoch {self.epochs[-1]} is whole" if self.epochs else ""
         return WriteError(
-            f"cannot save a checkpoint in {self.folder}: {reason}{intact}; make room, then give "
-            "the same command to go on."
+            f"cannot save a checkpoint in {self.folder}: {reason}{intact}; {advice(error)}."
         )
 
     @property

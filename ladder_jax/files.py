@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
+import os
 import pathlib
 from collections.abc import Iterator, Mapping
 
@@ -12,6 +14,29 @@ import numpy as np
 
 class WriteError(OSError):
     """A file cannot be written; the message names it, the reason and what to do."""
+
+
+_ADVICE = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "make room, then do the same again"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "give a folder that may be written"),
+    errno.ENOENT: "make its folder first",
+    errno.ENOTDIR: "give a path whose folders are none of them files",
+    errno.EISDIR: "give the name of a file",
+    errno.ENAMETOOLONG: "give a shorter name",
+}
+
+
+def advice(error: Exception) -> str:
+    """Returns what to do about an error of writing.
+
+    Examples:
+      >>> advice(OSError(2, "No such file or directory")), advice(ValueError("Is a directory"))
+      ('make its folder first', 'give the name of a file')
+    """
+    code = getattr(error, "errno", None)
+    if code is None:  # a library's own kind of error, with the system's words in it
+        code = next((number for number in _ADVICE if os.strerror(number) in str(error)), 0)
+    return _ADVICE.get(code, "mend that, or give another path")
 
 
 @contextlib.contextmanager
@@ -23,7 +48,7 @@ def writing(path: pathlib.Path) -> Iterator[None]:
       ...     raise OSError(28, "No space left on device")
       Traceback (most recent call last):
       ladder_jax.files.WriteError: cannot write params.npz: No space left on device; make
-      room, then give the same command to go on.
+      room, then do the same again.
     """
     try:
         yield
@@ -31,8 +56,7 @@ def writing(path: pathlib.Path) -> Iterator[None]:
         raise
     except OSError as error:
         raise WriteError(
-            f"cannot write {path}: {error.strerror or error}; make room, then give the same "
-            "command to go on."
+            f"cannot write {path}: {error.strerror or error}; {advice(error)}."
         ) from error
 
 

@@ -14,7 +14,7 @@ FLOORS = [
     | {"combinators", "consistency", "mlp_combinators", "precision", "products", "words"},
     {"encoder", "decoder"},
     {"ladder"},
-    {"adversarial", "data", "denoising", "files", "flax_modules"}
+    {"adversarial", "data", "denoising", "files", "flax_modules", "forks"}
     | {"parallel", "presets", "schedules", "training", "transforms"},
     {"config", "labels", "streaming"},
     {"build", "guard", "interrupts", "packing"} | {"stored", "tasks", "workfolder"},
