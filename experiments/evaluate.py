@@ -11,7 +11,6 @@ of training were (see python -m experiments.predict --help).
 
 from __future__ import annotations
 
-import pathlib
 from typing import NamedTuple
 
 import jax
@@ -84,7 +83,7 @@ def examples(
       DataError: there are none, or their classes are others.
     """
     x: data.Examples
-    own = not name or _same(name, config.dataset)
+    own = not name or data.located(name) == data.located(config.dataset)
     name = name or config.dataset
     if data.is_file(name) and not own:
         x, y, names = data.load_test_npz(name, len(ours.class_names))
@@ -108,14 +107,6 @@ def examples(
             f"{_listed(ours.class_names)}."
         )
     return x, y
-
-
-def _same(name: str, other: str) -> bool:
-    if data.is_file(name) and data.is_file(other):
-        return (
-            pathlib.Path(name).expanduser().resolve() == pathlib.Path(other).expanduser().resolve()
-        )
-    return name == other
 
 
 def _listed(names: tuple[str, ...]) -> str:

@@ -145,7 +145,7 @@ def main() -> None:
         task = tasks.prepare(config, dataset)
         settings.check_held_out("a sweep", task)
         overwrite = settings.OVERWRITE.value
-        with workfolder.open_run(workdir, config, overwrite=overwrite) as folder:
+        with workfolder.open_run(workdir, config, task.checksums, overwrite=overwrite) as folder:
             if overwrite:
                 begin_anew(folder)
             with settings.resumable(folder):

@@ -57,7 +57,7 @@ def write(folder: pathlib.Path, sweep: Sweep, command: str) -> str:
     if not sweep.ranked():
         raise NotFiniteError(
             f"NaN or infinity in each of {len(sweep.trials)} trials, the config's own included; "
-            "begin with a lower learning_rate or lower denoising costs."
+            "train the config alone with experiments.train, which says where from."
         )
     with files.replacing(folder / "best.py") as path:
         path.write_text(config_file(sweep, command))

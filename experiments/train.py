@@ -133,7 +133,8 @@ def main() -> None:
         measured(config, task)
         workdir = cli.WORKDIR.value or f"runs/{config.name}-{time.strftime('%Y%m%d-%H%M%S')}"
         parallel.from_first(lambda: check_unfinished(workdir))
-        with workfolder.open_run(workdir, config, overwrite=settings.OVERWRITE.value) as folder:
+        overwrite = settings.OVERWRITE.value
+        with workfolder.open_run(workdir, config, task.checksums, overwrite=overwrite) as folder:
             files.remove(folder / compare.SUMMARY)
             with settings.resumable(folder):
                 run(config, dataset, task, folder)

@@ -13,7 +13,7 @@ import numpy as np
 
 from ladder_jax import parallel
 from ladder_jax.bucket_checkpoints import BucketCheckpoints, epochs_in
-from ladder_jax.files import WriteError, is_bucket, remedy, remove, writing
+from ladder_jax.files import WriteError, advice, is_bucket, remove, writing
 from ladder_jax.packing import pack, size_of, unpack
 from ladder_jax.training import TrainState
 
@@ -167,8 +167,8 @@ class Checkpoints:
         with contextlib.suppress(Exception):  # a bucket may not even say what is in it
             intact = f"; that of epoch {self.epochs[-1]} is whole"
         return WriteError(
-            f"cannot save a checkpoint in {self.folder}: {reason}{intact}; {remedy(self.folder)}, "
-            "then give the same command to go on."
+            f"cannot save a checkpoint in {self.folder}: {reason}{intact}; "
+            f"{advice(error, self.folder)}."
         )
 
     @property

@@ -25,6 +25,21 @@ Line = dict[str, Any]
 Progress = Callable[[Line], None]
 
 
+def check_progress(progress: object) -> None:
+    """Checks before training that the progress callback can be called.
+
+    Raises:
+      TypeError: it cannot.
+
+    Examples:
+      >>> check_progress(print)
+    """
+    if not callable(progress):
+        raise TypeError(
+            f"progress is of type {type(progress).__name__}; give a function of a line of metrics."
+        )
+
+
 class Member(NamedTuple):
     """One of the ladders that are trained together, or the only one.
 

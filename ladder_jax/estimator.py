@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import os
 from collections.abc import Sequence
@@ -89,6 +90,9 @@ class LadderClassifier(
       statistics: what prediction is normalised with: "train" or "labeled" rows.
       random_state: decides start, order and noise; an int is ``Config.seed``.
 
+    After a fit, processes of its own must not be forked ones, in which JAX hangs: use
+    ``multiprocessing.get_context("spawn")``, joblib's loky (``n_jobs``), or threads.
+
     Attributes:
       classes_: ``[k]``, sorted.
       n_iter_: epochs done.
@@ -171,7 +175,7 @@ class LadderClassifier(
             batch_unlabeled=min(config.batch_unlabeled, rows),
         )
 
-    def fit(self, X: Any, y: Any, progress: Progress = _silent) -> Self:  # noqa: N803
+    def fit(self, X: Any, y: Any, *, progress: Progress = _silent) -> Self:  # noqa: N803
         """Trains a ladder.
 
         Args:
@@ -185,7 +189,9 @@ class LadderClassifier(
 
         Raises:
           ValueError: a parameter or the data are wrong.
+          TypeError: ``progress`` cannot be called.
           NotFiniteError: NaN or infinity in the loss.
+          RuntimeError: this process was forked from one that has used JAX.
         """
         X, y = self._checked(X, y, ensure_min_samples=2)  # noqa: N806
         classes, numbers = number_classes(y)
@@ -200,10 +206,21 @@ class LadderClassifier(
         return fitting.programs(self.config_, self.n_features_in_, len(self.classes_))
 
     def _set_predictor(self, trained: Trained, fitted: preprocessing.Preprocessing) -> None:
+        self._arrays, self._n_features_out = (trained, fitted), self.config_.units[-1]
+        self.predictor_ = self._make_predictor()
+
+    @functools.cached_property
+    def predictor_(self) -> Predictor:
+        """Made when first used after unpickling, which is to compute nothing: it may be forked."""
+        if "_arrays" not in vars(self):
+            raise AttributeError("predictor_ is there after fit")
+        return self._make_predictor()
+
+    def _make_predictor(self) -> Predictor:
         (net, outputs, _), names = self._programs(), tuple(map(str, self.classes_))
-        fitted = fitted._replace(scale="numbers")  # bytes and all else as they are
-        self.predictor_ = Predictor(net, trained, names, (self.n_features_in_,), fitted, outputs)
-        self._n_features_out = net.shapes[-2][0]
+        trained = jax.device_put(self._arrays[0])
+        fitted = self._arrays[1]._replace(scale="numbers")  # bytes and all else as they are
+        return Predictor(net, trained, names, (self.n_features_in_,), fitted, outputs)
 
     def _checked(self, *arrays: Any, **how: Any) -> Any:
         return validate_data(self, *arrays, dtype=(np.float64, np.float32), **how)
@@ -252,16 +269,11 @@ class LadderClassifier(
     def __getstate__(self) -> dict[str, Any]:
         """Arrays in place of compiled programs."""
         state = dict(super().__getstate__())
-        if "predictor_" in state:
-            ours: Predictor = state.pop("predictor_")
-            state["_arrays"] = jax.tree.map(np.asarray, ours.trained), ours.fitted
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__({name: v for name, v in state.items() if name != "_arrays"})
+        state.pop("predictor_", None)
         if "_arrays" in state:
             trained, fitted = state["_arrays"]
-            self._set_predictor(jax.device_put(trained), fitted)
+            state["_arrays"] = jax.tree.map(np.asarray, trained), fitted
+        return state
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the fitted estimator as one ``.npz`` file, without pickle.

@@ -7,6 +7,7 @@ What is true of one and not of the other, only this file knows, and
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import logging
 import os
@@ -117,6 +118,31 @@ def failures(path: pathlib.Path) -> type[Exception]:
     return Exception if is_bucket(path) else OSError
 
 
+_ADVICE = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "make room, then do the same again"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "give a folder that may be written"),
+    errno.ENOENT: "make its folder first",
+    errno.ENOTDIR: "give a path whose folders are none of them files",
+    errno.EISDIR: "give the name of a file",
+    errno.ENAMETOOLONG: "give a shorter name",
+}
+
+
+def advice(error: Exception, path: pathlib.Path) -> str:
+    """Returns what to do about an error of writing.
+
+    Examples:
+      >>> advice(OSError(2, "No such file or directory"), pathlib.Path("runs/mine"))
+      'make its folder first'
+    """
+    if is_bucket(path):
+        return "check your access to the bucket, then do the same again"
+    code = getattr(error, "errno", None)
+    if code is None:  # a library's own kind of error, with the system's words in it
+        code = next((number for number in _ADVICE if os.strerror(number) in str(error)), 0)
+    return _ADVICE.get(code, "mend that, or give another path")
+
+
 @contextlib.contextmanager
 def writing(path: pathlib.Path) -> Iterator[None]:
     """Makes a ``WriteError`` of any error of writing ``path``, a full disk's above all.
@@ -126,7 +152,7 @@ def writing(path: pathlib.Path) -> Iterator[None]:
       ...     raise OSError(28, "No space left on device")
       Traceback (most recent call last):
       ladder_jax.files.WriteError: cannot write params.npz: No space left on device; make
-      room, then give the same command to go on.
+      room, then do the same again.
     """
     try:
         yield
@@ -134,14 +160,8 @@ def writing(path: pathlib.Path) -> Iterator[None]:
         raise
     except failures(path) as error:
         raise WriteError(
-            f"cannot write {path}: {reason_of(error)}; {remedy(path)}, then give the same command "
-            "to go on."
+            f"cannot write {path}: {reason_of(error)}; {advice(error, path)}."
         ) from error
-
-
-def remedy(path: pathlib.Path) -> str:
-    """What to do where a file cannot be written."""
-    return "check your access to the bucket" if is_bucket(path) else "make room"
 
 
 def make_writable(folder: pathlib.Path) -> None:

@@ -10,10 +10,10 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from ladder_jax import evaluation, guard, parallel, predictor, training
+from ladder_jax import evaluation, forks, guard, parallel, predictor, training
 from ladder_jax.build import build_ladder, build_optimizer, train_step
 from ladder_jax.config import Config
-from ladder_jax.epochs import Progress
+from ladder_jax.epochs import Progress, check_progress
 from ladder_jax.metrics_log import metrics_line
 from ladder_jax.tasks import Task
 from ladder_jax.training import BatchSizes, Metrics, TrainData, TrainState
@@ -59,12 +59,14 @@ def programs(config: Config, features: int, classes: int) -> Programs:
 
     Raises:
       ConfigError: settings contradict each other.
+      RuntimeError: of ``forks.check``.
 
     Example:
       >>> ours = programs(Config(units=(5,)), 4, 2)
       >>> ours.net.shapes, programs(Config(units=(5,), seed=1), 4, 2) is ours
       (((4,), (5,), (2,)), True)
     """
+    forks.check()
     return _programs(_compiled_in(config), features, classes)
 
 
@@ -102,6 +104,7 @@ def train(config: Config, task: Task, progress: Progress) -> Trained:
       ConfigError: settings contradict each other.
       NotFiniteError: NaN or infinity in the loss.
     """
+    check_progress(progress)
     shape = task.train.unlabeled.shape[1], len(task.class_names)
     net, _, evaluating = programs(config, *shape)
     steps = training.steps_per_epoch(task.train, task.sizes)
@@ -112,9 +115,9 @@ def train(config: Config, task: Task, progress: Progress) -> Trained:
         state, metrics = epoch(state, task.train)
         line = metrics_line(number, metrics)
         if not np.isfinite(line["loss"]):
+            tried = guard.hints(config, guard.largest_input(task.train))
             raise guard.NotFiniteError(
-                f"NaN or infinity in epoch {number}. Try a learning_rate below "
-                f"{config.learning_rate:g}, or a lower denoising_cost."
+                f"NaN or infinity in epoch {number}. Try {', or '.join(tried)}."
             )
         progress(line)
     evaluator = evaluation.Evaluator(config, net, task, mesh, evaluating)

@@ -16,6 +16,9 @@ from ladder_jax.config import Config
 from ladder_jax.training import BatchSizes, TrainState
 from ladder_jax.types import Array, Batch, Ladder, Noise, Params
 
+_UNSCALED = 1e6
+"""Inputs of a larger magnitude are taken for unscaled."""
+
 
 class NotFiniteError(ArithmeticError):
     """NaN or infinity in the loss; the message says where from and what to try."""
@@ -163,7 +166,40 @@ def find_origin(
     return Origin(None, None, "the epoch as a whole, not any step of it alone")
 
 
-def message(origin: Origin, epoch: int, good: pathlib.Path | None, settings: Config) -> str:
+def largest_input(data: Any) -> float:
+    """Returns the largest magnitude among the first training examples of a run.
+
+    Args:
+      data: the examples, on the device or with the host.
+    """
+    return float(np.abs(np.asarray(data.unlabeled[:10_000])).max())
+
+
+def hints(settings: Config, largest: float, level: int | None = None) -> list[str]:
+    """Returns what to try where numbers are no longer finite.
+
+    Args:
+      settings: of the run.
+      largest: of ``largest_input``.
+      level: where they stopped being finite, if that is known.
+    """
+    if largest > _UNSCALED:  # its squares overflow whatever the rate is
+        return [f'preprocess="standardize", as inputs are as large as {largest:.1e}']
+    found = [f"a learning_rate below {settings.learning_rate:g}"]
+    costs = settings.denoising_cost
+    cost = costs[(level or 0) if len(costs) > 1 else 0]
+    if level is not None and cost:
+        found.append(f"a denoising_cost of level {level} below {cost:g}")
+    elif level is None and any(costs):
+        found.append("a lower denoising_cost")
+    if settings.compute_dtype != "float32":
+        found.append(f"compute_dtype=float32 instead of {settings.compute_dtype}")
+    return found
+
+
+def message(
+    origin: Origin, epoch: int, good: pathlib.Path | None, settings: Config, largest: float = 1.0
+) -> str:
     """The line that a run ends with.
 
     Args:
@@ -171,18 +207,13 @@ def message(origin: Origin, epoch: int, good: pathlib.Path | None, settings: Con
       epoch: the number of the epoch.
       good: the last good checkpoint, if any.
       settings: of the run.
+      largest: of ``largest_input``.
     """
     where = f"epoch {epoch}"
     where += "" if origin.step is None else f", step {origin.step}"
     what = origin.quantity if origin.level is None else f"level {origin.level}, {origin.quantity}"
-    hints = [f"a learning_rate below {settings.learning_rate:g}"]
-    costs = settings.denoising_cost
-    cost = costs[(origin.level or 0) if len(costs) > 1 else 0]
-    if origin.level is not None and cost:
-        hints.append(f"a denoising_cost of level {origin.level} below {cost:g}")
-    if settings.compute_dtype != "float32":
-        hints.append(f"compute_dtype=float32 instead of {settings.compute_dtype}")
+    tried = hints(settings, largest, origin.level)
     if origin.quantity == "examples":
-        hints = ["examples that are finite"]
+        tried = ["examples that are finite"]
     kept = "there is no checkpoint yet" if good is None else f"the last good checkpoint is {good}"
-    return f"NaN or infinity at {where}, first in {what}; {kept}. Try {', or '.join(hints)}."
+    return f"NaN or infinity at {where}, first in {what}; {kept}. Try {', or '.join(tried)}."

@@ -23,7 +23,7 @@ from ladder_jax.outcome import Result, begin, finish, is_done, load
 from ladder_jax.tasks import Task, prepare
 from ladder_jax.training import TrainState
 from ladder_jax.types import Ladder
-from ladder_jax.workfolder import CHECKPOINTS, deciding, open_run
+from ladder_jax.workfolder import CHECKPOINTS, data_record, deciding, open_run
 
 
 def _make_epoch(
@@ -67,7 +67,8 @@ class _Run(NamedTuple):
         net = loss_net(config, self.net)  # what was trained, adversarial noise included
         origin = guard.find_origin(net, self.step, state, task.train, task.sizes)
         good = self.saved.folder / str(reached.epoch) if reached.epoch else None
-        told = parallel.from_first(lambda: guard.message(origin, number, good, config))
+        largest = guard.largest_input(task.train)
+        told = parallel.from_first(lambda: guard.message(origin, number, good, config, largest))
         return guard.NotFiniteError(told)
 
     def training(self) -> Training:
@@ -181,10 +182,10 @@ def train_and_evaluate(
     """Trains one ladder, tests it and writes all of it down.
 
     Into the folder go ``config.json``, ``labels.json`` (the numbers of the labelled
-    rows), ``metrics.jsonl`` (a line an epoch), ``params.npz``, ``preprocess.npz``
-    (where there is any) and ``result.json``; ``best.npz``, the parameters that were
-    best on validation examples, if any are held out; ``checkpoints`` while it trains,
-    and after it the one that was best on them.
+    rows), ``examples.json`` (checksums of the data), ``metrics.jsonl`` (a line an
+    epoch), ``params.npz``, ``preprocess.npz`` (where there is any) and ``result.json``;
+    ``best.npz``, the parameters that were best on validation examples, if any are held
+    out; ``checkpoints`` while it trains, and after it the one that was best on them.
 
     Of several processes the first has the folder, the others a temporary one; all
     have the result.
@@ -211,10 +212,12 @@ def train_and_evaluate(
       PeerError: another process of the job failed.
       WriteError: a file cannot be written.
     """
+    epochs.check_progress(progress)
     check_processes(config)
     task = prepare(config, dataset)
     net = build_ladder(config, task.train.unlabeled.shape[1:], len(task.class_names))
-    with open_run(workdir, config, overwrite=overwrite) as folder:
+    record = data_record(task.labeled, task.checksums)
+    with open_run(workdir, config, record, overwrite=overwrite) as folder:
         done = parallel.from_first(lambda: load(folder, net) if is_done(folder) else None)
         if done is not None:
             return done

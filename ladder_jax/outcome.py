@@ -15,7 +15,7 @@ from ladder_jax.files import replacing, write_json
 from ladder_jax.stored import load_params, save_params
 from ladder_jax.tasks import Task
 from ladder_jax.types import Ladder, Params, Statistics
-from ladder_jax.workfolder import commit, load_summary, origin, versions, write_labels
+from ladder_jax.workfolder import commit, load_summary, origin, versions
 
 
 class Result(NamedTuple):
@@ -35,7 +35,7 @@ class Result(NamedTuple):
 
 
 def begin(folder: pathlib.Path, task: Task, chain: str) -> None:
-    """Writes down which rows a run has and what they have been through.
+    """Writes down what the rows of a run have been through.
 
     Args:
       folder: of the run.
@@ -44,7 +44,6 @@ def begin(folder: pathlib.Path, task: Task, chain: str) -> None:
     """
     commit()  # kept: that of the start, as files may change while it trains
     with parallel.together():
-        write_labels(folder, task.labeled.tolist())
         if chain != "none":
             with replacing(folder / "preprocess.npz") as path:
                 preprocessing.save(path, task.preprocessing)

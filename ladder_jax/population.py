@@ -20,7 +20,7 @@ from ladder_jax.build import build_optimizer, train_step
 from ladder_jax.checkpoints import Checkpoints, Reached
 from ladder_jax.config import Config
 from ladder_jax.crew import Crew, check_alike, gather
-from ladder_jax.epochs import Member, Progress, Training
+from ladder_jax.epochs import Member, Progress, Training, check_progress
 from ladder_jax.evaluation import Evaluator, make_programs
 from ladder_jax.files import as_path, remove
 from ladder_jax.guard import NotFiniteError
@@ -29,7 +29,7 @@ from ladder_jax.metrics_log import lines_in
 from ladder_jax.outcome import Result, begin, is_done, load
 from ladder_jax.training import TrainData, TrainState
 from ladder_jax.types import Array, Hyper
-from ladder_jax.workfolder import CHECKPOINTS, open_run
+from ladder_jax.workfolder import CHECKPOINTS, data_record, open_run
 
 
 def make_population_epoch(
@@ -94,6 +94,7 @@ def train_population(
       NotFiniteError: NaN or infinity in a member's loss.
       WriteError: a file cannot be written.
     """
+    check_progress(progress)
     configs = list(members.values())
     check_alike(configs)
     check_processes(configs[0], together=True)
@@ -101,8 +102,15 @@ def train_population(
     folder = as_path(workdir)
     with contextlib.ExitStack() as opened:
         folders = [
-            opened.enter_context(open_run(folder / name, config, overwrite=overwrite))
-            for name, config in members.items()
+            opened.enter_context(
+                open_run(
+                    folder / name,
+                    config,
+                    data_record(task.labeled, task.checksums),
+                    overwrite=overwrite,
+                )
+            )
+            for (name, config), task in zip(members.items(), crew.tasks, strict=True)
         ]
         if all(map(is_done, folders)):
             return dict(zip(members, map(load, folders, crew.nets), strict=True))

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from ladder_jax import data, denoising
+from ladder_jax import data, denoising, forks
 from ladder_jax.build import build_ladder
 from ladder_jax.config import ConfigError
 from ladder_jax.data import preprocessing
@@ -139,7 +139,9 @@ class Predictor:
 
         Raises:
           DataError: as ``prepared``, or the ladder gives NaN or infinity for a row.
+          RuntimeError: of ``forks.check``.
         """
+        forks.check()
         x, parts = np.asarray(x), []
         data.check_new(name, x, self.example_shape)
         for start in range(0, max(len(x), 1), PART):
@@ -205,7 +207,9 @@ def load(workdir: str | os.PathLike[str]) -> Predictor:
     Raises:
       ConfigError: there is no finished run, or it is damaged or of another version.
       DataError: the preprocessing is.
+      RuntimeError: of ``forks.check``.
     """
+    forks.check()
     folder = find_run(workdir)
     config, summary = read_config(folder), load_summary(folder)
     try:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
+import zlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
-from ladder_jax import data, streaming
+from ladder_jax import data, forks, streaming
 from ladder_jax.config import Config
 from ladder_jax.data import preprocessing
 from ladder_jax.training import BatchSizes, TrainData
+
+_PART = 1000
 
 
 class Task(NamedTuple):
@@ -26,6 +30,7 @@ class Task(NamedTuple):
       class_names: one a class.
       example_shape: of one row as the data have it.
       preprocessing: what ``x`` has been through.
+      checksums: of ``checksums``.
     """
 
     train: Any
@@ -36,6 +41,7 @@ class Task(NamedTuple):
     class_names: tuple[str, ...]
     example_shape: tuple[int, ...]
     preprocessing: preprocessing.Preprocessing
+    checksums: dict[str, int]
 
 
 def choose_rows(config: Config, dataset: data.Dataset) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -67,7 +73,9 @@ def choose_rows(config: Config, dataset: data.Dataset) -> tuple[np.ndarray, np.n
     held_out = np.zeros(0, int)
     if config.validation:
         free = np.setdiff1d(np.flatnonzero(y >= 0), named)
-        held_out = free[data.hold_out(len(free), config.validation, config.seed)[1]]
+        # A split by name has its own rows, none of them free.
+        classes_of = None if config.split else y[free]
+        held_out = free[data.hold_out(len(free), config.validation, config.seed, classes_of)[1]]
     kept = np.setdiff1d(np.arange(len(y)), held_out)
     if config.split:
         return named, kept, held_out
@@ -79,7 +87,47 @@ def choose_rows(config: Config, dataset: data.Dataset) -> tuple[np.ndarray, np.n
     chosen = data.choose_labeled(
         y[kept], max(config.labels, 0), config.seed, classes, config.label_choice
     )
+    missing = np.setdiff1d(y[y >= 0], y[kept[chosen]])
+    if missing.size:  # a uniform choice may leave one out
+        raise data.DataError(
+            f"labels={config.labels}, label_choice={config.label_choice!r}, seed={config.seed}: "
+            f"no label is left for class {missing[0]}; give more labels, another seed, or a "
+            "balanced choice."
+        )
     return kept[chosen], kept, held_out
+
+
+def checksums(dataset: data.Dataset) -> dict[str, int]:
+    """Returns what tells examples and labels from others, of training and of test.
+
+    Arrays are read whole up to 256 MiB; of larger ones, and of examples that are made
+    when asked for, rows at even distances are.
+
+    Args:
+      dataset: the data.
+
+    Examples:
+      >>> import numpy as np
+      >>> x, y = np.eye(2), [0, 1]
+      >>> a, b, c = (checksums(data.from_arrays(*xy)) for xy in ((x, y), (x, y), (-x, y)))
+      >>> a == b, a == c
+      (True, False)
+    """
+    _, x_train, y_train, x_test, y_test, _ = dataset
+    return {
+        "training examples": _checksum(x_train, y_train),
+        "test examples": _checksum(x_test, y_test),
+    }
+
+
+def _checksum(x: data.Examples, y: np.ndarray) -> int:
+    most = 2**28 if isinstance(x, np.ndarray) else 2**24
+    rows = min(len(x), most // (4 * math.prod(x.shape[1:])) + 1)
+    chosen = np.linspace(0, max(len(x) - 1, 0), rows).astype(int)
+    mark = zlib.crc32(np.ascontiguousarray(y).data, zlib.crc32(repr(x.shape).encode()))
+    for start in range(0, rows, _PART):
+        mark = zlib.crc32(np.ascontiguousarray(x[chosen[start : start + _PART]]).data, mark)
+    return mark
 
 
 def prepare(config: Config, dataset: data.Dataset | None = None) -> Task:
@@ -94,7 +142,9 @@ def prepare(config: Config, dataset: data.Dataset | None = None) -> Task:
 
     Raises:
       DataError: the data are missing, wrong, or too few for the settings.
+      RuntimeError: of ``forks.check``.
     """
+    forks.check()
     if dataset is None:
         dataset = data.load(config.dataset, config.data_dir, in_memory=config.resident)
     if not config.resident:
@@ -135,4 +185,7 @@ def prepare(config: Config, dataset: data.Dataset | None = None) -> Task:
     if len(dataset.y_test):
         test = rows_of(dataset.x_test), put(dataset.y_test)
     shape = tuple(dataset.x_train.shape[1:])
-    return Task(train, sizes, test, validation, labeled, dataset.class_names, shape, fitted)
+    return Task(
+        *(train, sizes, test, validation, labeled, dataset.class_names, shape, fitted),
+        checksums(dataset),
+    )

@@ -15,12 +15,13 @@ import shlex
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
+import numpy as np
 
-from ladder_jax import files, parallel
+from ladder_jax import data, files, parallel
 from ladder_jax.config import Config, ConfigError
 from ladder_jax.files import write_json
 
@@ -33,8 +34,10 @@ EVENTS = "tensorboard"
 REPORT = "report.html"
 FIGURES = "figures"
 """The folder of the report's figures as files."""
+_LABELED = "labelled rows"
+_LABELS, _EXAMPLES = "labels.json", "examples.json"
 _WRITTEN = (
-    *("labels.json", "metrics.jsonl", "params.npz", "preprocess.npz", "result.json"),
+    *(_LABELS, _EXAMPLES, "metrics.jsonl", "params.npz", "preprocess.npz", "result.json"),
     *(BEST, REPORT),
 )
 _WHEREABOUTS = {"data_dir", "keep", "checkpoint_seconds"}
@@ -94,17 +97,23 @@ def _locked(folder: pathlib.Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def open_run(
-    workdir: str | os.PathLike[str], config: Config, *, overwrite: bool = False
+    workdir: str | os.PathLike[str],
+    config: Config,
+    record: Mapping[str, Any] = {},
+    *,
+    overwrite: bool = False,
 ) -> Iterator[pathlib.Path]:
     """The folder of one run, new or with the same run begun, for this process alone.
 
-    ``config.json`` says which run it is; it is the first file in a folder. Of several
+    ``config.json`` says which run it is, paths of data made absolute; it is the first
+    file in a folder. ``labels.json`` and ``examples.json`` say of which data. Of several
     processes of a job the first has the folder. The others have a temporary one that
     is removed in the end, so that they need not see the same disk.
 
     Args:
       workdir: the folder; made if it is not there.
       config: of the run.
+      record: of its data, of ``data_record``, or a part of it.
       overwrite: whether to begin anew; what an earlier run wrote is removed.
 
     Yields:
@@ -118,7 +127,7 @@ def open_run(
     with contextlib.ExitStack() as opened:
         with parallel.together():
             if parallel.is_first():
-                folder = opened.enter_context(_open(workdir, config, overwrite=overwrite))
+                folder = opened.enter_context(_open(workdir, config, record, overwrite=overwrite))
             else:
                 made = tempfile.TemporaryDirectory(prefix="ladder-jax-")
                 folder = pathlib.Path(opened.enter_context(made))
@@ -127,20 +136,45 @@ def open_run(
 
 @contextlib.contextmanager
 def _open(
-    workdir: str | os.PathLike[str], config: Config, *, overwrite: bool
+    workdir: str | os.PathLike[str], config: Config, record: Mapping[str, Any], *, overwrite: bool
 ) -> Iterator[pathlib.Path]:
     """The folder itself."""
+    settings = _located(as_json(config))
     known = files.as_path(workdir) / "config.json"
     begun = known.is_file() and not overwrite
     folder = make_workdir(workdir, overwrite=overwrite or begun)
     with _locked(folder):
         if begun:
-            check_same(folder, _read_json(known), as_json(config))
+            check_same(folder, _known_settings(folder, settings), settings)
+            check_data(folder, record)
         elif overwrite:
             for name in (*_WRITTEN, CHECKPOINTS, EVENTS, FIGURES):
                 files.remove(folder / name)
-        write_json(known, as_json(config))
+        write_json(known, settings)
+        examples = dict(record)
+        for name, value in ((_LABELS, examples.pop(_LABELED, None)), (_EXAMPLES, examples)):
+            if value:
+                write_json(folder / name, value)
         yield folder
+
+
+def _located(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings that hold in any working directory."""
+    data_dir = str(settings.get("data_dir", ""))
+    where = {"data_dir": str(pathlib.Path(data_dir).expanduser().resolve())} if data_dir else {}
+    return settings | {"dataset": data.located(str(settings.get("dataset", "")))} | where
+
+
+def _known_settings(folder: pathlib.Path, now: dict[str, Any]) -> dict[str, Any]:
+    """Those that the folder's run was begun with.
+
+    Where checksums tell what is in a file, it may have moved with its folder.
+    """
+    known = _located(_read_json(folder / "config.json"))
+    names = {pathlib.PurePath(settings["dataset"]).name for settings in (known, now)}
+    if (folder / _EXAMPLES).exists() and data.is_file(now["dataset"]) and len(names) == 1:
+        known["dataset"] = now["dataset"]
+    return known
 
 
 def read_config(folder: pathlib.Path) -> Config:
@@ -268,25 +302,37 @@ def load_summary(folder: pathlib.Path) -> dict[str, Any]:
     return _read_json(folder / "result.json")
 
 
-def check_labels(folder: pathlib.Path, labels: list[int]) -> None:
-    """That the run in a folder, if there is one, was begun with these labelled rows.
+def data_record(labeled: np.ndarray, checksums: Mapping[str, int]) -> dict[str, Any]:
+    """Returns what is kept of a run's data, so that it is resumed on the same alone.
+
+    Args:
+      labeled: the numbers of the labelled rows.
+      checksums: of ``tasks.checksums``.
+    """
+    return {_LABELED: labeled.tolist(), **checksums}
+
+
+def check_data(
+    folder: pathlib.Path,
+    record: Mapping[str, Any],
+    advice: str = "give another folder, or --overwrite",
+) -> None:
+    """Checks that the run in a folder, if there is one, was begun on these data.
+
+    Args:
+      folder: of the run.
+      record: as for ``open_run``; what the folder does not know is not compared.
+      advice: what to do if they differ.
 
     Raises:
-      ConfigError: it was begun with others.
+      ConfigError: it was begun on others; the message says what differs.
     """
-    path = folder / "labels.json"
-    if path.exists() and json.loads(path.read_text()) != labels:
+    labels, examples = folder / _LABELS, folder / _EXAMPLES
+    known = {_LABELED: json.loads(labels.read_text())} if labels.exists() else {}
+    known |= _read_json(examples) if examples.exists() else {}
+    changed = [name for name, now in record.items() if known.get(name, now) != now]
+    if changed:
         raise ConfigError(
-            f"workdir {folder} holds a run on other labelled examples, though the settings are "
-            "the same: the data have changed; give another folder, or --overwrite."
+            f"workdir {folder} holds a run on other data, though the settings are the same: the "
+            f"{' and the '.join(changed)} have changed; {advice}."
         )
-
-
-def write_labels(folder: pathlib.Path, labels: list[int]) -> None:
-    """``labels.json``, the numbers of the labelled rows.
-
-    Raises:
-      ConfigError: as ``check_labels``.
-    """
-    check_labels(folder, labels)
-    write_json(folder / "labels.json", labels)

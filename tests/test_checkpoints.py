@@ -188,10 +188,12 @@ def test_one_process_a_folder(tmp_path):
 
 
 def test_other_labels_are_refused(tmp_path):
-    workfolder.write_labels(tmp_path, [1, 2])
-    workfolder.write_labels(tmp_path, [1, 2])
-    with pytest.raises(ConfigError, match="data have changed"):
-        workfolder.write_labels(tmp_path, [1, 3])
+    files.write_json(tmp_path / "labels.json", [1, 2])  # by an earlier version, alone
+    workfolder.check_data(
+        tmp_path, workfolder.data_record(np.array([1, 2]), {"training examples": 7})
+    )
+    with pytest.raises(ConfigError, match="the labelled rows have changed"):
+        workfolder.check_data(tmp_path, workfolder.data_record(np.array([1, 3]), {}))
 
 
 def test_a_file_is_there_whole_or_not_at_all(tmp_path):

@@ -48,6 +48,7 @@ def test_writes_everything_and_refuses_to_overwrite(tmp_path):
     run = work / "ladder-1"
     names = {path.name for path in run.iterdir()}
     assert names == {"config.json", "labels.json", "metrics.jsonl", "params.npz", "result.json"} | {
+        "examples.json",
         "report.html",
         "tensorboard",
         "figures",

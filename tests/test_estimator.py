@@ -2,7 +2,11 @@
 
 import dataclasses
 import functools
+import multiprocessing.pool
+import os
 import pickle
+import subprocess
+import sys
 
 import jax
 import numpy as np
@@ -15,7 +19,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_classifiers_classes, parametrize_with_checks
 
-from ladder_jax import data, labels, loop
+from ladder_jax import data, labels, loop, population
 from ladder_jax.config import Config, ConfigError
 from ladder_jax.estimator import LadderClassifier
 from ladder_jax.guard import NotFiniteError
@@ -310,7 +314,7 @@ def test_all_integers_are_the_same_numbers(tmp_path):
 
 def test_diverging():
     x, y, _ = examples()
-    with pytest.raises(NotFiniteError, match=r"epoch 1\. Try a learning_rate below 0\.02"):
+    with pytest.raises(NotFiniteError, match=r"epoch 1\. Try preprocess=\"standardize\""):
         clone(TINY).set_params(preprocess="none").fit(x * 1e30, y)
 
 
@@ -320,3 +324,51 @@ def test_labels_of_any_kind():
     assert classes.tolist() == [2, 5] and numbers.tolist() == [0, -1, 1]
     assert labels.has_label(np.array([1, 255], np.uint8)).all()
     assert labels.has_label(np.array([True, False])).all()
+
+
+def test_what_is_no_progress_is_said_before_training(fitted, tmp_path):
+    x, y, _ = examples()
+    with pytest.raises(TypeError, match="takes 3 positional arguments but 4 were given"):
+        clone(TINY).fit(x, y, np.ones(len(y)))
+    for call in (
+        lambda: clone(TINY).fit(x, y, progress=np.ones(len(y))),
+        lambda: loop.train_and_evaluate(fitted.config_, tmp_path / "a", progress=np.ones(3)),
+        lambda: population.train_population({}, tmp_path / "b", progress=np.ones(3)),
+    ):
+        with pytest.raises(TypeError, match="progress is of type ndarray; give a function"):
+            call()
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.filterwarnings("ignore:.*fork:")  # what is tested is what comes of it
+def test_a_forked_process_says_so(fitted):
+    """Where JAX waits for threads that are not there; in a thread all is well."""
+    x, y, _ = examples()
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        for call, given in ((fitted.predict, (x,)), (clone(TINY).fit, (x, y))):
+            with pytest.raises(RuntimeError, match="forked from one that has used JAX") as caught:
+                pool.apply_async(call, given).get(timeout=60)
+            assert "spawn" in str(caught.value) and "\n" not in str(caught.value)
+    with multiprocessing.pool.ThreadPool(2) as pool:
+        found = pool.apply_async(fitted.predict, (x,)).get(timeout=60)
+    np.testing.assert_array_equal(found, fitted.predict(x))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_fork_before_jax_is_used_is_let_be():
+    program = """
+import os
+from ladder_jax import forks
+for status in (0, 1):
+    child = os.fork()
+    if not child:
+        try:
+            forks.check()
+        except RuntimeError:
+            os._exit(1)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == status
+    forks.check()
+"""
+    subprocess.run([sys.executable, "-W", "ignore", "-c", program], check=True, timeout=120)

@@ -144,3 +144,17 @@ def test_message_without_a_checkpoint():
         "NaN or infinity at epoch 3, step 7, first in level 1, z_hat; there is no checkpoint yet. "
         "Try a learning_rate below 0.002, or a denoising_cost of level 1 below 2."
     )
+
+
+def test_unscaled_inputs_are_named_as_the_cause(tmp_path):
+    """Their squares overflow at any rate; below that, nothing is said of them."""
+    config = Config(labels=8, units=(3,), batch_labeled=4, batch_unlabeled=24, epochs=2)
+    with pytest.raises(guard.NotFiniteError) as caught:
+        loop.train_and_evaluate(config, tmp_path, dataset=data.from_arrays(X * 1e25, Y))
+    assert 'Try preprocess="standardize", as inputs are as large as' in str(caught.value)
+    assert "learning_rate" not in str(caught.value)
+    assert guard.largest_input(HOST) == guard.largest_input(RESIDENT) == np.abs(X).max()
+    assert guard.hints(config, 300.0) == [
+        "a learning_rate below 0.002",
+        "a lower denoising_cost",
+    ]

@@ -12,7 +12,7 @@ FLOORS = [
     {"types"},
     {"_checks", "normalization", "activations", "layers", "combinators", "consistency"},
     {"algorithm"},
-    {"adversarial", "data", "denoising", "flax_modules"}
+    {"adversarial", "data", "denoising", "flax_modules", "forks"}
     | {"parallel", "presets", "schedules", "training", "transforms"},
     {"config", "labels", "streaming"},
     {"build", "files", "guard", "interrupts", "packing"},

@@ -1,7 +1,9 @@
 """The commands that read a finished run: evaluate, predict, export."""
 
 import csv
+import errno
 import json
+import os
 import re
 import shutil
 
@@ -92,6 +94,27 @@ def test_a_disk_that_is_full(tmp_path, monkeypatch):
     with pytest.raises(files.WriteError, match=r"^cannot write \S+denoised.npz: No space"):
         predict.predict(tiny(), parts, tmp_path / "a.csv", tmp_path / "a.denoised.npz")
     assert not any(tmp_path.iterdir())
+
+
+def test_advice_is_that_of_the_cause(tmp_path):
+    (tmp_path / "file").touch()
+    for path, advice in (
+        (tmp_path / "nowhere" / "a.json", "make its folder first"),
+        (tmp_path / "file" / "a.json", "whose folders are none of them files"),
+        (tmp_path, "give the name of a file"),
+        (tmp_path / ("a" * 252), "give a shorter name"),
+    ):
+        with pytest.raises(files.WriteError, match=f"^cannot write {path}: .*{advice}"):
+            files.write_json(path, 1)
+    for code, advice in (
+        (errno.EROFS, "give a folder that may be written"),
+        (errno.EACCES, "give a folder that may be written"),
+        (errno.EDQUOT, "make room"),
+        (errno.EIO, "mend that, or give another path"),
+    ):
+        assert advice in files.advice(OSError(code, os.strerror(code)))
+        assert advice in files.advice(ValueError(f"INTERNAL: {os.strerror(code)} [write]"))
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_predict_command(trained, tmp_path, capsys, monkeypatch):

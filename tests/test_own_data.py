@@ -1,9 +1,14 @@
 """Your own arrays, through to a trained ladder; which rows are labelled and held out."""
 
+import dataclasses
+import tracemalloc
+import types
+
 import numpy as np
 import pytest
 
-from ladder_jax import data, loop, tasks
+from experiments import evaluate
+from ladder_jax import data, loop, population, tasks, workfolder
 from ladder_jax.config import Config, ConfigError
 from ladder_jax.data import preprocessing
 
@@ -129,3 +134,112 @@ def test_not_finite_after_preprocessing(x, x_test, chain, wanted):
 def test_wrong_settings(settings, wanted):
     with pytest.raises(ConfigError, match=wanted):
         Config(**settings)
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.uint64, np.int64])
+def test_a_huge_label_costs_nothing(tmp_path, dtype):
+    """An array up to the label would take 800 MB."""
+    y = np.where(Y_SOME < 0, 99_999_999, Y_SOME).astype(dtype)
+    np.savez(tmp_path / "mine.npz", x=X, y=y)
+    for load in (lambda: data.from_arrays(X, y), lambda: data.load(str(tmp_path / "mine.npz"))):
+        tracemalloc.start()
+        try:
+            with pytest.raises(data.DataError, match=r"no example of class 2, .* -1 where there"):
+                load()
+            assert tracemalloc.get_traced_memory()[1] < 1e6
+        finally:
+            tracemalloc.stop()
+
+
+def test_a_gap_or_a_missing_class_is_named():
+    for y, names, missing in (([0, 2, 3], (), 1), ([1, 2, 1], (), 0), ([0, 1, 0], "abc", 2)):
+        with pytest.raises(data.DataError, match=f"no example of class {missing}, "):
+            data.from_arrays(np.zeros((3, 2)), y, class_names=names)
+
+
+def test_a_class_name_twice(tmp_path):
+    np.savez(tmp_path / "mine.npz", x=X, y=Y, class_names=["ape", "ape"])
+    with pytest.raises(data.DataError, match=r"class name 'ape' given twice"):
+        data.load(str(tmp_path / "mine.npz"))
+
+
+def begun(folder, config, dataset):
+    """A run that was stopped before its first epoch."""
+    task = tasks.prepare(config, dataset)
+    record = workfolder.data_record(task.labeled, task.checksums)
+    with workfolder.open_run(folder, config, record):
+        pass
+
+
+CHANGED = {
+    "training examples": data.from_arrays(X[:, ::-1] * 2, Y_SOME, X, Y),
+    "test examples": data.from_arrays(X, Y_SOME, X * 2, Y),
+    "labelled rows": data.from_arrays(X, Y_SOME[::-1], X, Y),
+}
+
+
+@pytest.mark.parametrize("what", CHANGED)
+def test_changed_data_are_refused(tmp_path, what):
+    own = data.from_arrays(X, Y_SOME, X, Y)
+    for name in ("run", "a", "old"):
+        begun(tmp_path / name, TINY, own)
+    before = {path: path.read_bytes() for path in tmp_path.glob("*/*")}
+    for call in (
+        lambda: loop.train_and_evaluate(TINY, tmp_path / "run", dataset=CHANGED[what]),
+        lambda: population.train_population({"a": TINY}, tmp_path, dataset=CHANGED[what]),
+    ):
+        with pytest.raises(ConfigError, match=f"{what}.* have changed; give another folder"):
+            call()
+    assert {path: path.read_bytes() for path in tmp_path.glob("*/*")} == before
+    begun(tmp_path / "run", TINY, own)  # resumed
+    (tmp_path / "old" / "examples.json").unlink()  # by an earlier version
+    if what != "labelled rows":
+        begun(tmp_path / "old", TINY, CHANGED[what])
+        assert (tmp_path / "old" / "examples.json").exists()
+
+
+def test_a_checksum_reads_all_of_an_array_and_little_of_what_is_made():
+    x = np.zeros((5000, 2000), np.float32)  # 40 MB
+    own = data.from_arrays(x, np.arange(5000) % 2)
+    whole = tasks.checksums(own)
+    own.x_train[3001, 1] = 1
+    assert tasks.checksums(own)["training examples"] != whole["training examples"]
+    read = []
+
+    def count(rows):
+        read.append(len(rows))
+        return rows
+
+    made = own._replace(x_train=data.Rows(own.x_train, transform=count))
+    read.clear()
+    first = tasks.checksums(made)
+    assert 1000 < sum(read) < 5000
+    own.x_train[:] = own.x_train[:, ::-1] + 1
+    assert tasks.checksums(made)["training examples"] != first["training examples"]
+
+
+def test_a_path_is_what_it_leads_to(tmp_path, monkeypatch):
+    (tmp_path / "d").mkdir()
+    path = tmp_path / "d" / "x.npz"
+    np.savez(path, x=X, y=Y_SOME, x_test=X[:30], y_test=Y[:30])
+    monkeypatch.chdir(tmp_path / "d")
+    config = dataclasses.replace(TINY, dataset="../d/x.npz", data_dir="../d")
+    begun(tmp_path / "run", config, None)
+    for same in ("x.npz", str(path), str(tmp_path / "d" / ".." / "d" / "x.npz")):
+        begun(tmp_path / "run", dataclasses.replace(config, dataset=same), None)
+    monkeypatch.chdir("/")
+    kept = workfolder.read_config(tmp_path / "run")
+    assert (kept.dataset, kept.data_dir) == (str(path.resolve()), str(path.parent.resolve()))
+    ours = types.SimpleNamespace(class_names=("0", "1"))
+    x, y = evaluate.examples(ours, kept, "", "")
+    assert np.array_equal(x, X[:30].astype(np.float32)) and np.array_equal(y, Y[:30])
+    # The folder may move: what is in a file of that name decides.
+    moved, other = tmp_path / "moved", tmp_path / "other"
+    for folder, scale in ((moved, 1), (other, 2)):
+        folder.mkdir()
+        np.savez(folder / "x.npz", x=X * scale, y=Y_SOME, x_test=X[:30], y_test=Y[:30])
+    begun(tmp_path / "run", dataclasses.replace(kept, dataset=str(moved / "x.npz")), None)
+    with pytest.raises(ConfigError, match="training examples have changed"):
+        begun(tmp_path / "run", dataclasses.replace(kept, dataset=str(other / "x.npz")), None)
+    with pytest.raises(ConfigError, match=r"other settings .*dataset: "):
+        begun(tmp_path / "run", dataclasses.replace(kept, dataset="digits", labels=10), None)

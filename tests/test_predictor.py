@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny_predictors import tiny
+from tiny_predictors import rows, tiny
 
 from ladder_jax import data, denoising, loop, predictor, presets
 from ladder_jax.config import Config, ConfigError
@@ -154,3 +154,24 @@ def test_damaged_parameters(trained, tmp_path):
     (folder / "params.npz").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ConfigError, match=r"params\.npz is not the parameters of this run"):
         predictor.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("shape", "given"),
+    [((8, 8, 1), (8, 8)), ((8, 8, 1), (1, 8, 8)), ((8, 8), (8, 8, 1)), ((3,), (3, 1))],
+)
+def test_axes_of_one_may_be_left_out(shape, given):
+    x = np.random.default_rng(0).normal(size=(5, *given)).astype(np.float32)
+    found = data.new_rows("x", x, shape)
+    assert found.shape == (5, *shape) and np.array_equal(found.ravel(), x.ravel())
+
+
+@pytest.mark.parametrize("given", [(3, 2), (3, 2, 1), (2, 3, 2), (6, 6), (2, 3, 1, 2)])
+def test_other_axes_may_not(given):
+    with pytest.raises(data.DataError, match=r"wanted \[n, 2, 3, 1\] or \[n, 6\]"):
+        data.new_rows("x", np.zeros((5, *given)), (2, 3, 1))
+
+
+def test_images_without_their_channel():
+    ours, x = tiny((2, 3, 1)), rows((2, 3, 1), 4)
+    np.testing.assert_array_equal(ours(x[..., 0]).logits, ours(x).logits)

@@ -80,7 +80,8 @@ def test_two_processes_stop_together_and_end_as_one_would(tmp_path):
     (first, second), _ = end(begin(folder), 0)
     assert "validation error in %" not in second and "test error in %" in first
     assert {path.name for path in tmp_path.iterdir()} == {"work"}
-    assert {path.name for path in folder.iterdir()} == {"config.json", "ladder-0", "summary.json"}
+    names = {"config.json", "examples.json", "ladder-0", "summary.json"}
+    assert {path.name for path in folder.iterdir()} == names
 
     config = workfolder.read_config(folder)
     whole = loop.train_and_evaluate(config, tmp_path / "whole")

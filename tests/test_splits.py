@@ -104,3 +104,46 @@ def test_split_of_another_set():
 def test_bad_names(name):
     with pytest.raises(data.DataError, match=r"give dataset[.]SEED@LABELS"):
         data.parse_split(name)
+
+
+ONE = np.array([0] * 6 + [1] * 6 + [2] + [-1] * 20)
+"""13 labelled rows, one of class 2."""
+
+
+def test_each_class_keeps_a_label_in_training():
+    own = data.from_arrays(np.zeros((33, 3)), ONE)
+    mended = 0
+    for seed in range(40):
+        labeled, kept, held_out = tasks.choose_rows(Config(labels=-1, validation=4, seed=seed), own)
+        assert len(held_out) == 4 and set(labeled) | set(held_out) == set(range(13))
+        assert not set(kept) & set(held_out) and set(ONE[labeled]) == {0, 1, 2}
+        before = data.hold_out(13, 4, seed)[1]
+        if set(ONE[np.setdiff1d(np.arange(13), before)]) == {0, 1, 2}:
+            assert np.array_equal(held_out, before)  # a choice without the fault stays
+        else:
+            mended += 1
+            assert len(set(before) - set(held_out)) == 1  # row 12 is exchanged, and no other
+    assert 4 < mended < 25  # 4 of 13 rows are held out
+
+
+@given(st.lists(st.integers(0, 4), min_size=5, max_size=30), st.data())
+def test_no_class_is_held_out_as_a_whole(y, draw):
+    y = np.array(y)
+    most = len(y) - len(set(y))
+    size = draw.draw(st.integers(0, most))
+    kept, held_out = data.hold_out(len(y), size, 0, y)
+    assert len(held_out) == size and set(y[kept]) == set(y)
+    assert sorted([*kept, *held_out]) == list(range(len(y)))
+    with pytest.raises(data.DataError, match=f"give 0 to {most}"):
+        data.hold_out(len(y), most + 1, 0, y)
+
+
+def test_a_class_without_a_label_is_said():
+    own = data.from_arrays(np.zeros((33, 3)), ONE)
+    with pytest.raises(data.DataError, match="no label is left for class 2; give more"):
+        tasks.choose_rows(Config(labels=4, label_choice="uniform"), own)
+    with pytest.raises(data.DataError, match=r"of 3 classes, .* give 0 to 10"):
+        tasks.choose_rows(Config(labels=-1, validation=11), own)
+    for choice in ("balanced", "stratified"):  # fewer or more labels would not help
+        with pytest.raises(data.DataError, match="no example of class 2 has a label; label some"):
+            data.choose_labeled(np.array([0, 1, 0, 1]), 3, 0, 3, choice)

@@ -9,6 +9,7 @@ import unittest.mock
 import warnings
 import xml.etree.ElementTree
 
+import numpy as np
 import pytest
 from absl import flags
 from absl.testing import flagsaver
@@ -229,3 +230,19 @@ def test_nothing_to_tune():
 def test_mean_over_the_seeds():
     assert study.Trial(0, {}, True, [1.0, 2.0]).error == 1.5
     assert study.Trial(0, {}, True, None).error == math.inf
+
+
+def test_changed_data_in_the_same_folder(quick, tmp_path):
+    x, y = np.random.default_rng(0).normal(size=(60, 3)), np.arange(60) % 2
+    mine = tmp_path / "mine.npz"
+    np.savez(mine, x=x, y=y)
+    given = [f"--dataset={mine}", "--labels=20", "--validation=20", "--config.batch_unlabeled=20"]
+    run_sweep(tmp_path / "work", *given, "--trials=2")
+    before = values_of(tmp_path / "work")
+    np.savez(mine, x=x[:, ::-1] * 2, y=y)
+    with pytest.raises(ConfigError, match="the training examples have changed"):
+        run_sweep(tmp_path / "work", *given, "--trials=4")
+    assert values_of(tmp_path / "work") == before
+    np.savez(mine, x=x, y=y)
+    run_sweep(tmp_path / "work", *given, "--trials=4")
+    assert values_of(tmp_path / "work")[:2] == before

@@ -3,7 +3,7 @@
 from ladder_jax.data import inputs, preprocessing, scaling, stream
 from ladder_jax.data.arrays import NO_LABEL, from_arrays, load_npz, load_test_npz
 from ladder_jax.data.base import DataError, Dataset, Examples, Rows, check_new
-from ladder_jax.data.named import NAMES, is_file, load
+from ladder_jax.data.named import NAMES, is_file, load, located
 from ladder_jax.data.named_splits import named_split, parse_split
 from ladder_jax.data.prepare import prepare
 from ladder_jax.data.scaling import SCALES, new_rows
@@ -27,6 +27,7 @@ __all__ = [
     "load",
     "load_npz",
     "load_test_npz",
+    "located",
     "named_split",
     "new_rows",
     "parse_split",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import pathlib
 from collections.abc import Sequence
 from typing import Any
@@ -61,12 +62,17 @@ def from_arrays(
     if len(y) and not (y != NO_LABEL).any():
         raise DataError(f"{name}, y: all labels are -1 (no label); give some of each class.")
     check_examples(f"{name}, x and y", x, y, classes, unlabeled=True)
-    missing = np.setdiff1d(np.arange(classes), y)
-    if missing.size:
+    present = np.unique(y[y != NO_LABEL])
+    if len(present) < classes:  # not by counting to the largest label, which may be any
+        gaps = np.flatnonzero(present != np.arange(len(present)))
+        missing = gaps[0] if gaps.size else len(present)
         raise DataError(
-            f"{name}, y: no example of class {missing[0]}, though there are {classes} classes; "
-            "number them from 0 without a gap."
+            f"{name}, y: no example of class {missing}, though there are {classes} classes; "
+            "number them from 0 without a gap, and give -1 where there is no label."
         )
+    twice = [item for item, times in collections.Counter(names).items() if times > 1]
+    if twice:
+        raise DataError(f"{name}: class name {twice[0]!r} given twice; give each class its own.")
     if classes < 2:
         raise DataError(f"{name}, y: one class alone; give at least two.")
     if (x_test is None) != (y_test is None):
@@ -174,7 +180,8 @@ def load_test_npz(
 def _require(path: pathlib.Path, arrays: dict[str, np.ndarray], keys: Sequence[str]) -> None:
     for key in keys:
         if key not in arrays:
-            raise DataError(f"{path}: no array {key!r}; write it with numpy.savez(path, x=x, y=y).")
+            wanted = ", ".join(f"{name}={name}" for name in keys)
+            raise DataError(f"{path}: no array {key!r}; write it with numpy.savez(path, {wanted}).")
 
 
 def _class_names(path: pathlib.Path, arrays: dict[str, np.ndarray]) -> tuple[str, ...]:

@@ -137,7 +137,7 @@ def check_new(name: str, x: np.ndarray, shape: tuple[int, ...]) -> None:
 
     Args:
       name: of the rows, for the messages.
-      x: ``[n, *shape]``, or each row flat.
+      x: ``[n, *shape]``, with or without its axes of 1, or each row flat.
       shape: of one row in training.
 
     Raises:
@@ -147,7 +147,9 @@ def check_new(name: str, x: np.ndarray, shape: tuple[int, ...]) -> None:
       >>> check_new("x", np.ones((3, 4)), (2, 2))
     """
     shapes = (shape, (math.prod(shape),))
-    if x.ndim < 2 or x.shape[1:] not in shapes:
+    # Axes of 1, such as a grey image's channel, may be left out or added.
+    given = tuple(size for size in x.shape[1:] if size != 1)
+    if x.ndim < 2 or given not in [tuple(n for n in s if n != 1) for s in shapes]:
         wanted = " or ".join(f"[n, {', '.join(map(str, s))}]" for s in dict.fromkeys(shapes))
         raise DataError(f"{name} has shape {x.shape}; wanted {wanted}, as in training.")
     if x.dtype.kind not in "fiub":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pathlib
 from collections.abc import Callable
 
 from ladder_jax.data import idx
@@ -42,6 +43,16 @@ def is_file(name: str) -> bool:
       (True, False)
     """
     return name.endswith(".npz")
+
+
+def located(name: str) -> str:
+    """Returns a data set's name; if it is the path of a file, absolute and resolved.
+
+    Examples:
+      >>> located("mnist"), located("a/../b.npz") == located("./b.npz")
+      ('mnist', True)
+    """
+    return str(pathlib.Path(name).expanduser().resolve()) if is_file(name) else name
 
 
 def load(name: str, data_dir: str = "", *, in_memory: bool = True) -> Dataset:

@@ -47,8 +47,14 @@ def choose_labeled(
     if choice == "uniform":
         return np.sort(order[:labels])
     share = _balanced if choice == "balanced" else _stratified
+    counts = np.bincount(y[order], minlength=classes)
+    if not counts.all():
+        raise DataError(
+            f"labels={labels}: no example of class {counts.argmin()} has a label; label some, or "
+            "give label_choice='uniform'."
+        )
     chosen = []
-    for label, wanted in enumerate(share(np.bincount(y[order], minlength=classes), labels)):
+    for label, wanted in enumerate(share(counts, labels)):
         rows = order[y[order] == label][:wanted]
         if len(rows) < wanted:
             raise DataError(
@@ -86,26 +92,50 @@ def _stratified(counts: np.ndarray, labels: int) -> list[int]:
     return [int(share) for share in shares]
 
 
-def hold_out(n: int, size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """A validation split taken out of the training set.
+def hold_out(
+    n: int, size: int, seed: int, y: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Takes a validation split out of the training set.
 
     Args:
       n: training examples.
       size: of the validation split; 0 for none.
       seed: of the shuffle.
+      y: ``[n]``, their classes, each of which keeps an example for training; None:
+        they do not matter.
 
     Returns:
       ``(rows kept for training, rows held out)``, sorted, int64.
 
     Raises:
-      DataError: nothing would be left to train on.
+      DataError: too little would be left to train on.
 
     Example:
       >>> kept, held_out = hold_out(5, 2, seed=0)
       >>> kept.tolist(), held_out.tolist()
       ([1, 2, 4], [0, 3])
+      >>> hold_out(5, 2, seed=0, y=np.array([0, 0, 0, 1, 0]))[1].tolist()
+      [0, 1]
     """
-    if not 0 <= size < n:
-        raise DataError(f"validation={size} of {n} training examples; give 0 to {n - 1}.")
+    least = 1 if y is None else len(np.unique(y))
+    if not 0 <= size <= n - least:
+        why = f" of {least} classes, each of which keeps one for training" if least > 1 else ""
+        raise DataError(
+            f"validation={size} of {n} labelled examples{why}; give 0 to {max(n - least, 0)}."
+        )
     order = np.random.default_rng([seed, n]).permutation(n)
+    if y is not None:
+        order = _keep_each_class(order, y, size)
     return np.sort(order[size:]), np.sort(order[:size])
+
+
+def _keep_each_class(order: np.ndarray, y: np.ndarray, size: int) -> np.ndarray:
+    """The order, rows past ``size`` exchanged so that each class has one there."""
+    order = order.copy()
+    classes, first = np.unique(y[order[size:]], return_index=True)
+    spare = np.setdiff1d(np.arange(len(order) - size), first) + size
+    lost = np.setdiff1d(y[order[:size]], classes)
+    for place, label in zip(spare, lost, strict=False):  # enough are spare
+        own = np.flatnonzero(y[order[:size]] == label)[-1]
+        order[[own, place]] = order[[place, own]]
+    return order

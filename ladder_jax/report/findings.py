@@ -15,7 +15,7 @@ from ladder_jax.metrics_log import read_lines
 from ladder_jax.predictor import Predictor, load
 from ladder_jax.report.measures import Score
 from ladder_jax.types import Array, Ladder, Params
-from ladder_jax.workfolder import check_labels, load_summary, read_config
+from ladder_jax.workfolder import check_data, data_record, load_summary, read_config
 
 _PART = 4096
 """Rows of which features and estimates are held at a time."""
@@ -118,7 +118,9 @@ def find(folder: pathlib.Path, dataset: data.Dataset) -> Findings:
     predictor, config = load(folder), read_config(folder)
     _check_data(folder, predictor, dataset)
     labeled, kept, held_out = tasks.choose_rows(config, dataset)
-    check_labels(folder, labeled.tolist())
+    record = data_record(labeled, tasks.checksums(dataset))
+    del record["test examples"]  # a sweep trains without any
+    check_data(folder, record, "give the data that it was trained on")
     name, every, y, rows = "training", dataset.x_train, dataset.y_train, labeled
     if len(held_out):
         name, rows = "validation", held_out
