@@ -151,7 +151,7 @@ def encode_streams(
     for logits, levels in zip(split(affine), zip(*done, strict=True), strict=True):
         z_levels, h_levels, mean, var = zip(*levels, strict=True)
         statistics = Statistics(mean, var)
-        passes.append(Pass(z_levels, h_levels, statistics, logits.reshape(len(logits), -1)))
+        passes.append(Pass(z_levels, h_levels, statistics, logits.reshape(logits.shape[0], -1)))
     return passes
 
 
@@ -275,7 +275,7 @@ def supervised_cost(logits: Array, labels: Array) -> tuple[Array, Array]:
     # The mean of all rows times a ratio that is exactly 1 where all have a label.
     ratio = (labels.size / jnp.maximum(labeled.sum(), 1)).astype(logits.dtype)
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, jnp.where(labeled, labels, 0))
-    wrong = labeled & (logits.argmax(-1) != labels)
+    wrong = labeled & ((logits.argmax(-1) != labels) | jnp.isnan(logits).any(-1))
     return jnp.where(labeled, losses, 0.0).mean() * ratio, jnp.mean(wrong) * ratio
 
 

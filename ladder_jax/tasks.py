@@ -113,10 +113,9 @@ def checksums(dataset: data.Dataset) -> dict[str, int]:
       >>> a == b, a == c
       (True, False)
     """
-    _, x_train, y_train, x_test, y_test, _ = dataset
     return {
-        "training examples": _checksum(x_train, y_train),
-        "test examples": _checksum(x_test, y_test),
+        "training examples": _checksum(dataset.x_train, dataset.y_train),
+        "test examples": _checksum(dataset.x_test, dataset.y_test),
     }
 
 

@@ -260,7 +260,7 @@ def make_statistics(
 def make_error_rate(
     net: Ladder, place: Callable[[Any], Any] = _where_it_is
 ) -> Callable[[Params, Statistics, Array, Array], Array]:
-    """The jitted share of rows put into a wrong class.
+    """Makes the jitted share of rows put into a wrong class; one of NaN is in none.
 
     Args:
       net: the ladder.
@@ -283,6 +283,7 @@ def make_error_rate(
 
     @jax.jit
     def error_rate(params: Params, statistics: Statistics, x: Array, y: Array) -> Array:
-        return jnp.mean(net.predict(params, statistics, place(x)).argmax(-1) != y)
+        logits = net.predict(params, statistics, place(x))
+        return jnp.mean((logits.argmax(-1) != y) | jnp.isnan(logits).any(-1))
 
     return error_rate

@@ -232,7 +232,7 @@ def test_a_path_is_what_it_leads_to(tmp_path, monkeypatch):
     assert (kept.dataset, kept.data_dir) == (str(path.resolve()), str(path.parent.resolve()))
     ours = types.SimpleNamespace(class_names=("0", "1"))
     x, y = evaluate.examples(ours, kept, "", "")
-    assert np.array_equal(x, X[:30].astype(np.float32)) and np.array_equal(y, Y[:30])
+    assert np.array_equal(x, X[:30]) and np.array_equal(y, Y[:30])
     # The folder may move: what is in a file of that name decides.
     moved, other = tmp_path / "moved", tmp_path / "other"
     for folder, scale in ((moved, 1), (other, 2)):
