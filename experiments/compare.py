@@ -129,7 +129,9 @@ def summarize(errors: Errors) -> dict[str, dict[str, Any]]:
       >>> summarize({"ladder": [1.0, 3.0, 2.0]})["ladder"]["median"]
       2.0
     """
-    return {name: {**over_seeds(values), "errors": values} for name, values in errors.items()}
+    return {
+        name: over_seeds(values)._asdict() | {"errors": values} for name, values in errors.items()
+    }
 
 
 def lines(summary: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -20,7 +20,7 @@ from experiments import cli
 from ladder_jax import data, interrupts, predictor, workfolder
 from ladder_jax.config import Config
 from ladder_jax.predictor import Predictor
-from ladder_jax.report.measures import BINS, calibration, confusion, scores
+from ladder_jax.report.measures import BINS, calibration, scores
 
 
 class Judged(NamedTuple):
@@ -128,6 +128,8 @@ def table(judged: Judged, class_names: tuple[str, ...]) -> str:
       no           10    10.00   1.8 to 40.4       100.00     90.00   94.74  yes (1)
       yes           0        -             -         0.00         -    0.00
     """
+    from sklearn.metrics import confusion_matrix
+
     every, *classes = scores(judged.y, judged.found, class_names)
     (low, high), ece = (
         every.interval,
@@ -145,7 +147,7 @@ def table(judged: Judged, class_names: tuple[str, ...]) -> str:
         f"{'class':<{width}}  examples  error %          95 %  precision %  recall %    F1 %  "
         "most often taken for",
     ]
-    counts = confusion(judged.y, judged.found, len(class_names))
+    counts = confusion_matrix(judged.y, judged.found, labels=range(len(class_names)))
     np.fill_diagonal(counts, 0)
     for score, mistaken in zip(classes, counts, strict=True):
         ends = "{:.1f} to {:.1f}".format(*score.interval) if score.n else "-"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import pathlib
-import statistics
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from experiments import compare, costs
+from experiments import costs
 from experiments.tables import FASHION_EPOCHS, TABLES, Row
 from ladder_jax.report.figures import error_over_labels
+from ladder_jax.report.measures import Spread, over_seeds
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -60,7 +60,7 @@ def of_row(runs: Iterable[Run], row: Row) -> list[Run]:
 def _mean(runs: list[Run], name: str) -> float | None:
     """Of a figure over the runs that have it."""
     found = [run[name] for run in runs if run.get(name) is not None]
-    return statistics.fmean(found) if found else None
+    return over_seeds(found).mean if found else None
 
 
 def _operations(runs: list[Run], supervised: list[Run]) -> str:
@@ -71,8 +71,8 @@ def _operations(runs: list[Run], supervised: list[Run]) -> str:
     )
     if not ours:
         return ""
-    count = statistics.fmean(ours)
-    ratio = f" ({count / statistics.fmean(theirs):.1f})" if theirs else ""
+    count = over_seeds(ours).mean
+    ratio = f" ({count / over_seeds(theirs).mean:.1f})" if theirs else ""
     return f"{count / 1e12:.0f} T{ratio}"
 
 
@@ -91,17 +91,13 @@ def line(row: Row, runs: list[Run], supervised: list[Run], time: float | None = 
       '| full | 100 | 1.50 | 0.71 | 1.50 | 1.00 | 2.00 | 2 | 1.06 ± 0.37 | 1.5 | | | |'
     """
     errors = [run["test_error"] for run in runs]
-    figures: list[str] = []
-    if errors:
-        spread = compare.summarize({"row": errors})["row"]
-        names = ("mean", "sd", "median", "min", "max")
-        figures = ["" if spread[name] is None else f"{spread[name]:.2f}" for name in names]
+    spread = over_seeds(errors) if errors else [None] * len(Spread._fields)
     published = "{:.2f} ± {:.2f}".format(*row.published) if row.published else ""
     minutes = _mean(runs, "wall_time")
     cells = [
         row.row,
         row.labels,
-        *(figures or [""] * 5),
+        *("" if value is None else f"{value:.2f}" for value in spread),
         str(len(errors)),
         published,
         "" if minutes is None else f"{minutes / 60:.1f}",
@@ -126,7 +122,7 @@ def over_labels(table: str, runs: list[Run]) -> dict[str, dict[int, list[float]]
 def table_text(table: str, runs: list[Run], step_ms: Mapping[str, float]) -> str:
     """A table in Markdown; rows that have no run yet say 0 seeds."""
     names = (
-        *("row", "labels", "mean", "sd", "median", "min", "max", "seeds"),
+        *("row", "labels", *Spread._fields, "seeds"),
         *("published", "minutes", "operations", "time", "products"),
     )
     rule = "|---|---|" + "--:|" * (len(names) - 3) + "---|"

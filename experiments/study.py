@@ -11,7 +11,6 @@ import contextlib
 import importlib.util
 import math
 import pathlib
-import statistics
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -21,6 +20,7 @@ import numpy as np
 from experiments.knobs import Knob
 from ladder_jax import workfolder
 from ladder_jax.config import ConfigError
+from ladder_jax.report.measures import over_seeds
 
 STUDY = "study.db"
 
@@ -43,7 +43,7 @@ class Trial(NamedTuple):
     @property
     def error(self) -> float:
         """The mean over the seeds, what the sweep minimises; infinite where there is none."""
-        return math.inf if self.errors is None else statistics.fmean(self.errors)
+        return math.inf if self.errors is None else over_seeds(self.errors).mean
 
 
 def load_optuna() -> Any:

@@ -19,7 +19,7 @@ from experiments import report as command
 from ladder_jax import data, loop, predictor, report, workfolder
 from ladder_jax.combinators import COMBINATORS
 from ladder_jax.config import Config, ConfigError
-from ladder_jax.report import comparison, drawing, figures, findings, measures
+from ladder_jax.report import comparison, figures, measures
 
 SMALL = Config(units=(8,), epochs=2, labels=12, batch_labeled=6, batch_unlabeled=20, eval_every=1)
 NAMES = ("<b>zero</b>", "$1_", "猫 & co")
@@ -56,7 +56,7 @@ def test_the_page_of_a_run(run):
     assert page.sections == [*wanted, "settings", "origin"]
     result = json.loads((run / "result.json").read_text())
     wrong = round(result["test_error"] * 30 / 100)
-    low, high = measures.wilson(wrong, 30)
+    low, high = measures.Score("all", wrong, 30).interval
     text = page.text.replace("\N{NO-BREAK SPACE}", " ")
     assert f"{result['test_error']:.2f} %" in text
     assert f"{low:.2f} to {high:.2f} %" in text
@@ -79,8 +79,8 @@ def test_unlabelled_training_rows_are_tested_by_labels_kept_back(run, pictures, 
     text = Page(run / "report.html").text.replace("\N{NO-BREAK SPACE}", " ")
     assert f"unlabelled training error{100 * wrong.mean():.2f} %" in text
     assert "of 38 unlabelled training examples, by labels" in text
-    monkeypatch.setattr(findings, "_UNLABELED", 20)
-    some = findings.find(run, pictures).unlabeled
+    monkeypatch.setattr(measures, "_UNLABELED", 20)
+    some = measures.find(run, pictures).unlabeled
     assert (some.n, some.name) == (20, "unlabelled training examples, drawn from 38")
 
 
@@ -206,14 +206,15 @@ def test_paired_differences_by_hand():
     first, second = comparison.paired(rows)
     less = ours - theirs
     error = less.std(ddof=1) / np.sqrt(5)
-    assert (first.name, first.other, first.n) == ("a", "b", 5)
-    assert first.difference == pytest.approx(less.mean())
+    assert (first.name, len(first.errors)) == ("a \N{MINUS SIGN} b", 5)
+    assert first.spread.mean == pytest.approx(less.mean())
     half = 2.7764451 * error  # Student's t of four degrees of freedom
     assert first.interval == pytest.approx((less.mean() - half, less.mean() + half))
     t = abs(less.mean() / error)  # whose distribution is known in closed form
     inside = t / np.sqrt(4 + t**2)
     assert first.p == pytest.approx(1 - 1.5 * (inside - inside**3 / 3))
-    assert (second.other, second.n, second.p) == ("c", 4, None)  # all differ by 1
+    assert (second.name, len(second.errors)) == ("a \N{MINUS SIGN} c", 4)
+    assert second.p is None  # all differ by 1
     assert second.interval == pytest.approx((-1, -1))
 
 
@@ -243,8 +244,8 @@ def test_wilson(wrong, n):
     z, p = 1.959963984540054, wrong / n
     middle, half = p + z**2 / (2 * n), z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
     ends = 100 * np.array([middle - half, middle + half]) / (1 + z**2 / n)
-    np.testing.assert_allclose(measures.wilson(wrong, n), ends, atol=1e-12)
-    assert measures.wilson(0, 0) == (0, 100)
+    np.testing.assert_allclose(measures.Score("all", wrong, n).interval, ends, atol=1e-12)
+    assert measures.Score("all", 0, 0).interval == (0, 100)
 
 
 def test_precision_recall_and_f1_by_counting():
@@ -287,12 +288,10 @@ def test_calibration_by_counting():
 
 def captured(monkeypatch, make):
     """The axes that a function draws on, beside what it returns."""
-    axes = []
+    axes, original = [], figures.plot
 
     def plot(draw, *rest, **how):
-        return drawing.plot(
-            lambda figure, own: (axes.append(own), draw(figure, own))[1], *rest, **how
-        )
+        return original(lambda own: (axes.append(own), draw(own))[1], *rest, **how)
 
     monkeypatch.setattr(figures, "plot", plot)
     return make(), axes[0]
@@ -396,7 +395,7 @@ def test_map(rows, width):
     ],
 )
 def test_what_is_a_picture(shape, seen):
-    assert drawing.picture_shape(shape) == seen
+    assert figures.picture_shape(shape) == seen
 
 
 def test_lines_of_progress_are_few():

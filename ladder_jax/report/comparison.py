@@ -1,10 +1,11 @@
-"""``write_comparison``: one page over all runs of a command."""
+"""Writes one page that compares all runs of a command."""
 
 from __future__ import annotations
 
 import math
 import os
 import pathlib
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -15,26 +16,20 @@ from ladder_jax.config import ConfigError
 from ladder_jax.files import as_path
 from ladder_jax.metrics_log import read_lines
 from ladder_jax.report import figures
-from ladder_jax.report.measures import mean_interval, over_seeds
+from ladder_jax.report.measures import Spread, over_seeds
 from ladder_jax.report.page import write_page
 from ladder_jax.workfolder import REPORT
 
 _OF_A_RUN = ("name", "seed", "split", "data_dir")
 """Settings in which runs of one kind may differ."""
 _OF_A_SPLIT = ("dataset", "labels", "label_choice", "validation", "split", "seed")
-"""Settings that say which examples have labels."""
+"""Settings that determine which examples have labels."""
 
 
 class Run(NamedTuple):
-    """A finished run, of which there may be no folder.
+    """A finished run, its error in percent, and whether it has a page of its own.
 
-    Attributes:
-      name: of its folder, or of what was trained.
-      config: its settings as JSON has them.
-      error: in percent.
-      summary: ``result.json``; empty where it has no folder.
-      lines: of its metrics.
-      report: whether it has a page of its own.
+    One that has no folder has no summary and no lines of metrics.
     """
 
     name: str
@@ -44,72 +39,81 @@ class Run(NamedTuple):
     lines: list[dict[str, Any]]
     report: bool
 
-    @property
-    def split(self) -> tuple[str, ...]:
-        """What its labelled examples follow from."""
-        return tuple(str(self.config[name]) for name in _OF_A_SPLIT)
+    def settings(self, names: Sequence[str]) -> tuple[str, ...]:
+        """Returns some settings as words."""
+        return tuple(str(self.config[name]) for name in names)
 
 
 class Row(NamedTuple):
-    """What was trained, and its errors over the seeds, in percent."""
+    """What was trained, and its errors over the seeds, in percent; or differences of them.
+
+    Example:
+      >>> [round(end, 2) for end in Row("ladder", [], [1.0, 2.0, 3.0]).interval]
+      [-0.48, 4.48]
+    """
 
     name: str
     runs: list[Run]
     errors: list[float]
 
     @property
-    def figures(self) -> dict[str, float | None]:
-        """Those over its seeds, by name."""
+    def spread(self) -> Spread:
+        """Statistics over the seeds."""
         return over_seeds(self.errors)
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """Student's, of 95 %, of the mean."""
-        return mean_interval(self.errors)
+        """Student's 95 % interval of the mean; None for a single value."""
+        from scipy import stats
+
+        n, mean = len(self.errors), self.spread.mean
+        half = float(stats.t.ppf(0.975, n - 1) * stats.sem(self.errors)) if n > 1 else 0.0
+        return (mean - half, mean + half) if n > 1 else None
+
+    @property
+    def p(self) -> float | None:
+        """Student's p value of a mean of 0; None where all values are the same."""
+        from scipy.stats import ttest_1samp
+
+        same = np.ptp(self.errors) < 1e-9  # but for rounding
+        return None if same else float(ttest_1samp(self.errors, 0).pvalue)
 
 
-class Paired(NamedTuple):
-    """Two things trained on the same splits.
-
-    Attributes:
-      name: of one.
-      other: of the other.
-      n: how many splits.
-      difference: mean of the first's errors less the other's, in percentage points.
-      interval: Student's, of 95 %, of that mean.
-      p: of the paired t-test; None where all differences are the same.
-    """
-
-    name: str
-    other: str
-    n: int
-    difference: float
-    interval: tuple[float, float] | None
-    p: float | None
+def paired(rows: Sequence[Row]) -> list[Row]:
+    """Subtracts each row from the first that shares two splits or more with it, split by split."""
+    by_split = [
+        {run.settings(_OF_A_SPLIT): error for run, error in zip(row.runs, row.errors, strict=False)}
+        for row in rows
+    ]
+    pairs = []
+    for i, row in enumerate(rows):
+        for other, errors in zip(rows[:i], by_split, strict=False):
+            shared = [split for split in by_split[i] if split in errors]
+            if len(shared) < 2:
+                continue
+            less = [errors[split] - by_split[i][split] for split in shared]
+            pairs.append(Row(f"{other.name} \N{MINUS SIGN} {row.name}", [], less))
+            break
+    return pairs
 
 
-def read_runs(folder: pathlib.Path) -> list[Run]:
+def _read_runs(folder: pathlib.Path) -> list[Run]:
     """Reads the finished runs in the folders of a folder, by name and seed."""
-    found = []
-    for path in folder.glob("*/result.json"):
-        own = path.parent
-        config = workfolder.as_json(workfolder.read_config(own))
-        known = workfolder.load_summary(own), read_lines(own), (own / REPORT).exists()
-        found.append(Run(own.name, config, math.nan, *known))
-    return sorted(found, key=lambda run: (run.name.rpartition("-")[0], run.config["seed"]))
+    runs = []
+    for path in (result.parent for result in folder.glob("*/result.json")):
+        config = workfolder.as_json(workfolder.read_config(path))
+        known = workfolder.load_summary(path), read_lines(path), (path / REPORT).exists()
+        runs.append(Run(path.name, config, math.nan, *known))
+    if not runs:
+        raise ConfigError(f"{folder} holds no finished run; give the folder of a command.")
+    return sorted(runs, key=lambda run: (run.name.rpartition("-")[0], run.config["seed"]))
 
 
-def differing(runs: Sequence[Run]) -> list[str]:
-    """Lists the settings, other than names and seeds, that are not the same in all runs."""
-    settings = [name for name in runs[0].config if name not in _OF_A_RUN]
-    return [s for s in settings if len({str(run.config[s]) for run in runs}) > 1]
-
-
-def kinds(runs: Sequence[Run], settings: Sequence[str]) -> dict[str, list[Run]]:
+def _kinds(runs: Sequence[Run], settings: Sequence[str]) -> dict[str, list[Run]]:
     """Groups runs that agree in some settings, by their folders' name without what differs."""
-    groups: dict[tuple[str, ...], list[Run]] = {}
+    groups: dict[tuple[str, ...], list[Run]] = defaultdict(list)
     for run in runs:
-        groups.setdefault(tuple(str(run.config[s]) for s in settings), []).append(run)
+        groups[run.settings(settings)].append(run)
     named: dict[str, list[Run]] = {}
     for group in groups.values():
         first = group[0]
@@ -121,11 +125,11 @@ def kinds(runs: Sequence[Run], settings: Sequence[str]) -> dict[str, list[Run]]:
 
 
 def _measured(runs: Sequence[Run], errors: Mapping[str, Sequence[float]] | None) -> str:
-    """On which examples: those of the errors given, else the test set if there is one."""
-    known = {error for row in (errors or {}).values() for error in row}
+    """Returns the examples that the errors given are of, else "test" if there are any."""
+    given = {error for row in (errors or {}).values() for error in row}
     for name in ("test", "validation"):
-        found = {run.summary.get(f"{name}_error") for run in runs}
-        if None not in found and (errors is None or found & known):
+        known = {run.summary.get(f"{name}_error") for run in runs}
+        if None not in known and (errors is None or known & given):
             return name
     raise ConfigError("no test or validation error is of all runs; there is nothing to compare.")
 
@@ -133,60 +137,15 @@ def _measured(runs: Sequence[Run], errors: Mapping[str, Sequence[float]] | None)
 def _rows(
     groups: Mapping[str, list[Run]], errors: Mapping[str, Sequence[float]] | None
 ) -> list[Row]:
-    """What is compared with the runs of each; those without a folder have the first's splits."""
-    if errors is None:
-        errors = {name: [run.error for run in runs] for name, runs in groups.items()}
-    left, found = list(groups.values()), list[Row]()
-    for name, values in errors.items():
-        own = next((runs for runs in left if [run.error for run in runs] == list(values)), None)
-        if own is None:
-            first = next(iter(groups.values()))
-            own = [
-                Run(name, run.config, value, {}, [], False)
-                for run, value in zip(first, values, strict=False)
-            ]
-        else:
-            left.remove(own)
-        found.append(Row(name, own, list(values)))
-    return found
-
-
-def paired(rows: Sequence[Row]) -> list[Paired]:
-    """Tests each row against the first that shares two splits or more with it.
-
-    Args:
-      rows: what is compared.
-    """
-    from scipy.stats import ttest_rel
-
-    found = []
-    for i, row in enumerate(rows):
-        ours = dict(zip((run.split for run in row.runs), row.errors, strict=False))
-        for other in rows[:i]:
-            theirs = dict(zip((run.split for run in other.runs), other.errors, strict=False))
-            shared = [split for split in ours if split in theirs]
-            if len(shared) < 2:
-                continue
-            a, b = [theirs[split] for split in shared], [ours[split] for split in shared]
-            less = np.subtract(a, b)
-            same = np.ptp(less) < 1e-9  # but for their rounding
-            p = None if same else float(ttest_rel(a, b).pvalue)
-            ends = mean_interval(less.tolist())
-            found.append(Paired(other.name, row.name, len(a), float(less.mean()), ends, p))
-            break
-    return found
-
-
-def _over_labels(runs: Sequence[Run], settings: Sequence[str], measured: str) -> list[Any]:
-    """The error over the number of labels, where there are several."""
-    if len({run.summary["labels"] for run in runs}) < 2:
-        return []
-    points: dict[str, dict[int, list[float]]] = {}
-    for name, group in kinds(runs, [s for s in settings if s != "labels"]).items():
-        for run in group:
-            of = points.setdefault(name, {}).setdefault(run.summary["labels"], [])
-            of.append(run.summary[f"{measured}_error"])
-    return [figures.error_over_labels(points, measured)]
+    """Finds the runs of each list of errors; those without a folder have the first's splits."""
+    known = {name: [run.error for run in runs] for name, runs in groups.items()}
+    rows, left = [], dict(groups)
+    for name, values in (known if errors is None else errors).items():
+        kind = next((kind for kind in left if known[kind] == list(values)), None)
+        pairs = zip(next(iter(groups.values())), values, strict=False)
+        runs = [Run(name, run.config, error, {}, [], False) for run, error in pairs]
+        rows.append(Row(name, runs if kind is None else left.pop(kind), list(values)))
+    return rows
 
 
 def write_comparison(
@@ -196,7 +155,7 @@ def write_comparison(
 
     Args:
       workdir: the folder, of a command or of ``population.train_population``.
-      errors: in percent, one a seed, by what was trained, baselines included; None:
+      errors: in percent, one per seed, by what was trained, baselines included; None:
         those of the runs.
 
     Returns:
@@ -207,21 +166,24 @@ def write_comparison(
       WriteError: the page cannot be written.
     """
     folder = as_path(workdir)
-    runs = read_runs(folder)
-    if not runs:
-        raise ConfigError(f"{folder} holds no finished run; give the folder of a command.")
-    measured, settings = _measured(runs, errors), differing(runs)
+    runs = _read_runs(folder)
+    measured = _measured(runs, errors)
     runs = [run._replace(error=run.summary[f"{measured}_error"]) for run in runs]
-    groups = kinds(runs, settings)
+    settings = [name for name in runs[0].config if name not in _OF_A_RUN]
+    differing = [name for name in settings if len({run.settings([name]) for run in runs}) > 1]
+    groups = _kinds(runs, differing)
     rows = _rows(groups, errors)
-    without_folder = [run for row in rows for run in row.runs if not run.summary]
+    lines = {kind: [run.lines for run in of_kind] for kind, of_kind in groups.items()}
     curves = [
         figures.spread({row.name: row.errors for row in rows}, measured),
-        figures.error_curves(
-            {k: [run.lines for run in runs] for k, runs in groups.items()}, measured
-        ),
-        *_over_labels(runs, settings, measured),
+        figures.error_curves(lines, measured),
     ]
+    if len({run.summary["labels"] for run in runs}) > 1:
+        points: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+        for kind, of_kind in _kinds(runs, [s for s in differing if s != "labels"]).items():
+            for run in of_kind:
+                points[kind][run.summary["labels"]].append(run.error)
+        curves.append(figures.error_over_labels(points, measured))
     content = {
         "config": runs[0].config,
         "summary": runs[0].summary,
@@ -229,8 +191,8 @@ def write_comparison(
         "paired": paired(rows),
         "measured": measured,
         "curves": curves,
-        "differing": settings,
-        "runs": [*runs, *without_folder],
+        "differing": differing,
+        "runs": [*runs, *(run for row in rows for run in row.runs if not run.summary)],
         "report": REPORT,
     }
     return write_page(folder / REPORT, "comparison.html", content, curves)

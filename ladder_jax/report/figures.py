@@ -1,58 +1,131 @@
-"""The plots of a report."""
+"""Figures of a report as ``data:`` addresses: SVG plots and small PNG images, without pyplot."""
 
 from __future__ import annotations
 
+import base64
+import io
 import math
 import textwrap
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import numpy as np
 
 from ladder_jax.combinators import COMBINATORS
-from ladder_jax.report.drawing import Picture, colors, plot
-from ladder_jax.report.measures import BINS, Calibration
+from ladder_jax.report.measures import BINS, Calibration, over_seeds
 from ladder_jax.types import Shape
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 SIGNALS = (-2.0, 0.0, 2.0)
-"""u, in standard deviations, that a combination function is drawn for."""
-POINTS = 61
-"""At which a combination function is drawn."""
-_LEGEND, _NUMBERS = 12, 20
-"""Classes from which on names and numbers are left out of a plot."""
+"""Values of u, in standard deviations, that a combination function is drawn for."""
+POINTS = 61  # of each curve of a combination function
 Line = dict[str, Any]
+Curve = tuple[tuple[Sequence[int], Sequence[float]], dict[str, Any]]
+"""Epochs, values, and how they are drawn, as keywords of ``Axes.plot``."""
+_LEGEND, _NUMBERS = 12, 20
+"""Greatest numbers of classes with which a plot shows names and numbers."""
+_STYLE: Any = {"axes.grid": True, "grid.alpha": 0.3, "font.size": 9, "legend.fontsize": 8}
+_STYLE |= {"axes.spines.right": False, "axes.spines.top": False, "svg.hashsalt": "ladder_jax"}
+_STYLE["svg.fonttype"] = "none"  # the reader's browser has glyphs that DejaVu has not
+_STYLE["text.parse_math"] = False  # names may hold a $
 
 
-def series(lines: Sequence[Line], name: str, scale: float = 1) -> tuple[list[int], list[float]]:
-    """Epochs and values of a figure that not every line has.
+class Picture(NamedTuple):
+    """An SVG or PNG image in the page, and the name of its file beside the page, if any."""
+
+    kind: str
+    content: bytes
+    alt: str
+    caption: str = ""
+    name: str = ""
+
+    @property
+    def source(self) -> str:
+        """Address with the content in it."""
+        return f"data:image/{self.kind};base64,{base64.b64encode(self.content).decode()}"
+
+
+def plot(
+    draw: Callable[[Axes], None],
+    name: str,
+    alt: str,
+    caption: str = "",
+    *,
+    size: tuple[float, float] = (4.4, 3.1),
+) -> Picture:
+    """Draws a plot as SVG, the same bytes for the same data, with its legend below it.
+
+    Its size, in inches, is without the legend; a telephone's width keeps text legible.
 
     Example:
-      >>> series([{"epoch": 1}, {"epoch": 2, "error": 0.5}], "error", 100)
-      ([2], [50.0])
+      >>> picture = plot(lambda axes: axes.plot([1, 2]) and None, "line", "a line")
+      >>> picture.source[:26], picture.alt, picture.content[:5]
+      ('data:image/svg+xml;base64,', 'a line', b'<?xml')
     """
-    found = [line for line in lines if name in line]
-    return [line["epoch"] for line in found], [scale * line[name] for line in found]
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    stream = io.BytesIO()
+    with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        figure = Figure(figsize=size, layout="constrained")
+        axes = figure.add_subplot()
+        draw(axes)
+        handles, names = axes.get_legend_handles_labels()
+        if names:
+            columns = max(1, min(len(names), int(72 * size[0] / 4.4) // (7 + max(map(len, names)))))
+            figure.set_figheight(size[1] + 0.17 * math.ceil(len(names) / columns))
+            how: Any = {"frameon": False, "columnspacing": 1}
+            figure.legend(handles, names, loc="outside lower center", ncols=columns, **how)
+        figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None})
+    return Picture("svg+xml", stream.getvalue(), alt, caption, name)
 
 
-def _marker(lines: Sequence[Any]) -> str:
-    """How a curve is drawn: that of a single epoch is a dot."""
-    return "-" if len(lines) > 1 else "o"
+def picture_shape(shape: Shape) -> Shape | None:
+    """Returns the shape in which examples can be seen, None if they are not pictures.
+
+    A picture has height, width and perhaps a channel or three; a row of values may be a square.
+
+    Example:
+      >>> picture_shape((28, 28, 1)), picture_shape((64,)), picture_shape((13,))
+      ((28, 28), (8, 8), None)
+    """
+    if len(shape) == 1:
+        side = math.isqrt(shape[0])
+        return (side, side) if side**2 == shape[0] and side >= 8 else None
+    if len(shape) == 3 and shape[2] == 1:
+        shape = shape[:2]
+    seen = len(shape) == 2 or (len(shape) == 3 and shape[2] == 3)
+    return shape if seen and 4 <= min(shape[:2]) >= max(shape[:2]) / 8 else None
 
 
-def _by_epoch(axes: Axes) -> None:
-    from matplotlib.ticker import MaxNLocator
+def images(x: np.ndarray, shape: Shape, alts: Sequence[str], like: np.ndarray) -> list[Picture]:
+    """Draws examples as PNG, one pixel per value, in a shape of ``picture_shape``.
 
-    axes.set_xlabel("epoch")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    Black and white are the ends of ``like``, but for its outermost 1 %.
+
+    Example:
+      >>> images(np.eye(8)[None], (8, 8), ["a line"], np.eye(8))[0].source[:22]
+      'data:image/png;base64,'
+    """
+    from matplotlib.image import imsave
+
+    low, high = np.percentile(like, [0.5, 99.5])
+    ends, pictures = (low, high if high > low else low + 1), []
+    for example, alt in zip(x, alts, strict=True):
+        stream = io.BytesIO()
+        shades = np.interp(np.reshape(example, shape), ends, (0, 1))
+        imsave(stream, shades, format="png", cmap="gray", vmin=0, vmax=1)
+        pictures.append(Picture("png", stream.getvalue(), alt))
+    return pictures
 
 
 def _logarithmic(axes: Axes) -> None:
-    """A logarithmic scale with plain numbers, more of them where it spans little."""
+    """Makes y logarithmic with plain numbers, more of them where it spans little."""
     from matplotlib.ticker import LogLocator, NullFormatter
 
     axes.set_yscale("log")
@@ -63,253 +136,207 @@ def _logarithmic(axes: Axes) -> None:
     axes.yaxis.set_minor_formatter(NullFormatter())
 
 
-def errors(lines: Sequence[Line]) -> Picture:
-    """Error in percent by epoch, on noisy labelled rows and on those kept back."""
-    kept_back = [f"{name}_error" for name in ("validation", "test")]
-    shown = [name for name in kept_back if any(name in line for line in lines)]
+def series(lines: Sequence[Line], name: str, scale: float = 1) -> tuple[list[int], list[Any]]:
+    """Returns epochs and values of a figure that not every line of ``metrics.jsonl`` has.
 
-    def draw(figure: Figure, axes: Axes) -> None:
-        axes.plot(
-            *series(lines, "error", 100), _marker(lines), c="#999999", label="labelled, noisy"
-        )
-        for name in shown:
-            axes.plot(*series(lines, name), ".-", label=name.removesuffix("_error"))
-        axes.set(ylabel="error in %", ylim=(0, None))
-        _by_epoch(axes)
-
-    measured = [name.replace("_", " ") for name in shown]
-    alt = f"error by epoch: {', '.join(['training error', *measured])}"
-    return plot(draw, "error", alt, "Error")
+    Example:
+      >>> series([{"epoch": 1}, {"epoch": 2, "error": 0.5}], "error", 100)
+      ([2], [50.0])
+    """
+    lines = [line for line in lines if name in line]
+    return [line["epoch"] for line in lines], [scale * line[name] for line in lines]
 
 
-def cross_entropy(lines: Sequence[Line]) -> Picture:
-    """Cross-entropy of the noisy labelled rows by epoch."""
+def _by_epoch(curves: Sequence[Curve], ylabel: str, *words: str, log: bool = False) -> Picture:
+    """Draws curves over the epochs, a single one as a dot; words are name, alt and caption."""
 
-    def draw(figure: Figure, axes: Axes) -> None:
-        axes.plot(*series(lines, "cross_entropy"), _marker(lines))
-        axes.set_ylabel("cross-entropy in nats")
-        _by_epoch(axes)
-        _logarithmic(axes)
+    def draw(axes: Axes) -> None:
+        from matplotlib.ticker import MaxNLocator
 
-    last = lines[-1]["cross_entropy"]
-    alt = f"cross-entropy of the noisy labelled examples by epoch, {last:.3g} nats at the end"
-    return plot(draw, "cross_entropy", alt, "Cross-entropy of the noisy labelled examples")
+        for (epochs, values), how in curves:
+            axes.plot(epochs, values, **{"marker": "" if len(epochs) > 1 else "o", **how})
+        axes.set(xlabel="epoch", ylabel=ylabel)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if log:
+            _logarithmic(axes)
+        else:
+            axes.set_ylim(0, None)
 
-
-def denoising(lines: Sequence[Line], levels: Sequence[int]) -> Picture:
-    """Each decoded level's denoising cost by epoch, before it is weighted."""
-    costs = np.array([line["denoising"] for line in lines])
-    epochs = [line["epoch"] for line in lines]
-
-    def draw(figure: Figure, axes: Axes) -> None:
-        for level in levels:
-            axes.plot(epochs, costs[:, level], _marker(lines), label=f"level {level}")
-        axes.set_ylabel("mean squared error")
-        _by_epoch(axes)
-        _logarithmic(axes)
-
-    last = ", ".join(f"level {level} {costs[-1, level]:.3g}" for level in levels)
-    alt = f"denoising cost by epoch; at the end {last}"
-    return plot(draw, "denoising_cost", alt, "Denoising cost, unweighted")
+    return plot(draw, *words)
 
 
-def confusion(counts: np.ndarray, names: Sequence[str]) -> Picture:
-    """Which classes were taken for which, shaded by the part of the true class."""
+def learning_curves(lines: Sequence[Line], decoded: Sequence[int]) -> list[Picture]:
+    """Draws ``metrics.jsonl``: errors, cross-entropy and the costs of decoded levels."""
+    if not lines:
+        return []
+    measured = [s for s in ("validation", "test") if any(f"{s}_error" in line for line in lines)]
+    errors: list[Curve] = [
+        (series(lines, "error", 100), {"c": "#999999", "label": "labelled, noisy"}),
+        *((series(lines, f"{s}_error"), {"marker": ".", "label": s}) for s in measured),
+    ]
+    alt = f"error by epoch: {', '.join(f'{s} error' for s in ('training', *measured))}"
+    pictures = [_by_epoch(errors, "error in %", "error", alt, "Error")]
+    name, caption = "cross_entropy", "Cross-entropy of the noisy labelled examples"
+    alt = f"{caption} by epoch, {lines[-1][name]:.3g} nats at the end"
+    curve = series(lines, name), dict[str, Any]()
+    pictures.append(_by_epoch([curve], "cross-entropy in nats", name, alt, caption, log=True))
+    if decoded:
+        epochs, costs = series(lines, "denoising")
+        by_level = {f"level {level}": [cost[level] for cost in costs] for level in decoded}
+        alt = ", ".join(f"{level} {values[-1]:.3g}" for level, values in by_level.items())
+        words = f"denoising cost by epoch; at the end {alt}", "Denoising cost, unweighted"
+        curves = [((epochs, values), {"label": level}) for level, values in by_level.items()]
+        pictures.append(_by_epoch(curves, "mean squared error", "denoising_cost", *words, log=True))
+    return pictures
+
+
+def error_curves(runs: Mapping[str, Sequence[Sequence[Line]]], measured: str) -> Picture:
+    """Draws the "test" or "validation" error during training, one colour per kind of run."""
+    curves: list[Curve] = []
+    for place, (kind, of_kind) in enumerate(runs.items()):
+        for number, lines in enumerate(of_kind):
+            label = kind if number == 0 and len(runs) <= _LEGEND else None
+            how = {"c": f"C{place % 10}", "alpha": 0.6, "lw": 1, "label": label}
+            curves.append((series(lines, f"{measured}_error"), how))
+    words = f"{measured} error by epoch of {len(curves)} runs", "Error during training, per run"
+    return _by_epoch(curves, f"{measured} error in %", "error_by_epoch", *words)
+
+
+def confusion(y: np.ndarray, predicted: np.ndarray, names: Sequence[str]) -> Picture:
+    """Draws the confusion matrix, shaded by the fraction of the true class."""
+    from sklearn.metrics import confusion_matrix
+
     n = len(names)
+    counts = confusion_matrix(y, predicted, labels=range(n))
     parts = counts / np.maximum(counts.sum(1, keepdims=True), 1)
 
-    def draw(figure: Figure, axes: Axes) -> None:
+    def draw(axes: Axes) -> None:
         axes.imshow(parts, cmap="Blues", vmin=0, vmax=1)
         axes.grid(visible=False)
         ticks = range(0, n, 1 + n // 30)
         labels = [names[tick] for tick in ticks]
-        long = max(map(len, labels)) > 3
-        axes.set_xticks(ticks, labels, rotation=90 if long else 0)
+        axes.set_xticks(ticks, labels, rotation=90 if max(map(len, labels)) > 3 else 0)
         axes.set_yticks(ticks, labels)
-        axes.set(xlabel="taken for", ylabel="true class")
+        axes.set(xlabel="predicted class", ylabel="true class")
         for row, column in np.argwhere(counts) if n <= _NUMBERS else ():
+            how: Any = {"ha": "center", "va": "center", "fontsize": 7}
             shade = "white" if parts[row, column] > 0.6 else "black"
-            text = f"{counts[row, column]}"
-            axes.text(column, row, text, ha="center", va="center", color=shade, fontsize=7)
+            axes.text(column, row, f"{counts[row, column]}", color=shade, **how)
 
     right, total = int(np.trace(counts)), int(counts.sum())
     alt = f"confusion matrix of {n} classes, {right} of {total} examples on its diagonal"
-    return plot(draw, "confusion", alt, "Classes taken for each other", size=(4.4, 4.2))
+    return plot(draw, "confusion", alt, "Confusion matrix", size=(4.4, 4.2))
 
 
-def calibration(found: Calibration) -> Picture:
-    """Draws how often predictions are right over how sure they are (a reliability diagram).
+def calibration(measured: Calibration) -> Picture:
+    """Draws how often predictions are right over how sure they are (a reliability diagram)."""
+    confidence, accuracy = 100 * measured.confidence, 100 * measured.accuracy
 
-    Args:
-      found: of ``measures.calibration``.
-    """
-
-    def draw(figure: Figure, axes: Axes) -> None:
+    def draw(axes: Axes) -> None:
         axes.plot([0, 100], [0, 100], ":", color="#999999")
-        axes.plot(100 * found.confidence, 100 * found.accuracy, color="C0", lw=1)
-        area = 8 + 80 * found.n / found.n.max()
-        axes.scatter(100 * found.confidence, 100 * found.accuracy, area, color="C0")
-        axes.set(xlabel="probability of the class taken for, in %", ylabel="of these right, in %")
-        axes.set(xlim=(0, 102), ylim=(0, 104))
+        axes.plot(confidence, accuracy, color="C0", lw=1)
+        axes.scatter(confidence, accuracy, 8 + 80 * measured.n / measured.n.max(), color="C0")
+        axes.set(xlabel="probability of the predicted class, in %", xlim=(0, 102))
+        axes.set(ylabel="of these right, in %", ylim=(0, 104))
 
-    caption = (
-        f"Calibration: expected calibration error (ECE) {found.error:.2f} %, {BINS} bins of equal "
-        "width; the larger a dot, the more examples; dotted: as often right as said"
-    )
-    alt = f"reliability diagram, expected calibration error {found.error:.2f} % in {BINS} bins"
+    caption = f"Calibration: expected calibration error (ECE) {measured.error:.2f} %, {BINS} bins "
+    caption += "of equal width; larger dots stand for more examples; dotted: perfect calibration"
+    alt = f"reliability diagram, expected calibration error {measured.error:.2f} % in {BINS} bins"
     return plot(draw, "calibration", alt, caption, size=(4.4, 4.2))
 
 
 def combination(
-    name: str, params: Any, shape: Shape, ends: tuple[float, float], level: int, title: str
+    name: str, params: Any, shape: Shape, ends: Sequence[float] | np.ndarray, level: int, title: str
 ) -> Picture:
-    """Draws a level's learned combination function: z_hat over z, for several u.
+    """Draws the combination function that a level of some shape learned, for z between ends.
 
     At each z, the line is the median of the level's units, the band their middle half.
-
-    Args:
-      name: of the function, a key of ``COMBINATORS``.
-      params: its parameters.
-      shape: of the level.
-      ends: the least and the greatest z to draw.
-      level: its number.
-      title: what the level is.
     """
     combinator = COMBINATORS[name]()
     if not any(np.shape(leaf) == shape for leaf in params.values()):
         shape = shape[-1:]  # a function for each channel, or one for all
     z, signals = np.linspace(ends[0], ends[1], POINTS), SIGNALS if combinator.uses_u else (0.0,)
     # [signals, points, units], the signals as a batch of rows of points.
-    grid = np.broadcast_to(z[:, None], (len(signals), POINTS, math.prod(shape)))
-    u = np.broadcast_to(np.array(signals)[:, None, None], grid.shape)
+    u, grid, _ = np.meshgrid(signals, z, np.arange(math.prod(shape)), indexing="ij")
     flat = [np.float32(a).reshape(-1, *shape) for a in (grid, u)]
     z_hat = np.broadcast_to(jax.jit(combinator.apply)(params, *flat), flat[0].shape)
     quartiles = np.percentile(z_hat.reshape(grid.shape), [25, 50, 75], axis=2)
 
-    def draw(figure: Figure, axes: Axes) -> None:
+    def draw(axes: Axes) -> None:
         axes.plot(z, z, ":", color="#999999")
-        for k, color in zip(range(len(signals)), ("C0", "C7", "C3"), strict=False):
-            low, middle, high = quartiles[:, k]
+        lines = zip(signals, ("C0", "C7", "C3"), *quartiles, strict=False)
+        for signal, color, low, middle, high in lines:
             axes.fill_between(z, low, high, color=color, alpha=0.15, lw=0)
-            label = f"u = {signals[k]:g}" if combinator.uses_u else None
+            label = f"u = {signal:g}" if combinator.uses_u else None
             axes.plot(z, middle, color=color, label=label)
         axes.set(xlabel="noisy z", ylabel="estimate of z")
 
-    of_u = f"for u of {', '.join(f'{u:g}' for u in SIGNALS)}" if combinator.uses_u else ""
-    alt = f"combination function of {title}, {name}: estimate over noisy z {of_u}".strip()
+    of_u = f" for u of {', '.join(f'{u:g}' for u in SIGNALS)}" if combinator.uses_u else ""
+    alt = f"combination function of {title}, {name}: estimate over noisy z{of_u}"
     caption = f"{title}: {name}".capitalize()
     return plot(draw, f"combination_level_{level}", alt, caption, size=(4.4, 2.8))
 
 
 def feature_map(
-    places: np.ndarray, y: np.ndarray, labeled: np.ndarray, names: Sequence[str], alt: str
+    places: np.ndarray, y: np.ndarray, labeled: np.ndarray, names: Sequence[str], *words: str
 ) -> Picture:
-    """Examples as dots and labelled ones as stars, coloured by their class.
+    """Draws examples at places ``[n, 2]``, labelled ones as stars; words are alt and caption."""
+    from matplotlib import colormaps
 
-    Args:
-      places: ``[n, 2]``.
-      y: ``[n]``, classes.
-      labeled: ``[n]``, whether an example is one of the labelled.
-      names: of the classes.
-      alt: as for ``Picture``.
-    """
-    shades = colors(len(names))
+    n = len(names)
+    few, many = colormaps["tab10"](range(n)), colormaps["turbo"](np.linspace(0.03, 0.97, n))
+    shades = few if n <= 10 else many
 
-    def draw(figure: Figure, axes: Axes) -> None:
-        x, height = places.T
+    def draw(axes: Axes) -> None:
         for chosen, size, marker, edge in ((~labeled, 9, "o", 0.0), (labeled, 36, "*", 0.4)):
-            shade = shades[y[chosen]]
-            axes.scatter(
-                *(x[chosen], height[chosen], size, shade),
-                marker=marker,
-                edgecolors="black",
-                linewidths=edge,
-            )
+            how: Any = {"marker": marker, "edgecolors": "black", "linewidths": edge}
+            axes.scatter(places[chosen, 0], places[chosen, 1], size, shades[y[chosen]], **how)
         axes.set(xticks=[], yticks=[])
         axes.spines[:].set_visible(False)
-        if len(names) <= _LEGEND:
+        if n <= _LEGEND:
             for name, shade in zip(names, shades, strict=True):
                 axes.plot([], [], "o", color=shade, ms=4, label=name[:16])
 
-    return plot(draw, "map", alt, size=(5, 4.2))
+    return plot(draw, "map", *words, size=(5, 4.2))
 
 
 def spread(errors_of: Mapping[str, Sequence[float]], measured: str) -> Picture:
-    """A dot for every seed of every row, and a bar at their mean.
+    """Draws a dot per seed and a bar at their mean, for errors in percent by what was trained."""
+    means = {name: over_seeds(errors).mean for name, errors in errors_of.items()}
 
-    Args:
-      errors_of: in percent, by what was trained.
-      measured: on "test" or "validation" examples.
-    """
+    def draw(axes: Axes) -> None:
+        for place, (name, errors) in enumerate(errors_of.items()):
+            color = f"C{place % 10}"
+            axes.plot(errors, [place] * len(errors), "o", color=color, alpha=0.6)
+            axes.plot([means[name]] * 2, [place - 0.3, place + 0.3], color=color, lw=2)
+        axes.set_yticks(range(len(means)), [textwrap.fill(name, 28) for name in means])
+        axes.set(ylim=(len(means) - 0.5, -0.5), xlim=(0, None), xlabel=f"{measured} error in %")
 
-    def draw(figure: Figure, axes: Axes) -> None:
-        for place, found in enumerate(errors_of.values()):
-            axes.plot(found, [place] * len(found), "o", color=f"C{place % 10}", alpha=0.6)
-            mean = float(np.mean(found))
-            axes.plot([mean, mean], [place - 0.3, place + 0.3], color=f"C{place % 10}", lw=2)
-        axes.set_yticks(range(len(errors_of)), [textwrap.fill(name, 28) for name in errors_of])
-        axes.set(ylim=(len(errors_of) - 0.5, -0.5), xlim=(0, None))
-        axes.set_xlabel(f"{measured} error in %")
-
-    means = ", ".join(f"{name} {np.mean(found):.2f} %" for name, found in errors_of.items())
-    height = 0.8 + 0.4 * len(errors_of)
-    alt = f"{measured} error of every seed; means: {means}"
-    return plot(draw, "spread", alt, "A dot is a seed, a bar the mean", size=(5, height))
-
-
-def error_curves(runs: Mapping[str, Sequence[Sequence[Line]]], measured: str) -> Picture:
-    """The error of every run while it trained, a colour for each kind.
-
-    Args:
-      runs: the lines of metrics of each run, by kind.
-      measured: as for ``spread``.
-    """
-
-    def draw(figure: Figure, axes: Axes) -> None:
-        for place, (kind, found) in enumerate(runs.items()):
-            for number, lines in enumerate(found):
-                label = kind if number == 0 and len(runs) <= _LEGEND else None
-                shade = f"C{place % 10}"
-                epochs, values = series(lines, f"{measured}_error")
-                axes.plot(epochs, values, _marker(epochs), c=shade, alpha=0.6, lw=1, label=label)
-        axes.set(ylabel=f"{measured} error in %", ylim=(0, None))
-        _by_epoch(axes)
-
-    alt = f"{measured} error by epoch of {sum(map(len, runs.values()))} runs"
-    return plot(draw, "error_by_epoch", alt, "While training, a line a run")
+    in_words = ", ".join(f"{name} {mean:.2f} %" for name, mean in means.items())
+    words = f"{measured} error of every seed; means: {in_words}", "A dot is a seed, a bar the mean"
+    return plot(draw, "spread", *words, size=(5, 0.8 + 0.4 * len(means)))
 
 
 def error_over_labels(
     kinds: Mapping[str, Mapping[int, Sequence[float]]], measured: str, name: str = "labels"
 ) -> Picture:
-    """Draws the error over the number of labels: a dot a run, a line through the means.
+    """Draws errors in percent by what was trained and its number of labels, and their means."""
+    counts = sorted({labels for errors in kinds.values() for labels in errors})
 
-    Args:
-      kinds: errors in percent by number of labels, by what was trained.
-      measured: as for ``spread``.
-      name: as for ``Picture``.
-    """
-    counts = sorted({labels for found in kinds.values() for labels in found})
-
-    def draw(figure: Figure, axes: Axes) -> None:
+    def draw(axes: Axes) -> None:
         from matplotlib.ticker import NullLocator
 
-        for place, (kind, found) in enumerate(kinds.items()):
-            shade, known = f"C{place % 10}", sorted(found)
-            for labels in known:
-                axes.plot(
-                    [labels] * len(found[labels]), found[labels], "o", c=shade, alpha=0.4, ms=4
-                )
-            means = [np.mean(found[labels]) for labels in known]
-            axes.plot(known, means, ".-", c=shade, label=kind)
+        for place, (kind, errors_of) in enumerate(kinds.items()):
+            shade, ordered = f"C{place % 10}", sorted(errors_of.items())
+            for labels, errors in ordered:
+                axes.plot([labels] * len(errors), errors, "o", c=shade, alpha=0.4, ms=4)
+            means = [over_seeds(errors).mean for _, errors in ordered]
+            axes.plot([labels for labels, _ in ordered], means, ".-", c=shade, label=kind)
         axes.set(xscale="log", xlabel="labelled examples", ylabel=f"{measured} error in %")
         axes.set_xticks(counts, [str(count) for count in counts])
         axes.xaxis.set_minor_locator(NullLocator())
-        if min(min(errors) for found in kinds.values() for errors in found.values()) > 0:
+        if all(min(errors) > 0 for of in kinds.values() for errors in of.values()):
             _logarithmic(axes)
 
-    numbers = ", ".join(map(str, counts))
-    alt = f"{measured} error over the number of labelled examples, {numbers}"
-    return plot(
-        draw, name, alt, "Error over the number of labels; a dot is a run, lines join means"
-    )
+    alt = f"{measured} error over the number of labelled examples, {', '.join(map(str, counts))}"
+    return plot(draw, name, alt, "Error over the number of labels; dots are runs, lines join means")

@@ -1,71 +1,50 @@
-"""The figures that a report shows: errors by class, calibration, intervals, a map of features."""
+"""What a finished run's ladder predicts for the examples it is judged by, and statistics of it."""
 
 from __future__ import annotations
 
 import math
+import pathlib
 import statistics
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
+from ladder_jax import data, tasks
+from ladder_jax.config import Config, ConfigError
+from ladder_jax.metrics_log import read_lines
+from ladder_jax.predictor import Predictor, load
+from ladder_jax.types import Array, Params
+from ladder_jax.workfolder import check_data, data_record, load_summary, read_config
+
 BINS = 15
-"""Of equal width, that calibration is measured in."""
-_COMPONENTS = 50
-"""Principal components that t-SNE gets, as its authors advise."""
+"""Number of bins of equal width that calibration is measured in."""
+_CHUNK = 4096  # examples read and predicted at a time
+_NOISY = 256  # examples in the noisy pass, which is one batch, as in training
+_UNLABELED = 10_000  # unlabelled training examples that are tested, at most
+_SAMPLE = 100_000  # values of a level that its range is computed from
 
 
-def wilson(wrong: int, n: int) -> tuple[float, float]:
-    """Computes Wilson's 95 % interval of an error rate, in percent.
+class Spread(NamedTuple):
+    """Statistics over seeds; the standard deviation of a single value is None."""
 
-    Args:
-      wrong: how many examples are classified wrongly.
-      n: of how many.
-
-    Returns:
-      Its ends; for no examples the whole range.
-
-    Example:
-      >>> [round(end, 2) for end in wilson(5, 100)]
-      [2.15, 11.18]
-    """
-    from scipy.stats import binomtest
-
-    if n == 0:
-        return 0.0, 100.0
-    ends = binomtest(wrong, n).proportion_ci(method="wilson")
-    return 100 * float(ends.low), 100 * float(ends.high)
+    mean: float
+    sd: float | None
+    median: float
+    min: float
+    max: float
 
 
-def mean_interval(values: Sequence[float]) -> tuple[float, float] | None:
-    """Computes Student's 95 % interval of a mean; None of fewer than two values.
+def over_seeds(values: Sequence[float]) -> Spread:
+    """Computes mean, standard deviation, median and range over seeds.
 
     Example:
-      >>> [round(end, 2) for end in mean_interval([1.0, 2.0, 3.0])]
-      [-0.48, 4.48]
+      >>> over_seeds([1.0, 3.0, 2.0])
+      Spread(mean=2.0, sd=1.0, median=2.0, min=1.0, max=3.0)
     """
-    from scipy import stats
-
-    if len(values) < 2:
-        return None
-    half = float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
-    return float(np.mean(values)) - half, float(np.mean(values)) + half
-
-
-def over_seeds(values: Sequence[float]) -> dict[str, float | None]:
-    """Computes mean, standard deviation (None of a single value), median, min and max.
-
-    Example:
-      >>> over_seeds([1.0, 3.0, 2.0])["median"]
-      2.0
-    """
-    return {
-        "mean": statistics.fmean(values),
-        "sd": statistics.stdev(values) if len(values) > 1 else None,
-        "median": statistics.median(values),
-        "min": min(values),
-        "max": max(values),
-    }
+    sd = statistics.stdev(values) if len(values) > 1 else None
+    return Spread(statistics.fmean(values), sd, statistics.median(values), min(values), max(values))
 
 
 class Score(NamedTuple):
@@ -73,12 +52,16 @@ class Score(NamedTuple):
 
     Attributes:
       name: of the class, or of all examples.
-      wrong: how many examples.
-      n: of how many.
-      precision: in percent; of all examples, like the next two, the mean over the classes
-        that occur. NaN where it is not defined, e.g. of a class that nothing is taken for.
+      wrong: number of examples classified wrongly.
+      n: number of examples.
+      precision: in percent; over all examples, like the next two, the mean over the classes
+        that occur. NaN where undefined, e.g. for a class that is never predicted.
       recall: in percent.
       f1: in percent.
+
+    Example:
+      >>> [round(end, 2) for end in Score("all", 5, 100).interval]
+      [2.15, 11.18]
     """
 
     name: str
@@ -90,74 +73,60 @@ class Score(NamedTuple):
 
     @property
     def error(self) -> float:
-        """In percent; NaN of no examples."""
+        """Error in percent; NaN for no examples."""
         return 100 * self.wrong / self.n if self.n else math.nan
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Wilson's, of 95 %, in percent."""
-        return wilson(self.wrong, self.n)
+        """Wilson's 95 % interval of the error, in percent; 0 to 100 for no examples."""
+        from scipy.stats import binomtest
+
+        if self.n == 0:
+            return 0.0, 100.0
+        low, high = binomtest(self.wrong, self.n).proportion_ci(method="wilson")
+        return 100 * float(low), 100 * float(high)
 
 
 def scores(
-    y: np.ndarray, found: np.ndarray, names: Sequence[str], every: str = "all"
+    y: np.ndarray, predicted: np.ndarray, names: Sequence[str], every: str = "all"
 ) -> list[Score]:
-    """Scores all examples, and then those of each class.
-
-    Args:
-      y: ``[n]``, the true classes.
-      found: ``[n]``, what they were taken for.
-      names: of the classes.
-      every: name of all examples.
+    """Computes the score of all examples, called ``every``, and then that of each class.
 
     Example:
       >>> [(s.wrong, s.n, s.precision) for s in scores(np.array([0, 0, 1]), np.ones(3, int), "ab")]
       [(2, 3, 16.666666666666664), (2, 2, nan), (0, 1, 33.33333333333333)]
     """
-    from sklearn.metrics import precision_recall_fscore_support
+    from sklearn.metrics import precision_recall_fscore_support as score
 
-    counts = confusion(y, found, len(names))
-    # As scikit-learn has it, a class that nothing is taken for counts as 0 in the mean.
-    macro = precision_recall_fscore_support(y, found, average="macro", zero_division=0)[:3]
-    each = precision_recall_fscore_support(
-        y, found, labels=range(len(names)), zero_division=np.nan
-    )[:3]
-    classes = zip(names, counts.sum(1) - counts.diagonal(), counts.sum(1), *each, strict=True)
+    # As in scikit-learn, a class that is never predicted counts as 0 in the mean.
+    mean = score(y, predicted, average="macro", zero_division=0)[:3]
+    *each, n = score(y, predicted, labels=range(len(names)), zero_division=np.nan)
+    wrong = np.bincount(y[y != predicted], minlength=len(names))
+    rows = [(every, wrong.sum(), len(y), *mean), *zip(names, wrong, n, *each, strict=True)]
     return [
-        Score(every, int((found != y).sum()), len(y), *(100 * float(value) for value in macro)),
-        *(
-            Score(name, int(wrong), int(n), *(100 * float(value) for value in values))
-            for name, wrong, n, *values in classes
-        ),
+        Score(name, int(wrong), int(n), *(100 * float(value) for value in values))
+        for name, wrong, n, *values in rows
     ]
 
 
 class Calibration(NamedTuple):
-    """How often predictions of about the same probability are right, bin by bin.
+    """How often predictions of about the same probability are right, per bin that occurs.
 
     Attributes:
-      confidence: ``[bins that occur]``, the mean probability of the class taken for.
-      accuracy: the part that is right.
-      n: how many examples.
+      confidence: ``[bins]``, the mean probability of the predicted class.
+      accuracy: ``[bins]``, the fraction of predictions that are right.
+      n: ``[bins]``, the number of examples.
+      error: expected calibration error (ECE), in percent.
     """
 
     confidence: np.ndarray
     accuracy: np.ndarray
     n: np.ndarray
-
-    @property
-    def error(self) -> float:
-        """The expected calibration error (ECE), in percent."""
-        gaps = np.abs(self.accuracy - self.confidence)
-        return 100 * float(np.average(gaps, weights=self.n))
+    error: float
 
 
 def calibration(right: np.ndarray, confidence: np.ndarray) -> Calibration:
-    """Compares probabilities with how often they are right, in ``BINS`` bins from 0 to 1.
-
-    Args:
-      right: ``[n]``, whether the most probable class is the true one.
-      confidence: ``[n]``, its probability.
+    """Compares the predicted classes' probabilities with how often they are right.
 
     Example:
       >>> calibration(np.array([True, True, False, True]), np.full(4, 0.5)).error
@@ -166,70 +135,139 @@ def calibration(right: np.ndarray, confidence: np.ndarray) -> Calibration:
     from sklearn.calibration import calibration_curve
 
     accuracy, mean = calibration_curve(right.astype(int), confidence, n_bins=BINS)
-    bins = np.searchsorted(np.linspace(0, 1, BINS + 1)[1:-1], confidence)
-    n = np.bincount(bins)
-    return Calibration(mean, accuracy, n[n > 0])
-
-
-def confusion(y: np.ndarray, found: np.ndarray, classes: int) -> np.ndarray:
-    """Counts how many examples of each class were taken for each.
-
-    Args:
-      y: ``[n]``, the true classes.
-      found: ``[n]``, what they were taken for.
-      classes: how many there are.
-
-    Returns:
-      ``[classes, classes]``, a row for each true class.
-
-    Example:
-      >>> confusion(np.array([0, 0, 1]), np.array([0, 1, 1]), 2).tolist()
-      [[1, 1], [0, 1]]
-    """
-    from sklearn.metrics import confusion_matrix
-
-    counts: np.ndarray = confusion_matrix(y, found, labels=range(classes))
-    return counts
-
-
-def worst(y: np.ndarray, probabilities: np.ndarray, most: int) -> np.ndarray:
-    """The rows that were taken for a wrong class, the surest first.
-
-    Args:
-      y: ``[n]``, the true classes.
-      probabilities: ``[n, classes]``.
-      most: how many to give.
-
-    Example:
-      >>> worst(np.array([0, 1, 1]), np.array([[0.4, 0.6], [0.9, 0.1], [0, 1]]), 5).tolist()
-      [1, 0]
-    """
-    wrong = np.flatnonzero(probabilities.argmax(1) != y)
-    order = np.argsort(-probabilities[wrong].max(1), kind="stable")
-    return wrong[order][:most]
+    n = np.bincount(np.searchsorted(np.linspace(0, 1, BINS + 1)[1:-1], confidence))
+    error = 100 * float(np.average(np.abs(accuracy - mean), weights=n[n > 0]))
+    return Calibration(mean, accuracy, n[n > 0], error)
 
 
 def flat_map(features: np.ndarray) -> tuple[np.ndarray, str]:
-    """Features in two dimensions, near what is near, and by which method.
+    """Maps features ``[n, ...]`` to ``[n, 2]`` by t-SNE, and names the method.
 
-    Args:
-      features: ``[n, ...]``.
-
-    Returns:
-      ``[n, 2]``, and the method in words: t-SNE, or principal components where it
-      has too little to go by.
+    Features too few or too alike for t-SNE are mapped by their principal components.
     """
+    from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     rows = features.reshape(len(features), -1).astype(float)
-    left, scale, _ = np.linalg.svd(rows - rows.mean(0), full_matrices=False)
-    components = (left * scale)[:, :_COMPONENTS]
-    if len(rows) < 50 or (scale > 1e-6 * scale[0]).sum() < 3:
-        padded = np.pad(components, ((0, 0), (0, 1)))  # of a single feature, a line
-        return padded[:, :2], "their two principal components"
-    perplexity = min(30, len(rows) // 4)
+    pca = PCA(min(50, *rows.shape), svd_solver="full")  # 50 as the authors of t-SNE advise
     # So few rows gain nothing from threads, which wait for each other where cores are busy.
-    with threadpool_limits(1):
-        found: np.ndarray = TSNE(perplexity=perplexity, random_state=0).fit_transform(components)
-    return found, f"t-SNE of perplexity {perplexity}"
+    with threadpool_limits(1), np.errstate(invalid="ignore"):  # features may all be the same
+        components: np.ndarray = pca.fit_transform(rows)
+        scale = pca.singular_values_
+        if len(rows) < 50 or (scale > 1e-6 * scale[0]).sum() < 3:
+            padded = np.pad(components, ((0, 0), (0, 1)))  # a single feature gives a line
+            return padded[:, :2], "their two principal components"
+        perplexity = min(30, len(rows) // 4)
+        components = TSNE(perplexity=perplexity, random_state=0).fit_transform(components)
+    return components, f"t-SNE of perplexity {perplexity}"
+
+
+class Findings(NamedTuple):
+    """A run and what its ladder predicts.
+
+    Attributes:
+      config: settings of the run.
+      summary: ``result.json``.
+      lines: ``metrics.jsonl``.
+      predictor: the trained ladder.
+      name: of the examples: "test", "validation" or "training".
+      rows: ``[n]``, their numbers within the test or the training set.
+      x: the examples, read when indexed.
+      y: ``[n]``, their classes.
+      probabilities: ``[n, classes]``.
+      labeled: the labelled training examples.
+      y_labeled: their classes.
+      unlabeled: score of training examples whose labels were withheld from training; None
+        where no such label is known.
+    """
+
+    config: Config
+    summary: dict[str, Any]
+    lines: list[dict[str, Any]]
+    predictor: Predictor
+    name: str
+    rows: np.ndarray
+    x: data.Examples
+    y: np.ndarray
+    probabilities: np.ndarray
+    labeled: data.Examples
+    y_labeled: np.ndarray
+    unlabeled: Score | None
+
+
+def find(folder: pathlib.Path, dataset: data.Dataset) -> Findings:
+    """Predicts the examples that a finished run, trained on ``dataset``, is judged by.
+
+    Raises:
+      ConfigError: the folder holds no finished run, or one on other data.
+    """
+    ladder, config = load(folder), read_config(folder)
+    shape, names = tuple(dataset.x_train.shape[1:]), tuple(dataset.class_names)
+    if (ladder.example_shape, ladder.class_names) != (shape, names):
+        raise ConfigError(
+            f"{folder} was trained on examples of shape {ladder.example_shape} and "
+            f"{len(ladder.class_names)} classes, but {dataset.name} has {shape} and {len(names)}; "
+            "give the data that it was trained on."
+        )
+
+    def probabilities(x: data.Examples) -> np.ndarray:
+        chunks = [x[start : start + _CHUNK] for start in range(0, len(x), _CHUNK)]
+        return np.concatenate([ladder(chunk).probabilities for chunk in chunks])
+
+    labeled, kept, held_out = tasks.choose_rows(config, dataset)
+    record = data_record(labeled, tasks.checksums(dataset))
+    del record["test examples"]  # a sweep trains without any
+    check_data(folder, record, "give the data that it was trained on")
+    withheld = np.setdiff1d(kept, labeled)
+    withheld, unlabeled = withheld[dataset.y_train[withheld] >= 0], None
+    if len(withheld):
+        some = np.sort(np.random.default_rng(config.seed).permutation(withheld)[:_UNLABELED])
+        wrong = probabilities(data.Rows(dataset.x_train, some)).argmax(1) != dataset.y_train[some]
+        drawn = f", drawn from {len(withheld)}" if len(some) < len(withheld) else ""
+        unlabeled = Score(f"unlabelled training examples{drawn}", int(wrong.sum()), len(some))
+    name, x, y, rows = "training", dataset.x_train, dataset.y_train, labeled
+    if len(held_out):
+        name, rows = "validation", held_out
+    if len(dataset.y_test):
+        name, x, y, rows = "test", dataset.x_test, dataset.y_test, np.arange(len(dataset.y_test))
+    x = data.Rows(x, rows)
+    run = config, load_summary(folder), read_lines(folder), ladder
+    trained_on = data.Rows(dataset.x_train, labeled), dataset.y_train[labeled]
+    return Findings(*run, name, rows, x, y[rows], probabilities(x), *trained_on, unlabeled)
+
+
+class NoisyPass(NamedTuple):
+    """What noise does to inputs, and what the decoder makes of it.
+
+    Attributes:
+      clean: ``[n, *input_shape]``, inputs of the ladder.
+      noisy: the same with noise added.
+      estimate: z_hat of level 0, or None if that is not decoded.
+      ranges: per level, the 1st and the 99th percentile of the noisy z.
+    """
+
+    clean: np.ndarray
+    noisy: np.ndarray
+    estimate: np.ndarray | None
+    ranges: list[np.ndarray]
+
+
+def noisy_pass(findings: Findings) -> NoisyPass | None:
+    """Passes a batch of examples through the ladder with noise, as in training; None of one."""
+    net, params = findings.predictor.net, findings.predictor.trained.params
+    x = findings.predictor.prepared(findings.x[:_NOISY])
+    if len(x) < 2:
+        return None
+
+    @jax.jit
+    def program(params: Params, x: Array, noise: tuple[Array, ...]) -> tuple[Any, ...]:
+        clean, noisy = net.encode(params, x), net.encode(params, x, noise)
+        some = [z.reshape(-1)[:: max(1, z.size // _SAMPLE)] for z in noisy.z]
+        return noisy.z[0], net.decode(params, noisy, clean).z_hat[0], some
+
+    rng = np.random.default_rng(findings.config.seed)  # NumPy draws without compiling
+    noise = tuple(rng.standard_normal((len(x), *shape), np.float32) for shape in net.shapes)
+    noisy, estimate, some = program(params, x, noise)
+    estimate = None if estimate is None else np.asarray(estimate)
+    return NoisyPass(x, np.asarray(noisy), estimate, [np.percentile(z, [1, 99]) for z in some])

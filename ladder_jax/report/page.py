@@ -1,36 +1,33 @@
-"""``write``: the report of one run."""
+"""Writes the page of a run, ``report.html``, its figures and events for TensorBoard."""
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+import itertools
 import os
 import pathlib
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
 
-from ladder_jax import data, files, workfolder
+import numpy as np
+
+from ladder_jax import data
+from ladder_jax.config import Config
+from ladder_jax.files import replacing, writing
 from ladder_jax.predictor import find_run
-from ladder_jax.report import sections
-from ladder_jax.report.drawing import Picture
-from ladder_jax.report.events import write_events
-from ladder_jax.report.figures import SIGNALS
-from ladder_jax.report.findings import find, noisy_pass
-from ladder_jax.report.measures import scores
-from ladder_jax.workfolder import FIGURES, REPORT
+from ladder_jax.report import figures, measures
+from ladder_jax.report.figures import Picture
+from ladder_jax.report.measures import Findings, NoisyPass
+from ladder_jax.workfolder import EVENTS, FIGURES, REPORT, read_config
 
-
-def _time(seconds: float) -> str:
-    return f"{seconds:.1f}\N{NO-BREAK SPACE}s" if seconds < 120 else f"{seconds / 60:.1f} min"
+_MISTAKES, _DENOISED, _ON_MAP, _STARS = 24, 10, 600, 200
+"""Greatest numbers of mistakes, denoised inputs, and examples and labelled ones on the map."""
 
 
 def _number(value: float | None, unit: str = "") -> str:
-    """A figure, or a dash for one that is not there."""
+    """Formats a number; a dash stands for None and NaN."""
     return "\N{EN DASH}" if value is None or value != value else f"{value:.2f}{unit}"
-
-
-def _plain(value: Any) -> str:
-    """A setting without the brackets of a list."""
-    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 _FILTERS: dict[str, Callable[..., str]] = {
@@ -38,47 +35,135 @@ _FILTERS: dict[str, Callable[..., str]] = {
     "interval": "{0[0]:.2f} to {0[1]:.2f}\N{NO-BREAK SPACE}%".format,
     "number": "{:.4g}".format,
     "percent": _number,
-    "plain": _plain,
+    "plain": lambda v: ", ".join(map(str, v)) if isinstance(v, list | tuple) else str(v),
     "probability": "{:.1f}\N{NO-BREAK SPACE}%".format,
-    "time": _time,
+    "time": lambda s: f"{s:.1f}\N{NO-BREAK SPACE}s" if s < 120 else f"{s / 60:.1f} min",
 }
 
 
 def write_page(
     path: pathlib.Path, template: str, content: dict[str, Any], pictures: Iterable[Picture]
 ) -> pathlib.Path:
-    """Writes a page of HTML, put in place whole; all that is filled in is escaped.
+    """Fills in a template and writes the page as a whole, everything filled in being escaped.
 
-    Args:
-      path: of the page.
-      template: a file in ``templates``.
-      content: what is filled in, by name.
-      pictures: of the page that are files beside it too, in the folder ``figures``.
-
-    Returns:
-      Its path.
+    The pictures become files too, in the folder ``figures`` beside the page.
     """
     import jinja2
 
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("ladder_jax.report"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
+    how: Any = {"autoescape": True, "trim_blocks": True, "lstrip_blocks": True}
+    loader = jinja2.PackageLoader("ladder_jax.report")
+    environment = jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined, **how)
     environment.filters |= _FILTERS
     folder, names = path.parent / FIGURES, []
-    with files.writing(folder):
+    with writing(folder):
         folder.mkdir(exist_ok=True)
     for picture in pictures:
         names.append(f"{FIGURES}/{picture.name}.svg")
-        with files.replacing(path.parent / names[-1]) as temporary:
+        with replacing(path.parent / names[-1]) as temporary:
             temporary.write_bytes(picture.content)
     text = environment.get_template(template).render(content, files=names)
-    with files.replacing(path) as temporary:
+    with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return path
+
+
+def _write_events(folder: pathlib.Path, lines: Sequence[dict[str, Any]]) -> None:
+    """Writes metrics into a run's ``tensorboard``, costs per level, in place of earlier ones."""
+    from tensorboardX import SummaryWriter
+
+    with replacing(folder / EVENTS) as new, SummaryWriter(str(new)) as writer:
+        for line in lines:
+            values = {k: v for k, v in line.items() if k not in ("epoch", "denoising")}
+            for level, cost in enumerate(line.get("denoising", ())):
+                values[f"denoising/level_{level}"] = cost
+            for name, value in values.items():
+                writer.add_scalar(name, value, line["epoch"])
+
+
+class Level(NamedTuple):
+    """A level of the ladder, and lambda, the weight of its denoising cost."""
+
+    name: str
+    shape: str
+    noise_std: float
+    combinator: str
+    cost: float
+
+
+def _levels(findings: Findings) -> list[Level]:
+    """Lists all levels, from the input up."""
+    net, combinators = findings.predictor.net, findings.config.combinators
+    shapes = [" x ".join(map(str, shape)) for shape in net.shapes]
+    names = ["input", *[""] * (len(shapes) - 2), "classes"]
+    combinators *= len(shapes) if len(combinators) == 1 else 1
+    std, cost = (np.asarray(a).tolist() for a in (net.hyper.noise_std, net.hyper.denoising_cost))
+    return [Level(*row) for row in zip(names, shapes, std, combinators, cost, strict=True)]
+
+
+def _mistakes(findings: Findings, predicted: np.ndarray) -> list[tuple[Any, ...]]:
+    """Lists number, class, predicted class, its probability and picture, most confident first."""
+    names, percent = findings.predictor.class_names, 100 * findings.probabilities.max(1)
+    wrong = np.flatnonzero(predicted != findings.y)
+    wrong = wrong[np.argsort(-percent[wrong], kind="stable")][:_MISTAKES]
+    classes = np.array(names)
+    columns = findings.rows[wrong], classes[findings.y[wrong]], classes[predicted[wrong]]
+    rows = list(zip(*columns, percent[wrong], strict=True))
+    shape, pictures = figures.picture_shape(findings.predictor.example_shape), None
+    if shape and rows:
+        alts = [
+            f"{findings.name} example {row}: {y}, predicted {other}" for row, y, other, _ in rows
+        ]
+        x = findings.x[wrong]
+        pictures = figures.images(x, shape, alts, x)
+    return [(*row, pictures and pictures[i]) for i, row in enumerate(rows)]
+
+
+def _denoised(findings: Findings, noisy: NoisyPass | None) -> list[tuple[Any, ...]]:
+    """Draws inputs clean, noisy and denoised, the classes in turn: a title and three pictures."""
+    shape = figures.picture_shape(findings.predictor.example_shape)
+    if noisy is None or noisy.estimate is None or shape is None:
+        return []
+    y = findings.y[: len(noisy.clean)]
+    rank = [np.sum(y[:i] == label) for i, label in enumerate(y)]
+    chosen = np.lexsort((y, rank))[:_DENOISED]
+    titles = [findings.predictor.class_names[label] for label in y[chosen]]
+    inputs = {"clean": noisy.clean, "noisy": noisy.noisy, "denoised": noisy.estimate}
+    pictures = [
+        figures.images(x[chosen], shape, [f"{title}, {kind}" for title in titles], noisy.clean)
+        for kind, x in inputs.items()
+    ]
+    return list(zip(titles, zip(*pictures, strict=True), strict=True))
+
+
+def _combinations(findings: Findings, noisy: NoisyPass, levels: list[Level]) -> list[Picture]:
+    """Draws the combination function of each decoded level."""
+    pictures, params = [], findings.predictor.trained.params
+    for k, (shape, level) in enumerate(zip(findings.predictor.net.shapes, levels, strict=True)):
+        if level.combinator != "none":
+            title = f"level {k}" + (f" ({level.name})" if level.name else "")
+            learned = level.combinator, params[k].combinator, shape
+            pictures.append(figures.combination(*learned, noisy.ranges[k], k, title))
+    return pictures
+
+
+def _feature_map(findings: Findings) -> list[Picture]:
+    """Draws the top features of some examples and of labelled ones, in two dimensions."""
+    rng, labeled = np.random.default_rng(findings.config.seed), len(findings.y_labeled)
+    stars = np.sort(rng.permutation(labeled)[:_STARS])
+    others = len(findings.y) if findings.name != "training" else 0
+    dots = np.sort(rng.permutation(others)[:_ON_MAP])
+    if len(stars) + len(dots) < 3:
+        return []
+    x = np.concatenate([findings.x[dots], findings.labeled[stars]])
+    y = np.concatenate([findings.y[dots], findings.y_labeled[stars]])
+    features = findings.predictor(x).features
+    places, method = measures.flat_map(features)
+    names, level = findings.predictor.class_names, len(findings.predictor.net.shapes) - 2
+    caption = f"{method} of the {np.prod(features.shape[1:])} features of level {level}. "
+    caption += f"Dots: {len(dots)} {findings.name} examples; " if others else ""
+    caption += f"stars: {len(stars)} of the {labeled} labelled ones; colours: their true classes."
+    alt = f"map of the top features: {method}"
+    return [figures.feature_map(places, y, np.arange(len(y)) >= len(dots), names, alt, caption)]
 
 
 def write(
@@ -89,8 +174,8 @@ def write(
 ) -> pathlib.Path:
     """Writes ``report.html``, its figures and TensorBoard's events into a finished run's folder.
 
-    All that the page shows is within it; its plots are files in ``figures`` as well. It is
-    made of the folder's files and the data, so that it can be made again at any time.
+    The page is complete in itself; its plots are files in ``figures`` as well. It is made from
+    the folder's files and the data, so that it can be made again at any time.
 
     Args:
       workdir: as for ``predictor.find_run``.
@@ -107,37 +192,35 @@ def write(
       WriteError: a file cannot be written.
     """
     folder = find_run(workdir)
+    config = read_config(folder)
     if dataset is None:
-        config = workfolder.read_config(folder)
         dataset = data.load(config.dataset, config.data_dir, in_memory=config.resident)
-    findings = find(folder, dataset)
-    noisy = noisy_pass(findings)
+    findings = measures.find(folder, dataset)
+    y, predicted = findings.y, findings.probabilities.argmax(1)
+    names, levels = findings.predictor.class_names, _levels(findings)
+    noisy = measures.noisy_pass(findings)
+    decoded = [number for number, level in enumerate(levels) if level.combinator != "none"]
+    right = measures.calibration(predicted == y, findings.probabilities.max(1))
+    pictures = {
+        "curves": figures.learning_curves(findings.lines, decoded),
+        "confusion": [figures.confusion(y, predicted, names), figures.calibration(right)],
+        "combinations": _combinations(findings, noisy, levels) if noisy else [],
+        "map": _feature_map(findings),
+    }
     if compared is None:
         compared = (folder.parent / REPORT).exists()
-    curves, feature_map = sections.curves(findings), sections.feature_map(findings)
-    confusion = [sections.confusion_matrix(findings), sections.reliability(findings)]
-    combinations = sections.combinations(findings, noisy)
-    names = findings.predictor.class_names
-    every = f"all {findings.name} examples"
-    content = {
-        "config": findings.config,
-        "summary": findings.summary,
+    content: dict[str, Any] = {
+        "settings": dataclasses.asdict(config),
+        "defaults": dataclasses.asdict(Config()),
         "dataset": dataset.name,
-        "name": findings.name,
         "comparison": f"../{REPORT}" if compared else None,
-        "scores": scores(findings.y, findings.taken_for, names, every),
-        "unlabeled": findings.unlabeled,
-        "curves": curves,
-        "confusion": confusion,
-        "mistakes": sections.mistakes(findings),
+        "scores": measures.scores(y, predicted, names, f"all {findings.name} examples"),
+        "mistakes": _mistakes(findings, predicted),
         "noisy": noisy,
-        "denoised": sections.denoised(findings, noisy),
-        "combinations": combinations,
-        "signals": SIGNALS,
-        "map": feature_map,
-        "levels": sections.levels(findings),
-        "settings": sections.settings(findings.config),
+        "denoised": _denoised(findings, noisy),
+        "signals": figures.SIGNALS,
+        "levels": levels,
     }
-    write_events(folder, findings.lines)
-    pictures = [*curves, *confusion, *combinations, *([feature_map] if feature_map else [])]
-    return write_page(folder / REPORT, "run.html", content, pictures)
+    _write_events(folder, findings.lines)
+    content |= findings._asdict() | pictures
+    return write_page(folder / REPORT, "run.html", content, itertools.chain(*pictures.values()))
