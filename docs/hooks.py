@@ -1,17 +1,20 @@
-"""What the documentation takes from the checkout: the API, the results, equations, captions."""
+"""What the documentation takes from the checkout: API, combinators, results, equations."""
 
 from __future__ import annotations
 
 import ast
+import functools
 import html
+import inspect
 import pathlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from latex2mathml.converter import convert
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
 
 ROOT = pathlib.Path(__file__).parent.parent
 PACKAGE = ROOT / "ladder_jax"
@@ -76,6 +79,83 @@ def generated_pages() -> Iterator[tuple[str, str]]:
         yield f"api/source/{source.relative_to(ROOT).with_suffix('.md')}", source_page(source)
     results = (ROOT / "RESULTS.md").read_text().replace("](experiments/", "](")
     yield "results.md", f"---\nhide: [toc]\n---\n\n{results}"
+
+
+def tex(formula: str) -> str:
+    r"""Returns a formula of a docstring as TeX.
+
+    Example:
+      >>> tex("z_hat = a1 + w10_lat mu(u)")
+      '\\hat z = a_{1} + w_{10}^\\mathrm{lat}\\, \\mu(u)'
+    """
+
+    def symbol(match: re.Match[str]) -> str:
+        parts = re.fullmatch(r"(\w+?)(\d*)(?:_(?!hat)(\w+))?(_hat)?", match[0])
+        assert parts  # as the first of them matches all names
+        letter, digits, kind, hat = parts.groups()
+        if letter in ("alpha", "beta", "gamma", "delta", "mu", "nu", "sigma", "tau", "phi"):
+            letter = f"\\{letter}"
+        elif len(letter) > 1:
+            letter = rf"\mathrm{{{letter}}}"
+        index = f"_{{{digits}}}" if digits else ""
+        above = rf"^\mathrm{{{kind}}}" if kind else ""
+        return (r"\hat " if hat else "") + letter + index + above
+
+    spaced = re.sub(r"(?<=[\w)]) (?=\w*[(\[])", r"\, ", formula)  # before a function
+    return re.sub(r"[A-Za-z]\w*", symbol, spaced)
+
+
+def combinator_section(name: str, make: Callable[..., Any], others: list[str]) -> str:
+    """Returns the Markdown of a combinator: its docstring and, if it is drawn, its plot.
+
+    Args:
+      name: in ``COMBINATORS``.
+      make: the function of that name.
+      others: further names of it, with other arguments.
+    """
+    signature = inspect.signature(make)
+    bare = [p.replace(annotation=p.empty) for p in signature.parameters.values()]
+    call = signature.replace(parameters=bare, return_annotation=signature.empty)
+    doc = re.split(r"\n\n\w+:\n", inspect.getdoc(make) or "", maxsplit=1)[0]
+    # "Makes z_hat = formula: about." or "Makes something."
+    doc = re.sub(r"^Makes (z_hat = [^:\n]+?)(: .+)?\.\n*", r"Makes \2.\n\n    \1\n\n", doc + "\n")
+    about, *paragraphs = doc.removeprefix("Makes ").removeprefix(": ").strip("\n").split("\n\n")
+    about = about.rstrip(".")
+    about = f" {about[0].upper()}{about[1:]}." if about else ""
+    lines = [f"## {name}", f"`combinators.{name}{call}`.{about}"]
+    for paragraph in paragraphs:
+        if paragraph.startswith("    "):
+            lines += [f"$$\n{tex(line.strip())}\n$$" for line in paragraph.split("\n")]
+        else:
+            equations = r"\b\w+(?: = \w+(?: / \d+)?)+"
+            text = re.sub(equations, lambda match: f"${tex(match[0])}$", paragraph)
+            lines.append(re.sub("::$", ":", text))
+    if others:
+        lines.append("Also by name: " + ", ".join(f"`{other}`" for other in others) + ".")
+    if (ROOT / "docs" / "combinators" / f"{name}.svg").exists():
+        lines.append(
+            f"![The lines show the estimate of {name} over z for five signals u from above, on "
+            f"the left at the start and on the right after training.](combinators/{name}.svg)"
+        )
+    return "\n\n".join(lines)
+
+
+def combinator_sections() -> str:
+    """Returns the Markdown of every registered combinator."""
+    from ladder_jax.combinators import COMBINATORS
+
+    sections = []
+    for name, make in COMBINATORS.items():
+        if not isinstance(make, functools.partial):
+            others = [n for n, m in COMBINATORS.items() if getattr(m, "func", None) is make]
+            sections.append(combinator_section(name, make, others))
+    return "\n\n".join(sections)
+
+
+def on_page_markdown(markdown: str, page: Page, **kwargs: Any) -> str:
+    """Adds the combinators to their page."""
+    is_theirs = page.file.src_uri == "combinators.md"
+    return f"{markdown}\n\n{combinator_sections()}\n" if is_theirs else markdown
 
 
 def on_config(config: MkDocsConfig) -> None:

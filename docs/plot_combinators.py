@@ -1,14 +1,17 @@
 """Draws the plots of docs/combinators.md: z_hat over z for several u.
 
-  python -m docs.plot_combinators
+  python -m docs.plot_combinators [NAME ...]
 
+By default all that are registered; those that differ in their arguments alone have none.
 Left at the start, right after training: one unit of the hidden level of a small
 ladder on scikit-learn's digits, that whose curves depend on u the most.
 """
 
 from __future__ import annotations
 
+import functools
 import pathlib
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -85,12 +88,12 @@ def draw(name):
 
 
 def main():
-    """Draws all of them."""
+    """Draws those that are named, or all."""
     FOLDER.mkdir(exist_ok=True)
-    for name in COMBINATORS:
-        if not name.startswith(("mlp_", "augmented_mlp_")):
-            draw(name)
-            print(name, flush=True)
+    every = [n for n, make in COMBINATORS.items() if not isinstance(make, functools.partial)]
+    for name in sys.argv[1:] or every:
+        draw(name)
+        print(name, flush=True)
 
 
 if __name__ == "__main__":

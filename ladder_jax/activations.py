@@ -3,16 +3,30 @@
 Which of bias (beta) and gain (gamma) a nonlinearity takes follows the paper's
 own program: relu needs no gain, since a gain commutes with it; linear needs
 neither. Bias comes before gain: ``gamma * (z + beta)``.
+
+To add one, decorate a function without required arguments with ``@registered``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
 
 from ladder_jax.types import Activation, Array, Params, Shape
+
+ACTIVATIONS: dict[str, Callable[[], Activation]] = {}
+"""By the names that configurations use."""
+
+_Make = TypeVar("_Make", bound=Callable[[], Activation])
+
+
+def registered(make: _Make) -> _Make:
+    """Adds an activation to ``ACTIVATIONS`` by the name of the function that makes it."""
+    ACTIVATIONS[make.__name__] = make
+    return make
 
 
 def activation(
@@ -58,6 +72,7 @@ def activation(
     return Activation(init, affine, nonlinearity, name)
 
 
+@registered
 def relu() -> Activation:
     """Makes max(0, z + bias).
 
@@ -68,6 +83,7 @@ def relu() -> Activation:
     return activation(jax.nn.relu, name="relu")
 
 
+@registered
 def leaky_relu(slope: float = 0.1) -> Activation:
     """Makes z + bias where positive, else slope times it.
 
@@ -78,6 +94,7 @@ def leaky_relu(slope: float = 0.1) -> Activation:
     return activation(lambda x: jax.nn.leaky_relu(x, slope), name="leaky_relu")
 
 
+@registered
 def sigmoid() -> Activation:
     """Makes 1 / (1 + exp(-gain (z + bias))).
 
@@ -88,6 +105,7 @@ def sigmoid() -> Activation:
     return activation(jax.nn.sigmoid, gain=True, name="sigmoid")
 
 
+@registered
 def softplus() -> Activation:
     """Makes log(1 + exp(gain (z + bias))).
 
@@ -111,6 +129,7 @@ def softmax(*, gain: bool = True) -> Activation:
     return activation(jax.nn.softmax, gain=gain, name="softmax")
 
 
+@registered
 def linear() -> Activation:
     """Makes h = z: no parameters.
 
@@ -119,13 +138,3 @@ def linear() -> Activation:
       {}
     """
     return activation(lambda z: z, bias=False, name="linear")
-
-
-ACTIVATIONS: dict[str, Callable[[], Activation]] = {
-    "relu": relu,
-    "leaky_relu": leaky_relu,
-    "sigmoid": sigmoid,
-    "softplus": softplus,
-    "linear": linear,
-}
-"""By the names that configurations use."""

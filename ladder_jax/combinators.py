@@ -7,7 +7,9 @@ those of Pezeshki et al. A function of z alone (``*_lateral``) needs no map from
 s is the logistic function, z the noisy z.
 
 To add one, decorate a function without required arguments with ``@registered``: its
-name is then a value of ``combinators=``, and tests and documentation have it.
+name is then a value of ``combinators=``, and the tests run over it. Its docstring is its
+section of the documentation: a formula after "Makes" or "::" is typeset, and the tests
+check it, and what "Start:" says, against the code.
 
 References:
   Rasmus et al. 2015, https://arxiv.org/abs/1507.02672;
@@ -16,6 +18,7 @@ References:
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -205,12 +208,14 @@ def _curve(p: Params, x: Array, name: str) -> Array:
 
 @registered
 def separate() -> Combinator:
-    """Makes a curve of z plus a curve of u, without any mixing::
+    """Makes a curve of z plus a curve of u, without any mixing.
+
+    The paper's program shares b1 between the two::
 
         z_hat = w2_lat s(b1 + w1_lat z) + w3_lat z + b2 + w2_ver s(b1 + w1_ver u) + w3_ver u
 
     u shifts the curve and no more. Start: w1 = w2 = 1, the rest 0. ``comparison_g4`` in
-    the paper's program, whose two curves share b1.
+    the paper's program.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -231,17 +236,17 @@ def separate() -> Combinator:
 
 @registered
 def mlp(hidden: Sequence[int] = (4,), *, stddev: float = 0.025, shared: bool = True) -> Combinator:
-    """Makes z_hat = MLP(u, z): leaky ReLU (0.1) between layers, the last linear.
+    """Makes a small net of u and z: leaky ReLU r (slope 0.1) between its layers.
 
-    Pezeshki et al.: each unit's two numbers go through a small net, with weights for
-    all units of a level, as the paper writes it, or for each unit. u is normalised unit
-    by unit, so a shared net cannot give each pixel its own mean and scale back. For
+    Pezeshki et al.: each unit's two numbers go through a net whose weights all units of
+    a level share, as the paper writes it, or each unit has its own. u is normalised per
+    unit, so a shared net cannot give each pixel its own mean and scale back. For
     hidden (4,)::
 
         z_hat = W2 r(W1 [u, z] + b1) + b2
 
-    Start: the weights are drawn from N(0, stddev^2), whose deviation the paper tunes for
-    each net; the biases are 0.
+    Start: the weights are drawn from N(0, stddev^2), with a stddev that the paper tunes
+    per net; the biases are 0.
 
     Args:
       hidden: units of each hidden layer; the paper's are (4,), (2, 2), (2, 2, 2).
@@ -264,7 +269,7 @@ def mlp(hidden: Sequence[int] = (4,), *, stddev: float = 0.025, shared: bool = T
 def augmented_mlp(
     hidden: Sequence[int] = (4,), *, stddev: float = 0.025, shared: bool = True
 ) -> Combinator:
-    """Makes z_hat = MLP(u, z, u z): ``mlp`` with the product as a third input.
+    """Makes ``mlp`` with the product u z as a third input.
 
     The best of Pezeshki et al.: 1.00 % at 100 labels with hidden (2, 2, 2), 0.97 % at
     1000 with (4,), 0.57 % with all and (2, 2). For hidden (4,)::
@@ -291,6 +296,11 @@ def augmented_mlp(
 
 def _net(name: str, inputs: int, hidden: Sequence[int], stddev: float, shared: bool) -> Combinator:
     sizes = (inputs, *hidden, 1)
+    words = [
+        name,
+        *(map(str, hidden) if tuple(hidden) != (4,) else ()),
+        *(() if shared else ("per_unit",)),
+    ]
     if not hidden or min(hidden) < 1:
         raise ValueError(f"{name}: hidden is {tuple(hidden)}; give one size or more, each from 1.")
     if not stddev > 0:
@@ -322,12 +332,12 @@ def _net(name: str, inputs: int, hidden: Sequence[int], stddev: float, shared: b
                 h = tuple(jax.nn.leaky_relu(x, 0.1) for x in h)
         return h[0]
 
-    return Combinator(init, apply, name=name)
+    return Combinator(init, apply, name="_".join(words))
 
 
 @registered
 def linear() -> Combinator:
-    """Makes z_hat = a1 z + b, lateral alone.
+    """Makes z_hat = a1 z + b: lateral alone.
 
     Start: a1 = 1, b = 0. ``lin`` in the paper's program.
 
@@ -340,7 +350,7 @@ def linear() -> Combinator:
 
 @registered
 def identity() -> Combinator:
-    """Makes z_hat = z, lateral alone: what it costs not to denoise at all.
+    """Makes z_hat = z: lateral alone, what it costs not to denoise at all.
 
     No parameters. ``i`` in the paper's program.
 
@@ -354,7 +364,7 @@ def identity() -> Combinator:
 
 @registered
 def vertical_relu() -> Combinator:
-    """Makes z_hat = max(0, u + b), vertical alone: an ordinary decoder.
+    """Makes z_hat = max(0, u + b): vertical alone, an ordinary decoder.
 
     Start: b = 0. ``relu`` in the paper's program.
 
@@ -368,7 +378,7 @@ def vertical_relu() -> Combinator:
 
 @registered
 def vertical_sigmoid() -> Combinator:
-    """Makes z_hat = s(c (u + b)), vertical alone.
+    """Makes z_hat = s(c (u + b)): vertical alone.
 
     Start: c = 1, b = 0. ``sigmoid`` in the paper's program.
 
@@ -424,9 +434,9 @@ def separate_lateral() -> Combinator:
 
 
 COMBINATORS |= {
-    "mlp_2_2": lambda: mlp((2, 2)),
-    "mlp_2_2_2": lambda: mlp((2, 2, 2)),
-    "augmented_mlp_2_2": lambda: augmented_mlp((2, 2)),
-    "augmented_mlp_2_2_2": lambda: augmented_mlp((2, 2, 2)),
-    "augmented_mlp_per_unit": lambda: augmented_mlp(stddev=0.3, shared=False),
+    "mlp_2_2": functools.partial(mlp, (2, 2)),
+    "mlp_2_2_2": functools.partial(mlp, (2, 2, 2)),
+    "augmented_mlp_2_2": functools.partial(augmented_mlp, (2, 2)),
+    "augmented_mlp_2_2_2": functools.partial(augmented_mlp, (2, 2, 2)),
+    "augmented_mlp_per_unit": functools.partial(augmented_mlp, stddev=0.3, shared=False),
 }

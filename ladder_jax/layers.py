@@ -1,8 +1,8 @@
 """Layers: the maps between two levels, up in the encoder, down in the decoder.
 
 A layer's name, as ``"conv:32:5"``, is that of its constructor and its arguments, and
-what ``config.encoder`` has. To add one, write its constructor and enter it in
-``LAYERS``: tests, documentation and configs have it from there.
+what ``config.encoder`` has. To add one, decorate its constructor with ``@registered``:
+configs, tests and documentation have it from there.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import functools
 import inspect
 import math
 from collections.abc import Callable
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeVar, cast
 
 import flax.linen as nn
 import jax
@@ -27,6 +27,17 @@ Pairs = list[tuple[int, int]]
 _NORMAL = nn.initializers.variance_scaling(1.0, "fan_in", "normal")
 _UNIFORM = nn.initializers.variance_scaling(1.0, "fan_in", "uniform")
 _WIDE = (jnp.float32, jnp.float64)
+
+LAYERS: dict[str, Callable[..., Layer]] = {}
+"""By the first word of their names."""
+
+_Make = TypeVar("_Make", bound=Callable[..., Layer])
+
+
+def registered(make: _Make) -> _Make:
+    """Adds a layer to ``LAYERS`` by the name of its constructor."""
+    LAYERS[make.__name__] = make
+    return make
 
 
 def _apply(module: nn.Module, params: Params, x: Array) -> Array:
@@ -115,6 +126,7 @@ def _dense(features: int) -> nn.Dense:
     )
 
 
+@registered
 def dense(units: int) -> Layer:
     """Makes a fully connected layer: z_pre = h W and u = z_hat V.
 
@@ -188,6 +200,7 @@ def _pads_down(kernel: int, stride: int, up: Pairs, in_shape: Shape, out_shape: 
     return pads
 
 
+@registered
 def conv(channels: int, kernel: int, stride: int = 1, padding: Padding = "valid") -> Layer:
     """Makes a convolution; on the way down the transposed one, with weights of its own.
 
@@ -271,6 +284,7 @@ def conv(channels: int, kernel: int, stride: int = 1, padding: Padding = "valid"
     return Layer(init, up, down, name=name)
 
 
+@registered
 def max_pool(size: int) -> Layer:
     """Takes the largest value of each window; on the way down each value fills its window.
 
@@ -320,6 +334,7 @@ def max_pool(size: int) -> Layer:
     return Layer(init, up, down, linear=True, name=f"max_pool:{size}")
 
 
+@registered
 def global_mean_pool() -> Layer:
     """Takes the mean of each channel, times width times sqrt(3); down, the value everywhere.
 
@@ -480,14 +495,6 @@ def compute_in(dtype: Any, layer: Layer) -> Layer:
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 """What ``compute_in`` takes, by the names that configurations use."""
 
-LAYERS: dict[str, Callable[..., Layer]] = {
-    "dense": dense,
-    "conv": conv,
-    "max_pool": max_pool,
-    "global_mean_pool": global_mean_pool,
-}
-"""By the first word of their names."""
-
 
 def from_name(name: str) -> Layer:
     """Makes the layer of a name, as ``config.encoder`` has it.
@@ -520,9 +527,9 @@ def from_name(name: str) -> Layer:
         else:
             return LAYERS[kind](*arguments)
     raise ValueError(
-        f"layer {name!r} is not known; give e.g. 10, dense:10, conv:32:5 (valid), "
-        "conv:32:5:1:full, conv:32:5:2:same, max_pool:2 or global_mean_pool, or a word of the "
-        "original program, e.g. convv:32:5:1:1 or maxpool:2:2 (stride and window alike)."
+        f"layer {name!r} is not known; give a number (dense) or one of {', '.join(LAYERS)} with "
+        "its arguments, e.g. conv:32:5:1:full or max_pool:2, or a word of the original program, "
+        "e.g. convv:32:5:1:1 or maxpool:2:2 (stride and window alike)."
     )
 
 

@@ -1,5 +1,7 @@
-"""Combinators: their start, what they read, the nets of Pezeshki et al. in NumPy."""
+"""Combinators: what they say and compute, what they read, the nets of Pezeshki et al. in NumPy."""
 
+import functools
+import inspect
 import pathlib
 import re
 from xml.etree import ElementTree
@@ -62,9 +64,82 @@ def test_every_parameter_matters_and_uses_u_is_true(name):
         np.testing.assert_array_equal(g.apply(params, Z, None), g.apply(params, Z, U))
 
 
-def test_starts_are_all_known():
-    nets = {name for name in COMBINATORS if "mlp" in name}
-    assert set(AT_START) == set(COMBINATORS) - nets
+@pytest.mark.parametrize("name", COMBINATORS)
+def test_name_and_values_in_float64_by_unit_and_by_channel(name):
+    g = COMBINATORS[name]()
+    assert g.name == name
+    params = g.init(jax.random.key(0), (3,))
+    rows = g.apply(params, Z, U)
+    with jax.enable_x64(True):
+        maps = [np.float64(x).reshape(1, 7, 1, 3) for x in (Z, U)]
+        z_hat = jax.jit(g.apply)(jax.tree.map(np.float64, params), *maps)
+    assert z_hat.dtype == np.float64
+    np.testing.assert_allclose(np.reshape(z_hat, (7, 3)), rows, rtol=1e-5, atol=1e-6)
+
+
+def documentation(name):
+    """What a docstring says before its sections."""
+    text = inspect.getdoc(COMBINATORS[name]) or ""
+    return re.split(r"\n\n\w+:\n", text, maxsplit=1)[0]
+
+
+def formulas(name):
+    """Left and right sides of the formulas of a docstring, in Python: "a b" is a product."""
+    lines = re.findall(
+        r"^(?:Makes |    )(\w[^=:\n]*?) += (.+?)(?:: .+|\.)?$", documentation(name), re.M
+    )
+    return [(left, re.sub(r"(?<=[\w)]) (?=[\w(])", "*", right)) for left, right in lines]
+
+
+OWN = [name for name, make in COMBINATORS.items() if not isinstance(make, functools.partial)]
+EVERY = [formula for name in OWN for formula in formulas(name)]
+# Those of vectors, as the nets have, are no Python; test_nets_are_those_of_the_paper has them.
+Z_HAT = {
+    name: right
+    for name in OWN
+    for left, right in formulas(name)
+    if left == "z_hat" and "[" not in right
+}
+
+
+@pytest.mark.parametrize("name", Z_HAT)
+def test_the_documented_formula_is_what_is_computed(name):
+    rng = np.random.default_rng(0)
+    names = {"s": s, "max": np.maximum, "z": rng.normal(size=(7, 3)), "u": rng.normal(size=(7, 3))}
+    g = COMBINATORS[name]()
+    with jax.enable_x64(True):
+        params = moved(g.init(jax.random.key(0), (3,)))
+        z_hat = g.apply(params, names["z"], names["u"])
+        names |= {key: np.asarray(p) for key, p in params.items()}
+    for left, right in EVERY:
+        if function := re.fullmatch(r"(\w+)\((\w+)\)", left):
+            names[function[1]] = eval(f"lambda {function[2]}: {right}", names)
+    np.testing.assert_allclose(z_hat, eval(Z_HAT[name], names), rtol=1e-12)
+
+
+def start(name):
+    """The values that a docstring says the parameters start with, and whether the rest is 0."""
+    (text,) = re.findall(r"Start: (.*)", documentation(name), re.DOTALL) or [""]
+    if like := re.match(r"as\s+``(\w+)``", text):
+        return start(like[1])
+    text = re.split(r"\.\s|\.$|,\s+and\s", text)[0]
+    equations = re.findall(r"(\w+(?: = \w+)*) = (-?\d+(?:\.\d+)?)", text)
+    values = {key: float(value) for keys, value in equations for key in keys.split(" = ")}
+    return values, "the rest 0" in text
+
+
+@pytest.mark.parametrize("name", [name for name in OWN if start(name)[0]])
+def test_the_documented_start_is_where_parameters_start(name):
+    values, rest = start(name)
+    for key, p in COMBINATORS[name]().init(jax.random.key(0), (3,)).items():
+        documented = values.get(key, values.get(key.partition("_")[0], 0.0 if rest else None))
+        assert documented is not None, f"{name}: the docstring does not say where {key} starts"
+        np.testing.assert_array_equal(p, np.full(3, documented))
+
+
+def test_docstrings_are_read():
+    assert set(Z_HAT) >= set(AT_START) and start("gaussian") == ({"a2": 1, "a7": 1}, True)
+    assert ("mu(u)", "a1*s(a2*u + a3) + a4*u + a5") in EVERY
 
 
 @pytest.mark.parametrize("hidden", [(4,), (2, 2), (2, 2, 2)])
@@ -99,14 +174,11 @@ def test_bad_nets(arguments):
         combinators.mlp(**arguments)
 
 
-def test_the_page_shows_every_combinator():
-    docs = pathlib.Path(__file__).parent.parent / "docs"
-    page = (docs / "combinators.md").read_text()
-    sizes = ("mlp_", "augmented_mlp_")  # the same functions with other arguments
-    names = [name for name in COMBINATORS if not name.startswith(sizes)]
-    assert sorted(re.findall(r"^## (\w+)$", page, re.MULTILINE)) == sorted(names)
-    for name in names:
-        assert f"(combinators/{name}.svg)" in page
-        plot = docs / "combinators" / f"{name}.svg"
-        assert ElementTree.parse(plot).getroot().tag.endswith("svg")
-        assert "prefers-color-scheme: dark" in plot.read_text()
+PLOTS = pathlib.Path(__file__).parent.parent / "docs" / "combinators"
+
+
+@pytest.mark.parametrize("plot", sorted(PLOTS.iterdir()), ids=lambda plot: plot.stem)
+def test_plots_are_of_combinators_and_fit_a_dark_page(plot):
+    assert plot.stem in OWN
+    assert ElementTree.parse(plot).getroot().tag.endswith("svg")
+    assert "prefers-color-scheme: dark" in plot.read_text()

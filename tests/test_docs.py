@@ -1,5 +1,6 @@
 """The documentation as it is built: pages, links to the source, equations, no network."""
 
+import functools
 import os
 import pathlib
 import re
@@ -9,6 +10,8 @@ import sys
 
 import pytest
 from pages import Page
+
+from ladder_jax.combinators import COMBINATORS
 
 pytest.importorskip("mkdocs", reason="the documentation needs the extra docs")
 pytest.importorskip("latex2mathml", reason="the documentation needs the extra docs")
@@ -35,7 +38,7 @@ def test_modules_of_the_api(tmp_path, monkeypatch):
         (tmp_path / name).write_text("__all__ = []" if "data" in name else "")
     (tmp_path / "py.typed").touch()
     public = HOOKS["public_modules"]
-    assert {"ladder", "layers", "data", "training"} <= {name for name, _ in public()}
+    assert {"algorithm", "layers", "data", "training"} <= {name for name, _ in public()}
     monkeypatch.setitem(public.__globals__, "PACKAGE", tmp_path)
     assert [name for name, _ in public()] == ["data", "ladder"]
 
@@ -92,6 +95,43 @@ def test_an_equation(tex, display, wanted):
     tag = {"inline": "span", "block": "div"}[display]
     found = HOOKS["on_page_content"](f'<{tag} class="arithmatex">{tex}</{tag}>')
     assert wanted in found and f'display="{display}"' in found
+
+
+def test_combinators_have_sections(site):
+    page = Page(site / "combinators" / "index.html")
+    text = (site / "combinators" / "index.html").read_text()
+    drawn = {plot.stem for plot in (ROOT / "docs" / "combinators").iterdir()}
+    for name, make in COMBINATORS.items():
+        if isinstance(make, functools.partial):
+            assert f"<code>{name}</code>" in text
+        else:
+            assert name in page.sections
+            assert (f'src="{name}.svg"' in text) == (name in drawn)
+    assert text.count('display="block"') > len(drawn)
+
+
+def test_a_new_combinator_has_a_section(monkeypatch):
+    def brand_new(slope=1.0):
+        """Makes z_hat = c7_lat s(u) + z: a test.
+
+        Of two lines::
+
+            mu(u) = 2 u
+
+        Start: c7 = 1.
+
+        Example:
+          >>> 1
+          1
+        """
+
+    monkeypatch.setitem(COMBINATORS, "brand_new", brand_new)
+    section = HOOKS["combinator_sections"]().rpartition("## brand_new")[2]
+    assert section == (
+        "\n\n`combinators.brand_new(slope=1.0)`. A test."
+        "\n\n$$\n\\hat z = c_{7}^\\mathrm{lat}\\, s(u) + z\n$$"
+        "\n\nOf two lines:\n\n$$\n\\mu(u) = 2 u\n$$\n\nStart: $c_{7} = 1$."
+    )
 
 
 def test_results_are_those_of_the_table(site):

@@ -1,12 +1,87 @@
-"""Layers: geometry, inverses, agreement of convolutions with products, Flax modules."""
+"""Layers: each that is registered, geometry, inverses, convolutions as products, Flax modules."""
+
+import inspect
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.test_util import check_grads
 
 from ladder_jax import Batch, conv, dense, from_flax, global_mean_pool, ladder, layers, max_pool
+from ladder_jax.layers import LAYERS
+
+
+def example(name):
+    """A layer with 3 for each argument that it requires."""
+    arguments = inspect.signature(LAYERS[name]).parameters.values()
+    return LAYERS[name](*(3 for argument in arguments if argument.default is argument.empty))
+
+
+def small(layer):
+    """A shape that the layer takes below: an image, a sequence or a vector."""
+    for shape in ((5, 4, 2), (5, 4), (6,)):
+        try:
+            jax.eval_shape(lambda key, shape=shape: layer.init(key, shape)[0], jax.random.key(0))
+        except (TypeError, ValueError):
+            continue
+        return shape
+    raise AssertionError(f"{layer}: refuses images, sequences and vectors")
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_shapes_name_and_vmap(name):
+    layer = example(name)
+    shape = small(layer)
+    params, out_shape = layer.init(jax.random.key(0), shape)
+    x = jax.random.normal(jax.random.key(1), (2, 7, *shape))
+    up = jax.jit(lambda x: layer.up(params.up, x))
+    down = jax.jit(lambda z: layer.down(params.down, z, shape))
+    z = jax.vmap(up)(x)
+    u = jax.vmap(down)(z)
+    assert z.shape == (2, 7, *out_shape) and u.shape == x.shape and z.dtype == u.dtype == x.dtype
+    assert_same(z[1], up(x[1]))
+    assert_same(z[0, :3], up(x[0, :3]))  # each example by itself
+    assert_same(u[1], down(z[1]))
+    again = layers.from_name(layer.name)
+    assert layer.name.split(":")[0] == name and again.name == layer.name
+    assert again[3:] == layer[3:]
+    assert_same(again.init(jax.random.key(0), shape)[0], params)
+    assert_same(again.up(params.up, x[0]), z[0])
+    assert_same(again.down(params.down, z[0], shape), u[0])
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_gradients_are_difference_quotients(name):
+    layer = example(name)
+    shape = small(layer)
+    with jax.enable_x64(True):
+        params, out_shape = layer.init(jax.random.key(0), shape)
+        x = jax.random.normal(jax.random.key(1), (2, *shape))
+        z = jax.random.normal(jax.random.key(2), (2, *out_shape))
+        params = jax.tree.map(np.float64, params)
+        down = lambda params, z: layer.down(params, z, shape)
+        for apply, args in ((layer.up, (params.up, x)), (down, (params.down, z))):
+            assert apply(*args).dtype == np.float64
+            check_grads(jax.jit(apply), args, order=1, modes=["rev"], rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_ladder_with_it_trains(name):
+    layer = example(name)
+    net = ladder(small(layer), [layer, dense(3)], denoising_cost=1.0)
+    params = moved(net.init(jax.random.key(0)), jax.random.key(1))
+    x = jax.random.normal(jax.random.key(2), (14, *net.shapes[0]))
+    batch = Batch(x[:6], jnp.arange(6) % 3, x[6:])
+    noise = net.draw_noise(jax.random.key(3), 6, 8)
+    loss = jax.jit(jax.value_and_grad(lambda params: net.loss_given(params, batch, noise)[0]))
+    before, grads = loss(params)
+    for part in (grads[1].up, grads[1].down):
+        assert all(float(jnp.abs(leaf).max()) > 0 for leaf in jax.tree.leaves(part))
+    norm = sum(float(jnp.square(leaf).sum()) for leaf in jax.tree.leaves(grads)) ** 0.5
+    after, _ = loss(jax.tree.map(lambda p, g: p - 1e-3 / norm * g, params, grads))
+    assert after < before
 
 
 @pytest.mark.parametrize("padding", ["valid", "same", "full"])
@@ -99,7 +174,7 @@ def test_dense_ladder_is_a_ladder_of_1_x_1_convolutions():
 def test_pooling_levels_are_linear_unless_at_the_top():
     net = ladder((4, 4, 1), [conv(3, 1), max_pool(2), global_mean_pool()], combinators=None)
     params = net.init(jax.random.key(0))
-    assert [sorted(level.get("activation", {})) for level in params] == [
+    assert [sorted(level.activation or {}) for level in params] == [
         [],
         ["bias"],
         [],
@@ -154,8 +229,3 @@ def test_attention_over_a_sequence_is_a_layer():
     grads = jax.jit(jax.grad(net.loss, has_aux=True))(params, batch, jax.random.key(3))[0]
     norms = [float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(grads[1].up)]
     assert all(np.isfinite(norms)) and min(norms) >= 0 and max(norms) > 0
-
-
-def test_layers_stay_where_users_import_them_from():
-    for name in layers.__all__:
-        assert getattr(layers, name)

@@ -1,5 +1,8 @@
 """The original's words, against a second program that reads them: tests/numpy_ladder.py."""
 
+import pathlib
+import re
+
 import jax
 import numpy as np
 import pytest
@@ -114,3 +117,9 @@ def test_unknown_layer(word):
 def test_unknown_decoder(spec, message):
     with pytest.raises(ValueError, match=message):
         original.decoder_names(spec, 3)
+
+
+def test_the_page_has_every_decoder():
+    page = pathlib.Path(__file__).parent.parent / "docs" / "original-commands.md"
+    rows = re.findall(r"^\| `(\w+)` \| `(\w+)` \| (?:`(\w+)`|an error) \|$", page.read_text(), re.M)
+    assert {word: (full, lateral or None) for word, full, lateral in rows} == original.DECODERS
