@@ -44,7 +44,9 @@ def file_of(results: pathlib.Path, table: str, row: Row, seed: int) -> pathlib.P
 
 def read(results: pathlib.Path, table: str) -> list[Run]:
     """All runs of a table, in the order of their seeds."""
-    runs = [json.loads(path.read_text()) for path in (results / table).glob("*.json")]
+    runs = [
+        json.loads(path.read_text(encoding="utf-8")) for path in (results / table).glob("*.json")
+    ]
     return sorted(runs, key=lambda run: run["seed"])
 
 

@@ -51,7 +51,7 @@ def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
 def write_json(path: pathlib.Path, value: object) -> None:
     """A value as JSON, put in place whole."""
     with replacing(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=1) + "\n")
+        temporary.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
 
 
 def write_arrays(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:

@@ -67,7 +67,8 @@ def read_lines(folder: pathlib.Path) -> list[dict[str, Any]]:
       folder: of the run.
     """
     path = folder / "metrics.jsonl"
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    return [json.loads(line) for line in text.splitlines()]
 
 
 def lines_in(folder: pathlib.Path) -> int:

@@ -170,7 +170,7 @@ def deciding(config: Config) -> dict[str, Any]:
 
 def _read_json(path: pathlib.Path) -> dict[str, Any]:
     try:
-        values: dict[str, Any] = json.loads(path.read_text())
+        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ConfigError(
             f"{path} is not what a run writes ({error}); give another folder, or --overwrite to "
@@ -230,7 +230,7 @@ def check_labels(folder: pathlib.Path, labels: list[int]) -> None:
       ConfigError: it was begun with others.
     """
     path = folder / "labels.json"
-    if path.exists() and json.loads(path.read_text()) != labels:
+    if path.exists() and json.loads(path.read_text(encoding="utf-8")) != labels:
         raise ConfigError(
             f"workdir {folder} holds a run on other labelled examples, though the settings are "
             "the same: the data have changed; give another folder, or --overwrite."
