@@ -1,7 +1,7 @@
 """One table of how fast this machine trains ladders.
 
-  python -m benchmarks [--rounds=7] [--steps=100] [--json=FILE] [--markdown=FILE]
-      [--torch_python=PATH] [--lamda_python=PATH] [--only=paper,width,...]
+  python -m benchmarks
+  python -m benchmarks --only=width,depth --rounds=3 --json=table.json --markdown=table.md
 
 The paper's ladder against the supervised net, the matrix peak and peers, each in an
 environment of its own (BUILD.md), and growth with width, depth, batch, members and
@@ -29,7 +29,7 @@ PARTS = ("paper", *growth.GROWTH)
 
 _ROUNDS = flags.DEFINE_integer("rounds", 7, "How often each is timed.", lower_bound=1)
 _STEPS = flags.DEFINE_integer("steps", 100, "Steps in one timing.", lower_bound=1)
-_ONLY = flags.DEFINE_list("only", list(PARTS), f"Which parts: of {', '.join(PARTS)}.")
+_ONLY = flags.DEFINE_list("only", list(PARTS), "Which parts.")
 _JSON = flags.DEFINE_string("json", None, "File to write the table to as JSON.")
 _MARKDOWN = flags.DEFINE_string("markdown", None, "File to write the table to as a page.")
 _PYTHONS = {
@@ -94,7 +94,7 @@ def main() -> None:
     below = remarks(_ROUNDS.value, sizes.steps, sizes.growth_steps, load)
     print(table.text(measured, below))
     if _MARKDOWN.value:
-        pathlib.Path(_MARKDOWN.value).write_text(table.markdown(measured, below))
+        pathlib.Path(_MARKDOWN.value).write_text(table.markdown(measured, below), encoding="utf-8")
     if _JSON.value:
         result: dict[str, Any] = {
             "groups": [group.as_json() for group in measured],

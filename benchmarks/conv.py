@@ -1,6 +1,7 @@
 """The paper's convolutional ladders on this machine: do they train, and how fast.
 
-  python -m benchmarks.conv [--preset=NAME] [--steps=200] [--data_dir=FOLDER]
+  python -m benchmarks.conv
+  python -m benchmarks.conv --preset=mnist_conv_small_gamma --data_dir=FOLDER
 
 Each preset takes some hundred steps of Adam; printed are the loss at the start and
 at the end, the median time of a step, and the share of the machine's convolution
@@ -175,4 +176,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, shared=(cli.DATA_DIR,))

@@ -1,6 +1,6 @@
 """Time of one training step by depth: a ladder of equal dense levels.
 
-python -m benchmarks.depth [--json] [--width=250] [--rounds=20]
+python -m benchmarks.depth
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Time of one training step of every MNIST row of RESULTS.md, taking turns.
 
-  python -m benchmarks.rows [--output=experiments/results/step_times.json]
+  python -m benchmarks.rows
+  python -m benchmarks.rows --output=experiments/results/step_times.json --overwrite_output
 
 Prints milliseconds a step and the ratio to the supervised net's with as many labels; the
 file holds them by config, with the machine, and is what RESULTS.md takes its times from.
@@ -87,4 +88,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main, shared=(cli.OUTPUT, cli.OVERWRITE_OUTPUT))
+    about = {"output": "File to write the times to, as JSON. Default: none."}
+    cli.run(main, shared=(cli.OUTPUT, cli.OVERWRITE_OUTPUT), about=about)

@@ -1,6 +1,6 @@
 """Time of one training step of the paper's MNIST ladder on this machine.
 
-  python -m benchmarks.step_time [--json] [--rounds=7] [--steps=100]
+  python -m benchmarks.step_time
 
 Rounds are interleaved (matrix product, supervised, ladder, again), and medians
 are printed, so that a machine whose speed drifts does not favour one of them.

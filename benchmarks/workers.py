@@ -63,11 +63,13 @@ class Worker:
             launch = _LAUNCH.format(root=str(ROOT), module=module, main="__main__")
             command = [python, "-c", launch]
             variables.pop("PYTHONPATH", None)
-        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115, closed with the worker
+        self._errors = tempfile.TemporaryFile(  # noqa: SIM115, closed with the worker
+            "w+", encoding="utf-8", errors="backslashreplace"
+        )
         try:
             self._process = subprocess.Popen(
                 command,
-                text=True,
+                encoding="utf-8",
                 env=variables,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

@@ -12,7 +12,7 @@ from jax import export, jit
 
 path = pathlib.Path(sys.argv[1])
 model = export.deserialize(bytearray(path.read_bytes()))
-about = json.loads(pathlib.Path(f"{path}.json").read_text())
+about = json.loads(pathlib.Path(f"{path}.json").read_text(encoding="utf-8"))
 x = np.load(sys.argv[2])["x"]
 x = x / about["divide_bytes_by"] if x.dtype == np.uint8 else x
 x = x.astype(np.float32).reshape(-1, *about["example_shape"])

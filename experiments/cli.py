@@ -5,17 +5,21 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
+import io
+import logging
 import os
 import pathlib
 import re
 import sys
-import textwrap
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from absl import app, flags, logging
+import jax
+from absl import app, flags
+from absl import logging as absl_logging
 
+from experiments import helptext
 from ladder_jax.config import Config, ConfigError
 from ladder_jax.data import DataError
 from ladder_jax.files import WriteError, as_path, is_bucket, make_writable, writing
@@ -33,28 +37,29 @@ DATASET = flags.DEFINE_string(
 DATA_DIR = flags.DEFINE_string(
     "data_dir",
     None,
-    "Folder with the data set's IDX files, or in which it is prepared; default: that of "
+    "Folder with the data set's IDX files, or in which it is prepared. Default: that of "
     "tensorflow-datasets, ~/tensorflow_datasets.",
 )
 LABELS = flags.DEFINE_string(
     "labels",
     None,
     "How many labelled examples: a number, or 'all'. Default: the config's; for a file, those that "
-    "it has; of a table, all its rows (100,all: several).",
+    "it has.",
 )
 SEEDS = flags.DEFINE_integer("seeds", 1, "How many seeds.", lower_bound=1)
-WORKDIR = flags.DEFINE_string(
-    "workdir",
-    None,
-    "Folder of the run: one to write to, where a run that was stopped goes on, or one to read. "
-    "Default when training: runs/NAME-TIME.",
-)
-OUTPUT = flags.DEFINE_string(
-    "output", None, "File to write; default: predictions.csv, or model.stablehlo."
-)
+WORKDIR_HELP = "Folder to write to, where what was stopped goes on."
+WORKDIR = flags.DEFINE_string("workdir", None, f"{WORKDIR_HELP} Default: runs/NAME-TIME.")
+OUTPUT = flags.DEFINE_string("output", None, "File to write. Default: none.")
 OVERWRITE_OUTPUT = flags.DEFINE_bool(
     "overwrite_output", False, "Whether files that are there already may be replaced."
 )
+
+READS = {
+    "workdir": "Folder of a finished run.",
+    "dataset": "Data set of the examples, or the path of an .npz file. Default: the run's.",
+    "data_dir": "Folder of its files. Default: the run's.",
+}
+"""What these flags are in a command that reads a run."""
 
 
 def find_workdir() -> str:
@@ -115,10 +120,18 @@ def config_path(name: str) -> str:
         return str(ours)
     if pathlib.Path(name.split(":")[0]).is_file():
         return name
-    known = sorted(
-        path.stem for path in CONFIGS.glob("*.py") if path.stem not in ("__init__", "base")
-    )
-    raise ConfigError(f"--config={name}: no such file; give a path, or one of {', '.join(known)}.")
+    known = ", ".join(config_names())
+    raise ConfigError(f"--config={name}: no such file; give a path, or one of {known}.")
+
+
+def config_names() -> list[str]:
+    """The names of our configs, by the file.
+
+    Example:
+      >>> "digits" in config_names()
+      True
+    """
+    return sorted(p.stem for p in CONFIGS.glob("*.py") if p.stem not in ("__init__", "base"))
 
 
 def _named(argv: Sequence[str], config: str | None) -> list[str]:
@@ -135,9 +148,20 @@ def _named(argv: Sequence[str], config: str | None) -> list[str]:
     return named
 
 
-def _unknown(name: str) -> str:
+def _strangers(listed: Collection[str]) -> set[str]:
+    """The flags of our modules that are another command's.
+
+    Args:
+      listed: those of this command; none: of any.
+    """
+    by_module = flags.FLAGS.flags_by_module_dict().items()
+    ours = {flag.name for name, some in by_module if "experiments." in name for flag in some}
+    return ours.difference(listed) if listed else set()
+
+
+def _unknown(name: str, listed: Collection[str] = ()) -> str:
     """What to say of a flag that does not exist, with the flag that may be meant."""
-    known = {flag: flag for flag in flags.FLAGS}
+    known = {flag: flag for flag in flags.FLAGS if flag not in _strangers(listed)}
     if "config" in known:
         settings = [field.name for field in dataclasses.fields(Config)]
         known = {setting: f"config.{setting}" for setting in settings} | known
@@ -147,64 +171,84 @@ def _unknown(name: str) -> str:
     )
 
 
-_WIDTH, _COLUMN = 100, 26
-_HELP = {"-h", "--h", "-help", "--help", "-helpshort", "--helpshort"}
-
-
-def _flag_help(flag: flags.Flag[Any]) -> str:
-    """A flag, what it is for and its default."""
-    name = f"--[no]{flag.name}" if flag.boolean else f"--{flag.name}"
-    text = str(flag.help).partition(";\n")[0]  # absl says what may be repeated
-    default = ", ".join(flag.default) if isinstance(flag.default, list) else flag.default
-    if flag.boolean:
-        default = "on" if flag.default else "off"
-    if default not in (None, "", 0):
-        text += f" Default: {default}."
-    lead = f"  {name:<{_COLUMN - 3}} "
-    return textwrap.fill(text, _WIDTH, initial_indent=lead, subsequent_indent=" " * _COLUMN)
-
-
-def help_text(shared: Sequence[flags.FlagHolder[Any]]) -> str:
-    """What the command does, its flags in the order of their definition, and where more are.
+def _parse(argv: Sequence[str], config: str | None, listed: Collection[str] = ()) -> list[str]:
+    """Parses the flags as absl does, with any error in one line.
 
     Args:
-      shared: those defined here that it uses.
+      argv: the words.
+      config: as for ``run``.
+      listed: the flags that the command has; none: any that is defined.
     """
-    main = sys.modules["__main__"]
-    own = flags.FLAGS.flags_by_module_id_dict().get(id(main), [])
-    listed = [*own, *(flags.FLAGS[holder.name] for holder in shared)]
-    lines = [(main.__doc__ or "").strip(), "", *map(_flag_help, listed)]
-    if "config" in flags.FLAGS:
-        lines.append(f"  {'--config.SETTING':<{_COLUMN - 3}} Any setting of ladder_jax/config.py.")
-    return "\n".join([*lines, "", "--helpfull lists the flags of all libraries too."])
-
-
-def _parse(argv: Sequence[str], config: str | None) -> list[str]:
-    """absl's flag parsing, any error in one line."""
     try:
         rest = flags.FLAGS(_named(argv, config))
         if not flags.FLAGS["verbosity"].present:
             # JAX tells of every backend that it does not find.
-            logging.set_verbosity(logging.WARNING)
+            absl_logging.set_verbosity(absl_logging.WARNING)
         if len(rest) > 1:
             raise ConfigError(f"unexpected argument {rest[1]!r}; flags are given as --name=value.")
+        for stranger in sorted(_strangers(listed)):
+            if flags.FLAGS[stranger].present:
+                raise flags.UnrecognizedFlagError(stranger)
         return rest
     except flags.UnrecognizedFlagError as error:
-        sys.exit(f"error: {_unknown(error.flagname)}")
+        sys.exit(f"error: {_unknown(error.flagname, listed)}")
     except (AttributeError, KeyError) as error:
         # Of ml_collections; the message begins with the name in quotes.
         name = re.findall(r"\w+", str(error))[:1]
-        sys.exit(f"error: {_unknown('config.' + ''.join(name))}")
+        sys.exit(f"error: {_unknown('config.' + ''.join(name), listed)}")
     except (flags.Error, ConfigError, TypeError, ValueError) as error:
         # Beside absl's own errors, those of ml_collections' overrides.
         sys.exit(f"error: {' '.join(str(error).split())}")
+
+
+_PLUGIN_ERRORS: list[str] = []
+"""What JAX said of plugins that failed, where its platform is asked for."""
+
+
+def _plugin_error_in_one_line(record: logging.LogRecord) -> bool:
+    """Has JAX tell of a plugin that fails without its traceback, or with our own error."""
+    if not record.name.startswith("jax") or not record.exc_info:
+        return True
+    record.msg, record.args = f"{record.getMessage()}: {record.exc_info[1]}".split("\n")[0], ()
+    record.exc_info = None
+    if os.environ.get("JAX_PLATFORMS"):
+        _PLUGIN_ERRORS.append(record.msg)
+    return not os.environ.get("JAX_PLATFORMS")
+
+
+def _platform_error() -> str | None:
+    """Says what is wrong with JAX_PLATFORMS; None where JAX finds what it asks for."""
+    asked = os.environ.get("JAX_PLATFORMS")
+    if not asked:
+        return None
+    try:
+        jax.devices()
+    except Exception as error:  # an AssertionError without a word for CUDA
+        reason = " ".join(str(error).partition(" (set JAX_PLATFORMS")[0].split())
+    else:
+        return None
+    reason = [*_PLUGIN_ERRORS, reason][0] or "no plugin for it, or no such device"
+    jax.config.update("jax_platforms", "")  # type: ignore[no-untyped-call]
+    there = " or ".join(sorted({"cpu", jax.default_backend()}))
+    return (
+        f"JAX_PLATFORMS={asked} is not to be had here ({reason[:300].rstrip('.')}); give "
+        f"JAX_PLATFORMS={there}, or install what JAX needs for {asked}."
+    )
+
+
+def _open_output() -> None:
+    """Has stdout take any text: what its encoding lacks is written as an escape."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # it may be another, as in a notebook
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def run(
     main: Callable[[], None],
     *,
     config: str | None = None,
-    shared: Sequence[flags.FlagHolder[Any]] = (DATASET, DATA_DIR, LABELS, SEEDS, WORKDIR),
+    shared: Sequence[flags.FlagHolder[Any]] = (),
+    about: Mapping[str, str] | None = None,
+    words: bool = False,
 ) -> None:
     """Parses the flags and runs ``main``; what goes wrong ends in one line, exit status 1.
 
@@ -213,15 +257,20 @@ def run(
     Args:
       main: the command.
       config: what ``--config`` is where it is not given; None: there is no such flag.
-      shared: the flags defined here that the command uses, for its ``--help``.
+      shared: the flags of other modules that the command has; no others are taken.
+      about: what these are here, by name, where it is not what it is elsewhere.
+      words: whether the command reads ``sys.argv`` itself.
     """
-
+    _open_output()
     # JAX tells of every backend that it does not find.
-    flags.FLAGS.set_default("verbosity", logging.WARNING)
-
-    if _HELP & set(sys.argv[1:]):
-        print(help_text(shared))
-        return
+    flags.FLAGS.set_default("verbosity", absl_logging.WARNING)
+    absl_logging.get_absl_handler().addFilter(_plugin_error_in_one_line)
+    for name, text in (about or {}).items():
+        flags.FLAGS[name].help = text
+    listed = helptext.listed(shared)
+    if helptext.is_asked_for(sys.argv[1:]):
+        text = helptext.of_command(listed, config and _config_help(config))
+        main, words = functools.partial(print, text), True
 
     def guarded(argv: Sequence[str]) -> None:
         del argv
@@ -239,10 +288,21 @@ def run(
             line = str(error) or "interrupted"
             status = error.status if isinstance(error, Interrupted) else INTERRUPTED
         except Exception:
-            leave(status, traceback.format_exc())
-            raise
+            said = _platform_error()
+            if said is None:
+                leave(status, traceback.format_exc())
+                raise
+            line = f"error: {said}"
         print(line, file=sys.stderr)
         leave(status)
         sys.exit(status)
 
-    app.run(guarded, flags_parser=functools.partial(_parse, config=config))
+    parse = functools.partial(_parse, config=config, listed=("help", *listed))
+    app.run(guarded, flags_parser=(lambda argv: flags.FLAGS(argv[:1])) if words else parse)
+
+
+def _config_help(config: str) -> str:
+    """The configs and the settings, for a command's help."""
+    return helptext.of_configs(
+        {name: CONFIGS / f"{name}.py" for name in config_names()}, pathlib.Path(config_path(config))
+    )

@@ -10,7 +10,7 @@ import jax
 
 from experiments.members import seeded
 from experiments.progress import shown
-from ladder_jax import build, data, loop, parallel, population, tasks
+from ladder_jax import build, data, loop, outcome, parallel, population, tasks
 from ladder_jax.config import Config
 from ladder_jax.report.measures import over_seeds
 
@@ -52,7 +52,9 @@ def train_all(
       finished: called with the folder of each that is done.
     """
     if is_population(members, together):
-        with shown(f"{len(members)} members", next(iter(members.values())).epochs) as progress:
+        epochs = next(iter(members.values())).epochs
+        done = not overwrite and all(outcome.is_done(folder / name) for name in members)
+        with shown(f"{len(members)} members", epochs, done=done) as progress:
             results = population.train_population(
                 members, folder, dataset=dataset, overwrite=overwrite, progress=progress
             )
@@ -61,7 +63,8 @@ def train_all(
         return [float(r.summary[f"{measured}_error"]) for r in results.values()]
     errors = []
     for name, config in members.items():
-        with shown(name, config.epochs) as progress:
+        done = not overwrite and outcome.is_done(folder / name)
+        with shown(name, config.epochs, done=done) as progress:
             result = loop.train_and_evaluate(
                 config, folder / name, dataset=dataset, overwrite=overwrite, progress=progress
             )

@@ -200,4 +200,9 @@ def main() -> None:
 
 if __name__ == "__main__":
     flags.FLAGS.set_default("seeds", 5)
-    cli.run(main, shared=(cli.LABELS, cli.SEEDS, cli.OUTPUT, cli.OVERWRITE_OUTPUT))
+    about = {
+        "labels": "How many labelled examples, one or several numbers. Default: 50,100.",
+        "output": "File to write the errors to, as JSON. Default: none.",
+    }
+    shared = (cli.LABELS, cli.SEEDS, cli.OUTPUT, cli.OVERWRITE_OUTPUT)
+    cli.run(main, shared=shared, about=about)

@@ -18,7 +18,7 @@ _IMAGES = 60_000  # of MNIST and of Fashion-MNIST, whose nets these are
 def read(results: pathlib.Path) -> dict[str, float]:
     """Milliseconds a step by config; empty where nothing was measured."""
     path = results / FILE
-    return dict(json.loads(path.read_text())["step_ms"]) if path.exists() else {}
+    return dict(json.loads(path.read_text(encoding="utf-8"))["step_ms"]) if path.exists() else {}
 
 
 def steps(config: Config) -> int:

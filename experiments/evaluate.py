@@ -177,4 +177,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main, shared=(cli.WORKDIR, cli.DATASET, cli.DATA_DIR))
+    cli.run(main, shared=(cli.WORKDIR, cli.DATASET, cli.DATA_DIR), about=cli.READS)

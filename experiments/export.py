@@ -12,11 +12,13 @@ from __future__ import annotations
 from experiments import cli
 from ladder_jax import exporting, interrupts, predictor
 
+OUTPUT = "model.stablehlo"
+
 
 def main() -> None:
     """Reads the flags, writes both files and says where."""
     with interrupts.at_once():
-        path = cli.output_path("model.stablehlo")
+        path = cli.output_path(OUTPUT)
         about = exporting.description_path(path)
         cli.check_output(about)
         exporting.write(path, predictor.load(cli.find_workdir()))
@@ -25,4 +27,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main, shared=(cli.WORKDIR, cli.OUTPUT, cli.OVERWRITE_OUTPUT))
+    about = {"workdir": cli.READS["workdir"], "output": f"File of the model. Default: {OUTPUT}."}
+    cli.run(main, shared=(cli.WORKDIR, cli.OUTPUT, cli.OVERWRITE_OUTPUT), about=about)

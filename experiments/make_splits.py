@@ -18,7 +18,7 @@ from ladder_jax.data import named_splits
 LABELS = (20, 50, 100, 1000, 4000)
 SEEDS = 10
 
-_OUT = flags.DEFINE_string("out", None, "File to write; default: that in the package.")
+_OUT = flags.DEFINE_string("out", None, "File to write. Default: that in the package.")
 
 
 def main() -> None:

@@ -1,8 +1,7 @@
-"""The commands of the paper's own program, read as configs of ours.
+"""Prints the command of this project for one of the paper's own program.
 
-  python -m experiments.original run.py train --encoder-layers 1000-10 ... -- name
-
-prints the command of ours that trains the same.
+  python -m experiments.original run.py train --encoder-layers 1000-10 \\
+      --decoder-spec gauss-gauss-gauss --denoising-cost-x 1000,10,0.1 -- name
 """
 
 from __future__ import annotations
@@ -14,6 +13,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+from experiments import cli
+from experiments.configs import digits
 from ladder_jax import layers
 from ladder_jax._checks import per_level
 from ladder_jax.config import Config, ConfigError
@@ -203,22 +204,25 @@ def config(command: str) -> Config:
 
 
 def our_command(settings: Config) -> str:
-    """The command of ours for a config: what differs from the defaults, as flags.
+    """The command of ours for a config: what differs from ``digits``, as flags.
 
     Example:
-      >>> our_command(Config(epochs=3))
-      'python -m experiments.train --config.epochs=3'
+      >>> our_command(Config(units=(500, 250, 100), denoising_cost=(0.1,)))
+      "python -m experiments.train '--config.denoising_cost=(0.1,)'"
     """
+    default = Config.create(digits.get_config().to_dict())
     flags = [
         shlex.quote(f"--config.{field.name}={getattr(settings, field.name)}")
         for field in dataclasses.fields(settings)
-        if getattr(settings, field.name) != field.default
+        if getattr(settings, field.name) != getattr(default, field.name)
     ]
     return " ".join(["python -m experiments.train", *flags])
 
 
+def main() -> None:
+    """Reads the command and prints ours."""
+    print(our_command(config(shlex.join(sys.argv[1:]))))
+
+
 if __name__ == "__main__":
-    try:
-        print(our_command(config(shlex.join(sys.argv[1:]))))
-    except ConfigError as error:
-        sys.exit(f"error: {error}")
+    cli.run(main, words=True)

@@ -32,6 +32,7 @@ from ladder_jax.config import ConfigError
 from ladder_jax.data.inputs import Part
 from ladder_jax.predictor import Outputs, Predictor
 
+OUTPUT = "predictions.csv"
 _INPUT = flags.DEFINE_string(
     "input",
     None,
@@ -134,7 +135,7 @@ def main() -> None:
     if not _INPUT.value:
         raise ConfigError("--input is not given; name an .npz or .csv file, or a folder of PNGs.")
     with interrupts.at_once():
-        output = cli.output_path("predictions.csv")
+        output = cli.output_path(OUTPUT)
         denoised = denoised_path(output) if _DENOISED.value else None
         if denoised is not None:
             cli.check_output(denoised)
@@ -150,4 +151,8 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main, shared=(cli.WORKDIR, cli.OUTPUT, cli.OVERWRITE_OUTPUT))
+    about = {
+        "workdir": cli.READS["workdir"],
+        "output": f"File of the predictions. Default: {OUTPUT}.",
+    }
+    cli.run(main, shared=(cli.WORKDIR, cli.OUTPUT, cli.OVERWRITE_OUTPUT), about=about)

@@ -37,4 +37,8 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main, shared=(cli.DATASET, cli.DATA_DIR))
+    cli.run(
+        main,
+        shared=(cli.DATASET, cli.DATA_DIR),
+        about={"dataset": "Which set, as tensorflow-datasets names it."},
+    )

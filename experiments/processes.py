@@ -25,6 +25,8 @@ _PROCESSES = flags.DEFINE_integer("processes", None, "How many processes.", lowe
 _DISTRIBUTED = flags.DEFINE_bool(
     "distributed", False, "Whether to join the processes that a TPU pod, Slurm or Open MPI started."
 )
+FLAGS = (_COORDINATOR, _PROCESSES, _PROCESS, _DISTRIBUTED)
+"""What ``--help`` lists of a command whose processes can join."""
 
 
 def join() -> None:

@@ -18,6 +18,8 @@ from ladder_jax.epochs import Progress
 
 EVERY = 10.0
 """Seconds between lines where there is no bar."""
+COMPILING = "compiling ..."
+"""What is said until the first epoch is done."""
 
 
 def _bar_class() -> Any:
@@ -45,7 +47,16 @@ def errors_of(metrics: dict[str, Any]) -> dict[str, str]:
 
 
 def _drawn(bar: Any) -> Progress:
+    begun = False
+    bar.set_postfix_str(COMPILING)
+
     def progress(metrics: dict[str, Any]) -> None:
+        nonlocal begun
+        if not begun:  # the rate is that of the epochs after the one that compiled
+            bar.n = bar.initial = bar.last_print_n = metrics["epoch"]
+            bar.unpause()
+            bar.set_postfix_str("")
+            begun = True
         bar.update(metrics["epoch"] - bar.n)
         if errors := errors_of(metrics):
             bar.set_postfix(errors)
@@ -62,6 +73,8 @@ def lines(
 ) -> Progress:
     """Progress as a line of text, at most one in ``EVERY`` seconds and one at the end.
 
+    The first epoch compiles; rate and time left are those of the epochs after it.
+
     Args:
       title: of the run.
       epochs: of the whole run.
@@ -72,26 +85,33 @@ def lines(
       What is called after each epoch.
 
     Example:
-      >>> times = iter([0.0, 20.0])
-      >>> progress = lines("a", 3, write=print, clock=lambda: next(times))
+      >>> times = iter([0.0, 20.0, 40.0])
+      >>> progress = lines("a", 4, write=print, clock=lambda: next(times))
+      a: compiling ...
       >>> progress({"epoch": 1, "test_error": 5.0})
-      a: epoch 1 of 3, 0.05 epochs/s, 00:40 left, test error 5.00 %
+      a: epoch 1 of 4, test error 5.00 %
+      >>> progress({"epoch": 2})
+      a: epoch 2 of 4, 0.05 epochs/s, 00:40 left, test error 5.00 %
     """
+    write(f"{title}: {COMPILING}")
     begun = last = clock()
     first: int | None = None
     errors: dict[str, str] = {}
 
     def progress(metrics: dict[str, Any]) -> None:
-        nonlocal first, last
-        done = metrics["epoch"]
-        first = done - 1 if first is None else first
+        nonlocal begun, first, last
+        done, now = metrics["epoch"], clock()
+        if first is None:
+            first, begun = done, now
         errors.update(errors_of(metrics))
-        now = clock()
         if now - last < EVERY and done < epochs:
             return
-        last, rate = now, (done - first) / max(now - begun, 1e-9)
-        left = text_bar.format_interval((epochs - done) / rate)
-        parts = [f"epoch {done} of {epochs}", f"{rate:.2f} epochs/s", f"{left} left"]
+        last = now
+        parts = [f"epoch {done} of {epochs}"]
+        if done > first:
+            rate = (done - first) / max(now - begun, 1e-9)
+            left = text_bar.format_interval((epochs - done) / rate)
+            parts += [f"{rate:.2f} epochs/s", f"{left} left"]
         parts += [f"{name.replace('_', ' ')} {error}" for name, error in errors.items()]
         write(f"{title}: {', '.join(parts)}")
 
@@ -99,17 +119,18 @@ def lines(
 
 
 @contextlib.contextmanager
-def shown(title: str, epochs: int) -> Iterator[Progress]:
+def shown(title: str, epochs: int, *, done: bool = False) -> Iterator[Progress]:
     """Shows how far a run is, with rate and time left.
 
     Args:
       title: of the run.
       epochs: of the whole run.
+      done: whether nothing is left of it, and nothing is shown.
 
     Yields:
       What is to be called after each epoch.
     """
-    if not parallel.is_first():
+    if done or not parallel.is_first():
         yield lambda metrics: None
         return
     draw = _bar_class()

@@ -48,7 +48,9 @@ def file_of(results: pathlib.Path, table: str, row: Row, seed: int) -> pathlib.P
 
 def read(results: pathlib.Path, table: str) -> list[Run]:
     """All runs of a table, in the order of their seeds."""
-    runs = [json.loads(path.read_text()) for path in (results / table).glob("*.json")]
+    runs = [
+        json.loads(path.read_text(encoding="utf-8")) for path in (results / table).glob("*.json")
+    ]
     return sorted(runs, key=lambda run: run["seed"])
 
 
@@ -151,7 +153,8 @@ def save_svg(figure: Figure, path: pathlib.Path) -> None:
     """Saves a plot without a background, whose lightness is inverted where the page is dark."""
     figure.savefig(path, transparent=True, metadata={"Date": None})
     dark = "@media (prefers-color-scheme: dark) {svg {filter: invert(1) hue-rotate(180deg)}}"
-    path.write_text(path.read_text().replace("</style>", f" {dark}</style>", 1))
+    text = path.read_text(encoding="utf-8").replace("</style>", f" {dark}</style>", 1)
+    path.write_text(text, encoding="utf-8")
 
 
 def plot(results: pathlib.Path, table: str, runs: list[Run]) -> None:

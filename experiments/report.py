@@ -68,10 +68,10 @@ def main() -> None:
     for run in runs:
         print(report.write(run, dataset, compared=whole or None))
     if whole:
-        summary = json.loads((folder / compare.SUMMARY).read_text())
+        summary = json.loads((folder / compare.SUMMARY).read_text(encoding="utf-8"))
         errors = {title: row["errors"] for title, row in summary.items()}
         print(report.write_comparison(folder, errors))
 
 
 if __name__ == "__main__":
-    cli.run(main, shared=(cli.WORKDIR, cli.DATASET, cli.DATA_DIR))
+    cli.run(main, shared=(cli.WORKDIR, cli.DATASET, cli.DATA_DIR), about=cli.READS)

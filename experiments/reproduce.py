@@ -30,10 +30,10 @@ from ladder_jax.types import Array, Batch
 HERE = pathlib.Path(__file__).parent
 
 _TABLE = flags.DEFINE_enum("table", "mnist", list(TABLES), "Which table.")
-_ROWS = flags.DEFINE_list("rows", [], "Which rows, e.g. full,gamma; default: all.")
+_ROWS = flags.DEFINE_list("rows", [], "Which rows, e.g. full,gamma. Default: all.")
 _FIRST = flags.DEFINE_integer("first_seed", 0, "The first of them.", lower_bound=0)
 _DTYPE = flags.DEFINE_enum(
-    "compute_dtype", None, list(layers.DTYPES), "Of matrix products; default: the row's own."
+    "compute_dtype", None, list(layers.DTYPES), "Of matrix products. Default: the row's own."
 )
 _RESULTS = flags.DEFINE_string("results", str(HERE / "results"), "Folder of the JSON files.")
 _PAGE = flags.DEFINE_string("page", str(HERE.parent / "RESULTS.md"), "File of the tables.")
@@ -152,7 +152,7 @@ def write(row: Row, seed: int, found: dict[str, Any]) -> None:
     path = record.file_of(results, _TABLE.value, row, seed)
     path.parent.mkdir(parents=True, exist_ok=True)
     files.write_json(path, found)
-    pathlib.Path(_PAGE.value).write_text(record.text(results))
+    pathlib.Path(_PAGE.value).write_text(record.text(results), encoding="utf-8")
     print(f"{row.row}, {row.labels} labels, seed {seed}: {found['test_error']:.2f} %")
 
 
@@ -160,7 +160,7 @@ def check() -> None:
     """Ends with status 1 if the page differs from what the files say."""
     page = pathlib.Path(_PAGE.value)
     wanted = record.text(pathlib.Path(_RESULTS.value))
-    if not page.exists() or page.read_text() != wanted:
+    if not page.exists() or page.read_text(encoding="utf-8") != wanted:
         sys.exit(f"error: {page} is not what {_RESULTS.value} says; see git diff after a run.")
     print(f"{page} agrees with {_RESULTS.value}")
 
@@ -190,8 +190,12 @@ def main() -> None:
             else:
                 run_ladders(row, missing, dataset)
     record.plot(results, table, record.read(results, table))
-    pathlib.Path(_PAGE.value).write_text(record.text(results))
+    pathlib.Path(_PAGE.value).write_text(record.text(results), encoding="utf-8")
 
 
 if __name__ == "__main__":
-    cli.run(main, shared=(cli.DATA_DIR, cli.LABELS, cli.SEEDS, cli.WORKDIR))
+    about = {
+        "labels": "Which numbers of labels, e.g. 100,all. Default: all rows of the table.",
+        "workdir": "Folder of the runs, which go on there. Default: runs/reproduce.",
+    }
+    cli.run(main, shared=(cli.DATA_DIR, cli.LABELS, cli.SEEDS, cli.WORKDIR), about=about)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Mapping
+from typing import Any
 
 import jax
 from absl import flags
@@ -15,7 +16,7 @@ from ladder_jax import data, interrupts, parallel, tasks
 from ladder_jax.config import Config, ConfigError
 
 _CONFIG = config_flags.DEFINE_config_file(
-    "config", None, "An experiment: a name in experiments/configs or a path; default: digits."
+    "config", None, "An experiment: a config's name or the path of its file. Default: digits."
 )
 _SPLIT = flags.DEFINE_string(
     "split", None, "Labelled examples by name, DATASET.SEED@LABELS, the same for all --seeds."
@@ -51,7 +52,7 @@ def read_config() -> Config:
         values["dataset"], _, values["labels"] = data.parse_split(_SPLIT.value)
     if cli.DATASET.value is not None:
         values["dataset"] = cli.DATASET.value
-        if data.is_file(cli.DATASET.value) and not _is_overridden("labels"):
+        if data.is_file(cli.DATASET.value) and "labels" not in _overridden():
             values["labels"] = -1
     if cli.DATA_DIR.value is not None:
         values["data_dir"] = cli.DATA_DIR.value
@@ -63,12 +64,59 @@ def read_config() -> Config:
         if not (cli.LABELS.value.isdigit() or cli.LABELS.value == "all"):
             raise ConfigError(f"--labels={cli.LABELS.value}; give a number, or 'all'.")
         values["labels"] = 0 if cli.LABELS.value == "all" else int(cli.LABELS.value)
-    return Config.create(values)
+    return Config.create(values | followed(values, _overridden()))
 
 
-def _is_overridden(setting: str) -> bool:
-    """Whether --config.SETTING is given."""
-    return setting in config_flags.get_override_values(flags.FLAGS["config"])
+LISTS = ("combinators", "noise_std", "denoising_cost")
+"""Settings with a value a level."""
+
+
+def followed(values: Mapping[str, Any], given: Container[str]) -> dict[str, Any]:
+    """The lists of a config that follow where the command gives it another depth.
+
+    As the paper has it: the first and the second level's value, then that of the rest; the
+    top keeps its own. Lists that are given, or fit no such rule, stay as they are.
+
+    Args:
+      values: by setting.
+      given: the settings that the command gives.
+
+    Returns:
+      Those lists that change, by setting.
+
+    Example:
+      >>> values = {"units": (5, 5), "encoder": "", "combinators": ("gaussian",)}
+      >>> values |= {"noise_std": (0.3,), "denoising_cost": (1000.0, 10.0, 0.1, 0.1, 0.1)}
+      >>> followed(values, {"units"})
+      {'denoising_cost': (1000.0, 10.0, 0.1, 0.1)}
+      >>> followed(values, {"units", "denoising_cost"})
+      {}
+    """
+    if "units" not in given and "encoder" not in given:
+        return {}
+    shape = {name: values[name] for name in ("units", "encoder")}
+    levels = Config.create(shape).levels
+    changed = {}
+    for name in LISTS:
+        old = tuple(values[name])
+        first, rest, top = old[:2], old[2:-1] or old[-1:], old[-1:]
+        if name not in given and len(old) not in (1, 2, levels) and len(set(rest)) == 1:
+            changed[name] = (first + rest[:1] * levels)[: levels - 1] + top
+    return changed
+
+
+def tell_followed(config: Config) -> None:
+    """Prints the lists that follow the depth; once, by the first process."""
+    if not parallel.is_first():
+        return
+    for name in followed(_CONFIG.value.to_dict(), _overridden()):
+        print(f"{name}={getattr(config, name)} for {config.levels} levels")
+
+
+def _overridden() -> Container[str]:
+    """The settings that --config.SETTING gives."""
+    found: Container[str] = config_flags.get_override_values(flags.FLAGS["config"])
+    return found
 
 
 def check_held_out(what: str, task: tasks.Task) -> None:

@@ -37,7 +37,7 @@ _TRIALS = flags.DEFINE_integer("trials", 24, "How many choices of values.", lowe
 _BATCH = flags.DEFINE_integer(
     "batch", 4, "How many trials are chosen, and on an accelerator trained, at once.", lower_bound=1
 )
-_TUNE = flags.DEFINE_list("tune", list(VARIED), "Which settings are tuned; default: all three.")
+_TUNE = flags.DEFINE_list("tune", list(VARIED), "Which settings are tuned.")
 
 
 def run(
@@ -145,6 +145,7 @@ def main() -> None:
         task = tasks.prepare(config, dataset)
         settings.check_held_out("a sweep", task)
         overwrite = settings.OVERWRITE.value
+        settings.tell_followed(config)
         with workfolder.open_run(workdir, config, task.checksums, overwrite=overwrite) as folder:
             if overwrite:
                 begin_anew(folder)
@@ -155,4 +156,9 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main, config="digits", shared=settings.SHARED)
+    cli.run(
+        main,
+        config="digits",
+        shared=settings.SHARED,
+        about={"workdir": f"{cli.WORKDIR_HELP} Default: runs/sweep-NAME-TIME."},
+    )

@@ -60,7 +60,7 @@ def write(folder: pathlib.Path, sweep: Sweep, command: str) -> str:
             "train the config alone with experiments.train, which says where from."
         )
     with files.replacing(folder / "best.py") as path:
-        path.write_text(config_file(sweep, command))
+        path.write_text(config_file(sweep, command), encoding="utf-8")
     plot(folder, sweep)
     return (
         f"{table(sweep)}\n"

@@ -5,9 +5,14 @@
   python -m experiments.train --config=mnist_100 --data_dir=FOLDER
   python -m experiments.train --config=mnist_100 --split=mnist.3@100 --data_dir=FOLDER
   python -m experiments.train --dataset=mine.npz --validation=50
-  python -m experiments.train --vary=learning_rate=0.001,0.002 --vary=noise_std=0.2,0.3
+  python -m experiments.train --vary=noise_std=0.2,0.3 --validation=300
 
-Any setting of a config is a flag: --config.epochs=20 --config.units="(500, 100)".
+Any setting of a config is a flag:
+
+  python -m experiments.train --config.epochs=20 --config.units="(500, 100)"
+
+Where another depth is given and no lists are, the config's lists of noise, combinators and
+denoising costs follow it: the first, the second and the rest, as printed.
 
 Several processes, on one machine or many, train one ladder on all their devices, each
 started with the same flags and --coordinator=HOST:PORT --processes=N --process_id=I,
@@ -133,6 +138,7 @@ def main() -> None:
         measured(config, task)
         workdir = cli.WORKDIR.value or f"runs/{config.name}-{time.strftime('%Y%m%d-%H%M%S')}"
         parallel.from_first(lambda: check_unfinished(workdir))
+        settings.tell_followed(config)
         overwrite = settings.OVERWRITE.value
         with workfolder.open_run(workdir, config, task.checksums, overwrite=overwrite) as folder:
             files.remove(folder / compare.SUMMARY)
@@ -141,4 +147,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main, config="digits", shared=settings.SHARED)
+    cli.run(main, config="digits", shared=(*settings.SHARED, *processes.FLAGS))

@@ -290,7 +290,7 @@ def read_bytes(path: pathlib.Path) -> bytes | None:
 def write_json(path: pathlib.Path, value: object) -> None:
     """A value as JSON, put in place whole."""
     with replacing(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=1) + "\n")
+        temporary.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
 
 
 def write_arrays(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:

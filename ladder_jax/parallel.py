@@ -116,10 +116,17 @@ def over_rows(mesh: Mesh) -> Callable[[Tree], Tree]:
       >>> jax.jit(over_rows(make_mesh()))(jnp.ones((4, 2))).shape
       (4, 2)
     """
-    sharding = NamedSharding(mesh, _BY_ROW)
+    whole, by_row = NamedSharding(mesh, _WHOLE), NamedSharding(mesh, _BY_ROW)
+    constrain: Callable[[Any, NamedSharding], Any] = jax.lax.with_sharding_constraint
+
+    def spread(leaf: Any) -> Any:
+        if leaf.shape[0] % mesh.shape[DATA]:
+            # Else the compiler may divide an argument in a way that the mesh has no name for.
+            leaf = constrain(leaf, whole)
+        return constrain(leaf, by_row)
 
     def place(tree: Tree) -> Tree:
-        placed: Tree = jax.lax.with_sharding_constraint(tree, sharding)  # type: ignore[no-untyped-call]
+        placed: Tree = jax.tree.map(spread, tree)
         return placed
 
     return place

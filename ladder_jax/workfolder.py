@@ -206,7 +206,7 @@ def deciding(config: Config) -> dict[str, Any]:
 
 def _read_json(path: pathlib.Path) -> dict[str, Any]:
     try:
-        values: dict[str, Any] = json.loads(path.read_text())
+        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ConfigError(
             f"{path} is not what a run writes ({error}); give another folder, or --overwrite to "
@@ -328,7 +328,7 @@ def check_data(
       ConfigError: it was begun on others; the message says what differs.
     """
     labels, examples = folder / _LABELS, folder / _EXAMPLES
-    known = {_LABELED: json.loads(labels.read_text())} if labels.exists() else {}
+    known = {_LABELED: json.loads(labels.read_text(encoding="utf-8"))} if labels.exists() else {}
     known |= _read_json(examples) if examples.exists() else {}
     changed = [name for name, now in record.items() if known.get(name, now) != now]
     if changed:

@@ -1,9 +1,11 @@
 """The training command, run as people run it, on good and on bad input."""
 
 import gzip
+import importlib.util
 import json
 import os
 import pathlib
+import runpy
 import shlex
 import struct
 import subprocess
@@ -13,6 +15,7 @@ import numpy as np
 import pytest
 from data_files import write_idx
 
+from experiments import cli, settings
 from ladder_jax import Batch, build, data, tasks, workfolder
 from ladder_jax.config import Config, ConfigError
 from ladder_jax.data import DataError
@@ -23,9 +26,9 @@ ROOT = pathlib.Path(__file__).parent.parent
 SMALL = ["--config.epochs=2", "--config.units=(8,)", "--config.denoising_cost=(1.0,)"]
 
 
-def train(*flags, cwd=ROOT):
+def train(*flags, cwd=ROOT, **variables):
     """Without the report, unless it is asked for."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"} | variables
     command = [sys.executable, "-m", "experiments.train", "--noreport", *flags]
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
 
@@ -132,6 +135,65 @@ def test_bad_flags_end_in_one_line(tmp_path, flags, message):
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
     assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("platform", "message"),
+    [
+        ("cuda", "JAX_PLATFORMS=cuda is not to be had here"),
+        ("abacus", "'abacus' is not in the list of known backends"),
+        ("broken", "initialize(): no driver"),
+    ],
+)
+def test_a_platform_that_is_not_there_ends_in_one_line(tmp_path, platform, message):
+    if platform == "cuda" and importlib.util.find_spec("jax_plugins"):
+        pytest.skip("jax has plugins here, so CUDA may be there")
+    plugins = tmp_path / "plugins" / "jax_plugins" / "broken"
+    plugins.mkdir(parents=True)
+    failing = platform == "broken"
+    text = "def initialize():\n    raise RuntimeError('no driver\\nand more')\n" if failing else ""
+    (plugins / "__init__.py").write_text(text or "def initialize(): pass\n", encoding="utf-8")
+    paths = os.pathsep.join([str(ROOT), str(tmp_path / "plugins")])
+    work = tmp_path / "work"
+    done = train(*SMALL, f"--workdir={work}", JAX_PLATFORMS=platform, PYTHONPATH=paths)
+    assert done.returncode == 1 and not work.exists()
+    assert message in done.stderr and "give JAX_PLATFORMS=cpu" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("config", "given", "changed"),
+    [
+        ("digits", {"units": (5, 5)}, {"denoising_cost": (1000.0, 10.0, 0.1, 0.1)}),
+        ("digits", {"units": (5,)}, {"denoising_cost": (1000.0, 10.0, 0.1)}),
+        ("digits", {"units": ()}, {"denoising_cost": (1000.0, 0.1)}),
+        ("digits", {"encoder": "6-6-6-6-10"}, {"denoising_cost": (1000.0, 10.0, *[0.1] * 4)}),
+        ("digits", {"units": (5, 5, 5)}, {}),
+        ("digits", {"units": (5, 5), "denoising_cost": (1.0,) * 5}, {}),
+        ("digits", {"epochs": 3}, {}),
+        (
+            "mnist_100_gamma",
+            {"units": (5,)},
+            {
+                "combinators": ("none", "none", "gaussian"),
+                "noise_std": (0.3, 0.3, 0.3),
+                "denoising_cost": (0.0, 0.0, 0.5),
+            },
+        ),
+    ],
+)
+def test_lists_follow_another_depth(config, given, changed):
+    values = runpy.run_path(cli.config_path(config))["get_config"]().to_dict()
+    found = settings.followed(values | given, set(given))
+    assert found == changed
+    if "denoising_cost" not in given:
+        assert build.build_ladder(Config.create(values | given | found), (64,), 10)
+
+
+def test_lists_that_fit_no_rule_are_left():
+    values = {"units": (5,), "encoder": "", "combinators": ("gaussian",), "noise_std": (0.3,)}
+    values["denoising_cost"] = (5.0, 4.0, 3.0, 2.0, 1.0)
+    assert settings.followed(values, {"units"}) == {}
 
 
 @pytest.mark.parametrize("damage", ["missing", "short", "gzip", "magic", "count", "label"])

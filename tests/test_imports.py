@@ -4,6 +4,7 @@ import ast
 import pathlib
 import subprocess
 import sys
+import tomllib
 
 import pytest
 
@@ -85,3 +86,17 @@ def test_import_loads_no_data_library():
     lines = f"import sys, ladder_jax.report; print([m for m in {heavy!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", lines], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_data_files_are_in_the_wheel():
+    """Those that pyproject.toml names; there is no other way in."""
+    tools = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
+    named = set()
+    for package, patterns in tools["setuptools"]["package-data"].items():
+        folder = ROOT.joinpath(*package.split("."))
+        found = [set(folder.glob(pattern)) for pattern in patterns]
+        assert all(found), package
+        named.update(*found)
+    files = {path for path in (ROOT / "ladder_jax").rglob("*") if path.is_file()}
+    others = {p for p in files if p.suffix not in (".py", ".pyc")}
+    assert others == named and tools["setuptools"]["include-package-data"] is False

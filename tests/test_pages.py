@@ -1,21 +1,179 @@
-"""Python in the README and the documentation runs as it stands."""
+"""Python and commands in the README, the documentation and the help run as they stand."""
 
+import contextlib
+import importlib.util
+import io
+import json
+import os
 import pathlib
 import re
+import tomllib
 
+import numpy as np
 import pytest
+from absl.testing import flagsaver
+from data_files import mnist_like, write_idx
+from documented import Command, commands, run_jobs
+
+from experiments import cli, reproduce
 
 ROOT = pathlib.Path(__file__).parent.parent
 PAGES = [
     page
     for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
-    if "```python" in page.read_text()
+    if "```python" in page.read_text(encoding="utf-8")
 ]
+COMMANDS = commands()
+
+
+def run_blocks(page):
+    """The blocks of a page, one after another, as its reader would; what each prints."""
+    names, printed = {}, []
+    text = page.read_text(encoding="utf-8")
+    for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+        with contextlib.redirect_stdout(io.StringIO()) as output:
+            exec(compile(block, str(page), "exec"), names)
+        printed.append(output.getvalue())
+    return printed
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_python_blocks_run(page):
-    """The blocks of a page, one after another, as its reader would."""
-    names = {}
-    for block in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL):
-        exec(compile(block, str(page), "exec"), names)
+    printed = run_blocks(page)
+    if page.name == "README.md":
+        losses = [float(number) for number in re.findall(r"loss ([\d.]+)", printed[0])]
+        assert losses == sorted(losses, reverse=True) and losses[-1] < losses[0] / 2
+        assert float(re.search(r"accuracy .*: ([\d.]+)", printed[1])[1]) > 0.8
+
+
+LADDER = ["--config.units=(4, 3)", "--config.epochs=1", "--config.combinators=('linear',)"]
+TABLES = ["--results=results", "--page=PAGE.md"]
+ONE_ROW = ["--labels=100", "--first_seed=0", "--seeds=1"]
+MORE = {
+    "experiments.train": [*LADDER, "--noreport", "--compare=none", "--sample=1", "--seeds=1"],
+    "experiments.sweep": [*LADDER, "--trials=1", "--batch=1", "--seeds=1"],
+    "experiments.reproduce": [*ONE_ROW, *TABLES],
+    "experiments.compare_sklearn": ["--labels=20", "--seeds=1", "--output=errors.json"],
+    "experiments.make_splits": ["--out=splits.npz"],
+    "benchmarks.rows": ["--images=1000", "--rounds=1", "--output=times.json", "--overwrite_output"],
+    "benchmarks.stream": ["--steps=1", "--batch=20"],
+    "benchmarks": ["--only=width,depth"],
+}
+"""Appended to a command, as it would take long; of flags given twice the last counts."""
+NEEDS = {"experiments.sweep": "optuna", "benchmarks.stream": "grain"}
+NOT_RUN = {
+    "--torch_python": "needs environments of their own",
+    "--coordinator": "tests/test_processes.py runs several processes",
+    "prepare_data": "may need the network; tests/test_prepared.py",
+    "benchmarks.conv": "compiles for minutes; tests/test_benchmarks.py",
+}
+"""Commands of which the flags alone are read, by a part of them."""
+
+
+def only_parsed(command):
+    return "configs/" in command.place or any(part in command.text for part in NOT_RUN)
+
+
+def job(command, folder):
+    """What the runner is told of a command."""
+    words = [w.replace("NAME", "digits").replace("=DATA", "=FOLDER") for w in command.words[3:]]
+    more = list(MORE.get(command.module, []))
+    if "--check" in words:  # the project's own results
+        more = []
+    elif command.module == "experiments.reproduce" and "--rows" not in command.text:
+        more.append("--rows=full")
+    environment = {}
+    for name, value in command.environment.items():
+        environment[name] = f"{os.environ.get(name, '')} {value}".strip()
+    parse = only_parsed(command)
+    flags = {word.partition("=")[0] for word in more} - {"--compare"}
+    kept = [word for word in words if word.partition("=")[0] not in flags]
+    return {
+        "folder": str(folder),
+        "module": command.module,
+        "words": words if parse else kept + more,
+        "environment": environment,
+        "parse": parse,
+    }
+
+
+def test_rows_that_commands_name_are_there():
+    """In the test of the commands they have another number of labels."""
+    rows = []
+    for command in COMMANDS:
+        if command.module == "experiments.reproduce":
+            with flagsaver.flagsaver():
+                cli._parse(command.words[2:], None)
+                rows += reproduce.chosen_rows()
+    assert {"full", "own", "gamma"} <= {row.row for row in rows}
+
+
+def fill(folder):
+    """The files that the commands name."""
+    from PIL import Image
+
+    arrays = mnist_like(4100, 50)
+    write_idx(folder / "FOLDER", arrays, gzipped=False)
+    x, y = arrays[2][..., None] / 255, arrays[3]
+    np.savez(folder / "new.npz", x=x, y=y)
+    np.savetxt(folder / "new.csv", x.reshape(len(x), -1), delimiter=",", fmt="%.3f")
+    (folder / "FOLDER_OF_PNG_FILES").mkdir()
+    Image.fromarray(arrays[2][0].astype(np.uint8)).save(folder / "FOLDER_OF_PNG_FILES" / "0.png")
+    rows = np.random.default_rng(0).normal(size=(200, 5)).astype(np.float32)
+    np.savez(folder / "mine.npz", x=rows, y=np.where(np.arange(200) < 150, np.arange(200) % 3, -1))
+
+
+def make_run(folder):
+    """The run that some commands read."""
+    text = f"python -m experiments.train --config=mnist_100 --data_dir={folder}/FOLDER"
+    (done,) = run_jobs([job(Command("", f"{text} --workdir={folder}/RUN"), folder)])
+    assert done[0] == 0, done[1]
+
+
+TRAINS = ("experiments.train", "experiments.sweep")
+
+
+@pytest.mark.parametrize("trains", [True, False], ids=["training", "others"])
+def test_commands_run(tmp_path, trains):
+    """Each with what is in ``MORE``, in a folder with the files that it names."""
+    fill(tmp_path)
+    if not trains:
+        make_run(tmp_path)
+    files, jobs = sorted(tmp_path.iterdir()), {}
+    for command in COMMANDS:
+        if command.module is None or (command.module in TRAINS) != trains:
+            continue
+        if importlib.util.find_spec(NEEDS.get(command.module, "json")) is None:
+            continue
+        found = job(command, tmp_path)
+        key = json.dumps(found | {"words": sorted(found["words"])})
+        jobs.setdefault(key, (command, found))
+    for number, (_, found) in enumerate(jobs.values()):
+        folder = tmp_path / f"of-{number}"
+        folder.mkdir()
+        for path in files:
+            (folder / path.name).symlink_to(path)
+        found["folder"] = str(folder)
+    done = run_jobs([found for _, found in jobs.values()])
+    failed = [
+        f"{command.place}: {command.text}\n{output[-1500:]}"
+        for (command, _), (status, output) in zip(jobs.values(), done, strict=True)
+        if status
+    ]
+    assert len(jobs) > 10 and not failed, "\n\n".join(failed)
+    if trains:  # of all, as they have another depth
+        told = "denoising_cost=(1000.0, 10.0, 0.1, 0.1) for 4 levels"
+        assert all(told in output for _, output in done if ", digits, " in output)
+
+
+def test_other_commands_name_what_is_there():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    others = [command for command in COMMANDS if command.module is None]
+    assert {"git", "pip", "python", "tensorboard"} <= {command.words[0] for command in others}
+    for command in others:
+        for name in re.findall(r"-c (\S+)|python (\S+\.py)", command.text):
+            assert (ROOT / "".join(name)).exists(), command
+        for name in re.findall(r"\.\[(\w+)\]", command.text):
+            assert name in project["optional-dependencies"], command
+    python = project["requires-python"].removeprefix(">=")
+    assert f"Python {python} or newer" in (ROOT / "README.md").read_text(encoding="utf-8")

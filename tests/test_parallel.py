@@ -34,6 +34,7 @@ def one_device():
 def agrees(ours, theirs, devices):
     assert ours["steps"] == 50 and ours["devices"] == devices
     np.testing.assert_allclose(ours["losses"], theirs["losses"], rtol=1e-5)
+    assert ours["error"] == pytest.approx(theirs["error"], abs=0.01)
     np.testing.assert_allclose(ours["variance"], theirs["variance"], rtol=1e-4)
 
 

@@ -1,6 +1,7 @@
 """The report of a run: all within one file, sections that apply, nothing lost where it fails."""
 
 import base64
+import io
 import itertools
 import json
 import re
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 from pages import Page, assert_stands_alone
 
-from experiments import cli, progress
+from experiments import progress
 from experiments import report as command
 from ladder_jax import data, loop, predictor, report, workfolder
 from ladder_jax.combinators import COMBINATORS
@@ -404,22 +405,40 @@ def test_lines_of_progress_are_few():
     for epoch in range(41, 101):  # a run that goes on
         now[0] += 1.0
         told({"epoch": epoch} | ({"test_error": 3.0} if epoch == 45 else {}))
-    assert len(written) == 6
-    assert written[0] == "run: epoch 50 of 100, 1.00 epochs/s, 00:50 left, test error 3.00 %"
+    assert len(written) == 7
+    assert written[0] == "run: compiling ..."
+    assert written[1] == "run: epoch 50 of 100, 1.00 epochs/s, 00:50 left, test error 3.00 %"
     assert written[-1].startswith("run: epoch 100 of 100")
     assert not any("\r" in line for line in written)
 
 
-def test_help_is_short_and_in_order(monkeypatch):
-    from experiments import train
+def test_time_left_is_told_from_the_second_epoch_on():
+    now, written = [0.0], []
+    told = progress.lines("run", 150, write=written.append, clock=lambda: now[0])
+    for epoch, seconds in ((1, 17.0), (2, 0.5), (3, 12.5)):
+        now[0] += seconds
+        told({"epoch": epoch})
+    assert written[1] == "run: epoch 1 of 150"
+    assert written[2] == "run: epoch 3 of 150, 0.15 epochs/s, 15:55 left"
 
-    monkeypatch.setitem(sys.modules, "__main__", train)
-    text = cli.help_text((cli.SEEDS,))
-    assert text.startswith("Trains ladders") and "--helpfull" in text
-    flags = re.findall(r"^  --(\S+)", text, re.MULTILINE)
-    assert flags[:3] == ["vary", "sample", "compare"]
-    assert flags[-2:] == ["seeds", "config.SETTING"] and "[no]report" in flags
-    assert len(text.splitlines()) < 50
+
+def test_a_bar_does_not_count_what_compiles():
+    with progress.text_bar(total=100, file=io.StringIO(), mininterval=0) as bar:
+        told = progress._drawn(bar)
+        assert bar.postfix == progress.COMPILING
+        bar.start_t -= 1000.0
+        bar.last_print_t -= 1000.0
+        told({"epoch": 41, "test_error": 3.0})  # a run that goes on
+        assert (bar.n, bar.postfix) == (41, "test_error=3.00 %")
+        told({"epoch": 42})
+        assert bar.n == 42 and bar.format_dict["elapsed"] < 100
+        assert bar.format_dict["initial"] == 41
+
+
+def test_nothing_is_shown_of_what_is_done(capfd):
+    with progress.shown("run", 3, done=True) as told:
+        told({"epoch": 3})
+    assert capfd.readouterr().err == ""
 
 
 CHECK = """<script>addEventListener("load", () => {

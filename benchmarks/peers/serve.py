@@ -23,7 +23,7 @@ def serve(prepare: Callable[[dict[str, Any]], tuple[dict[str, Timer], dict[str, 
       prepare: ``(settings) -> (timers, facts)``; each timer runs once before the
         first line goes out, which compiles what is compiled.
     """
-    answers = os.fdopen(os.dup(1), "w")
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what libraries print must not come between
 
     def answer(value: dict[str, Any]) -> None:

@@ -1,0 +1,47 @@
+"""The commands, each of which says more with --help.
+
+python -m experiments
+"""
+
+from __future__ import annotations
+
+import pathlib
+import sys
+
+from experiments import cli, helptext
+from ladder_jax.config import ConfigError
+
+
+def commands() -> dict[str, str]:
+    """What each command does, by the name of its module.
+
+    Example:
+      >>> commands()["export"]
+      'Writes a finished run as one StableHLO file that JAX alone runs on CPU, GPU and TPU.'
+    """
+    files = sorted(pathlib.Path(__file__).parent.glob("[!_]*.py"))
+    runnable = [f for f in files if '\nif __name__ == "__main__":' in f.read_text(encoding="utf-8")]
+    return {file.stem: helptext.first_line(file) for file in runnable}
+
+
+def text() -> str:
+    """A line for each command."""
+    lines = [
+        helptext.entry(f"python -m experiments.{name}", about, 44)
+        for name, about in commands().items()
+    ]
+    return "\n".join([*lines, "", "Each says what it takes with --help."])
+
+
+def main() -> None:
+    """Prints them."""
+    if len(sys.argv) > 1:
+        raise ConfigError(
+            f"{sys.argv[1]!r}: a command is a module, e.g. python -m experiments.train; without "
+            "words they are listed."
+        )
+    print(text())
+
+
+if __name__ == "__main__":
+    cli.run(main, words=True)

@@ -1,0 +1,159 @@
+"""What ``--help`` prints, in the width of the terminal."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import pathlib
+import re
+import runpy
+import shutil
+import sys
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from absl import flags
+
+from ladder_jax.config import Config
+
+_COLUMN = 26
+_HELP = {"-h", "--h", "-help", "--help", "-helpshort", "--helpshort"}
+
+
+def is_asked_for(words: Sequence[str]) -> bool:
+    """Whether help is asked for.
+
+    Examples:
+      >>> is_asked_for(["--seeds=3", "--help"])
+      True
+    """
+    return not _HELP.isdisjoint(words)
+
+
+def first_line(path: pathlib.Path) -> str:
+    """The first line of a module's docstring, read without running it."""
+    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+    return (text or "").partition("\n")[0]
+
+
+def _width() -> int:
+    """Columns of a line of help: those of the terminal, at most 100."""
+    return max(40, min(100, shutil.get_terminal_size((100, 24)).columns))
+
+
+def entry(name: str, text: str, column: int = _COLUMN) -> str:
+    """A name and what it is, its text in a column of its own or, on a narrow terminal, below.
+
+    Args:
+      name: at the left.
+      text: of any length.
+      column: where the text begins.
+    """
+    width = _width()
+    column = min(column, width // 2)
+    lines = textwrap.wrap(text, width - column, break_on_hyphens=False) or [""]
+    if len(name) + 4 > column:
+        lines.insert(0, "")
+    first, *rest = lines
+    return "\n".join([f"  {name:<{column - 2}}{first}".rstrip(), *(" " * column + r for r in rest)])
+
+
+def _command_lines(line: str) -> str:
+    """A line of a docstring that is a command, cut as a shell has it where it is too long."""
+    command, _, about = line.strip().partition("  ")
+    cut = textwrap.wrap(command, _width() - 4, break_long_words=False, break_on_hyphens=False)
+    if len(line) <= _width():
+        return line
+    remark = [f"    # {about.strip()}"] if about else []
+    return "\n".join([*remark, "  " + " \\\n    ".join(cut)])
+
+
+def fitted(text: str) -> str:
+    """A docstring in the width of the terminal: prose is filled, commands stay lines.
+
+    Example:
+      >>> print(fitted("Trains.\\n\\nFirst\\nsecond.\\n\\n  python -m x"))
+      Trains.
+      <BLANKLINE>
+      First second.
+      <BLANKLINE>
+        python -m x
+    """
+    blocks = []
+    for block in text.strip().split("\n\n"):
+        lines = block.splitlines()
+        if any(line.startswith((" ", "python ")) for line in lines):
+            blocks.append("\n".join(map(_command_lines, lines)))
+        else:
+            blocks.append(textwrap.fill(" ".join(lines), _width(), break_on_hyphens=False))
+    return "\n\n".join(blocks)
+
+
+def _flag_help(flag: flags.Flag[Any]) -> str:
+    """A flag, what it is for and its default."""
+    name = f"--[no]{flag.name}" if flag.boolean else f"--{flag.name}"
+    text = str(flag.help).partition(";\n")[0]  # absl says what may be repeated
+    default = ", ".join(flag.default) if isinstance(flag.default, list) else flag.default
+    if flag.boolean:
+        default = "on" if flag.default else "off"
+    if default not in (None, "", 0):
+        text += f" Default: {default}."
+    return entry(name, text)
+
+
+def setting_texts() -> dict[str, str]:
+    """What each setting of a config is, from the docstring of ``Config``.
+
+    Example:
+      >>> setting_texts()["batch_unlabeled"]
+      'unlabelled rows a step.'
+    """
+    attributes = inspect.cleandoc(Config.__doc__ or "").partition("Attributes:\n")[2]
+    pairs = re.findall(r"^  (\w+): (.*(?:\n   .*)*)", attributes, re.MULTILINE)
+    return {name: " ".join(text.split()).replace("``", "") for name, text in pairs}
+
+
+def of_configs(files: Mapping[str, pathlib.Path], shown: pathlib.Path) -> str:
+    """Returns the configs and the settings, each with a line.
+
+    Args:
+      files: of the configs, by name.
+      shown: the file whose values are shown.
+    """
+    values = runpy.run_path(str(shown))["get_config"]().to_dict()
+    configs = [entry(name, first_line(path), 42) for name, path in files.items()]
+    settings = [
+        entry(f"--config.{name}", f"{text} [{values[name]!r}]", 36)
+        for name, text in setting_texts().items()
+    ]
+    return "\n".join(
+        [
+            *("Configs, --config=NAME:", *configs, ""),
+            *(f"Settings, --config.NAME=VALUE, in brackets what {shown.stem} has:", *settings),
+        ]
+    )
+
+
+def listed(shared: Sequence[flags.FlagHolder[Any]]) -> list[str]:
+    """The names of the command's flags, in the order of their definition.
+
+    Args:
+      shared: those of them that are defined here or in other modules.
+    """
+    own = flags.FLAGS.flags_by_module_id_dict().get(id(sys.modules["__main__"]), [])
+    return [*(flag.name for flag in own), *(holder.name for holder in shared)]
+
+
+def of_command(listed: Sequence[str], configs: str | None = None) -> str:
+    """Returns what the command does, its flags, and the configs if it takes any.
+
+    Args:
+      listed: the names of its flags.
+      configs: of ``of_configs``.
+    """
+    parts = [fitted(sys.modules["__main__"].__doc__ or "")]
+    parts += ["\n".join(_flag_help(flags.FLAGS[name]) for name in listed)] if listed else []
+    parts += [configs] if configs else []
+    parts += ["--helpfull lists the flags of all libraries too."] if listed else []
+    return "\n\n".join(parts)

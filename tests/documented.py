@@ -1,0 +1,98 @@
+"""The shell commands of the README, the documentation and the commands' help."""
+
+import ast
+import json
+import os
+import pathlib
+import re
+import shlex
+import subprocess
+import sys
+from typing import NamedTuple
+
+ROOT = pathlib.Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", ROOT / "BUILD.md", *sorted((ROOT / "docs").glob("*.md"))]
+MODULES = [
+    path
+    for folder in ("experiments", "experiments/configs", "benchmarks")
+    for path in sorted((ROOT / folder).glob("*.py"))
+]
+_BEGINS = re.compile(r"([A-Z_]+=\S+ )*(python|pip|git|tensorboard|ruff|mypy|mkdocs) ")
+
+
+class Command(NamedTuple):
+    """A command as it is written, and the file that it is in."""
+
+    place: str
+    text: str
+
+    @property
+    def environment(self):
+        return dict(word.split("=", 1) for word in self._words[: self._first])
+
+    @property
+    def words(self):
+        """The program and what it is given."""
+        return self._words[self._first :]
+
+    @property
+    def module(self):
+        """That of ours which it runs, or None."""
+        python, option, name = [*self.words, "", ""][:3]
+        ours = option == "-m" and name.split(".")[0] in ("experiments", "benchmarks")
+        return name if python == "python" and ours else None
+
+    @property
+    def _words(self):
+        return shlex.split(self.text, comments=True)
+
+    @property
+    def _first(self):
+        return next(i for i, word in enumerate(self._words) if not re.match(r"[A-Z_]+=", word))
+
+
+def _in_lines(text):
+    """Commands that have lines of their own; what follows two spaces is a remark."""
+    joined = re.sub(r" *\\\n *", " ", text)
+    for line in joined.splitlines():
+        line = re.split(r" {2,}", line.strip())[0]
+        found = [part.strip() for part in line.split(" && ")]
+        yield from (part for part in found if _BEGINS.match(f"{part} "))
+
+
+def _in_page(path):
+    text = re.sub(r"```.*?```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+    indented = "".join(re.findall(r"^ {4}.*\n", text, re.MULTILINE))
+    quoted = re.findall(r"`([^`\n]+)`", re.sub(r"^ {4}.*\n", "", text, flags=re.MULTILINE))
+    # In a sentence a command may be cut short.
+    whole = [part for part in quoted if _BEGINS.match(f"{part} ") and part[-1] not in ".="]
+    return [*_in_lines(indented), *whole]
+
+
+def commands():
+    """All of them, each once a file."""
+    found = [(path, text) for path in PAGES for text in _in_page(path)]
+    for path in MODULES:
+        about = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        found += [(path, text) for text in _in_lines(about)]
+    return [Command(str(path.relative_to(ROOT)), text) for path, text in dict.fromkeys(found)]
+
+
+def run_jobs(jobs, **variables):
+    """Exit status and output of what ``command_runner.py`` runs, with environment variables."""
+    ours = {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "tests" / "command_runner.py")],
+        input=json.dumps(jobs),
+        env=os.environ | ours | variables,
+        capture_output=True,
+        encoding="utf-8",
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def a_job(folder, module, *words):
+    """What ``command_runner.py`` takes for a command without anything special."""
+    command = {"folder": str(folder), "module": module, "words": words}
+    return command | {"environment": {}, "parse": False}

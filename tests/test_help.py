@@ -1,0 +1,84 @@
+"""What ``--help`` says of each command, and what is said of flags that it has not."""
+
+import dataclasses
+import re
+
+import pytest
+from documented import MODULES, a_job, run_jobs
+
+from experiments import cli, helptext
+from experiments.__main__ import commands
+from ladder_jax.config import Config
+
+NAMES = [f"experiments.{name}" for name in commands()]
+NAMES += [
+    f"benchmarks.{path.stem}"
+    for path in MODULES
+    if path.parent.name == "benchmarks" and "cli.run(" in path.read_text(encoding="utf-8")
+]
+WIDTH = 60
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory):
+    """The help of every command on a narrow terminal."""
+    folder = tmp_path_factory.mktemp("help")
+    done = run_jobs([a_job(folder, name, "--help") for name in NAMES], COLUMNS=str(WIDTH))
+    assert [status for status, _ in done] == [0] * len(NAMES), done
+    assert not any(folder.iterdir())
+    return {name: text for name, (_, text) in zip(NAMES, done, strict=True)}
+
+
+def flags_of(text):
+    return re.findall(r"^  --(?:\[no\])?([\w.]+)", text, re.MULTILINE)
+
+
+def test_as_wide_as_the_terminal_each_default_once(texts):
+    for name, text in texts.items():
+        assert f"python -m {name.removesuffix('.__main__')}" in text
+        assert max(map(len, text.splitlines())) <= WIDTH, name
+        for entry in re.split(r"\n(?=  --|\n)", text):
+            assert entry.lower().count("default:") <= 1, entry
+        assert len(set(flags_of(text))) == len(flags_of(text))
+
+
+def test_a_command_lists_its_own_flags_alone(texts):
+    flags = {name.partition(".")[2]: flags_of(text) for name, text in texts.items()}
+    assert flags["evaluate"] == ["workdir", "dataset", "data_dir"]
+    assert flags["depth"] == ["json", "width", "rounds"]
+    assert flags["predict"][-3:] == ["workdir", "output", "overwrite_output"]
+    assert {"coordinator", "processes", "process_id", "distributed"} <= {*flags["train"]}
+    assert not {"seeds", "workdir"} & {*flags["original"]}
+    for name, text in texts.items():
+        assert ("predictions.csv" in text) == (name == "experiments.predict")
+        trains = name in ("experiments.train", "experiments.sweep")
+        assert ("config" in flags_of(text)) == trains, name
+
+
+def test_configs_and_settings_are_listed(texts):
+    for name in ("experiments.train", "experiments.sweep"):
+        text = texts[name]
+        for config in cli.config_names():
+            about = helptext.first_line(cli.CONFIGS / f"{config}.py")
+            assert re.search(rf"^  {config}\s+{about.split()[0]}", text, re.MULTILINE)
+        settings = [flag.removeprefix("config.") for flag in flags_of(text) if "." in flag]
+        assert settings == [field.name for field in dataclasses.fields(Config)]
+    assert all(helptext.setting_texts().values())
+
+
+def test_commands_are_listed(tmp_path):
+    (listed, other, *wrong) = run_jobs(
+        [
+            a_job(tmp_path, "experiments"),
+            a_job(tmp_path, "experiments", "train"),
+            a_job(tmp_path, "benchmarks.depth", "--seeds=3"),
+            a_job(tmp_path, "experiments.evaluate", "--outptu=x"),
+            a_job(tmp_path, "experiments.original", "run.py", "train"),
+        ]
+    )
+    assert listed[0] == 0 and other[0] == 1 and "python -m experiments.train" in other[1]
+    for name, about in commands().items():
+        assert f"experiments.{name} " in listed[1] and about.split()[0] in listed[1]
+    says = ["no flag --seeds; --help lists", "no flag --outptu; --help", "--encoder-layers"]
+    for (status, text), part in zip(wrong, says, strict=True):
+        assert status == 1 and part in text and text.count("\n") == 1, text
