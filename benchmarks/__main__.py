@@ -1,11 +1,11 @@
-"""One table of how fast this machine trains ladders.
+"""Measures how fast this machine trains ladders, in one table.
 
   python -m benchmarks
   python -m benchmarks --only=width,depth --rounds=3 --json=table.json --markdown=table.md
 
 The paper's ladder against the supervised net, the matrix peak and peers, each in an
 environment of its own (BUILD.md), and growth with width, depth, batch, members and
-devices. All of a group take turns, round after round; the figures are medians.
+devices. The rounds of a group are interleaved; the figures are medians.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from benchmarks import growth, paper, table
 from benchmarks.sizes import Sizes
 from benchmarks.workers import WorkerError
 from experiments import cli
-from ladder_jax import files, workfolder
-from ladder_jax.config import ConfigError
+from ladder_jax.errors import ConfigError
+from ladder_jax.run import files, workfolder
 
 PARTS = ("paper", *growth.GROWTH)
 
@@ -41,13 +41,13 @@ _PYTHONS = {
 def measure(
     sizes: Sizes, rounds: int, parts: list[str], pythons: dict[str, str | None]
 ) -> list[table.Group]:
-    """All groups of the parts asked for, in the order of ``PARTS``."""
+    """Measures all groups of the parts asked for, in the order of ``PARTS``."""
     measured = paper.paper_and_peers(sizes, rounds, pythons) if "paper" in parts else []
     return measured + [grow(sizes, rounds) for name, grow in growth.GROWTH.items() if name in parts]
 
 
 def remarks(rounds: int, steps: int, growth_steps: int, load: float) -> list[str]:
-    """What stands below the table: how it was measured, and on what."""
+    """Returns the text below the table: how it was measured, and on what."""
     lines = [
         f"Medians of {rounds} interleaved rounds of {steps} steps (growth: {growth_steps}). Of own "
         "peak: useful operations as a part of what the same library's float32 matrix product "
@@ -63,7 +63,7 @@ def remarks(rounds: int, steps: int, growth_steps: int, load: float) -> list[str
 
 
 def check(parts: list[str], pythons: dict[str, str | None], files: list[str | None]) -> None:
-    """That the flags make sense, before minutes are spent.
+    """Checks the flags before minutes are spent.
 
     Raises:
       ConfigError: they do not.
@@ -82,7 +82,7 @@ def check(parts: list[str], pythons: dict[str, str | None], files: list[str | No
 
 
 def main() -> None:
-    """Measures, prints and writes."""
+    """Measures, prints and writes the table."""
     load = os.getloadavg()[0]
     pythons = {name: flag.value for name, flag in _PYTHONS.items()}
     check(_ONLY.value, pythons, [_JSON.value, _MARKDOWN.value])

@@ -1,12 +1,12 @@
-"""The paper's convolutional ladders on this machine: do they train, and how fast.
+"""Measures whether and how fast this machine trains the paper's convolutional ladders.
 
   python -m benchmarks.conv
   python -m benchmarks.conv --preset=mnist_conv_small_gamma --data_dir=FOLDER
 
-Each preset takes some hundred steps of Adam; printed are the loss at the start and
-at the end, the median time of a step, and the share of the machine's convolution
-peak that the useful operations make. Without a folder the images are made up:
-ten smooth templates with noise. Exit status 1: a loss was not finite or did not fall.
+Each preset takes some hundred steps of Adam. Printed are the loss at the start and at
+the end, the median time per step, and the share of the machine's convolution peak that
+the useful operations reach. Without a folder the images are synthetic: ten smooth
+templates with noise. Exit status 1: a loss was not finite or did not fall.
 """
 
 from __future__ import annotations
@@ -22,14 +22,19 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from absl import flags
 
 from experiments import cli
-from ladder_jax import data, presets, training, workfolder
+from experiments.configs import base
+from ladder_jax import data, presets
+from ladder_jax.config import Config
+from ladder_jax.run import workfolder
+from ladder_jax.run.inputs import Spec
+from ladder_jax.run.program import compile_program
+from ladder_jax.training import BatchSizes
 from ladder_jax.types import Batch, Ladder, Shape
 
-_JSON = flags.DEFINE_bool("json", False, "Print one JSON object a preset.")
+_JSON = flags.DEFINE_bool("json", False, "Print one JSON object per preset.")
 _PRESET = flags.DEFINE_multi_enum(
     "preset",
     ["mnist_conv_small_gamma", "mnist_conv_fc", "cifar10_conv_large_gamma"],
@@ -37,11 +42,11 @@ _PRESET = flags.DEFINE_multi_enum(
     "Which; may be given several times.",
 )
 _STEPS = flags.DEFINE_integer("steps", 200, "Steps to train each.", lower_bound=4)
-_ROWS = flags.DEFINE_integer("rows", 100, "Labelled and unlabelled rows a step.", lower_bound=2)
+_ROWS = flags.DEFINE_integer("rows", 100, "Labelled and unlabelled rows per step.", lower_bound=2)
 
 
 def products(name: str, below: Shape, above: Shape) -> int:
-    """Multiplications of one row's map from a level to the next (or back).
+    """Counts the multiplications of one example's map from a level to the next (or back).
 
     Of a full convolution only those with a pixel, not with the zeros around it.
 
@@ -61,7 +66,7 @@ def products(name: str, below: Shape, above: Shape) -> int:
 
 
 def useful_operations(name: str, net: Ladder, rows: int) -> int:
-    """Multiplications and additions of a step, gradient included.
+    """Counts the multiplications and additions of a step, gradient included.
 
     Three streams go up if anything is decoded, else one; each product comes back as
     two in the gradient, but for that of the first layer, whose input needs none.
@@ -87,7 +92,7 @@ PLAIN = ((3, 96, 32), (3, 256, 16), (1, 512, 32))
 
 
 def convolution_peak(repeats: int = 5) -> float:
-    """Operations a second of the fastest of a few plain convolutions."""
+    """Returns the operations per second of the fastest of a few plain convolutions."""
     rates = []
     for kernel, channels, size in PLAIN:
         module = nn.Conv(channels, (kernel, kernel), padding="VALID", use_bias=False)
@@ -104,7 +109,7 @@ def convolution_peak(repeats: int = 5) -> float:
 
 
 def images(shape: Shape, rows: int) -> tuple[np.ndarray, np.ndarray]:
-    """Made-up examples of ten classes: smooth templates from 0 to 1, with noise."""
+    """Returns synthetic examples of ten classes: smooth templates from 0 to 1, with noise."""
     rng = np.random.default_rng(0)
     coarse = rng.random((10, 4, 4, shape[-1]))
     fine = coarse.repeat(-(-shape[0] // 4), 1).repeat(-(-shape[1] // 4), 2)
@@ -114,7 +119,7 @@ def images(shape: Shape, rows: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def examples(name: str, shape: Shape, rows: int) -> tuple[np.ndarray, np.ndarray]:
-    """The data set's training examples, or made-up ones if no folder is given."""
+    """Returns the data set's training examples, or synthetic ones if no folder is given."""
     if not cli.DATA_DIR.value:
         return images(shape, 20 * rows)
     dataset = data.load(name.split("_")[0], cli.DATA_DIR.value)
@@ -123,11 +128,12 @@ def examples(name: str, shape: Shape, rows: int) -> tuple[np.ndarray, np.ndarray
 
 def measure(name: str, steps: int, rows: int) -> dict[str, Any]:
     """Trains one preset for some steps."""
-    net = presets.conv(name)
-    x, y = examples(name, net.shapes[0], rows)
-    optimizer = optax.adam(0.002)
-    state = training.create_train_state(net, optimizer, jax.random.key(0))
-    step = training.make_train_step(net, optimizer)
+    shape = presets.CONV[name].input_shape
+    # The rate is constant; of labels a config says nothing here.
+    config = Config.create(base.conv(name, "100", decay_from=1.0).to_dict())
+    program = compile_program(config, Spec(shape, 10, BatchSizes(rows, rows), steps))
+    state = program.init(jax.random.key(0))
+    x, y = examples(name, shape, rows)
     order = np.random.default_rng(0)
     labeled = order.choice(len(x), rows, replace=False)
     losses, times = [], []
@@ -135,12 +141,12 @@ def measure(name: str, steps: int, rows: int) -> dict[str, Any]:
         chosen = order.choice(len(x), rows, replace=False)
         batch = Batch(jnp.asarray(x[labeled]), jnp.asarray(y[labeled]), jnp.asarray(x[chosen]))
         started = time.perf_counter()
-        state, metrics = step(state, batch)
+        state, metrics = program.step(state, batch)
         losses.append(float(metrics["loss"]))
         times.append(time.perf_counter() - started)
     tenth = max(steps // 10, 1)
     seconds = statistics.median(times[1:])
-    operations = useful_operations(name, net, rows)
+    operations = useful_operations(name, program.net, rows)
     return {
         "preset": name,
         "steps": steps,
@@ -154,7 +160,7 @@ def measure(name: str, steps: int, rows: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Measures and prints."""
+    """Measures and prints the results."""
     failed = False
     for name in _PRESET.value:
         result = measure(name, _STEPS.value, _ROWS.value)
@@ -167,7 +173,7 @@ def main() -> None:
             f"  loss, first and last tenth  {result['first_loss']:9.3f} {result['last_loss']:9.3f}"
         )
         print(f"  median step                 {result['step_ms']:9.1f} ms")
-        print(f"  useful operations           {result['useful_gflop']:9.1f} GFLOP a step")
+        print(f"  useful operations           {result['useful_gflop']:9.1f} GFLOP per step")
         print(f"  of the convolution peak     {100 * result['peak_fraction']:9.1f} %", flush=True)
     if not _JSON.value:
         print(", ".join(f"{k} {v}" for k, v in workfolder.versions().items()))

@@ -1,4 +1,4 @@
-"""Time of one training step by depth: a ladder of equal dense levels.
+"""Times one training step by depth: a ladder of equal dense levels.
 
 python -m benchmarks.depth
 """
@@ -19,11 +19,13 @@ _ROUNDS = flags.DEFINE_integer("rounds", 20, "How often each step is timed.", lo
 
 
 def measure(width: int, rounds: int) -> dict[str, float]:
-    """Median milliseconds a step by depth, and how well a line through them fits."""
+    """Returns median milliseconds per step by depth, and how well a line through them fits."""
     data = timers.random_data(timers.ROWS, 64)
-    nets = {depth: timers.full_ladder(timers.equal_widths(depth, width)) for depth in timers.DEPTHS}
+    ladders = {
+        depth: timers.full_ladder(timers.equal_widths(depth, width)) for depth in timers.DEPTHS
+    }
     medians = timers.interleaved(
-        {depth: timers.call_timer(net, data) for depth, net in nets.items()}, rounds
+        {depth: timers.call_timer(ladder, data) for depth, ladder in ladders.items()}, rounds
     )
     times = [1000 * medians[depth] for depth in timers.DEPTHS]
     slope, start = np.polyfit(timers.DEPTHS, times, 1)
@@ -33,7 +35,7 @@ def measure(width: int, rounds: int) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measures and prints."""
+    """Measures and prints the results."""
     result = measure(_WIDTH.value, _ROUNDS.value)
     if _JSON.value:
         print(json.dumps(result))
@@ -41,7 +43,7 @@ def main() -> None:
     rows = timers.ROWS
     print(f"{_WIDTH.value} units a level, {rows} labelled + {rows} unlabelled rows")
     for depth in timers.DEPTHS:
-        print(f"  {depth:3} layers  {result[f'step_ms_{depth}']:8.2f} ms a step")
+        print(f"  {depth:3} layers  {result[f'step_ms_{depth}']:8.2f} ms per step")
     print(f"  a layer     {result['ms_a_layer']:8.2f} ms")
     print(f"  off a line by at most {100 * result['largest_misfit']:.0f} %")
 

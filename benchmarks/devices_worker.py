@@ -8,13 +8,12 @@ import jax
 
 from benchmarks import timers
 from benchmarks.peers.serve import serve
-from ladder_jax import parallel
 
 
 def prepare(settings: dict[str, Any]) -> tuple[dict[str, timers.Timer], dict[str, str]]:
     widths, rows, steps = settings["widths"], settings["rows"], settings["steps"]
     data = timers.random_data(steps * rows, widths[0], rows)
-    timer = timers.epoch_timer(timers.full_ladder(widths), data, rows, parallel.make_mesh())
+    timer = timers.epoch_timer(timers.full_ladder(widths), data, rows)
     return {"step": timer}, {"devices": str(jax.device_count())}
 
 

@@ -13,7 +13,7 @@ from benchmarks.workers import Worker
 
 
 def growth(title: str, named: Mapping[str, tuple[timers.Timer, int]], rounds: int) -> Group:
-    """Rows with the ratio to the first; of each the timer and its useful operations."""
+    """Returns rows with the ratio to the first, from the timer and useful operations of each."""
     medians = timers.interleaved({name: timer for name, (timer, _) in named.items()}, rounds)
     first = next(iter(medians.values()))
     rows = [
@@ -26,7 +26,7 @@ def growth(title: str, named: Mapping[str, tuple[timers.Timer, int]], rounds: in
 def _ladders(
     all_widths: Mapping[str, Sequence[int]], sizes: Sizes
 ) -> dict[str, tuple[timers.Timer, int]]:
-    """A timer of each of several ladders."""
+    """Returns a timer for each of several ladders."""
     named = {}
     for name, widths in all_widths.items():
         data = timers.random_data(sizes.growth_steps * sizes.rows, widths[0], sizes.rows)
@@ -36,13 +36,13 @@ def _ladders(
 
 
 def width(sizes: Sizes, rounds: int) -> Group:
-    """Five layers of more and more units."""
+    """Measures five layers of increasing width."""
     ladders = {f"{units} units": timers.equal_widths(5, units) for units in sizes.hidden}
     return growth("width: 5 layers", _ladders(ladders, sizes), rounds)
 
 
 def depth(sizes: Sizes, rounds: int) -> Group:
-    """More and more layers of the same width."""
+    """Measures an increasing number of layers of the same width."""
     units = sizes.depth_width
     ladders = {f"{layers} layers": timers.equal_widths(layers, units) for layers in sizes.depths}
     return growth(f"depth: {units} units a level", _ladders(ladders, sizes), rounds)
@@ -50,28 +50,28 @@ def depth(sizes: Sizes, rounds: int) -> Group:
 
 def batch(sizes: Sizes, rounds: int) -> Group:
     """More and more rows a step."""
-    net, named = timers.full_ladder(sizes.widths), {}
+    ladder, named = timers.full_ladder(sizes.widths), {}
     for rows in sizes.batches:
         data = timers.random_data(sizes.growth_steps * rows, sizes.widths[0], rows)
         operations = timers.useful_operations(rows, sizes.widths)
-        named[f"{rows} + {rows} rows"] = timers.epoch_timer(net, data, rows), operations
+        named[f"{rows} + {rows} rows"] = timers.epoch_timer(ladder, data, rows), operations
     return growth("batch: the ladder above", named, rounds)
 
 
 def members(sizes: Sizes, rounds: int) -> Group:
     """More and more ladders under ``vmap``; a step is that of all."""
-    net = timers.full_ladder(sizes.widths)
+    ladder = timers.full_ladder(sizes.widths)
     data = timers.random_data(sizes.growth_steps * sizes.rows, sizes.widths[0], sizes.rows)
     operations = timers.useful_operations(sizes.rows, sizes.widths)
-    named = {"1 without vmap": (timers.epoch_timer(net, data, sizes.rows), operations)}
+    named = {"1 without vmap": (timers.epoch_timer(ladder, data, sizes.rows), operations)}
     for count in sizes.members:
-        timer = timers.members_timer(net, data, count, sizes.rows)
+        timer = timers.members_timer(ladder, data, count, sizes.rows)
         named[f"{count} under vmap"] = timer, count * operations
     return growth("members: the ladder above, all in a step", named, rounds)
 
 
 def devices(sizes: Sizes, rounds: int) -> Group:
-    """More and more virtual devices on the same cores: what spreading the rows costs."""
+    """Measures the cost of sharding over more virtual devices on the same cores."""
     settings = {
         "widths": list(sizes.widths),
         "rows": sizes.rows,

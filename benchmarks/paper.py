@@ -13,7 +13,7 @@ from benchmarks.workers import Worker, WorkerError
 
 
 class Peer(NamedTuple):
-    """Another library's ladder, or the same maths in another library.
+    """Describes another library's ladder, or the same mathematics in another library.
 
     Attributes:
       module: of the worker.
@@ -47,9 +47,9 @@ PEERS = {
 def start_peers(
     sizes: Sizes, pythons: Mapping[str, str | None], stack: contextlib.ExitStack
 ) -> tuple[dict[str, Worker], dict[str, str]]:
-    """The peers' workers, and of those that cannot run the reason."""
+    """Starts the peers' workers; returns the reason for those that cannot run."""
     workers, missing = {}, {}
-    costs = timers.full_ladder(sizes.widths).hyper.denoising_cost.tolist()
+    costs = list(timers.full_ladder(sizes.widths).denoising_cost)
     settings = {
         "widths": list(sizes.widths),
         "rows": sizes.rows,
@@ -82,7 +82,7 @@ def peer_rows(
     workers: Mapping[str, Worker],
     missing: Mapping[str, str],
 ) -> list[Row]:
-    """Every peer's steps and matrix peak beside our epoch scan."""
+    """Measures every peer's step and matrix peak next to the epoch scan."""
     operations = timers.useful_operations(sizes.rows, sizes.widths)
     product = 2 * sizes.matrix**3
     ours = medians["ladder"]
@@ -114,17 +114,17 @@ def peer_rows(
 
 
 def paper_and_peers(sizes: Sizes, rounds: int, pythons: Mapping[str, str | None]) -> list[Group]:
-    """The ladder against the supervised net, the matrix peak and peers, in the same rounds."""
+    """Measures the ladder, the supervised net, the matrix peak and peers in the same rounds."""
     data = timers.random_data(sizes.steps * sizes.rows, sizes.widths[0], sizes.rows)
-    net = timers.full_ladder(sizes.widths)
+    ladder = timers.full_ladder(sizes.widths)
     supervised = timers.supervised_net(sizes.widths)
     with contextlib.ExitStack() as stack:
         workers, missing = start_peers(sizes, pythons, stack)
         all_timers: dict[str, timers.Timer] = {
             "peak": timers.matrix_timer(sizes.matrix),
             "supervised": timers.epoch_timer(supervised, data, sizes.rows),
-            "ladder": timers.epoch_timer(net, data, sizes.rows),
-            "call": timers.call_timer(net, data, sizes.rows, sizes.steps),
+            "ladder": timers.epoch_timer(ladder, data, sizes.rows),
+            "call": timers.call_timer(ladder, data, sizes.rows, sizes.steps),
         }
         for name, worker in workers.items():
             for step in ("peak", *PEERS[name].steps):
@@ -133,7 +133,7 @@ def paper_and_peers(sizes: Sizes, rounds: int, pythons: Mapping[str, str | None]
     operations = timers.useful_operations(sizes.rows, sizes.widths)
     peak = 2 * sizes.matrix**3 / medians["peak"]
     ladder_rows = [Row("supervised net, the epoch scan", 1000 * medians["supervised"], 1.0)]
-    for name, title in (("ladder", "ladder, the epoch scan"), ("call", "ladder, a call a step")):
+    for name, title in (("ladder", "ladder, the epoch scan"), ("call", "ladder, a call per step")):
         seconds = medians[name]
         ratio = seconds / medians["supervised"]
         rate = timers.gflops(operations, seconds)

@@ -1,10 +1,10 @@
-"""Time of one training step of every MNIST row of RESULTS.md, taking turns.
+"""Times one training step of every MNIST row of RESULTS.md, interleaved.
 
   python -m benchmarks.rows
   python -m benchmarks.rows --output=experiments/results/step_times.json --overwrite_output
 
-Prints milliseconds a step and the ratio to the supervised net's with as many labels; the
-file holds them by config, with the machine, and is what RESULTS.md takes its times from.
+Prints milliseconds per step and the ratio to the supervised net with as many labels. The
+file holds them by config, with the machine; RESULTS.md takes its times from it.
 """
 
 from __future__ import annotations
@@ -19,31 +19,29 @@ from absl import flags
 
 from benchmarks import timers
 from benchmarks.table import machine
-from experiments import cli, costs, tables
-from ladder_jax import build, data, files, tasks, training, workfolder
+from experiments import cli, relative_time, tables
+from ladder_jax import data
 from ladder_jax.config import Config
+from ladder_jax.run import files, inputs, workfolder
+from ladder_jax.run.program import compile_program
 
 _ROUNDS = flags.DEFINE_integer("rounds", 7, "How often each is timed.", lower_bound=1)
 _IMAGES = flags.DEFINE_integer("images", 3000, "Images in one timing.", lower_bound=1000)
 
 
 def images(rows: int) -> data.Dataset:
-    """Random ones, of the shape of MNIST's."""
+    """Returns random images of the shape of MNIST's."""
     rng = np.random.default_rng(0)
     x = rng.integers(0, 256, (rows, 28, 28, 1), np.uint8)
     return data.from_arrays(x, np.arange(rows) % 10, x[:10], np.arange(10))
 
 
 def run_timer(config: Config, dataset: data.Dataset) -> timers.Timer:
-    """One epoch of a config's own step on a data set; seconds a step."""
-    task = tasks.prepare(config, dataset)
-    net = build.build_ladder(config, task.train.unlabeled.shape[1:], len(task.class_names))
-    optimizer = build.build_optimizer(config, costs.steps(config))
-    step = build.train_step(config, net, optimizer, costs.steps(config))
-    epoch = training.make_epoch(step, task.sizes)
-    state = training.create_train_state(net, optimizer, jax.random.key(0))
-    steps = training.steps_per_epoch(task.train, task.sizes)
-    return timers.in_turn(lambda state: epoch(state, task.train), state, steps)
+    """Times one epoch of a config on a data set, in seconds per step."""
+    task = inputs.prepare(config, dataset)
+    compiled = compile_program(config, task.spec)
+    state = compiled.init(jax.random.key(0))
+    return timers.in_turn(lambda s: compiled.epoch(s, task.train), state, task.spec.steps)
 
 
 def program(config: Config) -> Config:
@@ -65,7 +63,7 @@ def program(config: Config) -> Config:
 
 
 def measure(rows: Sequence[tables.Row], images_each: int, rounds: int) -> dict[str, float]:
-    """Median milliseconds a step by config, float32 products throughout."""
+    """Returns median milliseconds per step by config, with float32 products throughout."""
     dataset = images(images_each)
     programs = {row.config: program(row.settings(0)) for row in rows}
     timed = {config: run_timer(config, dataset) for config in programs.values()}
@@ -74,12 +72,12 @@ def measure(rows: Sequence[tables.Row], images_each: int, rounds: int) -> dict[s
 
 
 def main() -> None:
-    """Measures, prints, and writes the file."""
+    """Measures, prints and writes the file."""
     path = cli.output_path("") if cli.OUTPUT.value else None
     load, rows = os.getloadavg()[0], tables.TABLES["mnist"]
     step_ms = measure(rows, _IMAGES.value, _ROUNDS.value)
     for row in rows:
-        ratio = costs.time_ratio(row, rows, step_ms)
+        ratio = relative_time.time_ratio(row, rows, step_ms)
         beside = "" if ratio is None else f", a run {ratio:5.2f} times the supervised net's"
         print(f"{row.row:8}{row.labels:>5} labels {step_ms[row.config]:8.2f} ms a step{beside}")
     if path is not None:

@@ -1,4 +1,4 @@
-"""How large what is timed is."""
+"""The sizes of what is timed."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from benchmarks import timers
 
 
 class Sizes(NamedTuple):
-    """Of all that is timed.
+    """Holds the sizes of all that is timed.
 
     Attributes:
       widths: of the ladder, levels 0 to L.
-      rows: labelled rows a step, and as many unlabelled ones.
+      rows: labelled rows per step, and as many unlabelled ones.
       steps: in one timing of that ladder.
       growth_steps: in one timing of the others.
       matrix: the side of the square matrices of the peak.
       hidden: units of the four hidden levels of the ladders that grow in width.
       depths: layers of the ladders that grow in depth.
       depth_width: units of their hidden levels.
-      batches: rows a step, as ``rows``.
+      batches: rows per step, as ``rows``.
       members: of populations.
       devices: virtual ones.
     """

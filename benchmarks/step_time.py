@@ -1,10 +1,10 @@
-"""Time of one training step of the paper's MNIST ladder on this machine.
+"""Times one training step of the paper's MNIST ladder on this machine.
 
   python -m benchmarks.step_time
 
 Rounds are interleaved (matrix product, supervised, ladder, again), and medians
 are printed, so that a machine whose speed drifts does not favour one of them.
-``python -m benchmarks`` has the same among others.
+``python -m benchmarks`` includes the same measurement.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from absl import flags
 
 from benchmarks import timers
 from experiments import cli
-from ladder_jax import presets, workfolder
+from ladder_jax.run import workfolder
 
 _JSON = flags.DEFINE_bool("json", False, "Print one JSON object.")
 _ROUNDS = flags.DEFINE_integer("rounds", 7, "How often each is timed.", lower_bound=1)
@@ -24,13 +24,13 @@ _STEPS = flags.DEFINE_integer("steps", 100, "Steps in one timing.", lower_bound=
 
 
 def measure(rounds: int, steps: int) -> dict[str, float]:
-    """Medians over interleaved rounds."""
+    """Returns medians over interleaved rounds."""
     data = timers.random_data(steps * timers.ROWS)
     medians = timers.interleaved(
         {
             "peak": timers.matrix_timer(),
-            "supervised": timers.epoch_timer(presets.mnist_mlp(100, "supervised"), data),
-            "ladder": timers.epoch_timer(presets.mnist_mlp(100, "full"), data),
+            "supervised": timers.epoch_timer(timers.supervised_net(), data),
+            "ladder": timers.epoch_timer(timers.full_ladder(), data),
         },
         rounds,
     )
@@ -45,18 +45,18 @@ def measure(rounds: int, steps: int) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measures and prints."""
+    """Measures and prints the results."""
     load = os.getloadavg()[0]
     result = measure(_ROUNDS.value, _STEPS.value)
     if _JSON.value:
         print(json.dumps(result))
         return
     print("paper's MLP 784-1000-500-250-250-250-10, 100 labelled + 100 unlabelled rows")
-    print(f"  ladder, in the epoch scan    {result['step_ms']:8.2f} ms a step")
-    print(f"  supervised, in the same scan {result['supervised_step_ms']:8.2f} ms a step")
+    print(f"  ladder, in the epoch scan    {result['step_ms']:8.2f} ms per step")
+    print(f"  supervised, in the same scan {result['supervised_step_ms']:8.2f} ms per step")
     print(f"  ladder / supervised          {result['ratio']:8.2f}")
     print(f"  float32 matrix peak (2048^3) {result['peak_gflops']:8.0f} GFLOP/s")
-    print(f"  useful operations            {timers.useful_operations() / 1e9:8.2f} GFLOP a step")
+    print(f"  useful operations            {timers.useful_operations() / 1e9:8.2f} GFLOP per step")
     print(f"  part of the peak             {100 * result['peak_fraction']:8.1f} %")
     print(", ".join(f"{k} {v}" for k, v in workfolder.versions().items()))
     if load > 0.5:

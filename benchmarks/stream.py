@@ -1,10 +1,10 @@
-"""How fast the streamed pipeline is, beside what a training step takes.
+"""Measures how fast the streamed pipeline is, next to a training step.
 
   python -m benchmarks.stream                              random images, MNIST's size
   python -m benchmarks.stream --dataset=mnist --data_dir=FOLDER
 
-Prints rows a second: of the stream alone, out of memory and (for a prepared set)
-off the disk; of the training step alone, on resident batches; and their ratio.
+Prints rows per second: of the stream alone, from memory and (for a prepared set) from
+disk; of the training step alone, on resident batches; and their ratio.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from absl import flags
 
+from benchmarks import timers
 from experiments import cli
-from ladder_jax import data, presets, training
-from ladder_jax.data import prepared
+from ladder_jax import data
+from ladder_jax.data import tfds
+from ladder_jax.training import TrainData, TrainState
 from ladder_jax.types import Batch
 
 _STEPS = flags.DEFINE_integer("steps", 100, "Steps timed; the best of 3 counts.", lower_bound=1)
@@ -29,7 +30,7 @@ _ROWS = 60_000
 
 
 def best_of_3(run: Callable[[], object]) -> float:
-    """Seconds, the least of three after one to warm up."""
+    """Returns seconds, the least of three after one to warm up."""
     run()
     times = []
     for _ in range(3):
@@ -40,7 +41,7 @@ def best_of_3(run: Callable[[], object]) -> float:
 
 
 def stream_rate(x: data.Examples, y: np.ndarray, steps: int, batch: int) -> float:
-    """Unlabelled rows a second that the stream delivers, with 100 labelled rows in memory."""
+    """Returns unlabelled rows per second of the stream, with 100 labelled rows in memory."""
     flat = data.Rows(x, transform=lambda part: part.reshape(len(part), -1))
     labeled = flat[:100]
     rng = np.random.default_rng(0)
@@ -48,7 +49,7 @@ def stream_rate(x: data.Examples, y: np.ndarray, steps: int, batch: int) -> floa
     rows = rng.integers(0, 100, (steps, batch))
 
     def run() -> None:
-        for _ in data.stream.batches(labeled, y[:100], flat, rows, order):
+        for _ in data.batches(labeled, y[:100], flat, rows, order):
             pass
 
     return steps * batch / best_of_3(run)
@@ -56,23 +57,22 @@ def stream_rate(x: data.Examples, y: np.ndarray, steps: int, batch: int) -> floa
 
 def step_rate(steps: int, batch: int) -> float:
     """Unlabelled rows a second that the paper's MNIST step takes, the epoch a scan."""
-    net, optimizer = presets.mnist_mlp(100), optax.adam(0.002)
-    train_step = training.make_train_step(net, optimizer)
-    state = training.create_train_state(net, optimizer, jax.random.key(0))
     x = jax.random.uniform(jax.random.key(1), (batch, 784))
-    one = Batch(x, jnp.arange(batch) % 10, x)
+    one = TrainData(x, jnp.arange(batch) % timers.CLASSES, x)
+    compiled = timers.program(timers.full_ladder(), one, batch)
+    state = compiled.init(jax.random.key(0))
 
     @jax.jit
-    def many(state: training.TrainState) -> training.TrainState:
-        body = lambda _, state: train_step(state, one)[0]
-        after: training.TrainState = jax.lax.fori_loop(0, steps, body, state)
+    def many(state: TrainState) -> TrainState:
+        body = lambda _, state: compiled.step(state, Batch(*one))[0]
+        after: TrainState = jax.lax.fori_loop(0, steps, body, state)
         return after
 
     return steps * batch / best_of_3(lambda: int(many(state).step))
 
 
 def main() -> None:
-    """Times and prints."""
+    """Measures and prints the rates."""
     steps, batch = _STEPS.value, _BATCH.value
     name, data_dir = cli.DATASET.value, cli.DATA_DIR.value or ""
     sources: dict[str, data.Examples] = {}
@@ -82,8 +82,8 @@ def main() -> None:
     else:
         dataset = data.load(name, data_dir)
         y, sources["memory"] = dataset.y_train, dataset.x_train
-        if prepared.is_prepared(name, data_dir):
-            prepared.HOST_BYTES = 0
+        if tfds.is_prepared(name, data_dir):
+            tfds.HOST_BYTES = 0
             sources["disk"] = data.load(name, data_dir, in_memory=False).x_train
     step = step_rate(steps, batch)
     print(f"training step ({jax.devices()[0].device_kind}): {step:10,.0f} rows/s")

@@ -1,4 +1,4 @@
-"""The table that the benchmarks write: as text, as a page, as JSON."""
+"""The table that the benchmarks write, as text, Markdown and JSON."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 
 
 class Row(NamedTuple):
-    """One line; what does not apply or was not measured is None.
+    """Holds one line; what does not apply or was not measured is None.
 
     Attributes:
       name: of what was timed.
-      ms: milliseconds a step, the median.
+      ms: milliseconds per step, the median.
       ratio: times what the group's ratios refer to.
       gflops: useful operations a second, in 10^9.
       peak: these as a part of the matrix peak that its own library reaches.
@@ -33,7 +33,7 @@ class Row(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Rows that were measured in the same rounds.
+    """Holds rows that were measured in the same rounds.
 
     Attributes:
       title: what they have in common.
@@ -49,12 +49,12 @@ class Group(NamedTuple):
         return self._asdict() | {"rows": [row._asdict() for row in self.rows]}
 
 
-HEADINGS = ("ms a step", "ratio", "GFLOP/s", "of own peak", "same footing")
+HEADINGS = ("ms per step", "ratio", "GFLOP/s", "of own peak", "same footing")
 _WIDTH = 46
 
 
 def machine() -> str:
-    """The processor's name.
+    """Returns the processor's name.
 
     Example:
       >>> bool(machine())
@@ -69,7 +69,7 @@ def machine() -> str:
 
 
 def cells(row: Row) -> list[str]:
-    """The numbers of a row as text, empty where there is none.
+    """Returns the numbers of a row as text, empty where there is none.
 
     Example:
       >>> cells(Row("step", ms=15.31, ratio=3.6, peak=0.464))
@@ -86,11 +86,11 @@ def cells(row: Row) -> list[str]:
 
 
 def text(groups: Sequence[Group], remarks: Sequence[str]) -> str:
-    """The table for a terminal.
+    """Returns the table for a terminal.
 
     Example:
       >>> print(text([Group("g", "first", [Row("step", 1.0, 1.0, note="why")])], ["end"]))
-                                           ms a step      ratio    GFLOP/s of own peak same footing
+                                          ms per step      ratio    GFLOP/s of own peak same footing
       g; ratio: to first
         step                                            1.00       1.00
             why
@@ -116,13 +116,13 @@ def _escaped(note: str) -> str:
 
 
 def markdown(groups: Sequence[Group], remarks: Sequence[str]) -> str:
-    """The table as a page.
+    """Returns the table as Markdown.
 
     Example:
       >>> print(markdown([Group("g", "first", [Row("step", 1.0, 1.0)])], ["end"]))
       # Benchmarks
       <BLANKLINE>
-      | | ms a step | ratio | GFLOP/s | of own peak | same footing | note |
+      | | ms per step | ratio | GFLOP/s | of own peak | same footing | note |
       |---|--:|--:|--:|--:|--:|---|
       | **g** | | to first | | | | |
       | step | 1.00 | 1.00 |  |  |  |  |

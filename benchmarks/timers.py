@@ -6,6 +6,7 @@ whose speed drifts does not favour one of them.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import statistics
 import time
@@ -15,18 +16,20 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
-from jax.sharding import Mesh
 
 from ladder_jax import parallel, presets, training
+from ladder_jax.config import Config
+from ladder_jax.run.inputs import Spec
+from ladder_jax.run.program import MemberData, Members, Program, compile_program
 from ladder_jax.training import BatchSizes, TrainData
-from ladder_jax.types import Batch, Ladder
+from ladder_jax.types import Batch
 
 Timer = Callable[[], float]
 Name = TypeVar("Name")
 
 ROWS = 100
 MATRIX = 2048
+CLASSES = 10
 PAPER = (784, *presets.MNIST_UNITS)
 """Widths of levels 0 to 6 of the paper's multi-layer perceptron."""
 DEPTHS = (5, 10, 20, 30)
@@ -69,21 +72,20 @@ def equal_widths(depth: int, width: int, features: int = 64) -> tuple[int, ...]:
     return (features, *[width] * (depth - 1), 10)
 
 
-def full_ladder(widths: Sequence[int] = PAPER) -> Ladder:
-    """A dense ladder with every level decoded, at the paper's noise and costs.
+def full_ladder(widths: Sequence[int] = PAPER) -> Config:
+    """Makes a dense ladder with every level decoded, at the paper's noise and costs.
 
     Example:
-      >>> full_ladder((4, 3, 2)).hyper.denoising_cost.tolist()
-      [1000.0, 10.0, 0.1]
+      >>> full_ladder((4, 3, 2)).denoising_cost
+      (1000.0, 10.0, 0.1)
     """
     costs = (1000.0, 10.0, *[0.1] * (len(widths) - 2))
-    return presets.mlp(widths[0], widths[1:], denoising_cost=costs)
+    return Config(units=tuple(widths[1:-1]), denoising_cost=costs)
 
 
-def supervised_net(widths: Sequence[int] = PAPER) -> Ladder:
-    """The same layers with noise and without a decoder."""
-    noise = (0.3, *[0.5] * (len(widths) - 1))
-    return presets.mlp(widths[0], widths[1:], combinators=None, noise_std=noise)
+def supervised_net(widths: Sequence[int] = PAPER) -> Config:
+    """Makes the same layers with noise and without a decoder."""
+    return full_ladder(widths).supervised()
 
 
 def random_data(rows: int, features: int = PAPER[0], labeled: int = ROWS) -> TrainData:
@@ -106,51 +108,63 @@ def in_turn(advance: Callable[[Any], tuple[Any, Any]], state: Any, steps: int) -
     return run
 
 
-def epoch_timer(net: Ladder, data: TrainData, rows: int = ROWS, mesh: Mesh | None = None) -> Timer:
+def program(
+    config: Config, data: TrainData, rows: int = ROWS, members: Members | None = None
+) -> Program:
+    """Compiles a config as a run does, on all devices, its rate constant.
+
+    Args:
+      config: the ladder.
+      data: of ``random_data``.
+      rows: labelled rows a step, and as many unlabelled ones.
+      members: of a population.
+    """
+    sizes = BatchSizes(rows, rows)
+    steps = training.steps_per_epoch(data, sizes)
+    constant = dataclasses.replace(config, decay_from=1.0)
+    spec = Spec(data.unlabeled.shape[1:], CLASSES, sizes, steps)
+    return compile_program(constant, spec, members)
+
+
+def epoch_timer(config: Config, data: TrainData, rows: int = ROWS) -> Timer:
     """One compiled epoch; seconds a step.
 
     Args:
-      net: the ladder.
+      config: the ladder.
       data: of ``random_data``.
       rows: labelled rows a step, and as many unlabelled ones.
-      mesh: of ``parallel.make_mesh``, to spread the rows over; None for one device.
     """
-    optimizer = optax.adam(0.002)
-    step, sizes = training.make_train_step(net, optimizer), BatchSizes(rows, rows)
-    state = training.create_train_state(net, optimizer, jax.random.key(0))
-    if mesh is None:
-        epoch = training.make_epoch(step, sizes)
-    else:
-        epoch = training.make_epoch(step, sizes, parallel.over_rows(mesh))
-        state, data = parallel.everywhere(mesh, (state, data))
-    steps = training.steps_per_epoch(data, sizes)
-    return in_turn(lambda state: epoch(state, data), state, steps)
+    compiled = program(config, data, rows)
+    data = parallel.replicate(compiled.mesh, data)
+    steps = training.steps_per_epoch(data, BatchSizes(rows, rows))
+    state = compiled.init(jax.random.key(0))
+    return in_turn(lambda state: compiled.epoch(state, data), state, steps)
 
 
-def members_timer(net: Ladder, data: TrainData, members: int, rows: int = ROWS) -> Timer:
+def members_timer(config: Config, data: TrainData, members: int, rows: int = ROWS) -> Timer:
     """One compiled epoch of several members under ``vmap``; seconds a step of all."""
-    optimizer, sizes = optax.adam(0.002), BatchSizes(rows, rows)
-    epoch = training.make_epoch(training.make_train_step(net, optimizer), sizes)
-    create = lambda key: training.create_train_state(net, optimizer, key)
-    states = jax.jit(jax.vmap(create))(jax.random.split(jax.random.key(0), members))
-    together = jax.jit(jax.vmap(epoch, in_axes=(0, None)), donate_argnums=0)
-    return in_turn(
-        lambda states: together(states, data), states, training.steps_per_epoch(data, sizes)
-    )
+    no_axis: Any = (None, None, None)
+    shared = Members(members, TrainData(*no_axis))
+    compiled = program(config, data, rows, shared)
+    hyper = jax.tree.map(lambda leaf: jnp.stack([leaf] * members), compiled.net.hyper)
+    together = MemberData(data, hyper, jnp.full(members, config.learning_rate))
+    states = compiled.init(jax.random.split(jax.random.key(0), members))
+    steps = training.steps_per_epoch(data, BatchSizes(rows, rows))
+    return in_turn(lambda states: compiled.epoch(states, together), states, steps)
 
 
-def call_timer(net: Ladder, data: TrainData, rows: int = ROWS, steps: int = 1) -> Timer:
+def call_timer(config: Config, data: TrainData, rows: int = ROWS, steps: int = 1) -> Timer:
     """Steps each of which is a call of its own, on the same batch; seconds a step."""
-    optimizer = optax.adam(0.002)
-    step = training.make_train_step(net, optimizer)
+    compiled = program(config, data, rows)
     batch = Batch(data.labeled[:rows], data.labels[:rows], data.unlabeled[:rows])
+    batch = parallel.replicate(compiled.mesh, batch)
 
     def several(state: training.TrainState) -> tuple[training.TrainState, training.Metrics]:
         for _ in range(steps):
-            state, metrics = step(state, batch)
+            state, metrics = compiled.step(state, batch)
         return state, metrics
 
-    return in_turn(several, training.create_train_state(net, optimizer, jax.random.key(0)), steps)
+    return in_turn(several, compiled.init(jax.random.key(0)), steps)
 
 
 def matrix_timer(size: int = MATRIX, repeats: int = 10) -> Timer:

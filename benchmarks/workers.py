@@ -1,4 +1,4 @@
-"""Programs of their own that time something, asked for one timing at a time.
+"""Workers: separate programs that time something, asked for one timing at a time.
 
 Peers need another Python environment than ours, and several virtual devices
 another process, yet their rounds are to alternate with ours.
@@ -27,17 +27,17 @@ _LAUNCH = (
 
 
 class WorkerError(Exception):
-    """A worker that cannot go on, with the reason that it gave."""
+    """A worker that failed, with the reason it gave."""
 
 
 class Worker:
-    """A running program that speaks as ``benchmarks.peers.serve`` does.
+    """Runs a program that speaks the protocol of ``benchmarks.peers.serve``.
 
     Args:
       module: of the program.
       settings: what it is told first.
       python: of which environment; None for this one.
-      environment: variables to set beside those there are.
+      environment: variables to set in addition.
 
     Attributes:
       facts: what it told of itself, such as versions.
@@ -85,7 +85,7 @@ class Worker:
             raise
 
     def timer(self, name: str) -> Callable[[], float]:
-        """One of its timers; seconds."""
+        """Returns one of its timers, in seconds."""
 
         def run() -> float:
             seconds: float = self._ask(name)["seconds"]
@@ -94,7 +94,7 @@ class Worker:
         return run
 
     def close(self) -> None:
-        """Ends it."""
+        """Ends the worker."""
         assert self._process.stdin is not None and self._process.stdout is not None
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.close()

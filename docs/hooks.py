@@ -29,7 +29,7 @@ def public_modules() -> Iterator[tuple[str, pathlib.Path]]:
         source = path / "__init__.py" if path.is_dir() else path
         if path.name.startswith("_") or source.suffix != ".py" or not source.exists():
             continue
-        if path.is_file() or "__all__" in source.read_text():
+        if path.is_file() or "__all__" in source.read_text(encoding="utf-8"):
             yield path.stem, source
 
 
@@ -46,7 +46,9 @@ def api_index() -> str:
     """Returns the Markdown of the page that lists the modules."""
     rows = []
     for name, source in public_modules():
-        about = (ast.get_docstring(ast.parse(source.read_text())) or "").partition("\n")[0]
+        about = (ast.get_docstring(ast.parse(source.read_text(encoding="utf-8"))) or "").partition(
+            "\n"
+        )[0]
         rows.append(f"| [`{name}`]({name}.md) | {about.replace('|', '&#124;')} |")
     return "\n".join(
         [
@@ -66,7 +68,7 @@ def source_page(source: pathlib.Path) -> str:
     path = source.relative_to(ROOT)
     return (
         f"---\ntitle: {path}\nsearch:\n  exclude: true\nhide: [toc]\n---\n\n# `{path}`\n\n"
-        f'~~~~~~ {{ .python linenums="1" }}\n{source.read_text()}~~~~~~\n'
+        f'~~~~~~ {{ .python linenums="1" }}\n{source.read_text(encoding="utf-8")}~~~~~~\n'
     )
 
 
@@ -77,7 +79,7 @@ def generated_pages() -> Iterator[tuple[str, str]]:
         yield f"api/{name}.md", api_page(name, source)
     for source in sorted(PACKAGE.rglob("*.py")):
         yield f"api/source/{source.relative_to(ROOT).with_suffix('.md')}", source_page(source)
-    results = (ROOT / "RESULTS.md").read_text().replace("](experiments/", "](")
+    results = (ROOT / "RESULTS.md").read_text(encoding="utf-8").replace("](experiments/", "](")
     yield "results.md", f"---\nhide: [toc]\n---\n\n{results}"
 
 

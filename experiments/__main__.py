@@ -1,4 +1,4 @@
-"""The commands, each of which says more with --help.
+"""Lists the commands, each of which says more with --help.
 
 python -m experiments
 """
@@ -9,11 +9,11 @@ import pathlib
 import sys
 
 from experiments import cli, helptext
-from ladder_jax.config import ConfigError
+from ladder_jax.errors import ConfigError
 
 
 def commands() -> dict[str, str]:
-    """What each command does, by the name of its module.
+    """Returns what each command does, by the name of its module.
 
     Example:
       >>> commands()["export"]
@@ -25,7 +25,7 @@ def commands() -> dict[str, str]:
 
 
 def text() -> str:
-    """A line for each command."""
+    """Returns one line per command."""
     lines = [
         helptext.entry(f"python -m experiments.{name}", about, 44)
         for name, about in commands().items()
@@ -34,7 +34,7 @@ def text() -> str:
 
 
 def main() -> None:
-    """Prints them."""
+    """Prints the commands."""
     if len(sys.argv) > 1:
         raise ConfigError(
             f"{sys.argv[1]!r}: a command is a module, e.g. python -m experiments.train; without "

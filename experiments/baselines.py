@@ -1,4 +1,4 @@
-"""What the ladder is compared with: scikit-learn's semi-supervised classifiers."""
+"""Baselines for the ladder: scikit-learn's semi-supervised classifiers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.semi_supervised import LabelSpreading, SelfTrainingClassifier
 from sklearn.svm import SVC
 
-from ladder_jax.tasks import Task
+from ladder_jax.run.inputs import Task
 
 BASELINES: dict[str, Callable[[], object]] = {
     "label_spreading": lambda: LabelSpreading(kernel="knn", n_neighbors=7),
@@ -24,14 +24,14 @@ BASELINES: dict[str, Callable[[], object]] = {
 
 
 def timed_error(name: str, task: Task) -> tuple[float, float]:
-    """``baseline_error`` on test examples, and the seconds that it took."""
+    """Returns ``baseline_error`` on test examples, and the seconds it took."""
     started = time.perf_counter()
     error = baseline_error(name, task, "test")
     return error, time.perf_counter() - started
 
 
 def baseline_error(name: str, task: Task, measured: str) -> float:
-    """Error in percent of one of ``BASELINES``, on the same rows as the ladder.
+    """Returns the error in percent of one of ``BASELINES``, on the ladder's examples.
 
     Args:
       name: of the classifier.

@@ -1,4 +1,4 @@
-"""What every command shares: one clear line for an error, exit status 1."""
+"""Code shared by all commands: an error is one clear line and exit status 1."""
 
 from __future__ import annotations
 
@@ -19,15 +19,18 @@ import jax
 from absl import app, flags
 from absl import logging as absl_logging
 
-from experiments import helptext
-from ladder_jax.config import Config, ConfigError
-from ladder_jax.data import DataError
-from ladder_jax.files import WriteError, as_path, is_bucket, make_writable, writing
-from ladder_jax.guard import NotFiniteError
-from ladder_jax.interrupts import INTERRUPTED, Interrupted
-from ladder_jax.parallel import PeerError, leave
-
-CONFIGS = pathlib.Path(__file__).parent / "configs"
+from experiments import configs, helptext
+from ladder_jax.config import OLD_NAMES, Config
+from ladder_jax.errors import (
+    ConfigError,
+    DataError,
+    Interrupted,
+    NotFiniteError,
+    PeerError,
+    WriteError,
+)
+from ladder_jax.run.files import as_path, is_bucket, make_writable, writing
+from ladder_jax.run.multiprocess import shutdown
 
 DATASET = flags.DEFINE_string(
     "dataset",
@@ -47,7 +50,7 @@ LABELS = flags.DEFINE_string(
     "it has.",
 )
 SEEDS = flags.DEFINE_integer("seeds", 1, "How many seeds.", lower_bound=1)
-WORKDIR_HELP = "Folder to write to, where what was stopped goes on."
+WORKDIR_HELP = "Folder to write to; a stopped run in it resumes."
 WORKDIR = flags.DEFINE_string("workdir", None, f"{WORKDIR_HELP} Default: runs/NAME-TIME.")
 OUTPUT = flags.DEFINE_string("output", None, "File to write. Default: none.")
 OVERWRITE_OUTPUT = flags.DEFINE_bool(
@@ -59,11 +62,11 @@ READS = {
     "dataset": "Data set of the examples, or the path of an .npz file. Default: the run's.",
     "data_dir": "Folder of its files. Default: the run's.",
 }
-"""What these flags are in a command that reads a run."""
+"""Help of these flags in a command that reads a run."""
 
 
 def find_workdir() -> str:
-    """The folder of the run that is read.
+    """Returns the folder of the run that is read.
 
     Raises:
       ConfigError: it is not given.
@@ -74,7 +77,7 @@ def find_workdir() -> str:
 
 
 def output_path(default: str) -> pathlib.Path:
-    """The file to write: that given, or the default.
+    """Returns the file to write: that given, or the default.
 
     Raises:
       ConfigError: as ``check_output``.
@@ -85,7 +88,7 @@ def output_path(default: str) -> pathlib.Path:
 
 
 def check_output(path: pathlib.Path) -> None:
-    """That a file can be written, without a word replacing another.
+    """Checks that a file can be written without silently replacing another.
 
     Raises:
       ConfigError: it is there already, or its folder is not.
@@ -106,36 +109,32 @@ def check_output(path: pathlib.Path) -> None:
 
 
 def config_path(name: str) -> str:
-    """The path of a config file given by path or by the bare name of one of ours.
+    """The path of a config file, with its arguments, given by path or by the name of one of ours.
 
     Raises:
-      ConfigError: there is no such file.
+      ConfigError: there is no such file or row.
 
     Example:
-      >>> config_path("digits").endswith("configs/digits.py")
+      >>> config_path("mnist_100_gamma").endswith("configs/mnist.py:labels=100,model=gamma")
       True
     """
-    ours = CONFIGS / f"{name}.py"
-    if ours.is_file():
-        return str(ours)
-    if pathlib.Path(name.split(":")[0]).is_file():
+    file, colon, arguments = configs.current(name).partition(":")
+    if file in configs.names():
+        try:
+            configs.load(name)
+        except ConfigError as error:
+            raise ConfigError(f"--config={name}: {error}") from error
+        return f"{configs.FOLDER / file}.py{colon}{arguments}"
+    if pathlib.Path(file).is_file():
         return name
-    known = ", ".join(config_names())
-    raise ConfigError(f"--config={name}: no such file; give a path, or one of {known}.")
-
-
-def config_names() -> list[str]:
-    """The names of our configs, by the file.
-
-    Example:
-      >>> "digits" in config_names()
-      True
-    """
-    return sorted(p.stem for p in CONFIGS.glob("*.py") if p.stem not in ("__init__", "base"))
+    known = ", ".join(configs.names())
+    raise ConfigError(
+        f"--config={name}: no such file; give a path, or one of {known} (--help lists their rows)."
+    )
 
 
 def _named(argv: Sequence[str], config: str | None) -> list[str]:
-    """``argv`` with config names made paths, and the default config where none is given."""
+    """Returns ``argv`` with config names made paths, and the default config where none is given."""
     named, given = [], config is None
     for i, word in enumerate(argv):
         if word.startswith(("--config=", "-config=")):
@@ -148,8 +147,43 @@ def _named(argv: Sequence[str], config: str | None) -> list[str]:
     return named
 
 
+def _with_current_names(word: str) -> str:
+    """A flag of a setting by the setting's old name as one by its name.
+
+    Example:
+      >>> _with_current_names("--config.average=0.9")
+      '--config.ema_decay=0.9'
+    """
+    flag, equals, value = word.partition("=")
+    dashes, _, name = flag.partition("config.")
+    known = name in OLD_NAMES and not dashes.strip("-")
+    return f"{dashes}config.{OLD_NAMES[name]}{equals}{value}" if known else word
+
+
+def as_flags(message: str, listed: Collection[str]) -> str:
+    """Returns a message of the library with its parameters as a command's flags.
+
+    Args:
+      message: that names parameters with a value, as ``overwrite=True``.
+      listed: the flags that the command has.
+
+    Example:
+      >>> as_flags("seed=3: give labels=9, or overwrite=True", ["config", "labels", "overwrite"])
+      '--config.seed=3: give --labels=9, or --overwrite'
+    """
+    settings = {field.name for field in dataclasses.fields(Config)} if "config" in listed else ()
+
+    def flag(parameter: re.Match[str]) -> str:
+        name, true = parameter.groups()
+        if name in listed:
+            return f"--{name}" if true else f"--{name}="
+        return f"--config.{parameter[0]}" if name in settings else parameter[0]
+
+    return re.sub(r"(?<![^\s(\"'])(\w+)=(True\b)?", flag, message)
+
+
 def _strangers(listed: Collection[str]) -> set[str]:
-    """The flags of our modules that are another command's.
+    """Returns the flags of our modules that belong to another command.
 
     Args:
       listed: those of this command; none: of any.
@@ -160,7 +194,7 @@ def _strangers(listed: Collection[str]) -> set[str]:
 
 
 def _unknown(name: str, listed: Collection[str] = ()) -> str:
-    """What to say of a flag that does not exist, with the flag that may be meant."""
+    """Returns the error for a flag that does not exist, with the flag that may be meant."""
     known = {flag: flag for flag in flags.FLAGS if flag not in _strangers(listed)}
     if "config" in known:
         settings = [field.name for field in dataclasses.fields(Config)]
@@ -206,7 +240,7 @@ _PLUGIN_ERRORS: list[str] = []
 
 
 def _plugin_error_in_one_line(record: logging.LogRecord) -> bool:
-    """Has JAX tell of a plugin that fails without its traceback, or with our own error."""
+    """Makes JAX report a failing plugin without its traceback, or with our own error."""
     if not record.name.startswith("jax") or not record.exc_info:
         return True
     record.msg, record.args = f"{record.getMessage()}: {record.exc_info[1]}".split("\n")[0], ()
@@ -237,7 +271,7 @@ def _platform_error() -> str | None:
 
 
 def _open_output() -> None:
-    """Has stdout take any text: what its encoding lacks is written as an escape."""
+    """Makes stdout take any text: what its encoding lacks is written as an escape."""
     if isinstance(sys.stdout, io.TextIOWrapper):  # it may be another, as in a notebook
         sys.stdout.reconfigure(errors="backslashreplace")
 
@@ -262,6 +296,7 @@ def run(
       words: whether the command reads ``sys.argv`` itself.
     """
     _open_output()
+    sys.argv[1:] = map(_with_current_names, sys.argv[1:])  # ml_collections reads it too
     # JAX tells of every backend that it does not find.
     flags.FLAGS.set_default("verbosity", absl_logging.WARNING)
     absl_logging.get_absl_handler().addFilter(_plugin_error_in_one_line)
@@ -283,18 +318,18 @@ def run(
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return
         except (ConfigError, DataError, NotFiniteError, PeerError, WriteError) as error:
-            line = f"error: {error}"
+            line = f"error: {as_flags(str(error), listed)}"
         except KeyboardInterrupt as error:
             line = str(error) or "interrupted"
-            status = error.status if isinstance(error, Interrupted) else INTERRUPTED
+            status = error.status if isinstance(error, Interrupted) else 130
         except Exception:
             said = _platform_error()
             if said is None:
-                leave(status, traceback.format_exc())
+                shutdown(status, traceback.format_exc())
                 raise
             line = f"error: {said}"
         print(line, file=sys.stderr)
-        leave(status)
+        shutdown(status)
         sys.exit(status)
 
     parse = functools.partial(_parse, config=config, listed=("help", *listed))
@@ -303,6 +338,4 @@ def run(
 
 def _config_help(config: str) -> str:
     """The configs and the settings, for a command's help."""
-    return helptext.of_configs(
-        {name: CONFIGS / f"{name}.py" for name in config_names()}, pathlib.Path(config_path(config))
-    )
+    return helptext.of_configs(pathlib.Path(config_path(config)))

@@ -10,21 +10,24 @@ import jax
 
 from experiments.members import seeded
 from experiments.progress import shown
-from ladder_jax import build, data, loop, outcome, parallel, population, tasks
+from ladder_jax import data, loop, population
 from ladder_jax.config import Config
 from ladder_jax.report.measures import over_seeds
+from ladder_jax.run import inputs, multiprocess, workfolder
 
 Errors = dict[str, list[float]]
 Finished = Callable[[pathlib.Path], None]
 """Called with the folder of each run when it is done."""
+Known = tuple[Config, inputs.Task]
+"""A config and the data that are prepared for it."""
 SUMMARY = "summary.json"
 """What a command writes last."""
 
 
 def is_population(members: Mapping[str, Config], together: str) -> bool:
-    """Whether ``train_all`` makes one program of the members, who then also fail together."""
+    """Returns whether ``train_all`` makes one program of the members, which fail together."""
     several = len(members) > 1 and next(iter(members.values())).resident
-    fits = jax.default_backend() != "cpu" and not parallel.several()
+    fits = jax.default_backend() != "cpu" and not multiprocess.is_multiprocess()
     return several and (together == "on" or (together == "auto" and fits))
 
 
@@ -36,9 +39,10 @@ def train_all(
     *,
     together: str,
     overwrite: bool,
+    known: Known | None = None,
     finished: Finished = lambda folder: None,
 ) -> list[float]:
-    """Errors in percent of all members, trained as one program or one after another.
+    """Trains all members, as one program or one after another, and returns their errors in percent.
 
     Args:
       members: by the name of their folders.
@@ -49,11 +53,12 @@ def train_all(
         cores and a population takes longer (``python -m benchmarks``), and for several
         processes, which train no population.
       overwrite: whether to begin anew.
+      known: a config whose data are prepared already, and they.
       finished: called with the folder of each that is done.
     """
     if is_population(members, together):
         epochs = next(iter(members.values())).epochs
-        done = not overwrite and all(outcome.is_done(folder / name) for name in members)
+        done = not overwrite and all(workfolder.is_done(folder / name) for name in members)
         with shown(f"{len(members)} members", epochs, done=done) as progress:
             results = population.train_population(
                 members, folder, dataset=dataset, overwrite=overwrite, progress=progress
@@ -63,10 +68,13 @@ def train_all(
         return [float(r.summary[f"{measured}_error"]) for r in results.values()]
     errors = []
     for name, config in members.items():
-        done = not overwrite and outcome.is_done(folder / name)
+        done = not overwrite and workfolder.is_done(folder / name)
         with shown(name, config.epochs, done=done) as progress:
-            result = loop.train_and_evaluate(
-                config, folder / name, dataset=dataset, overwrite=overwrite, progress=progress
+            task = known[1] if known and inputs.same_inputs(config, known[0]) else None
+            result = loop.train_task(
+                *(config, folder / name, task or inputs.prepare(config, dataset)),
+                overwrite=overwrite,
+                progress=progress,
             )
         errors.append(float(result.summary[f"{measured}_error"]))
         finished(folder / name)
@@ -83,9 +91,10 @@ def compare(
     *,
     together: str = "auto",
     overwrite: bool = False,
+    known: Known | None = None,
     finished: Finished = lambda folder: None,
 ) -> Errors:
-    """Error of each variation of the ladder and of what it is compared with, by seed.
+    """Returns the error of each variation of the ladder and of each baseline, by seed.
 
     Args:
       varied: configs of ladders by what is varied in them.
@@ -96,6 +105,7 @@ def compare(
       dataset: as for ``train_all``.
       together: as for ``train_all``.
       overwrite: as for ``train_all``.
+      known: as for ``train_all``.
       finished: called with the folder of each ladder that is done.
 
     Returns:
@@ -108,25 +118,25 @@ def compare(
         for i, configs in enumerate(rows.values())
         for config in configs
     }
-    how: Any = {"together": together, "overwrite": overwrite}
+    how: Any = {"together": together, "overwrite": overwrite, "known": known}
     found = iter(train_all(members, folder, measured, dataset, **how, finished=finished))
     errors = {title: [next(found) for _ in configs] for title, configs in rows.items()}
     for name in names:
         others = seeded(first, seeds)
         if name == "supervised":
-            nets = {f"supervised-{c.seed}": build.supervised(c) for c in others}
+            nets = {f"supervised-{c.seed}": c.supervised() for c in others}
             errors[name] = train_all(nets, folder, measured, dataset, **how)
         else:
             from experiments import baselines  # scikit-learn only where asked for
 
             errors[name] = [
-                baselines.baseline_error(name, tasks.prepare(c, dataset), measured) for c in others
+                baselines.baseline_error(name, inputs.prepare(c, dataset), measured) for c in others
             ]
     return errors
 
 
 def summarize(errors: Errors) -> dict[str, dict[str, Any]]:
-    """Mean, standard deviation, median and range over the seeds.
+    """Computes mean, standard deviation, median and range over the seeds.
 
     Example:
       >>> summarize({"ladder": [1.0, 3.0, 2.0]})["ladder"]["median"]
@@ -138,7 +148,7 @@ def summarize(errors: Errors) -> dict[str, dict[str, Any]]:
 
 
 def lines(summary: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """The summary as lines of text, a heading above them.
+    """Returns the summary as lines of text below a heading.
 
     Example:
       >>> print("\\n".join(lines(summarize({"ladder": [1.0, 3.0]}))))

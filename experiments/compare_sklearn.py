@@ -1,4 +1,4 @@
-"""The ladder beside scikit-learn's semi-supervised classifiers, on its digits.
+"""Compares the ladder with scikit-learn's semi-supervised classifiers on its digits.
 
   python -m experiments.compare_sklearn                    50 and 100 labels, five splits
   python -m experiments.compare_sklearn --labels=100 --seeds=10 --output=errors.json
@@ -28,9 +28,11 @@ from tqdm import tqdm
 
 from experiments import cli, compare
 from experiments.configs import digits
-from ladder_jax import data, files, workfolder
-from ladder_jax.config import Config, ConfigError
-from ladder_jax.estimator import LadderClassifier
+from ladder_jax import data
+from ladder_jax.config import Config
+from ladder_jax.errors import ConfigError
+from ladder_jax.estimators import LadderClassifier
+from ladder_jax.run import files, workfolder
 
 # Pixels from 0 to 1, or each standardised; the width of the kernel goes with them.
 _INPUTS = (("passthrough", [0.3, 1.0, 3.0, 10.0]), (StandardScaler(), [0.03, 0.1, 0.3]))
@@ -39,7 +41,7 @@ _ALPHAS = [0.2, 0.8, 0.95, 0.99]
 
 
 class Split(NamedTuple):
-    """One choice of labelled rows.
+    """Holds one choice of labelled rows.
 
     Attributes:
       seed: of the choice.
@@ -51,7 +53,7 @@ class Split(NamedTuple):
 
 
 def _graphs(model: Any, **grid: Sequence[Any]) -> list[Any]:
-    """Label propagation or spreading over every graph."""
+    """Returns label propagation or spreading over every graph."""
     found = []
     for scaler, gammas in _INPUTS:
         for settings in ParameterGrid(
@@ -81,7 +83,7 @@ def _self_training() -> list[Any]:
 
 
 def others() -> dict[str, list[Any]]:
-    """What the ladder is compared with: by name, one estimator a setting."""
+    """Returns the baselines by name, one estimator per setting."""
     return {
         "LabelSpreading": _graphs(LabelSpreading(), alpha=_ALPHAS),
         "LabelPropagation": _graphs(LabelPropagation()),
@@ -90,14 +92,14 @@ def others() -> dict[str, list[Any]]:
 
 
 def ladder() -> LadderClassifier:
-    """The ladder with the settings of ``configs/digits.py``."""
+    """Returns the ladder with the settings of ``configs/digits.py``."""
     config = Config.create(digits.get_config().to_dict())
     names = LadderClassifier().get_params().keys() - {"random_state"}
     return LadderClassifier(**{name: getattr(config, name) for name in names})
 
 
 def splits(y: np.ndarray, labels: int, seeds: int) -> list[Split]:
-    """The labelled rows that ``experiments.train`` has with the same seeds.
+    """Returns the labelled rows that ``experiments.train`` has with the same seeds.
 
     Example:
       >>> [int((split.y >= 0).sum()) for split in splits(np.arange(40) % 10, 20, 2)]
@@ -114,7 +116,7 @@ def splits(y: np.ndarray, labels: int, seeds: int) -> list[Split]:
 
 
 def errors(model: Any, dataset: data.Dataset, chosen: Sequence[Split]) -> list[float]:
-    """Test error in percent of an estimator on each split.
+    """Returns the test error in percent of an estimator on each split.
 
     Args:
       model: the estimator.
@@ -146,7 +148,7 @@ def _described(model: Any) -> str:
 
 
 def table(found: dict[str, dict[int, list[float]]]) -> str:
-    """Mean and standard deviation over the splits, a row a classifier.
+    """Returns mean and standard deviation over the splits, one row per classifier.
 
     Example:
       >>> print(table({"ladder": {50: [1.0, 2.0], 100: [1.0, 1.0]}}))

@@ -4,8 +4,8 @@
   python -m experiments.evaluate --workdir=RUN --dataset=new.npz
   python -m experiments.evaluate --workdir=RUN --dataset=mnist --data_dir=FOLDER
 
-By default on the test set of the data that it was trained on. Another .npz file holds
-x_test and y_test, or x and y, each example with its class; its numbers are read as those
+By default, the test set of the data it was trained on. Another .npz file holds
+x_test and y_test, or x and y, with a class for each example; its numbers are read as those
 of training were (see python -m experiments.predict --help).
 """
 
@@ -17,14 +17,15 @@ import jax
 import numpy as np
 
 from experiments import cli
-from ladder_jax import data, interrupts, predictor, workfolder
+from ladder_jax import data, errors, predictor
 from ladder_jax.config import Config
 from ladder_jax.predictor import Predictor
 from ladder_jax.report.measures import BINS, calibration, scores
+from ladder_jax.run import signals, workfolder
 
 
 class Judged(NamedTuple):
-    """What came of a test set.
+    """Holds the scores on a test set.
 
     Attributes:
       y: ``[n]``, the true classes.
@@ -40,7 +41,7 @@ class Judged(NamedTuple):
 
 
 def measure(ours: Predictor, x: data.Examples, y: np.ndarray, name: str = "x") -> Judged:
-    """Tests a ladder, part by part.
+    """Evaluates a ladder, part by part.
 
     Args:
       ours: the ladder.
@@ -68,7 +69,7 @@ def measure(ours: Predictor, x: data.Examples, y: np.ndarray, name: str = "x") -
 def examples(
     ours: Predictor, config: Config, name: str, data_dir: str
 ) -> tuple[data.Examples, np.ndarray]:
-    """The test examples that are asked for.
+    """Returns the test examples that are asked for.
 
     Args:
       ours: the ladder.
@@ -92,17 +93,17 @@ def examples(
         found = data.load(name, data_dir or (config.data_dir if own else ""), in_memory=False)
         x, y, names = found.x_test, found.y_test, found.class_names
         if found.scale in ("bytes", "unit") and ours.fitted.scale in ("pixels", "numbers"):
-            raise data.DataError(
+            raise errors.DataError(
                 f"{name} holds {data.SCALES[found.scale]}, but in training "
                 f"{data.SCALES[ours.fitted.scale]}; give an .npz file on that scale."
             )
     if not len(y):
-        raise data.DataError(
+        raise errors.DataError(
             f"{name} has no test set; give other examples than those of training, e.g. "
             "--dataset=new.npz with x and y."
         )
     if names != ours.class_names:
-        raise data.DataError(
+        raise errors.DataError(
             f"{name} has the classes {_listed(names)}; the run was trained on "
             f"{_listed(ours.class_names)}."
         )
@@ -114,7 +115,7 @@ def _listed(names: tuple[str, ...]) -> str:
 
 
 def table(judged: Judged, class_names: tuple[str, ...]) -> str:
-    """The scores as text: all examples, then those of each class.
+    """Returns the scores as text: all examples, then those of each class.
 
     Example:
       >>> y, confidence = np.zeros(10, int), np.full(10, 0.95)
@@ -164,8 +165,8 @@ def table(judged: Judged, class_names: tuple[str, ...]) -> str:
 
 
 def main() -> None:
-    """Reads the flags, tests and prints."""
-    with interrupts.at_once():
+    """Reads the flags, evaluates and prints the scores."""
+    with signals.at_once():
         folder = predictor.find_run(cli.find_workdir())
         ours, config = predictor.load(folder), workfolder.read_config(folder)
         name = cli.DATASET.value or ""

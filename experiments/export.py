@@ -3,21 +3,22 @@
   python -m experiments.export --workdir=RUN
   python -m experiments.export --workdir=RUN --output=model.stablehlo
 
-Parameters, statistics and preprocessing are inside, the batch size is free. Beside it
-FILE.json says the classes and the shape; examples/load_exported.py is a loader.
+Parameters, statistics and preprocessing are inside; any batch size works. Next to it,
+FILE.json names the classes and the shape of an example; examples/load_exported.py loads it.
 """
 
 from __future__ import annotations
 
 from experiments import cli
-from ladder_jax import exporting, interrupts, predictor
+from ladder_jax import exporting, predictor
+from ladder_jax.run import signals
 
 OUTPUT = "model.stablehlo"
 
 
 def main() -> None:
-    """Reads the flags, writes both files and says where."""
-    with interrupts.at_once():
+    """Reads the flags, writes both files and prints their paths."""
+    with signals.at_once():
         path = cli.output_path(OUTPUT)
         about = exporting.description_path(path)
         cli.check_output(about)

@@ -1,4 +1,4 @@
-"""What ``--help`` prints, in the width of the terminal."""
+"""The text of ``--help``, in the width of the terminal."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ import runpy
 import shutil
 import sys
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from absl import flags
 
+from experiments import configs
+from experiments.configs.base import Table
 from ladder_jax.config import Config
 
 _COLUMN = 26
@@ -22,7 +24,7 @@ _HELP = {"-h", "--h", "-help", "--help", "-helpshort", "--helpshort"}
 
 
 def is_asked_for(words: Sequence[str]) -> bool:
-    """Whether help is asked for.
+    """Returns whether help is asked for.
 
     Examples:
       >>> is_asked_for(["--seeds=3", "--help"])
@@ -32,7 +34,7 @@ def is_asked_for(words: Sequence[str]) -> bool:
 
 
 def first_line(path: pathlib.Path) -> str:
-    """The first line of a module's docstring, read without running it."""
+    """Returns the first line of a module's docstring, read without running it."""
     text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
     return (text or "").partition("\n")[0]
 
@@ -114,22 +116,26 @@ def setting_texts() -> dict[str, str]:
     return {name: " ".join(text.split()).replace("``", "") for name, text in pairs}
 
 
-def of_configs(files: Mapping[str, pathlib.Path], shown: pathlib.Path) -> str:
-    """Returns the configs and the settings, each with a line.
+def of_configs(shown: pathlib.Path) -> str:
+    """Returns the configs, their rows and the settings, each with a line.
 
     Args:
-      files: of the configs, by name.
       shown: the file whose values are shown.
     """
     values = runpy.run_path(str(shown))["get_config"]().to_dict()
-    configs = [entry(name, first_line(path), 42) for name, path in files.items()]
+    lines = []
+    for name in configs.names():
+        lines.append(entry(name, first_line(configs.FOLDER / f"{name}.py")))
+        table: Table = getattr(configs.module(name), "TABLE", {})
+        for model, row in table.items():
+            lines.append(entry(f"  model={model}", f"labels={', '.join(row)}", 34))
     settings = [
         entry(f"--config.{name}", f"{text} [{values[name]!r}]", 36)
         for name, text in setting_texts().items()
     ]
     return "\n".join(
         [
-            *("Configs, --config=NAME:", *configs, ""),
+            *("Configs, --config=NAME or NAME:labels=LABELS,model=MODEL:", *lines, ""),
             *(f"Settings, --config.NAME=VALUE, in brackets what {shown.stem} has:", *settings),
         ]
     )

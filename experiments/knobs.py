@@ -1,4 +1,4 @@
-"""The numbers that a sweep tunes: which levels each is of, and how far it may go."""
+"""The numbers that a sweep tunes: the levels and the range of each."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from experiments.members import VARIED
-from ladder_jax.config import Config, ConfigError
+from ladder_jax.config import Config
+from ladder_jax.errors import ConfigError
 
 SPANS = {"learning_rate": 4.0, "noise_std": 3.0, "denoising_cost": 30.0}
 """A value is looked for from the config's divided by this to the config's times this."""
@@ -20,7 +20,7 @@ _PARTS = {
 
 
 class Knob(NamedTuple):
-    """One number that is tuned.
+    """Describes one number that is tuned.
 
     Attributes:
       name: that of the setting and the levels that it is of, as Python has them.
@@ -52,7 +52,7 @@ def _values(config: Config, setting: str) -> tuple[float, ...]:
 
 
 def knobs(config: Config, tune: Sequence[str]) -> list[Knob]:
-    """What is tuned of a config: its learning rate, noise and denoising costs.
+    """Returns what is tuned in a config: its learning rate, noise and denoising costs.
 
     Noise is one number where the config has one for all levels, else one for the input
     and one for the levels above it. Denoising costs are one number each for the bottom,
@@ -76,8 +76,8 @@ def knobs(config: Config, tune: Sequence[str]) -> list[Knob]:
     """
     found = []
     for setting in dict.fromkeys(tune):
-        if setting not in SPANS:
-            raise ConfigError(f"--tune={setting}: give some of {', '.join(VARIED)}.")
+        if setting not in Config.TRACED:
+            raise ConfigError(f"--tune={setting}: give some of {', '.join(Config.TRACED)}.")
         values = _values(config, setting)
         parts = _ALL if len(values) == 1 else _PARTS[setting]
         firsts = {part: next(filter(None, values[levels]), 0.0) for part, levels in parts.items()}
@@ -89,13 +89,13 @@ def knobs(config: Config, tune: Sequence[str]) -> list[Knob]:
     if not found:
         raise ConfigError(
             f"there is nothing to tune: {' and '.join(tune) or 'what --tune names'} is 0 at every "
-            f"level of {config.name}; give --tune some of {', '.join(VARIED)}."
+            f"level of {config.name}; give --tune some of {', '.join(Config.TRACED)}."
         )
     return found
 
 
 def turned(config: Config, found: Sequence[Knob], values: Mapping[str, float]) -> Config:
-    """The config with other values, to four figures.
+    """Returns the config with other values, rounded to four significant figures.
 
     Args:
       config: that of ``knobs``.

@@ -1,4 +1,4 @@
-"""Writes the file of labelled splits of one data set, the same at every run.
+"""Writes the file of labelled splits of one data set, the same in every run.
 
 python -m experiments.make_splits --dataset=mnist --data_dir=FOLDER
 """
@@ -11,14 +11,34 @@ import numpy as np
 from absl import flags
 
 from experiments import cli
-from ladder_jax import data, files
-from ladder_jax.config import ConfigError
-from ladder_jax.data import named_splits
+from ladder_jax import data
+from ladder_jax.data import splits
+from ladder_jax.errors import ConfigError
+from ladder_jax.run import files
 
 LABELS = (20, 50, 100, 1000, 4000)
 SEEDS = 10
 
 _OUT = flags.DEFINE_string("out", None, "File to write. Default: that in the package.")
+
+
+def make_splits(y: np.ndarray, classes: int) -> dict[str, np.ndarray]:
+    """Makes what the file of one data set holds, uint16 where that is enough.
+
+    Args:
+      y: ``[n]``, the classes of all training examples, in the official order.
+      classes: how many there are.
+
+    Example:
+      >>> sorted(make_splits(np.arange(40_000) % 10, 10))[:3]
+      ['0@100', '0@1000', '0@20']
+    """
+    dtype = np.uint16 if len(y) <= 2**16 else np.uint32
+    return {splits.CHECKSUM: np.array(splits.labels_checksum(y))} | {
+        f"{seed}@{labels}": data.choose_labeled(y, labels, seed, classes).astype(dtype)
+        for labels in LABELS
+        for seed in range(SEEDS)
+    }
 
 
 def main() -> None:
@@ -27,9 +47,8 @@ def main() -> None:
         raise ConfigError("--dataset is not given; name the set, e.g. --dataset=mnist.")
     out = files.local_path(_OUT.value, "--out") if _OUT.value else None
     dataset = data.load(cli.DATASET.value, cli.DATA_DIR.value or "")
-    classes = len(dataset.class_names)
-    arrays = named_splits.make_splits(dataset.y_train, classes, LABELS, SEEDS)
-    path = out or pathlib.Path(str(named_splits.FOLDER / f"{dataset.name}.npz"))
+    arrays = make_splits(dataset.y_train, len(dataset.class_names))
+    path = out or pathlib.Path(str(splits.FOLDER / f"{dataset.name}.npz"))
     path.parent.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
     print(path)

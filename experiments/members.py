@@ -9,14 +9,12 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
-from ladder_jax.config import Config, ConfigError
-
-VARIED = ("learning_rate", "noise_std", "denoising_cost")
-"""Settings that may be traced, so that one compiled program serves all their values."""
+from ladder_jax.config import Config
+from ladder_jax.errors import ConfigError
 
 
 def read_variation(text: str) -> tuple[str, list[Any]]:
-    """A setting and its values from ``name=value,value``.
+    """Reads a setting and its values from ``name=value,value``.
 
     Args:
       text: values are numbers or, for a setting of each level, lists in brackets.
@@ -32,8 +30,8 @@ def read_variation(text: str) -> tuple[str, list[Any]]:
       ('noise_std', [(0.2,), (0.3, 0.1)])
     """
     name, _, values = text.partition("=")
-    if name not in VARIED:
-        raise ConfigError(f"--vary={text}: {name!r} is not one of {', '.join(VARIED)}.")
+    if name not in Config.TRACED:
+        raise ConfigError(f"--vary={text}: {name!r} is not one of {', '.join(Config.TRACED)}.")
     try:
         found = list(ast.literal_eval(f"[{values}]"))
     except (SyntaxError, ValueError):
@@ -46,7 +44,7 @@ def read_variation(text: str) -> tuple[str, list[Any]]:
 
 
 def variations(config: Config, words: Sequence[str], sample: int = 0) -> dict[str, Config]:
-    """Every combination of the values given, or a sample of them.
+    """Returns every combination of the values given, or a sample of them.
 
     Args:
       config: what is varied.
@@ -79,7 +77,7 @@ def _text(value: Any) -> str:
 
 
 def seeded(config: Config, seeds: int) -> list[Config]:
-    """A config with each of so many seeds, from its own on.
+    """Returns a config with consecutive seeds, from its own.
 
     Example:
       >>> [config.seed for config in seeded(Config(seed=3), 2)]

@@ -17,7 +17,8 @@ from experiments import cli
 from experiments.configs import digits
 from ladder_jax import layers
 from ladder_jax._checks import per_level
-from ladder_jax.config import Config, ConfigError
+from ladder_jax.config import Config
+from ladder_jax.errors import ConfigError
 
 ACTIVATIONS = {
     "relu": "relu",
@@ -146,7 +147,7 @@ def _noise(args: argparse.Namespace, levels: int) -> tuple[float, ...]:
 
 
 def config(command: str) -> Config:
-    """The config that trains what a command of the original does.
+    """Returns the config that trains what a command of the original does.
 
     Contrast normalisation and whitening are a matter of the data set here, as the
     original has them with CIFAR-10 alone.
@@ -204,7 +205,7 @@ def config(command: str) -> Config:
 
 
 def our_command(settings: Config) -> str:
-    """The command of ours for a config: what differs from ``digits``, as flags.
+    """Returns this project's command for a config: what differs from ``digits``, as flags.
 
     Example:
       >>> our_command(Config(units=(500, 250, 100), denoising_cost=(0.1,)))
@@ -220,7 +221,7 @@ def our_command(settings: Config) -> str:
 
 
 def main() -> None:
-    """Reads the command and prints ours."""
+    """Reads the original's command and prints this project's."""
     print(our_command(config(shlex.join(sys.argv[1:]))))
 
 

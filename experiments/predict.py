@@ -4,14 +4,14 @@
   python -m experiments.predict --workdir=RUN --input=new.csv --output=predictions.csv
   python -m experiments.predict --workdir=RUN --input=FOLDER_OF_PNG_FILES --denoised
 
-The CSV file has a line an example: its row (its number, from 0, or the name of its
-file), the class, its probability, and the probability of each class, p_NAME. With
---denoised the decoder's estimate of each example is beside it, FILE.denoised.npz.
+The CSV file has one line per example: its row (its number, from 0, or the name of its
+file), the class, its probability, and the probability of each class, p_NAME. --denoised
+also writes the decoder's estimate of each example to FILE.denoised.npz.
 
 Numbers are read as those of training were. Trained on bytes (uint8, MNIST and its like):
 whole numbers from 0 to 255 of any dtype, CSV cells and PNG files are divided by 255, and
-floats must be from 0 to 1. Trained on floats from 0 to 1: so are uint8 and PNG files.
-Trained on other numbers: all is as it is. What cannot be told is refused.
+floats must be from 0 to 1. Trained on floats from 0 to 1: uint8 and PNG files are divided
+by 255. Trained on other numbers: nothing is scaled. What is ambiguous is refused.
 """
 
 from __future__ import annotations
@@ -27,10 +27,11 @@ import numpy as np
 from absl import flags
 
 from experiments import cli
-from ladder_jax import data, files, interrupts, predictor
-from ladder_jax.config import ConfigError
+from ladder_jax import data, predictor
 from ladder_jax.data.inputs import Part
+from ladder_jax.errors import ConfigError
 from ladder_jax.predictor import Outputs, Predictor
+from ladder_jax.run import files, signals
 
 OUTPUT = "predictions.csv"
 _INPUT = flags.DEFINE_string(
@@ -55,7 +56,7 @@ _DENOISED = flags.DEFINE_bool(
 
 
 def denoised_path(output: pathlib.Path) -> pathlib.Path:
-    """Where the decoder's estimates go.
+    """Returns where the decoder's estimates go.
 
     Example:
       >>> denoised_path(pathlib.Path("predictions.csv")).name
@@ -70,7 +71,7 @@ def predict(
     output: pathlib.Path,
     denoised: pathlib.Path | None = None,
 ) -> int:
-    """Writes what a ladder says of examples; on any error nothing.
+    """Writes a ladder's predictions for examples; on any error, nothing.
 
     Args:
       ours: the ladder.
@@ -123,7 +124,7 @@ def _lines(ours: Predictor, part: Part, found: Outputs) -> Iterable[list[str]]:
 
 
 def left_out(path: pathlib.Path) -> int:
-    """How many files of a folder are not read, hidden ones not counted."""
+    """Returns how many files of a folder are not read, not counting hidden ones."""
     if not path.is_dir():
         return 0
     seen = [p for p in path.iterdir() if not p.name.startswith(".")]
@@ -131,10 +132,10 @@ def left_out(path: pathlib.Path) -> int:
 
 
 def main() -> None:
-    """Reads the flags, predicts and says where the predictions are."""
+    """Reads the flags, predicts and prints where the predictions are."""
     if not _INPUT.value:
         raise ConfigError("--input is not given; name an .npz or .csv file, or a folder of PNGs.")
-    with interrupts.at_once():
+    with signals.at_once():
         output = cli.output_path(OUTPUT)
         denoised = denoised_path(output) if _DENOISED.value else None
         if denoised is not None:

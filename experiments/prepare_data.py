@@ -13,7 +13,8 @@ from absl import flags
 
 from experiments import cli
 from ladder_jax import data
-from ladder_jax.config import ConfigError
+from ladder_jax.data.named import NAMED, NamedSet
+from ladder_jax.errors import ConfigError
 
 _DOWNLOAD_DIR = flags.DEFINE_string(
     "download_dir",
@@ -24,11 +25,11 @@ _DOWNLOAD_DIR = flags.DEFINE_string(
 
 
 def main() -> None:
-    """Reads the flags, prepares, and says how to train."""
+    """Reads the flags, prepares the data set and prints how to train on it."""
     name, data_dir = cli.DATASET.value, cli.DATA_DIR.value or ""
     if not name:
         raise ConfigError("--dataset is not given; name the set to prepare, e.g. --dataset=mnist.")
-    if data.is_file(name) or name == "digits":
+    if data.is_file(name) or NAMED.get(name, NamedSet()).load:
         raise ConfigError(f"--dataset={name} needs no preparing; train with it.")
     folder = data.prepare(name, data_dir, _DOWNLOAD_DIR.value)
     given = f" --data_dir={folder}" if data_dir else ""

@@ -13,7 +13,7 @@ import re
 from absl import flags
 
 from ladder_jax import parallel
-from ladder_jax.config import ConfigError
+from ladder_jax.errors import ConfigError
 
 _COORDINATOR = flags.DEFINE_string(
     "coordinator", None, "HOST:PORT of the first of several processes, the same for all."

@@ -1,4 +1,4 @@
-"""How far a run is: a bar on a terminal and in a notebook, plain lines in a pipe."""
+"""Shows the progress of a run: a bar on a terminal and in a notebook, plain lines in a pipe."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import Any
 from tqdm import TqdmWarning
 from tqdm import tqdm as text_bar
 
-from ladder_jax import parallel
-from ladder_jax.epochs import Progress
+from ladder_jax.loop import Progress
+from ladder_jax.run import multiprocess
 
 EVERY = 10.0
 """Seconds between lines where there is no bar."""
@@ -37,7 +37,7 @@ def _bar_class() -> Any:
 
 
 def errors_of(metrics: dict[str, Any]) -> dict[str, str]:
-    """The errors in a line of metrics, as text.
+    """Returns the errors in a line of metrics as text.
 
     Example:
       >>> errors_of({"epoch": 3, "test_error": 2.0})
@@ -71,7 +71,7 @@ def lines(
     write: Callable[[str], object],
     clock: Callable[[], float] = time.monotonic,
 ) -> Progress:
-    """Progress as a line of text, at most one in ``EVERY`` seconds and one at the end.
+    """Prints progress as lines of text, at most one per ``EVERY`` seconds and one at the end.
 
     The first epoch compiles; rate and time left are those of the epochs after it.
 
@@ -120,7 +120,7 @@ def lines(
 
 @contextlib.contextmanager
 def shown(title: str, epochs: int, *, done: bool = False) -> Iterator[Progress]:
-    """Shows how far a run is, with rate and time left.
+    """Shows the progress of a run, with rate and time left.
 
     Args:
       title: of the run.
@@ -130,7 +130,7 @@ def shown(title: str, epochs: int, *, done: bool = False) -> Iterator[Progress]:
     Yields:
       What is to be called after each epoch.
     """
-    if done or not parallel.is_first():
+    if done or not multiprocess.is_primary():
         yield lambda metrics: None
         return
     draw = _bar_class()

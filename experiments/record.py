@@ -1,4 +1,4 @@
-"""The record of runs: one JSON file a run, and the tables made of them alone."""
+"""The record of runs: one JSON file per run, and the tables generated from them alone."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import pathlib
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from experiments import costs
+from experiments import relative_time
+from experiments.configs import RENAMED
 from experiments.tables import FASHION_EPOCHS, TABLES, Row
 from ladder_jax.report.figures import error_over_labels
 from ladder_jax.report.measures import Spread, over_seeds
@@ -21,9 +22,10 @@ HEADING = f"""# Results
 
 Made by `python -m experiments.reproduce` from the files in `experiments/results/`, one a run, each
 with its config, labelled rows, versions, device, wall time and commit; `--check` compares. Test
-error in percent. Nothing was chosen on test data: the paper's rows have the paper's settings; "own"
-is our recipe, chosen on 10,000 training images held out (`experiments/TRIED.md`). The nets of
-fashion_mnist have MNIST's settings but {FASHION_EPOCHS} epochs instead of 150, to cost less.
+error in percent. Nothing was chosen on test data: the paper's rows have the paper's settings;
+"tuned" is our recipe, chosen on 10,000 training images held out (`experiments/TRIED.md`), in the
+files of earlier runs called "own". The nets of fashion_mnist have MNIST's settings but
+{FASHION_EPOCHS} epochs instead of 150, to cost less.
 "published" is the paper's own figure (Rasmus et al. 2015). Wall time, in minutes, is of one run on
 the device named in its file, and machines are shared: compare what follows instead. Operations, in
 10^12, are those of all steps of a run as the compiler counts them, in brackets their ratio to those
@@ -36,26 +38,34 @@ To fill a row: `python -m experiments.reproduce --table=TABLE --rows=ROW --label
 """
 
 
+def name_of(folder: pathlib.Path, row: Row, seed: int, ending: str = "") -> str:
+    """The name of a run's file or folder: that with the row's old name, if it is there."""
+    old = (old for old, new in RENAMED.items() if new == row.row)
+    names = [f"{name}-{row.labels}-{seed}{ending}" for name in (*old, row.row)]
+    return next((name for name in names if (folder / name).exists()), names[-1])
+
+
 def file_of(results: pathlib.Path, table: str, row: Row, seed: int) -> pathlib.Path:
-    """Where a run is written down.
+    """Returns the path of a run's file.
 
     Example:
       >>> file_of(pathlib.Path("results"), "mnist", TABLES["mnist"][4], 3).as_posix()
       'results/mnist/full-100-3.json'
     """
-    return results / table / f"{row.row}-{row.labels}-{seed}.json"
+    return results / table / name_of(results / table, row, seed, ".json")
 
 
 def read(results: pathlib.Path, table: str) -> list[Run]:
-    """All runs of a table, in the order of their seeds."""
+    """All runs of a table, in the order of their seeds, rows by the names of now."""
     runs = [
         json.loads(path.read_text(encoding="utf-8")) for path in (results / table).glob("*.json")
     ]
+    runs = [run | {"row": RENAMED.get(run["row"], run["row"])} for run in runs]
     return sorted(runs, key=lambda run: run["seed"])
 
 
 def of_row(runs: Iterable[Run], row: Row) -> list[Run]:
-    """Those of one row."""
+    """Returns the runs of one row."""
     return [run for run in runs if (run["row"], str(run["labels"])) == (row.row, row.labels)]
 
 
@@ -66,7 +76,7 @@ def _mean(runs: list[Run], name: str) -> float | None:
 
 
 def _operations(runs: list[Run], supervised: list[Run]) -> str:
-    """Of a run, in 10^12, and the ratio to those of the supervised net."""
+    """Returns a run's operations, in 10^12, and the ratio to the supervised net's."""
     ours, theirs = (
         [run["operations"] * run["steps"] for run in some if run.get("operations")]
         for some in (runs, supervised)
@@ -85,7 +95,7 @@ def _products(runs: list[Run]) -> str:
 
 
 def line(row: Row, runs: list[Run], supervised: list[Run], time: float | None = None) -> str:
-    """A row of a table in Markdown.
+    """Returns a row of a table in Markdown.
 
     Example:
       >>> run = {"test_error": 1.0, "wall_time": 90.0}
@@ -111,7 +121,7 @@ def line(row: Row, runs: list[Run], supervised: list[Run], time: float | None = 
 
 
 def over_labels(table: str, runs: list[Run]) -> dict[str, dict[int, list[float]]]:
-    """The errors by number of labels of what ran with several, by the name of its rows."""
+    """Returns, by row name, the errors by number of labels where there are several."""
     found: dict[str, dict[int, list[float]]] = {}
     for row in TABLES[table]:
         for run in of_row(runs, row):
@@ -122,7 +132,7 @@ def over_labels(table: str, runs: list[Run]) -> dict[str, dict[int, list[float]]
 
 
 def table_text(table: str, runs: list[Run], step_ms: Mapping[str, float]) -> str:
-    """A table in Markdown; rows that have no run yet say 0 seeds."""
+    """Returns a table in Markdown; rows without a run have 0 seeds."""
     names = (
         *("row", "labels", *Spread._fields, "seeds"),
         *("published", "minutes", "operations", "time", "products"),
@@ -131,7 +141,7 @@ def table_text(table: str, runs: list[Run], step_ms: Mapping[str, float]) -> str
     found = [f"## {table}", "", f"| {' | '.join(names)} |", rule]
     for row in TABLES[table]:
         supervised = of_row(runs, row._replace(row="baseline"))
-        time = costs.time_ratio(row, TABLES[table], step_ms)
+        time = relative_time.time_ratio(row, TABLES[table], step_ms)
         found.append(line(row, of_row(runs, row), supervised, time))
     if runs:
         about = f"Each dot is the test error of one run of {table}."
@@ -144,13 +154,13 @@ def table_text(table: str, runs: list[Run], step_ms: Mapping[str, float]) -> str
 
 def text(results: pathlib.Path) -> str:
     """The whole of ``RESULTS.md``."""
-    step_ms = costs.read(results)
+    step_ms = relative_time.read(results)
     tables = [table_text(table, read(results, table), step_ms) for table in TABLES]
     return "\n".join([HEADING, *tables])
 
 
 def save_svg(figure: Figure, path: pathlib.Path) -> None:
-    """Saves a plot without a background, whose lightness is inverted where the page is dark."""
+    """Saves a plot without a background; on a dark page its lightness is inverted."""
     figure.savefig(path, transparent=True, metadata={"Date": None})
     dark = "@media (prefers-color-scheme: dark) {svg {filter: invert(1) hue-rotate(180deg)}}"
     text = path.read_text(encoding="utf-8").replace("</style>", f" {dark}</style>", 1)

@@ -1,9 +1,9 @@
-"""Writes the reports of runs that are done anew: report.html in each folder.
+"""Rewrites the reports of finished runs: report.html in each folder.
 
   python -m experiments.report --workdir=RUN
 
-RUN is the folder of a run, or that of a command with several: then each ladder has its
-page, and one more compares them.
+RUN is the folder of a run, or of a command with several: then each ladder gets a page,
+and one more page compares them.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import sys
 from collections.abc import Callable
 
 from experiments import cli, compare
-from ladder_jax import data, files, predictor, report, workfolder
-from ladder_jax.workfolder import REPORT
+from ladder_jax import data, predictor, report
+from ladder_jax.run import files, workfolder
+from ladder_jax.run.workfolder import REPORT
 
 
 def attempt(folder: pathlib.Path, write: Callable[[], pathlib.Path]) -> None:
@@ -33,7 +34,7 @@ def attempt(folder: pathlib.Path, write: Callable[[], pathlib.Path]) -> None:
 
 
 def of_run(folder: pathlib.Path, dataset: data.Dataset) -> None:
-    """The report of a run of a command that is done, if it has none yet.
+    """Writes the report of a finished run of a command, if it has none yet.
 
     Args:
       folder: of the run.

@@ -1,14 +1,14 @@
-"""Fills the tables of RESULTS.md: trains what is missing, writes one JSON a run.
+"""Fills the tables of RESULTS.md: trains what is missing, writes one JSON file per run.
 
   python -m experiments.reproduce --table=mnist --data_dir=FOLDER
   python -m experiments.reproduce --table=mnist --rows=full,gamma --labels=100 --seeds=5 \\
       --data_dir=FOLDER
   python -m experiments.reproduce --check
 
-Runs that are done are skipped, one that was stopped goes on; RESULTS.md is written anew
-after each. On an accelerator the seeds of a row are one population. --compute_dtype has the
-products in the type that is faster on your machine. --check trains nothing: it fails if
-RESULTS.md is not what the JSON files say.
+Finished runs are skipped, a stopped one resumes; RESULTS.md is rewritten after each. On an
+accelerator the seeds of a row are one population. --compute_dtype chooses the type of matrix
+products that is faster on your machine. --check trains nothing: it fails if RESULTS.md
+differs from the JSON files.
 """
 
 from __future__ import annotations
@@ -22,10 +22,14 @@ import jax
 from absl import flags
 
 from experiments import baselines, cli, compare, record
+from experiments.configs import RENAMED
 from experiments.tables import TABLES, Row
-from ladder_jax import build, data, files, interrupts, layers, tasks, training, workfolder
-from ladder_jax.config import Config, ConfigError
-from ladder_jax.types import Array, Batch
+from ladder_jax import data, layers
+from ladder_jax.config import Config
+from ladder_jax.errors import ConfigError
+from ladder_jax.run import files, inputs, signals, workfolder
+from ladder_jax.run.program import compile_program
+from ladder_jax.types import Batch
 
 HERE = pathlib.Path(__file__).parent
 
@@ -41,12 +45,13 @@ _CHECK = flags.DEFINE_bool("check", False, "Only compare the tables with the JSO
 
 
 def chosen_rows() -> list[Row]:
-    """The rows that the flags ask for.
+    """Returns the rows that the flags ask for.
 
     Raises:
       ConfigError: there is none.
     """
-    rows, labels = _ROWS.value, cli.LABELS.value.split(",") if cli.LABELS.value else []
+    rows = [RENAMED.get(row, row) for row in _ROWS.value]
+    labels = cli.LABELS.value.split(",") if cli.LABELS.value else []
     table = TABLES[_TABLE.value]
     for flag, given, known in (
         ("rows", rows, {row.row for row in table}),
@@ -69,37 +74,30 @@ def chosen_rows() -> list[Row]:
 
 
 def settings(row: Row, seed: int) -> Config:
-    """The config of one run, with the flags' part in it."""
+    """Returns the config of one run, with the flags applied."""
     config = row.settings(seed)
     if _DTYPE.value is None:
         return config
     return dataclasses.replace(config, compute_dtype=_DTYPE.value)
 
 
-def operations(config: Config, task: tasks.Task) -> float | None:
-    """Of one step, as the compiler counts them; None where it does not.
+def operations(config: Config, task: inputs.Task) -> float | None:
+    """Counts the operations of one step by the compiler; None where it does not count them.
 
     Args:
       config: the settings.
       task: the data.
     """
-    net = build.build_ladder(config, task.train.unlabeled.shape[1:], len(task.class_names))
-    optimizer = build.build_optimizer(config, 1)
+    program = compile_program(config, task.spec)
     sizes, (x, y, unlabeled) = task.sizes, task.train
-
-    def first_step(key: Array) -> Any:
-        state = training.create_train_state(net, optimizer, key)
-        return state, Batch(x[: sizes.labeled], y[: sizes.labeled], unlabeled[: sizes.unlabeled])
-
-    step = build.train_step(config, net, optimizer, 1)
-    shapes = jax.eval_shape(first_step, jax.random.key(0))
-    found = jax.jit(step).lower(*shapes).cost_analysis()
+    batch = Batch(x[: sizes.labeled], y[: sizes.labeled], unlabeled[: sizes.unlabeled])
+    found = jax.jit(program.step).lower(program.init(jax.random.key(0)), batch).cost_analysis()
     return float(found["flops"]) if isinstance(found, dict) and "flops" in found else None
 
 
 def described(row: Row, config: Config, dataset: data.Dataset, members: int) -> dict[str, Any]:
-    """What a JSON file says beside the error."""
-    labeled, kept, _ = tasks.choose_rows(config, dataset)
+    """Returns what a JSON file holds besides the error."""
+    labeled, kept, _ = inputs.choose_rows(config, dataset)
     rule = f"all {len(labeled)} training examples"
     everything = len(labeled) == len(kept)
     return {
@@ -116,14 +114,14 @@ def described(row: Row, config: Config, dataset: data.Dataset, members: int) -> 
 
 
 def run_ladders(row: Row, configs: list[Config], dataset: data.Dataset) -> None:
-    """Trains seeds of a row and writes each down."""
+    """Trains seeds of a row and records each."""
     folder = files.as_path(cli.WORKDIR.value or "runs/reproduce") / _TABLE.value
-    members = {f"{row.row}-{row.labels}-{config.seed}": config for config in configs}
+    members = {record.name_of(folder, row, config.seed): config for config in configs}
     begun = {  # the commit is that at the start
         name: described(row, config, dataset, len(configs)) for name, config in members.items()
     }
     compare.train_all(members, folder, "test", dataset, together="auto", overwrite=False)
-    count = operations(configs[0], tasks.prepare(configs[0], dataset))  # of any seed
+    count = operations(configs[0], inputs.prepare(configs[0], dataset))  # of any seed
     for name, config in members.items():
         done = workfolder.load_summary(folder / name)
         found = begun[name] | {
@@ -138,7 +136,7 @@ def run_ladders(row: Row, configs: list[Config], dataset: data.Dataset) -> None:
 
 def run_baseline(row: Row, config: Config, dataset: data.Dataset) -> None:
     """Measures one of scikit-learn's classifiers on the rows that a ladder would have."""
-    error, seconds = baselines.timed_error(row.row, tasks.prepare(config, dataset))
+    error, seconds = baselines.timed_error(row.row, inputs.prepare(config, dataset))
     found = described(row, config, dataset, 1) | {
         "test_error": round(error, 4),
         "wall_time": round(seconds, 2),
@@ -157,7 +155,7 @@ def write(row: Row, seed: int, found: dict[str, Any]) -> None:
 
 
 def check() -> None:
-    """Ends with status 1 if the page differs from what the files say."""
+    """Exits with status 1 if the page differs from the files."""
     page = pathlib.Path(_PAGE.value)
     wanted = record.text(pathlib.Path(_RESULTS.value))
     if not page.exists() or page.read_text(encoding="utf-8") != wanted:
@@ -166,7 +164,7 @@ def check() -> None:
 
 
 def main() -> None:
-    """Trains every run asked for that is not written down yet."""
+    """Trains every run asked for that is not recorded yet."""
     if _CHECK.value:
         check()
         return
@@ -178,7 +176,7 @@ def main() -> None:
         missing = [c for c in wanted if not record.file_of(results, table, row, c.seed).exists()]
         if not missing:
             continue
-        with interrupts.at_once():
+        with signals.at_once():
             where = cli.DATA_DIR.value or missing[0].data_dir
             dataset = data.load(missing[0].dataset, where, in_memory=missing[0].resident)
             if row.row in baselines.BASELINES:
@@ -196,6 +194,6 @@ def main() -> None:
 if __name__ == "__main__":
     about = {
         "labels": "Which numbers of labels, e.g. 100,all. Default: all rows of the table.",
-        "workdir": "Folder of the runs, which go on there. Default: runs/reproduce.",
+        "workdir": "Folder of the runs; stopped ones in it resume. Default: runs/reproduce.",
     }
     cli.run(main, shared=(cli.DATA_DIR, cli.LABELS, cli.SEEDS, cli.WORKDIR), about=about)

@@ -1,4 +1,4 @@
-"""The flags of the commands that train, and the config that they make."""
+"""The flags of the commands that train, and the config made from them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from absl import flags
 from ml_collections import config_flags
 
 from experiments import cli
-from ladder_jax import data, interrupts, parallel, tasks
-from ladder_jax.config import Config, ConfigError
+from ladder_jax import data, errors
+from ladder_jax.config import Config
+from ladder_jax.errors import ConfigError
+from ladder_jax.run import inputs, multiprocess
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "An experiment: a config's name or the path of its file. Default: digits."
@@ -41,11 +43,11 @@ SHARED = (
     *(cli.DATASET, cli.DATA_DIR, cli.LABELS, _SPLIT, _VALIDATION, cli.SEEDS),
     *(POPULATION, cli.WORKDIR, OVERWRITE, _CACHE),
 )
-"""What ``--help`` lists beside a command's own flags."""
+"""Listed by ``--help`` after a command's own flags."""
 
 
 def read_config() -> Config:
-    """The config file's settings with the flags' over them."""
+    """Reads the config file and applies the flags."""
     values = _CONFIG.value.to_dict()
     if _SPLIT.value is not None:
         values["split"] = _SPLIT.value
@@ -72,7 +74,7 @@ LISTS = ("combinators", "noise_std", "denoising_cost")
 
 
 def followed(values: Mapping[str, Any], given: Container[str]) -> dict[str, Any]:
-    """The lists of a config that follow where the command gives it another depth.
+    """Returns the lists of a config that follow a depth given on the command line.
 
     As the paper has it: the first and the second level's value, then that of the rest; the
     top keeps its own. Lists that are given, or fit no such rule, stay as they are.
@@ -106,8 +108,8 @@ def followed(values: Mapping[str, Any], given: Container[str]) -> dict[str, Any]
 
 
 def tell_followed(config: Config) -> None:
-    """Prints the lists that follow the depth; once, by the first process."""
-    if not parallel.is_first():
+    """Prints the lists that follow the depth, in the primary process only."""
+    if not multiprocess.is_primary():
         return
     for name in followed(_CONFIG.value.to_dict(), _overridden()):
         print(f"{name}={getattr(config, name)} for {config.levels} levels")
@@ -119,8 +121,8 @@ def _overridden() -> Container[str]:
     return found
 
 
-def check_held_out(what: str, task: tasks.Task) -> None:
-    """That there are examples to compare settings on.
+def check_held_out(what: str, task: inputs.Task) -> None:
+    """Checks that there are held-out examples to compare settings on.
 
     Args:
       what: compares them.
@@ -137,7 +139,7 @@ def check_held_out(what: str, task: tasks.Task) -> None:
 
 
 def keep_programs() -> None:
-    """Has compiled programs kept where --compilation_cache says."""
+    """Keeps compiled programs in the folder of --compilation_cache."""
     if _CACHE.value is not None:
         update = jax.config.update
         update("jax_compilation_cache_dir", _CACHE.value)  # type: ignore[no-untyped-call]
@@ -146,12 +148,12 @@ def keep_programs() -> None:
 
 @contextlib.contextmanager
 def resumable(folder: pathlib.Path) -> Iterator[None]:
-    """Has what stops a command say how to go on in its folder."""
+    """Adds how to resume to the message of what stops a command."""
     try:
         yield
-    except interrupts.Interrupted as stop:
-        if not parallel.is_first():
-            raise  # the first says how to go on
+    except errors.Interrupted as stop:
+        if not multiprocess.is_primary():
+            raise  # the primary process says how to resume
         again = f"the same command with --workdir={folder}"
         again += " and without --overwrite" if OVERWRITE.value else ""
-        raise interrupts.Interrupted(stop.number, f"{stop}; to go on: {again}") from stop
+        raise errors.Interrupted(stop.number, f"{stop}; to resume: {again}") from stop

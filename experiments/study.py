@@ -1,8 +1,8 @@
-"""A sweep's study: Optuna is asked for values and told errors, all of it kept in SQLite.
+"""A sweep's study: Optuna proposes values and is told errors; all is kept in SQLite.
 
 The values of a trial follow from the seed, its number and the trials before it, and are
-written down whole before it is trained: a study that was stopped goes on to the same
-trials as one that was not.
+stored before it is trained: a study that was stopped resumes with the same trials as one
+that was not.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments.knobs import Knob
-from ladder_jax import workfolder
-from ladder_jax.config import ConfigError
+from ladder_jax.errors import ConfigError
 from ladder_jax.report.measures import over_seeds
+from ladder_jax.run import workfolder
 
 STUDY = "study.db"
 
 
 class Trial(NamedTuple):
-    """One choice of values.
+    """Holds one choice of values.
 
     Attributes:
       number: from 0 on.
       values: by the names of the knobs.
       done: whether it has been trained.
-      errors: in percent, one a seed; None where a loss was not finite.
+      errors: in percent, one per seed; None where a loss was not finite.
     """
 
     number: int
@@ -42,12 +42,12 @@ class Trial(NamedTuple):
 
     @property
     def error(self) -> float:
-        """The mean over the seeds, what the sweep minimises; infinite where there is none."""
+        """Returns the mean over the seeds, which the sweep minimises; infinite without errors."""
         return math.inf if self.errors is None else over_seeds(self.errors).mean
 
 
 def load_optuna() -> Any:
-    """The package, an optional one, made to say nothing.
+    """Imports Optuna, an optional package, with its output silenced.
 
     Raises:
       ConfigError: it is not installed.
@@ -63,7 +63,7 @@ def load_optuna() -> Any:
 
 
 class Study:
-    """The trials of a sweep.
+    """Holds the trials of a sweep.
 
     Args:
       kept: Optuna's study.
@@ -81,7 +81,7 @@ class Study:
         }
 
     def trials(self) -> list[Trial]:
-        """All that there are, by number."""
+        """Returns all trials, by number."""
         errors = self._kept.user_attrs.get("errors", {})
         return [
             Trial(t.number, t.params, t.state.is_finished(), errors.get(str(t.number)))
@@ -89,7 +89,7 @@ class Study:
         ]
 
     def ask(self) -> None:
-        """Adds a trial: the first is the config's own, the others a sampler chooses.
+        """Adds a trial: the first has the config's values, the sampler chooses the others.
 
         It takes the trials that are not done for bad ones, so as not to choose the
         same again.
@@ -115,11 +115,11 @@ class Study:
         )
 
     def tell(self, number: int, errors: Sequence[float] | None) -> None:
-        """Writes down what came of a trial.
+        """Stores the errors of a trial.
 
         Args:
           number: of it.
-          errors: in percent, one a seed; None where a loss was not finite, which is
+          errors: in percent, one per seed; None where a loss was not finite, which is
             worse than any error.
         """
         known = self._kept.user_attrs.get("errors", {})
@@ -133,7 +133,7 @@ class Study:
 
     @property
     def apart(self) -> set[int]:
-        """The numbers of the trials that ``set_apart`` was told of."""
+        """Returns the numbers of the trials that ``set_apart`` noted."""
         return set(self._kept.user_attrs.get("apart", ()))
 
 
@@ -141,13 +141,13 @@ class Study:
 def open_study(
     folder: pathlib.Path, knobs: Sequence[Knob], seed: int, settings: Mapping[str, Any]
 ) -> Iterator[Study]:
-    """The study in a folder, new or to be gone on with.
+    """Opens the study in a folder, new or to be resumed.
 
     Args:
       folder: of the sweep.
       knobs: what is tuned.
       seed: that trials follow from.
-      settings: of the sweep beside the config; those of the study must be the same.
+      settings: of the sweep, besides the config; those of the study must be the same.
 
     Yields:
       A ``Study``.

@@ -3,15 +3,15 @@
   python -m experiments.sweep --validation=300                   digits, 24 trials
   python -m experiments.sweep --validation=300 --seeds=3 --trials=40 --batch=8
   python -m experiments.sweep --validation=300 --tune=denoising_cost
-  python -m experiments.sweep --config=mnist_100 --validation=1000 --data_dir=FOLDER
+  python -m experiments.sweep --config=mnist:labels=100 --validation=1000 --data_dir=FOLDER
 
-The first trial is the config itself. Test data are put away before anything is trained.
+The first trial is the config itself. The test set is never loaded into the search.
 --batch trials are chosen at a time; on an accelerator they are trained as one program.
 
-A sweep that was stopped goes on where it was, by the same command with --workdir=FOLDER;
-with more --trials, one that is done goes on too. It ends with a table, a plot (sweep.png,
+A sweep that was stopped resumes with the same command and --workdir=FOLDER; a finished
+one continues with more --trials. It ends with a table, a plot (sweep.png,
 sweep.svg), all trials (sweep.json) and the best of them as a config file (best.py).
-Exit status 75: stopped by SIGTERM, what was done is saved; 130: the same by Ctrl-C.
+Exit status 75: stopped by SIGTERM, progress is saved; 130: the same by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -27,23 +27,24 @@ from absl import flags
 
 from experiments import cli, compare, settings, sweep_report
 from experiments.knobs import Knob, knobs, turned
-from experiments.members import VARIED, seeded
+from experiments.members import seeded
 from experiments.study import STUDY, Study, load_optuna, open_study
-from ladder_jax import data, files, interrupts, tasks, workfolder
+from ladder_jax import data
 from ladder_jax.config import Config
-from ladder_jax.guard import NotFiniteError
+from ladder_jax.errors import NotFiniteError
+from ladder_jax.run import files, inputs, signals, workfolder
 
 _TRIALS = flags.DEFINE_integer("trials", 24, "How many choices of values.", lower_bound=1)
 _BATCH = flags.DEFINE_integer(
     "batch", 4, "How many trials are chosen, and on an accelerator trained, at once.", lower_bound=1
 )
-_TUNE = flags.DEFINE_list("tune", list(VARIED), "Which settings are tuned.")
+_TUNE = flags.DEFINE_list("tune", list(Config.TRACED), "Which settings are tuned.")
 
 
 def run(
     config: Config, dataset: data.Dataset, folder: pathlib.Path, found: Sequence[Knob]
 ) -> sweep_report.Sweep:
-    """All trials that are left, batch by batch.
+    """Trains all remaining trials, batch by batch.
 
     Args:
       config: what is tuned.
@@ -131,18 +132,18 @@ def begin_anew(folder: pathlib.Path) -> None:
 
 
 def main() -> None:
-    """Reads the flags and runs; a signal ends it with how to go on."""
+    """Reads the flags and runs; on a signal it ends and says how to resume."""
     config = settings.read_config()
     found = knobs(config, _TUNE.value)
     load_optuna()
     workdir = cli.WORKDIR.value or f"runs/sweep-{config.name}-{time.strftime('%Y%m%d-%H%M%S')}"
     files.local_path(workdir, f"a sweep, whose {STUDY} is SQLite's,")
     settings.keep_programs()
-    with interrupts.at_once():
+    with signals.at_once():
         # Bad data ends the run before a folder is made.
         dataset = data.load(config.dataset, config.data_dir, in_memory=config.resident)
         dataset = dataset._replace(x_test=dataset.x_test[:0], y_test=dataset.y_test[:0])
-        task = tasks.prepare(config, dataset)
+        task = inputs.prepare(config, dataset)
         settings.check_held_out("a sweep", task)
         overwrite = settings.OVERWRITE.value
         settings.tell_followed(config)

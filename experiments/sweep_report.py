@@ -1,4 +1,4 @@
-"""What a sweep ends with: a table, a plot, all trials as JSON and the best as a config file."""
+"""The results of a sweep: a table, a plot, all trials as JSON and the best as a config file."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from typing import Any, NamedTuple
 
 from experiments.knobs import Knob, turned
 from experiments.study import Trial
-from ladder_jax import files, workfolder
 from ladder_jax.config import Config
-from ladder_jax.guard import NotFiniteError
+from ladder_jax.errors import NotFiniteError
+from ladder_jax.run import files, workfolder
 
 OUTPUTS = ("best.py", "sweep.json", "sweep.png", "sweep.svg")
 _SHOWN = 5
 
 
 class Sweep(NamedTuple):
-    """A sweep that is done.
+    """Holds a finished sweep.
 
     Attributes:
       config: that was tuned.
@@ -35,7 +35,7 @@ class Sweep(NamedTuple):
     seeds: int
 
     def ranked(self) -> list[Trial]:
-        """The trials whose losses were finite, the best first."""
+        """Returns the trials whose losses were finite, the best first."""
         return sorted((t for t in self.trials if t.errors is not None), key=lambda t: t.error)
 
 
@@ -70,7 +70,7 @@ def write(folder: pathlib.Path, sweep: Sweep, command: str) -> str:
 
 
 def as_json(sweep: Sweep) -> dict[str, Any]:
-    """Every trial: values, settings and errors, null where a loss was not finite."""
+    """Returns every trial: values, settings and errors, null where a loss was not finite."""
     trials = [
         {
             "trial": trial.number,
@@ -95,7 +95,7 @@ def as_json(sweep: Sweep) -> dict[str, Any]:
 
 
 def table(sweep: Sweep) -> str:
-    """The best trials, and the config's own beside them."""
+    """Returns the best trials and, next to them, the config's own."""
     best = sweep.ranked()
     rows = best[:_SHOWN] + [trial for trial in best[_SHOWN:] if trial.number == 0]
     failed = len(sweep.trials) - len(best)
@@ -111,7 +111,7 @@ def table(sweep: Sweep) -> str:
 
 
 def config_file(sweep: Sweep, command: str) -> str:
-    """The best trial as a file like those in ``experiments/configs``.
+    """Returns the best trial as a file like those in ``experiments/configs``.
 
     Args:
       sweep: done.
@@ -156,7 +156,7 @@ def _literal(value: object) -> str:
 
 
 def plot(folder: pathlib.Path, sweep: Sweep) -> None:
-    """The error over each value that was tuned."""
+    """Plots the error over each value that was tuned."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator

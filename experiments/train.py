@@ -1,9 +1,9 @@
-"""Trains ladders and what they are compared with.
+"""Trains ladders and the baselines they are compared with.
 
   python -m experiments.train                            digits, 100 labels
   python -m experiments.train --seeds=5                  five seeds, mean and sd
-  python -m experiments.train --config=mnist_100 --data_dir=FOLDER
-  python -m experiments.train --config=mnist_100 --split=mnist.3@100 --data_dir=FOLDER
+  python -m experiments.train --config=mnist:labels=100 --data_dir=FOLDER
+  python -m experiments.train --config=mnist:labels=100 --split=mnist.3@100 --data_dir=FOLDER
   python -m experiments.train --dataset=mine.npz --validation=50
   python -m experiments.train --vary=noise_std=0.2,0.3 --validation=300
 
@@ -11,15 +11,15 @@ Any setting of a config is a flag:
 
   python -m experiments.train --config.epochs=20 --config.units="(500, 100)"
 
-Where another depth is given and no lists are, the config's lists of noise, combinators and
+If another depth is given without lists, the config's lists of noise, combinators and
 denoising costs follow it: the first, the second and the rest, as printed.
 
 Several processes, on one machine or many, train one ladder on all their devices, each
 started with the same flags and --coordinator=HOST:PORT --processes=N --process_id=I,
-or on a TPU pod or with Slurm with --distributed. The first alone writes and prints.
+or with --distributed on a TPU pod or under Slurm. Only process 0 writes and prints.
 
-A run that was stopped goes on where it was, by the same command with --workdir=FOLDER.
-Exit status 75: stopped by SIGTERM, what was done is saved; 130: the same by Ctrl-C.
+A run that was stopped resumes with the same command and --workdir=FOLDER.
+Exit status 75: stopped by SIGTERM, progress is saved; 130: the same by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -31,9 +31,11 @@ from typing import Any
 from absl import flags
 
 from experiments import baselines, cli, compare, members, processes, report, settings
-from ladder_jax import data, files, interrupts, loop, parallel, tasks, workfolder
-from ladder_jax.config import Config, ConfigError
-from ladder_jax.workfolder import REPORT
+from ladder_jax import data, loop
+from ladder_jax.config import Config
+from ladder_jax.errors import ConfigError
+from ladder_jax.run import files, inputs, multiprocess, signals, workfolder
+from ladder_jax.run.workfolder import REPORT
 
 _VARY = flags.DEFINE_multi_string(
     "vary",
@@ -54,8 +56,8 @@ _REPORT = flags.DEFINE_bool(
 )
 
 
-def measured(config: Config, task: tasks.Task) -> str:
-    """Which error is reported: of the test set, or of the examples held out.
+def measured(config: Config, task: inputs.Task) -> str:
+    """Returns which error is reported: of the test set, or of the held-out examples.
 
     Settings are compared on the latter alone.
 
@@ -75,19 +77,19 @@ def measured(config: Config, task: tasks.Task) -> str:
     )
 
 
-def table(config: Config, task: tasks.Task, summary: dict[str, dict[str, Any]]) -> str:
-    """The summary as text."""
+def table(config: Config, task: inputs.Task, summary: dict[str, dict[str, Any]]) -> str:
+    """Returns the summary as text."""
     labels = f"{len(task.labeled)} labels" + (f" ({config.split})" if config.split else "")
     title = f"{measured(config, task)} error in %, {config.dataset}"
     heading = f"{title}, {labels}, {cli.SEEDS.value} seed(s)"
     return "\n".join([heading, *compare.lines(summary)])
 
 
-def run(config: Config, dataset: data.Dataset, task: tasks.Task, folder: pathlib.Path) -> None:
-    """Trains in a folder; the first process prints the table and writes it down."""
+def run(config: Config, dataset: data.Dataset, task: inputs.Task, folder: pathlib.Path) -> None:
+    """Trains in a folder; the primary process prints and saves the table."""
     names = [name for name in dict.fromkeys(_COMPARE.value) if name != "none"]
     varied = members.variations(config, _VARY.value, _SAMPLE.value)
-    reporting = _REPORT.value and parallel.is_first()
+    reporting = _REPORT.value and multiprocess.is_primary()
     errors = compare.compare(
         varied,
         names,
@@ -97,10 +99,11 @@ def run(config: Config, dataset: data.Dataset, task: tasks.Task, folder: pathlib
         dataset,
         together=settings.POPULATION.value,
         overwrite=settings.OVERWRITE.value,
+        known=(config, task),
         finished=lambda run: report.of_run(run, dataset) if reporting else None,
     )
     summary = compare.summarize(errors)
-    if not parallel.is_first():
+    if not multiprocess.is_primary():
         return
     files.write_json(folder / compare.SUMMARY, summary)
     if _REPORT.value:
@@ -112,7 +115,7 @@ def run(config: Config, dataset: data.Dataset, task: tasks.Task, folder: pathlib
 
 
 def check_unfinished(folder: str) -> None:
-    """That no result is written over.
+    """Checks that no result is overwritten.
 
     Raises:
       ConfigError: a command is done in this folder.
@@ -126,18 +129,18 @@ def check_unfinished(folder: str) -> None:
 
 
 def main() -> None:
-    """Reads the flags and runs; a signal ends it with how to go on."""
+    """Reads the flags and runs; on a signal it ends and says how to resume."""
     config = settings.read_config()
     settings.keep_programs()
     processes.join()
     loop.check_processes(config, together=settings.POPULATION.value == "on")
-    with interrupts.at_once():
+    with signals.at_once():
         # Bad data ends the run before a folder is made.
         dataset = data.load(config.dataset, config.data_dir, in_memory=config.resident)
-        task = tasks.prepare(config, dataset)
+        task = inputs.prepare(config, dataset)
         measured(config, task)
         workdir = cli.WORKDIR.value or f"runs/{config.name}-{time.strftime('%Y%m%d-%H%M%S')}"
-        parallel.from_first(lambda: check_unfinished(workdir))
+        multiprocess.broadcast_from_primary(lambda: check_unfinished(workdir))
         settings.tell_followed(config)
         overwrite = settings.OVERWRITE.value
         with workfolder.open_run(workdir, config, task.checksums, overwrite=overwrite) as folder:

@@ -1,6 +1,13 @@
-"""Ladder networks (Rasmus et al. 2015) in JAX and Flax, as pure functions."""
+"""Ladder networks (Rasmus et al. 2015) in JAX and Flax, as pure functions.
 
-from ladder_jax import activations, combinators, layers, presets
+The mathematics is imported at once; what needs data, files or scikit-learn when it is
+first used.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from ladder_jax import activations, combinators, layers, presets, training, transforms
 from ladder_jax.algorithm import ladder
 from ladder_jax.layers import conv, dense, from_flax, global_mean_pool, max_pool
 from ladder_jax.types import (
@@ -19,15 +26,24 @@ from ladder_jax.types import (
     Statistics,
 )
 
+if TYPE_CHECKING:
+    from ladder_jax.config import Config
+    from ladder_jax.estimators import LadderClassifier
+    from ladder_jax.loop import train_and_evaluate
+    from ladder_jax.population import train_population
+    from ladder_jax.predictor import load
+
 __version__ = "0.1.0"
 
 __all__ = [
     "Activation",
     "Batch",
     "Combinator",
+    "Config",
     "Consistency",
     "Hyper",
     "Ladder",
+    "LadderClassifier",
     "Layer",
     "LayerParams",
     "LevelParams",
@@ -43,6 +59,32 @@ __all__ = [
     "global_mean_pool",
     "ladder",
     "layers",
+    "load",
     "max_pool",
     "presets",
+    "train_and_evaluate",
+    "train_population",
+    "training",
+    "transforms",
 ]
+
+_LAZY = {
+    "Config": "config",
+    "LadderClassifier": "estimators",
+    "load": "predictor",
+    "train_and_evaluate": "loop",
+    "train_population": "population",
+}
+"""Modules of the names that are loaded when first used (PEP 562)."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'ladder_jax' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"ladder_jax.{_LAZY[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})

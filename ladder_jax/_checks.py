@@ -27,7 +27,7 @@ def per_level(name: str, values: Any, count: int, first: int = 0) -> tuple[Any, 
     Raises:
       ValueError: the sequence has another length.
 
-    Example:
+    Examples:
       >>> per_level("noise_std", 0.3, 3)
       (0.3, 0.3, 0.3)
     """
@@ -70,7 +70,7 @@ def from_name(argument: str, value: Any, known: Mapping[str, Callable[[], T]], k
 def as_shape(name: str, value: Any) -> Shape:
     """Returns a shape of positive ints, where one int is a vector's.
 
-    Example:
+    Examples:
       >>> as_shape("input_shape", 784)
       (784,)
     """

@@ -47,7 +47,7 @@ def activation(
     Returns:
       An ``Activation``.
 
-    Example:
+    Examples:
       >>> import jax.numpy as jnp
       >>> act = activation(jnp.tanh, gain=True)
       >>> sorted(act.init((3,)))
@@ -76,7 +76,7 @@ def activation(
 def relu() -> Activation:
     """Makes max(0, z + bias).
 
-    Example:
+    Examples:
       >>> sorted(relu().init((3,)))
       ['bias']
     """
@@ -87,7 +87,7 @@ def relu() -> Activation:
 def leaky_relu(slope: float = 0.1) -> Activation:
     """Makes z + bias where positive, else slope times it.
 
-    Example:
+    Examples:
       >>> float(leaky_relu().nonlinearity(-1.0))
       -0.10000000149011612
     """
@@ -98,7 +98,7 @@ def leaky_relu(slope: float = 0.1) -> Activation:
 def sigmoid() -> Activation:
     """Makes 1 / (1 + exp(-gain (z + bias))).
 
-    Example:
+    Examples:
       >>> float(sigmoid().nonlinearity(0.0))
       0.5
     """
@@ -109,7 +109,7 @@ def sigmoid() -> Activation:
 def softplus() -> Activation:
     """Makes log(1 + exp(gain (z + bias))).
 
-    Example:
+    Examples:
       >>> round(float(softplus().nonlinearity(0.0)), 4)
       0.6931
     """
@@ -122,7 +122,7 @@ def softmax(*, gain: bool = True) -> Activation:
     Args:
       gain: the paper's ``top_c``: whether the top has a gain.
 
-    Example:
+    Examples:
       >>> softmax(gain=False).nonlinearity(jnp.zeros(2)).tolist()
       [0.5, 0.5]
     """
@@ -133,7 +133,7 @@ def softmax(*, gain: bool = True) -> Activation:
 def linear() -> Activation:
     """Makes h = z: no parameters.
 
-    Example:
+    Examples:
       >>> linear().init((3,))
       {}
     """

@@ -25,7 +25,7 @@ RowsNoise = tuple[Array, ...]
 def divergence(
     net: Ladder, params: Params, x: Array, noise: RowsNoise, noise_std: Array | None = None
 ) -> Array:
-    """KL(p_clean || p_noisy) of the class probabilities, its mean over the rows.
+    """Computes KL(p_clean || p_noisy) of the class probabilities, its mean over the rows.
 
     Args:
       net: the ladder.
@@ -37,7 +37,7 @@ def divergence(
     Returns:
       A scalar, 0 or more.
 
-    Example:
+    Examples:
       >>> import jax, jax.numpy as jnp
       >>> from ladder_jax import presets
       >>> net = presets.mlp(4, [3, 2])
@@ -70,7 +70,7 @@ def adversarial_noise(
     steps: int = 1,
     xi: float = 1.0,
 ) -> RowsNoise:
-    """Noise turned into the direction that raises the divergence most.
+    """Turns noise into the direction that raises the divergence most.
 
     Power iteration: the gradient of the divergence at a part of the noise,
     all other levels being clean. Each row of the result has the length that normal
@@ -94,7 +94,7 @@ def adversarial_noise(
     Raises:
       ValueError: an argument is out of range.
 
-    Example:
+    Examples:
       >>> import jax, jax.numpy as jnp
       >>> from ladder_jax import presets
       >>> net = presets.mlp(4, [3, 2])
@@ -126,7 +126,7 @@ def adversarial_noise(
 def virtual_adversarial(
     net: Ladder, *, levels: Levels = "input", steps: int = 1, xi: float = 1.0
 ) -> Ladder:
-    """The same ladder with adversarial noise in its loss, in both halves of a batch.
+    """Returns the same ladder with adversarial noise in its loss, in both halves of a batch.
 
     Only ``loss`` differs, which draws the noise; ``loss_given`` takes what it is
     given. A step costs about two more clean and noisy passes for each of ``steps``.
@@ -140,7 +140,7 @@ def virtual_adversarial(
     Returns:
       A ``Ladder``.
 
-    Example:
+    Examples:
       >>> from ladder_jax import presets
       >>> virtual_adversarial(presets.mlp(4, [3, 2]), levels="all").shapes
       ((4,), (3,), (2,))

@@ -17,7 +17,6 @@ import optax
 
 from ladder_jax import _checks, activations
 from ladder_jax import combinators as combinators_lib
-from ladder_jax.consistency import consistency_cost
 from ladder_jax.normalization import known, moments, normalize
 from ladder_jax.types import (
     Activation,
@@ -37,6 +36,7 @@ from ladder_jax.types import (
     Shape,
     Statistics,
     Structure,
+    Trained,
 )
 
 Metrics = dict[str, Array]
@@ -265,7 +265,7 @@ def supervised_cost(logits: Array, labels: Array) -> tuple[Array, Array]:
     Returns:
       ``(cross_entropy, error)``, scalars.
 
-    Example:
+    Examples:
       >>> logits = jnp.array([[0.0, 0.0], [9.0, -9.0]])
       >>> cost, error = supervised_cost(logits, jnp.array([1, -1]))
       >>> round(float(cost), 4), float(error)
@@ -277,6 +277,36 @@ def supervised_cost(logits: Array, labels: Array) -> tuple[Array, Array]:
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, jnp.where(labeled, labels, 0))
     wrong = labeled & ((logits.argmax(-1) != labels) | jnp.isnan(logits).any(-1))
     return jnp.where(labeled, losses, 0.0).mean() * ratio, jnp.mean(wrong) * ratio
+
+
+def consistency_cost(how: Consistency, clean: Array, noisy: Array) -> Array:
+    """Computes the cross-entropy of noisy predictions with the sharpened clean ones as targets.
+
+    With p_clean = softmax(clean), the mean over all B rows of::
+
+        [max p_clean >= threshold] H(softmax(clean / temperature), softmax(noisy))
+
+    not yet weighted. No gradient flows through the target: the noisy pass follows
+    the clean one, never the other way. Pseudo-labels as in FixMatch (Sohn et al.
+    2020), the noise of the ladder's levels in the place of their augmentations.
+
+    Args:
+      how: threshold and temperature.
+      clean: logits ``[B, classes]`` of the clean pass.
+      noisy: those of the noisy pass over the same rows.
+
+    Returns:
+      A scalar, 0 or more.
+
+    Examples:
+      >>> clean, noisy = jnp.array([[9.0, 0.0], [0.1, 0.0]]), jnp.array([[0.0, 0.0], [5.0, 0.0]])
+      >>> round(float(consistency_cost(Consistency(), clean, noisy)), 3)  # the first row: log(2)
+      0.347
+    """
+    clean = jax.lax.stop_gradient(clean)
+    sure = jax.nn.softmax(clean).max(-1) >= how.threshold
+    target = jax.nn.softmax(clean / how.temperature)
+    return jnp.mean(sure * optax.softmax_cross_entropy(noisy, target))
 
 
 def loss_given(
@@ -339,6 +369,41 @@ def statistics(s: Structure, params: Params, x: Array) -> Statistics:
 def predict(s: Structure, params: Params, statistics: Statistics, x: Array) -> Array:
     """Computes the logits ``[B, classes]`` of the clean pass, each row by itself."""
     return encode(s, params, x, statistics=statistics).logits
+
+
+def decoder_statistics(
+    s: Structure, params: Params, statistics: Statistics, x: Array
+) -> Statistics:
+    """Computes what u is normalised with where examples come singly.
+
+    Args:
+      s: of the ladder.
+      params: of the ladder.
+      statistics: of the clean pass over the training examples.
+      x: ``[B, *input_shape]``, training examples.
+
+    Returns:
+      Mean and variance of u by level; None where no u is used.
+    """
+    clean = encode(s, params, x, statistics=statistics)
+    return decode(s, params, clean, clean).statistics
+
+
+def denoise(s: Structure, trained: Trained, x: Array) -> Array | None:
+    """Computes the decoder's estimate of the input, z_hat_0, each row by itself.
+
+    No noise is added: the rows may have some of their own.
+
+    Args:
+      s: of the ladder.
+      trained: parameters and statistics.
+      x: ``[B, *input_shape]``.
+
+    Returns:
+      ``[B, *input_shape]``, or None if level 0 is not decoded.
+    """
+    noisy = encode(s, trained.params, x, statistics=trained.statistics)
+    return decode(s, trained.params, noisy, noisy, trained.decoder_statistics).z_hat[0]
 
 
 def _shapes(s: Structure) -> tuple[Shape, ...]:
@@ -415,7 +480,7 @@ def ladder(
         classes, a list has the wrong length, or settings contradict each other.
       TypeError: an argument is of another type.
 
-    Example:
+    Examples:
       >>> import jax, jax.numpy as jnp
       >>> from ladder_jax import Batch, dense, ladder
       >>> net = ladder((4,), [dense(5), dense(3)], denoising_cost=[10.0, 1.0, 0.1])
@@ -467,4 +532,5 @@ def ladder(
     structure = Structure(every, hyper, normalize_estimate, consistency)
     functions: list[Callable[..., Any]]
     functions = [init, draw_noise, encode, decode, loss, loss_given, statistics, predict]
+    functions += [decoder_statistics, denoise]
     return Ladder(structure, *(functools.partial(f, structure) for f in functions))

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import functools
+import json
 import logging
 import pathlib
 import zlib
+from collections.abc import Mapping
 from typing import Any, NamedTuple, Self
 
+import jax
 import numpy as np
 
-from ladder_jax import parallel
-from ladder_jax.bucket_checkpoints import BucketCheckpoints, epochs_in
-from ladder_jax.files import WriteError, advice, is_bucket, remove, writing
-from ladder_jax.packing import pack, size_of, unpack
+from ladder_jax.errors import WriteError
+from ladder_jax.run import multiprocess
+from ladder_jax.run.files import advice, is_bucket, listed, reason_of, remove, writing
 from ladder_jax.training import TrainState
 
 _LOG = logging.getLogger("ladder_jax")
@@ -22,7 +25,7 @@ Best = tuple[int, float]
 """Epoch and error of the best evaluation on validation examples."""
 
 
-class Reached(NamedTuple):
+class RunProgress(NamedTuple):
     """How far a run has come.
 
     Attributes:
@@ -49,8 +52,136 @@ def _not_orbax(record: logging.LogRecord) -> bool:
     return "orbax" not in record.pathname
 
 
+def _plain(state: TrainState) -> TrainState:
+    """The state with its key as the numbers that it is made of."""
+    return state._replace(key=jax.random.key_data(state.key))
+
+
+def size_of(state: TrainState) -> int:
+    """Returns how many bytes a state takes."""
+    return sum(leaf.nbytes for leaf in jax.tree.leaves(_plain(state)))
+
+
+def layout_of(state: TrainState) -> int:
+    """Computes a checksum of the names, shapes and types of a state's arrays, in their order."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path(_plain(state))
+    place = functools.partial(jax.tree_util.keystr, simple=True, separator="/")
+    return zlib.crc32(repr([(place(p), x.shape, str(x.dtype)) for p, x in leaves]).encode())
+
+
+def pack(state: TrainState) -> np.ndarray:
+    """Joins all arrays of a state to one of bytes, a copy that no later step can change.
+
+    One array is saved faster than many, and a disk that is full fails it once.
+
+    Examples:
+      >>> import optax
+      >>> from ladder_jax import presets, training
+      >>> net, optimizer = presets.mlp(4, [3, 2]), optax.adam(0.1)
+      >>> state = training.create_train_state(net, optimizer, jax.random.key(0))
+      >>> again = unpack(pack(state), state)
+      >>> bool((again.params[1].up["kernel"] == state.params[1].up["kernel"]).all())
+      True
+    """
+    leaves = jax.tree.leaves(_plain(state))
+    return np.frombuffer(b"".join(np.asarray(leaf).tobytes() for leaf in leaves), np.uint8)
+
+
+def unpack(packed: np.ndarray, like: TrainState) -> TrainState:
+    """Returns the state that ``pack`` was given."""
+    leaves, structure = jax.tree.flatten(_plain(like))
+    ends = np.cumsum([leaf.nbytes for leaf in leaves])
+
+    def put(part: np.ndarray, old: jax.Array) -> Any:
+        array = np.frombuffer(part.tobytes(), old.dtype).reshape(old.shape)
+        if not old.committed:
+            return jax.device_put(array)
+        # Of a sharding over several processes each puts its own part.
+        return jax.make_array_from_callback(old.shape, old.sharding, array.__getitem__)
+
+    parts = np.split(packed, ends[:-1])
+    state: TrainState = jax.tree.unflatten(structure, map(put, parts, leaves))
+    key = jax.random.wrap_key_data(state.key, impl=jax.random.key_impl(like.key))
+    return state._replace(key=key)
+
+
+def epochs_in(folder: pathlib.Path) -> list[int]:
+    """Returns those of the checkpoints in a folder, the newest last."""
+    return sorted(int(path.name) for path in listed(folder) if path.name.isdigit())
+
+
+class _BucketCheckpoints:
+    """What ``checkpoints`` needs of a store: a line of JSON, then the bytes of the state.
+
+    Orbax would need the right to read a bucket's settings, a second library with
+    credentials of its own, and on S3 would rename, which copies file by file.
+
+    Args:
+      folder: theirs alone.
+      keep: how many of the last are kept, beside the best.
+    """
+
+    def __init__(self, folder: pathlib.Path, keep: int) -> None:
+        self._folder, self._keep = folder, keep
+        self._thread = concurrent.futures.ThreadPoolExecutor(1, "checkpoints")
+        self._last: concurrent.futures.Future[None] | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether a save is still being written."""
+        return self._last is not None and not self._last.done()
+
+    def save(
+        self, epoch: int, packed: np.ndarray, about: Mapping[str, Any], error: float | None
+    ) -> None:
+        """Begins to save, when the last save is done."""
+        del error
+        self.wait()
+        self._last = self._thread.submit(self._write, epoch, packed, about)
+
+    def _write(self, epoch: int, packed: np.ndarray, about: Mapping[str, Any]) -> None:
+        content = json.dumps(about).encode() + b"\n" + packed.tobytes()
+        (self._folder / str(epoch)).write_bytes(content)
+        epochs = epochs_in(self._folder)
+        kept = {epoch, *epochs[-self._keep :], *(about["best"] or ())[:1]}
+        for old in set(epochs) - kept:
+            remove(self._folder / str(old))
+
+    def wait(self) -> None:
+        """Waits for the save that goes on, if any; raises an OSError for any trouble."""
+        last, self._last = self._last, None
+        try:
+            if last is not None:
+                last.result()
+        except Exception as error:  # a bucket's library raises its own
+            raise OSError(reason_of(error)) from error
+
+    def about(self, epoch: int) -> dict[str, Any]:
+        """Returns what ``save`` was given to say of a state."""
+        with (self._folder / str(epoch)).open("rb") as file:
+            about: dict[str, Any] = json.loads(file.readline())
+        return about
+
+    def packed(self, epoch: int, size: int) -> np.ndarray:
+        """Returns the state; so many bytes are expected."""
+        del size
+        content = (self._folder / str(epoch)).read_bytes()
+        return np.frombuffer(content, np.uint8, offset=content.index(b"\n") + 1)
+
+    def move(self, epoch: int, aside: pathlib.Path) -> None:
+        """Moves a checkpoint out of the way."""
+        (self._folder / str(epoch)).replace(aside)
+
+    def close(self) -> None:
+        """Waits, and ends the thread."""
+        try:
+            self.wait()
+        finally:
+            self._thread.shutdown()
+
+
 class _OrbaxCheckpoints:
-    """As ``BucketCheckpoints``, on a disk."""
+    """As ``_BucketCheckpoints``, on a disk."""
 
     def __init__(self, folder: pathlib.Path, keep: int) -> None:
         import orbax.checkpoint as ocp  # only where something is saved: it takes its time
@@ -71,7 +202,7 @@ class _OrbaxCheckpoints:
             "preservation_policy": policies.AnyPreservationPolicy([last, best]),
             "best_fn": error,
         }
-        if parallel.several():  # it waits for no other process
+        if multiprocess.is_multiprocess():  # it waits for no other process
             folder.mkdir(parents=True, exist_ok=True)
             settings["create"] = False
             settings["multiprocessing_options"] = ocp.options.MultiprocessingOptions(
@@ -119,14 +250,14 @@ class Checkpoints:
       folder: theirs alone.
       keep: how many of the last are kept.
 
-    Example:
+    Examples:
       >>> import pathlib, tempfile, jax, optax
       >>> from ladder_jax import presets, training
       >>> net, optimizer = presets.mlp(4, [3, 2]), optax.adam(0.1)
       >>> state = training.create_train_state(net, optimizer, jax.random.key(0))
       >>> with tempfile.TemporaryDirectory() as name:
       ...     with Checkpoints(pathlib.Path(name) / "checkpoints", keep=1) as saved:
-      ...         saved.save(state, Reached(epoch=3))
+      ...         saved.save(state, RunProgress(epoch=3))
       ...         restored, reached = saved.restore(state, lines=3)
       >>> reached.epoch, bool((restored.key == state.key).all())
       (3, True)
@@ -152,8 +283,8 @@ class Checkpoints:
             logging.getLogger("absl").removeFilter(_not_orbax)
 
     @functools.cached_property
-    def _store(self) -> BucketCheckpoints | _OrbaxCheckpoints:
-        store = BucketCheckpoints if is_bucket(self.folder) else _OrbaxCheckpoints
+    def _store(self) -> _BucketCheckpoints | _OrbaxCheckpoints:
+        store = _BucketCheckpoints if is_bucket(self.folder) else _OrbaxCheckpoints
         return store(self.folder, self._keep)
 
     @property
@@ -174,72 +305,55 @@ class Checkpoints:
     @property
     def busy(self) -> bool:
         """Whether a save is still being written, or is another process's to do."""
-        if not parallel.is_first():
+        if not multiprocess.is_primary():
             return True
         return "_store" in vars(self) and self._store.busy
 
-    def save(self, state: TrainState, reached: Reached, *, error: float | None = None) -> None:
-        """Begins to save a state; it may be used up at once.
-
-        Args:
-          state: after ``reached.epoch`` epochs.
-          reached: how far the run is.
-          error: given where it is the least on validation examples so far.
-
-        Raises:
-          WriteError: this or the last one cannot be written.
-        """
-        if not parallel.is_first():
+    def save(self, state: TrainState, reached: RunProgress, *, error: float | None = None) -> None:
+        """Begins to save a state; it may be used up at once."""
+        if not multiprocess.is_primary():
             return
         packed = pack(state)
         extra = reached._asdict() | {"checksum": zlib.crc32(packed.data), "size": packed.size}
+        extra["layout"] = layout_of(state)
         try:
             self._store.save(reached.epoch, packed, extra, error)
         except (OSError, ValueError) as failed:
             raise self._write_error(failed) from failed
 
     def wait(self) -> None:
-        """Waits for the save that goes on, if any.
-
-        Raises:
-          WriteError: it cannot be written.
-        """
+        """Waits for the save that goes on, if any."""
         try:
             if "_store" in vars(self):
                 self._store.wait()
         except (OSError, ValueError) as failed:
             raise self._write_error(failed) from failed
 
-    def _read(self, epoch: int, size: int) -> tuple[np.ndarray, Reached]:
-        """The packed state, which must have so many bytes."""
+    def _read(self, epoch: int, size: int, layout: int) -> tuple[np.ndarray, RunProgress]:
+        """The packed state, which must have so many bytes, laid out so."""
         extra = self._store.about(epoch)
         if (found := extra.pop("size")) != size:
             raise ValueError(f"it has {found} bytes, the run's state {size}")
+        if extra.pop("layout", None) != layout:
+            raise ValueError("its arrays are in another order: it is of another version")
         packed = self._store.packed(epoch, size)
         if zlib.crc32(packed.data) != extra.pop("checksum"):
             raise ValueError("its checksum is wrong")
         best, bests = extra.pop("best"), tuple(map(_read_best, extra.pop("bests")))
-        return packed, Reached(**extra, best=best and _read_best(best), bests=bests)
+        return packed, RunProgress(**extra, best=best and _read_best(best), bests=bests)
 
-    def restore(self, like: TrainState, lines: int) -> tuple[TrainState, Reached] | None:
-        """The newest good checkpoint; those that cannot be read are put aside with a warning.
-
-        Args:
-          like: a state of the same structure.
-          lines: how many the metrics file has; a checkpoint of more epochs is not good.
-
-        Returns:
-          ``(state, reached)``, or None if there is none.
-        """
-        found = parallel.from_first(lambda: self._newest(size_of(like), lines))
+    def restore(self, like: TrainState, lines: int) -> tuple[TrainState, RunProgress] | None:
+        """Returns the newest good checkpoint; corrupt ones are moved aside, with a warning."""
+        state = size_of(like), layout_of(like)
+        found = multiprocess.broadcast_from_primary(lambda: self._newest(*state, lines))
         return found and (unpack(found[0], like), found[1])
 
-    def _newest(self, size: int, lines: int) -> tuple[np.ndarray, Reached] | None:
+    def _newest(self, size: int, layout: int, lines: int) -> tuple[np.ndarray, RunProgress] | None:
         """Of the good ones, the state not yet unpacked."""
         self.wait()
         for epoch in reversed(self.epochs):
             try:
-                found = self._read(epoch, size)
+                found = self._read(epoch, size, layout)
                 if epoch <= lines:
                     return found
                 reason = "the metrics file is shorter than when it was saved"

@@ -73,7 +73,7 @@ def gaussian_moments(params: Params, u: Array) -> tuple[Array, Array]:
     Returns:
       ``(mu, v)``, each of the shape of ``u``.
 
-    Example:
+    Examples:
       >>> import jax, jax.numpy as jnp
       >>> mu, v = gaussian_moments(gaussian().init(jax.random.key(0), (2,)), jnp.ones((1, 2)))
       >>> mu.tolist(), v.tolist()
@@ -106,7 +106,7 @@ def gaussian() -> Combinator:
     Start: a2 = a7 = 1, the rest 0, and so z_hat = 0: the map from above has no gradient
     at the first step. ``gauss`` in the paper's program.
 
-    Example:
+    Examples:
       >>> import jax, jax.numpy as jnp
       >>> g = gaussian()
       >>> params = g.init(jax.random.key(0), (2,))
@@ -124,7 +124,7 @@ def gated_gaussian() -> Combinator:
     GatedGauss of Pezeshki et al. likewise puts the gain through s. Start: as
     ``gaussian``, and so z_hat = z / 2.
 
-    Example:
+    Examples:
       >>> import jax, jax.numpy as jnp
       >>> g = gated_gaussian()
       >>> params = g.init(jax.random.key(0), (1,))
@@ -141,7 +141,7 @@ def sigmoid() -> Combinator:
     Start: a2 = b1 = c2 = 1, the rest 0. The paper's first version, ``sig`` in its
     program; the vanilla combinator of Pezeshki et al.
 
-    Example:
+    Examples:
       >>> import jax, jax.numpy as jnp
       >>> g = sigmoid()
       >>> params = g.init(jax.random.key(0), (1,))
@@ -165,7 +165,7 @@ def sigmoid_without_product() -> Combinator:
 
     Start: as ``sigmoid``. ``comparison_g2`` in the paper's program.
 
-    Example:
+    Examples:
       >>> import jax
       >>> len(sigmoid_without_product().init(jax.random.key(0), (1,)))
       7
@@ -186,7 +186,7 @@ def bilinear() -> Combinator:
 
     Start: a2 = 1, the rest 0. ``comparison_g3`` in the paper's program.
 
-    Example:
+    Examples:
       >>> import jax, jax.numpy as jnp
       >>> g = bilinear()
       >>> g.apply(g.init(jax.random.key(0), (1,)), 2 * jnp.ones((1, 1)), jnp.ones((1, 1))).tolist()
@@ -217,7 +217,7 @@ def separate() -> Combinator:
     u shifts the curve and no more. Start: w1 = w2 = 1, the rest 0. ``comparison_g4`` in
     the paper's program.
 
-    Example:
+    Examples:
       >>> import jax, jax.numpy as jnp
       >>> g = separate()
       >>> g.apply(g.init(jax.random.key(0), (1,)), jnp.zeros((1, 1)), jnp.zeros((1, 1))).tolist()
@@ -256,7 +256,7 @@ def mlp(hidden: Sequence[int] = (4,), *, stddev: float = 0.025, shared: bool = T
     Raises:
       ValueError: an argument is out of range.
 
-    Example:
+    Examples:
       >>> import jax
       >>> params = mlp((2, 2)).init(jax.random.key(0), (100,))
       >>> [params[name].shape for name in ("W1", "W2", "W3")]
@@ -286,7 +286,7 @@ def augmented_mlp(
     Raises:
       ValueError: an argument is out of range.
 
-    Example:
+    Examples:
       >>> import jax
       >>> augmented_mlp().init(jax.random.key(0), (100,))["W1"].shape
       (3, 4)
@@ -341,7 +341,7 @@ def linear() -> Combinator:
 
     Start: a1 = 1, b = 0. ``lin`` in the paper's program.
 
-    Example:
+    Examples:
       >>> linear().uses_u
       False
     """
@@ -354,7 +354,7 @@ def identity() -> Combinator:
 
     No parameters. ``i`` in the paper's program.
 
-    Example:
+    Examples:
       >>> import jax
       >>> identity().init(jax.random.key(0), (3,))
       {}
@@ -368,7 +368,7 @@ def vertical_relu() -> Combinator:
 
     Start: b = 0. ``relu`` in the paper's program.
 
-    Example:
+    Examples:
       >>> import jax
       >>> sorted(vertical_relu().init(jax.random.key(0), (3,)))
       ['b']
@@ -382,7 +382,7 @@ def vertical_sigmoid() -> Combinator:
 
     Start: c = 1, b = 0. ``sigmoid`` in the paper's program.
 
-    Example:
+    Examples:
       >>> import jax
       >>> sorted(vertical_sigmoid().init(jax.random.key(0), (3,)))
       ['b', 'c']

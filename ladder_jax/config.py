@@ -3,19 +3,49 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from ladder_jax import _checks, activations, combinators, data, layers
 from ladder_jax.data import preprocessing
+from ladder_jax.errors import ConfigError
 from ladder_jax.types import Consistency
 
+OLD_NAMES = {"average": "ema_decay", "statistics": "norm_statistics"}
+"""Settings by the name that they once had: it is understood, and never written."""
 
-class ConfigError(ValueError):
-    """A setting is wrong; the message names it and says what to give."""
+
+def current_names(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns settings by the names that they have now.
+
+    Raises:
+      ConfigError: a setting is given by both of its names.
+
+    Examples:
+      >>> current_names({"average": 0.9, "epochs": 3})
+      {'ema_decay': 0.9, 'epochs': 3}
+    """
+    for old in OLD_NAMES.keys() & values.keys():
+        both = OLD_NAMES[old] in values
+        _require(not both, OLD_NAMES[old], f"given as {old} too", "it once")
+    return {OLD_NAMES.get(name, name): value for name, value in values.items()}
 
 
+def _by_any_name(cls: Any) -> Any:
+    """Makes a class take settings by their old names too, as config files have them."""
+    init = cls.__init__
+
+    @functools.wraps(init)
+    def renaming(self: Any, *values: Any, **settings: Any) -> None:
+        init(self, *values, **current_names(settings))
+
+    cls.__init__ = renaming
+    return cls
+
+
+@_by_any_name
 @dataclasses.dataclass(frozen=True)
 class Config:
     """One training run.
@@ -51,8 +81,8 @@ class Config:
       learning_rate: of Adam, at the start.
       decay_from: the part of the run after which the rate falls linearly to 0.
       unit_norm: whether encoder weights are projected to norm 1 after each step.
-      average: decay of the moving average of the parameters that is evaluated and
-        kept; 0: none, the last parameters are.
+      ema_decay: of the exponential moving average of the parameters that is evaluated
+        and kept; 0: none, the last parameters are.
       adversarial: where noise is virtual adversarial: "none", "input" or "all".
       consistency: weight of the cross-entropy of the noisy predictions of unlabelled
         rows with the clean ones as targets; 0: none.
@@ -61,7 +91,7 @@ class Config:
       consistency_temperature: that the clean logits are divided by for the target.
       compute_dtype: of the maps, "float32" or "bfloat16"; parameters and statistics
         stay in float32.
-      statistics: what prediction is normalised with: the clean pass over all
+      norm_statistics: what prediction is normalised with: the clean pass over all
         training examples ("train") or the labelled ones ("labeled").
       seed: decides labels, start, order and noise.
       eval_every: epochs between evaluations; the last is always evaluated.
@@ -69,6 +99,9 @@ class Config:
         the best on ``validation`` and of a run that is stopped are saved besides.
       keep: how many of the last checkpoints are kept.
     """
+
+    TRACED: ClassVar[tuple[str, ...]] = ("learning_rate", "noise_std", "denoising_cost")
+    """Settings that may be traced, so that one compiled program serves all their values."""
 
     name: str = "digits"
     dataset: str = "digits"
@@ -92,14 +125,14 @@ class Config:
     learning_rate: float = 0.002
     decay_from: float = 0.67
     unit_norm: bool = False
-    average: float = 0.0
+    ema_decay: float = 0.0
     adversarial: str = "none"
     consistency: float = 0.0
     consistency_from: float = 0.0
     consistency_threshold: float = 0.95
     consistency_temperature: float = 0.5
     compute_dtype: str = "float32"
-    statistics: str = "train"
+    norm_statistics: str = "train"
     seed: int = 0
     eval_every: int = 10
     checkpoint_seconds: float = 60.0
@@ -124,13 +157,13 @@ class Config:
         _require(0 <= self.decay_from <= 1, "decay_from", self.decay_from, "0 to 1")
         _require(all(n >= 1 for n in self.units), "units", self.units, "1 or more each")
         _choice("activation", self.activation, activations.ACTIVATIONS)
-        _require(0 <= self.average < 1, "average", self.average, "0 (none) or more, below 1")
+        _require(0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, "0 (none) or more, below 1")
         _choice("adversarial", self.adversarial, ("none", "input", "all"))
         _checked(self.consistency_settings.check)
         late = self.consistency_from
         _require(0 <= late < 1, "consistency_from", late, "0 or more, below 1")
         _choice("compute_dtype", self.compute_dtype, layers.DTYPES)
-        _choice("statistics", self.statistics, ("train", "labeled"))
+        _choice("norm_statistics", self.norm_statistics, ("train", "labeled"))
         if self.encoder:
             try:
                 layers.from_names(self.encoder)
@@ -159,12 +192,27 @@ class Config:
         first = self.encoder.split("-")[0].removeprefix("fc:").removeprefix("dense:")
         return bool(first) and not first.isdigit()
 
+    def supervised(self) -> Config:
+        """Returns the supervised net of the same size: labels alone, the paper's baseline noise.
+
+        Examples:
+          >>> Config(units=(5,)).supervised().noise_std
+          (0.3, 0.5, 0.5)
+        """
+        return dataclasses.replace(
+            self,
+            combinators=("none",),
+            denoising_cost=(0.0,),
+            consistency=0.0,
+            noise_std=(0.3,) + (0.5,) * (self.levels - 1),
+        )
+
     @classmethod
     def create(cls, values: Mapping[str, Any]) -> Config:
-        """A ``Config`` from any mapping, an ``ml_collections.ConfigDict`` included.
+        """Creates a ``Config`` from any mapping, an ``ml_collections.ConfigDict`` included.
 
         Args:
-          values: by setting; what is left out has its default.
+          values: by setting, its old name included; what is left out has its default.
 
         Returns:
           A ``Config``.
@@ -172,17 +220,17 @@ class Config:
         Raises:
           ConfigError: a name is not known or a value is wrong.
 
-        Example:
+        Examples:
           >>> Config.create({"epochs": 3}).epochs
           3
         """
         known = {field.name for field in dataclasses.fields(cls)}
-        for name in values:
-            _choice("setting", name, known)
         given: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value
-            for name, value in values.items()
+            for name, value in current_names(values).items()
         }
+        for name in given:
+            _choice("setting", name, known)
         return cls(**given)
 
 

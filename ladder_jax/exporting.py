@@ -13,19 +13,19 @@ import jax.numpy as jnp
 from jax import export as jax_export
 
 from ladder_jax import data
-from ladder_jax.config import ConfigError
 from ladder_jax.data import preprocessing
-from ladder_jax.files import as_path, replacing, write_json
+from ladder_jax.errors import ConfigError
 from ladder_jax.predictor import Predictor
+from ladder_jax.run.files import as_path, replacing, write_json
+from ladder_jax.run.workfolder import versions
 from ladder_jax.types import Array
-from ladder_jax.workfolder import versions
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 """Those that one file serves."""
 
 
 def probabilities(ours: Predictor) -> Callable[[Array], Array]:
-    """The whole way from an example to its classes, as a pure function.
+    """Makes the whole way from an example to its classes a pure function.
 
     Preprocessing, encoder and softmax; products are those of full float32 on every
     device, so that the answers are the same, unless the run itself computes in bfloat16.
@@ -37,7 +37,7 @@ def probabilities(ours: Predictor) -> Callable[[Array], Array]:
       ``x [B, *example_shape] -> [B, classes]``, each row by itself; NaN in all classes
       where a row is not finite, after preprocessing or in the logits.
 
-    Example:
+    Examples:
       >>> import numpy as np
       >>> from ladder_jax import predictor, presets
       >>> net, x = presets.mlp(4, [3, 2]), np.eye(4, dtype=np.float32)
@@ -62,7 +62,7 @@ def probabilities(ours: Predictor) -> Callable[[Array], Array]:
 
 
 def export(ours: Predictor) -> bytes:
-    """A program with its parameters, statistics and preprocessing inside.
+    """Exports a program with its parameters, statistics and preprocessing inside.
 
     Args:
       ours: a trained ladder.
@@ -92,7 +92,7 @@ _DIVIDED = {"bytes": 255, "unit": 255, "unknown": 255}
 
 
 def description(ours: Predictor) -> dict[str, Any]:
-    """What a program of ``export`` takes and gives, for JSON.
+    """Describes what a program of ``export`` takes and gives, for JSON.
 
     Args:
       ours: a trained ladder.
@@ -114,9 +114,9 @@ def description(ours: Predictor) -> dict[str, Any]:
 
 
 def description_path(path: str | os.PathLike[str]) -> pathlib.Path:
-    """Where the description of a program lies: beside it.
+    """Returns where the description of a program lies: beside it.
 
-    Example:
+    Examples:
       >>> description_path("model.stablehlo").name
       'model.stablehlo.json'
     """

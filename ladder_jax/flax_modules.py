@@ -31,7 +31,7 @@ class LinenLadder(linen.Module):
     Attributes:
       net: the ladder.
 
-    Example:
+    Examples:
       >>> import jax
       >>> from ladder_jax import presets
       >>> model = LinenLadder(presets.mlp(4, [3, 2]))
@@ -56,7 +56,7 @@ class LinenLadder(linen.Module):
         return self.net.predict(self.ladder, self.statistics.value, x)
 
     def loss(self, batch: Batch, hyper: Hyper | None = None) -> tuple[Array, dict[str, Array]]:
-        """``net.loss``: the scalar and its metrics."""
+        """Computes ``net.loss``: the scalar and its metrics."""
         return self.net.loss(self.ladder, batch, self.make_rng("noise"), hyper)
 
     def collect(self, x: Array) -> None:
@@ -74,7 +74,7 @@ class NNXLadder(nnx.Module):
       net: the ladder.
       rngs: whose stream ``params`` starts the parameters.
 
-    Example:
+    Examples:
       >>> import jax
       >>> from flax import nnx
       >>> from ladder_jax import presets
@@ -102,7 +102,7 @@ class NNXLadder(nnx.Module):
     def loss(
         self, batch: Batch, rngs: nnx.Rngs, hyper: Hyper | None = None
     ) -> tuple[Array, dict[str, Array]]:
-        """``net.loss``: the scalar and its metrics."""
+        """Computes ``net.loss``: the scalar and its metrics."""
         return self._loss(self._params(), batch, rngs.noise(), hyper)
 
     def collect(self, x: Array) -> None:

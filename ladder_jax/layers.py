@@ -104,7 +104,7 @@ def dot_general(lhs: Array, rhs: Array, dimensions: Any, **settings: Any) -> Arr
     Returns:
       ``[B, m]``, of that type.
 
-    Example:
+    Examples:
       >>> lhs, rhs = jnp.ones((2, 300), jnp.bfloat16), jnp.ones((300, 1), jnp.bfloat16)
       >>> dot_general(lhs, rhs, (((1,), (0,)), ((), ()))).tolist()
       [[300.0], [300.0]]
@@ -143,7 +143,7 @@ def dense(units: int) -> Layer:
     Raises:
       ValueError: ``units`` is not positive.
 
-    Example:
+    Examples:
       >>> import jax
       >>> layer = dense(3)
       >>> params, out_shape = layer.init(jax.random.key(0), (4,))
@@ -224,7 +224,7 @@ def conv(channels: int, kernel: int, stride: int = 1, padding: Padding = "valid"
       ValueError: an argument is out of range; when the ladder is built, if the
         level below is not an image or is smaller than the kernel.
 
-    Example:
+    Examples:
       >>> import jax
       >>> params, out_shape = conv(5, 3, padding="full").init(jax.random.key(0), (8, 8, 2))
       >>> out_shape, params.up["kernel"].shape, params.down["kernel"].shape
@@ -302,7 +302,7 @@ def max_pool(size: int) -> Layer:
       ValueError: ``size`` is less than 2; when the ladder is built, if the level
         below is not an image.
 
-    Example:
+    Examples:
       >>> import jax.numpy as jnp
       >>> layer = max_pool(2)
       >>> x = jnp.arange(9.0).reshape(1, 3, 3, 1)
@@ -349,7 +349,7 @@ def global_mean_pool() -> Layer:
     Raises:
       ValueError: when the ladder is built, if the level below is not an image.
 
-    Example:
+    Examples:
       >>> import jax.numpy as jnp
       >>> layer = global_mean_pool()
       >>> x = jnp.arange(4.0).reshape(1, 2, 2, 1)
@@ -419,7 +419,7 @@ def from_flax(
       ValueError: ``up`` is no module; when the ladder is built: a module has variables other than
         parameters, or ``down`` does not lead back to the lower level's shape.
 
-    Example:
+    Examples:
       >>> import jax, flax.linen as nn
       >>> layer = from_flax(nn.Dense(3), lambda in_shape: nn.Dense(in_shape[-1]))
       >>> params, out_shape = layer.init(jax.random.key(0), (7, 5))
@@ -470,7 +470,7 @@ def compute_in(dtype: Any, layer: Layer) -> Layer:
     Returns:
       A ``Layer`` with the same parameters.
 
-    Example:
+    Examples:
       >>> import jax, jax.numpy as jnp
       >>> from ladder_jax import dense
       >>> layer = compute_in(jnp.bfloat16, dense(3))
@@ -509,7 +509,7 @@ def from_name(name: str) -> Layer:
     Raises:
       ValueError: the name is not known, or its arguments are wrong.
 
-    Example:
+    Examples:
       >>> from_name("conv:32:5:1:full"), from_name("convf:32:5:1:1"), from_name("10")
       (conv:32:5:1:full, conv:32:5:1:full, dense:10)
     """
@@ -555,7 +555,7 @@ _ORIGINAL: dict[str, Callable[[list[Any]], tuple[str, list[Any]]]] = {
 def from_names(names: str) -> list[Layer]:
     """Makes the layers of levels 1 to L of names joined by dashes.
 
-    Example:
+    Examples:
       >>> from_names("conv:32:5-max_pool:2-10")
       [conv:32:5, max_pool:2, dense:10]
     """

@@ -1,130 +1,307 @@
-"""``train_and_evaluate(config, workdir)``: a whole run, which goes on where it was stopped."""
+"""Trains one ladder: the loop of the project, and the folder that a run leaves behind."""
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
 import pathlib
+import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jax.sharding import Mesh
 
-from ladder_jax import data, epochs, guard, parallel, streaming, training
-from ladder_jax.build import build_ladder, build_optimizer, loss_net, train_step
-from ladder_jax.checkpoints import Checkpoints, Reached
-from ladder_jax.config import Config, ConfigError
-from ladder_jax.epochs import Member, Progress, Training
-from ladder_jax.evaluation import Evaluator
-from ladder_jax.metrics_log import lines_in
-from ladder_jax.outcome import Result, begin, finish, is_done, load
-from ladder_jax.tasks import Task, prepare
-from ladder_jax.training import TrainState
-from ladder_jax.types import Ladder
-from ladder_jax.workfolder import CHECKPOINTS, data_record, deciding, open_run
+from ladder_jax import data, parallel
+from ladder_jax.checkpoints import Best, Checkpoints, RunProgress
+from ladder_jax.config import Config
+from ladder_jax.errors import ConfigError, Interrupted, NotFiniteError
+from ladder_jax.run import multiprocess, nan_search, signals, workfolder
+from ladder_jax.run.evaluation import Evaluation, Evaluator
+from ladder_jax.run.inputs import Task, prepare
+from ladder_jax.run.program import Program, compile_program
+from ladder_jax.run.workfolder import MetricsLog
+from ladder_jax.training import Metrics, TrainState
+from ladder_jax.types import Ladder, Params, Statistics
 
-
-def _make_epoch(
-    config: Config, task: Task, step: Callable[..., Any], mesh: Mesh
-) -> Callable[..., Any]:
-    if not config.resident:
-        return streaming.make_epoch(step, task.sizes)
-    epoch = training.make_epoch(step, task.sizes, parallel.over_rows(mesh))
-    if not parallel.several():
-        return epoch
-    # So that each process can read what comes of it.
-    return lambda state, data: parallel.everywhere(mesh, epoch(state, data))
+Line = dict[str, Any]
+Progress = Callable[[Line], None]
 
 
-class _Run(NamedTuple):
-    """The parts of a run."""
+def epochs(
+    program: Program, state: TrainState, data: Any, *, start: int = 0, stop: int
+) -> Iterator[tuple[int, TrainState, Metrics]]:
+    """Yields the number of each epoch, the state after it and its metrics.
 
-    member: Member
-    net: Ladder
-    optimizer: Any
-    step: Callable[..., Any]
-    epoch: Callable[..., Any]
+    The loop of the project: no files, no signals, no clock. A state that was yielded is
+    donated to the next epoch.
+
+    Args:
+      program: of ``compile_program``.
+      state: of ``start`` epochs.
+      data: what the program's epoch takes.
+      start: epochs done.
+      stop: the last epoch.
+    """
+    for epoch in range(start + 1, stop + 1):
+        state, metrics = program.epoch(state, data)
+        yield epoch, state, jax.device_get(metrics)
+
+
+def metrics_line(epoch: int, metrics: Metrics) -> Line:
+    """Returns a line of ``metrics.jsonl``: the epoch's number and its means over the steps."""
+    figures = {name: np.asarray(value).round(7).tolist() for name, value in metrics.items()}
+    return {"epoch": epoch} | figures
+
+
+class Result(NamedTuple):
+    """What a run ends with.
+
+    Attributes:
+      params: of the ladder.
+      statistics: what prediction is normalised with.
+      decoder_statistics: what the decoder is, where examples come one by one.
+      summary: figures and circumstances, as in ``result.json``.
+    """
+
+    params: Params
+    statistics: Statistics
+    decoder_statistics: Statistics
+    summary: dict[str, Any]
+
+
+class Member(NamedTuple):
+    """One of the ladders that are trained together, or the only one.
+
+    Attributes:
+      config: its settings.
+      folder: of its run.
+      task: its examples.
+      evaluator: of them.
+    """
+
+    config: Config
+    folder: pathlib.Path
+    task: Task
+    evaluator: Evaluator
+
+
+class Run(NamedTuple):
+    """What is trained together, and where it is saved.
+
+    Attributes:
+      program: of all members.
+      members: at least one; what they share is in the config of each.
+      data: what the program's epoch takes.
+      saved: the checkpoints of all together.
+      not_finite: ``(epoch, members) -> `` what to raise where numbers of these members
+        are not finite.
+    """
+
+    program: Program
+    members: Sequence[Member]
+    data: Any
     saved: Checkpoints
-    mesh: Mesh
+    not_finite: Callable[[int, list[int]], NotFiniteError]
 
-    def start(self) -> tuple[TrainState, Reached]:
-        """The newest good checkpoint, or the state that the seed gives."""
-        key = jax.random.key(self.member.config.seed)
-        fresh = training.create_train_state(self.net, self.optimizer, key)
-        fresh = parallel.everywhere(self.mesh, fresh)
-        found = self.saved.restore(fresh, lines_in(self.member.folder))
-        return found or (fresh, Reached())
-
-    def not_finite(self, number: int, members: list[int]) -> guard.NotFiniteError:
-        """What to say of an epoch that went wrong, from going through it again."""
-        del members  # there is one
-        config, _, task, _ = self.member
-        state, reached = self.start()
-        for _ in range(reached.epoch + 1, number):
-            state, _ = self.epoch(state, task.train)
-        net = loss_net(config, self.net)  # what was trained, adversarial noise included
-        origin = guard.find_origin(net, self.step, state, task.train, task.sizes)
-        good = self.saved.folder / str(reached.epoch) if reached.epoch else None
-        largest = guard.largest_input(task.train)
-        told = parallel.from_first(lambda: guard.message(origin, number, good, config, largest))
-        return guard.NotFiniteError(told)
-
-    def training(self) -> Training:
-        """A run is a population of one, whose arrays have no axis for it."""
-        return Training(
-            [self.member],
-            self.saved,
-            lambda state: self.epoch(state, self.member.task.train),
-            lambda tree, k: tree,
-            self.not_finite,
-        )
+    def evaluate(self, state: TrainState) -> list[Evaluation]:
+        """Evaluates each member as it is now."""
+        return [
+            member.evaluator.evaluate(self.program.params(self.program.member(state, k)))
+            for k, member in enumerate(self.members)
+        ]
 
 
-def _make_run(config: Config, folder: pathlib.Path, task: Task, net: Ladder) -> _Run:
-    steps = training.steps_per_epoch(task.train, task.sizes) * config.epochs
-    optimizer = build_optimizer(config, steps)
-    step = train_step(config, net, optimizer, steps)
-    mesh = parallel.make_mesh()
-    if parallel.several():
-        task = _shared(config, task, mesh)
-    return _Run(
-        Member(config, folder, task, Evaluator(config, net, task, mesh)),
-        net,
-        optimizer,
-        step,
-        _make_epoch(config, task, step, mesh),
-        Checkpoints(folder / CHECKPOINTS, config.keep),
-        mesh,
+class Actions(NamedTuple):
+    """What is to be done after an epoch, the same in all processes.
+
+    Attributes:
+      save: whether a checkpoint is saved.
+      best: whether it is the best on validation examples so far.
+      better: members that are their own best so far.
+      wrong: members whose numbers are not finite.
+      signal: that asks to stop, or 0.
+    """
+
+    save: bool
+    best: bool
+    better: list[int]
+    wrong: list[int]
+    signal: int
+
+
+def _improves(line: Line, best: Best | None) -> bool:
+    """Whether a line has the least error on validation examples so far."""
+    return "validation_error" in line and (best is None or line["validation_error"] < best[1])
+
+
+def _means(lines: Sequence[Line]) -> Line:
+    """The mean of each figure over the members."""
+    means = {name: np.mean([line[name] for line in lines], 0).tolist() for name in lines[0]}
+    return means | {"epoch": lines[0]["epoch"]}
+
+
+def next_actions(
+    run: Run,
+    state: TrainState,
+    lines: Sequence[Line],
+    reached: RunProgress,
+    *,
+    late: bool,
+    signal: int,
+) -> Actions:
+    """Decides what is saved: the one policy, for a run and for a population.
+
+    Saved is what is late; what is best on validation examples, for a population by
+    the mean error of its members; and what a signal stops. A state that is saved, and
+    the last, must be finite.
+    """
+    best = _improves(_means(lines), reached.best)
+    bests = reached.bests or (None,) * len(lines)
+    better = [_improves(line, own) for line, own in zip(lines, bests, strict=True)]
+    finite = [bool(np.isfinite(line["loss"])) for line in lines]
+    if late or best or signal or lines[0]["epoch"] == run.members[0].config.epochs:
+        params = jax.device_get(state.params)
+        parts = (run.program.member(params, k) for k in range(len(lines)))
+        finite = [ok and nan_search.is_finite(part) for ok, part in zip(finite, parts, strict=True)]
+    agreed = multiprocess.all_reduce_max(late, best, signal, *better, *(not ok for ok in finite))
+    each = np.array(agreed[3:]).reshape(2, len(lines))
+    return Actions(
+        save=any(agreed[:3]),
+        best=bool(agreed[1]),
+        better=np.flatnonzero(each[0]).tolist(),
+        wrong=np.flatnonzero(each[1]).tolist(),
+        signal=agreed[2],
     )
 
 
-def _shared(config: Config, task: Task, mesh: Mesh) -> Task:
-    """A task whose examples are arrays of all processes, which must have read the same.
-
-    Raises:
-      ConfigError: they have not, or have other settings.
-    """
-    mark = zlib.crc32(repr(deciding(config)).encode())
-    arrays = task.train, task.test, task.validation
-    for leaf in jax.tree.leaves(arrays):
-        mark = zlib.crc32(np.ascontiguousarray(leaf).data, mark)
-    mark >>= 1  # to int32
-    high, low = parallel.most(mark, -mark)
-    if high != -low:
-        raise ConfigError(
-            "the processes have different data or settings; start all of them with the same "
-            "flags and the same data files."
+def _advanced(
+    reached: RunProgress, lines: Sequence[Line], actions: Actions, seconds: float
+) -> RunProgress:
+    """How far a run is after an epoch."""
+    number, best, bests = lines[0]["epoch"], reached.best, reached.bests
+    if actions.best:
+        best = number, float(_means(lines)["validation_error"])
+    if actions.better:  # at first, all are
+        bests = tuple(
+            (number, float(line["validation_error"])) if k in actions.better else bests[k]
+            for k, line in enumerate(lines)
         )
-    train, test, validation = parallel.everywhere(mesh, arrays)
-    if task.train.labeled is task.train.unlabeled:  # held once
-        train = train._replace(labeled=train.unlabeled)
-    return task._replace(train=train, test=test, validation=validation)
+    return RunProgress(number, seconds, best, bests)
+
+
+def _save(
+    saved: Checkpoints,
+    logs: Sequence[MetricsLog],
+    state: TrainState,
+    reached: RunProgress,
+    actions: Actions,
+) -> None:
+    """Saves a checkpoint, if one is due, whose lines outlast the machine as it does."""
+    if actions.save:
+        for log in logs:
+            log.sync()
+        error = reached.best[1] if actions.best and reached.best else None
+        saved.save(state, reached, error=error)
+    if actions.signal:
+        saved.wait()
+
+
+def _train(
+    run: Run, state: TrainState, reached: RunProgress, progress: Progress
+) -> tuple[TrainState, RunProgress, list[Evaluation]]:
+    """Trains the epochs that are left, each with a line in every member's metrics file."""
+    config, members, evaluations = run.members[0].config, run.members, list[Evaluation]()
+    started = saved_at = time.perf_counter()
+    before, stop = reached.seconds, config.epochs
+    with contextlib.ExitStack() as opened:
+        stopped = opened.enter_context(signals.deferred())
+        logs = [opened.enter_context(MetricsLog(m.folder, reached.epoch)) for m in members]
+        left = epochs(run.program, state, run.data, start=reached.epoch, stop=stop)
+        for epoch, state, metrics in left:
+            evaluations = []
+            lines = [metrics_line(epoch, run.program.member(metrics, k)) for k in range(len(logs))]
+            if epoch % config.eval_every == 0 or epoch == stop:
+                evaluations = run.evaluate(state)
+                lines = [line | at.errors for line, at in zip(lines, evaluations, strict=True)]
+            now = time.perf_counter()
+            late = now - saved_at >= config.checkpoint_seconds and not run.saved.busy
+            actions = next_actions(run, state, lines, reached, late=late, signal=stopped() or 0)
+            if actions.wrong:
+                raise run.not_finite(epoch, actions.wrong)
+            reached = _advanced(reached, lines, actions, before + now - started)
+            better = [(members[k], evaluations[k]) for k in actions.better]
+            bests = [(m.folder / workfolder.BEST, m.evaluator.trained(at)) for m, at in better]
+            with multiprocess.together():
+                for log, line in zip(logs, lines, strict=True):
+                    log.append(line)
+                progress(_means(lines) | {"seconds": round(reached.seconds, 2)})
+                for path, trained in bests:
+                    workfolder.save_params(path, trained)
+                _save(run.saved, logs, state, reached, actions)
+            saved_at = now if actions.save else saved_at
+            if actions.signal:
+                raise Interrupted(actions.signal, f"stopped after epoch {epoch}, saved")
+    return state, reached, evaluations
+
+
+def finish(member: Member, found: Evaluation, reached: RunProgress, steps: int, k: int) -> Result:
+    """Tests a ladder and writes down what came of its run."""
+    started = time.perf_counter()
+    config, folder, task, evaluator = member
+    trained, best = evaluator.trained(found), reached.bests[k] if reached.bests else None
+    summary = {
+        "dataset": config.dataset,
+        "labels": len(task.labeled),
+        "seed": config.seed,
+        "class_names": task.class_names,
+        "example_shape": task.example_shape,
+        "scale": task.preprocessing.scale,
+        **evaluator.errors(found),
+        **({} if best is None else {"best_epoch": best[0]}),
+        "steps": steps,
+        "seconds": round(reached.seconds + time.perf_counter() - started, 2),
+        **workfolder.origin(),
+        "versions": workfolder.versions(),
+    }
+    with multiprocess.together():
+        workfolder.save_result(folder, trained, summary)
+    return Result(*trained, summary)
+
+
+def train_members(
+    run: Run, state: TrainState, reached: RunProgress, progress: Progress
+) -> list[Result]:
+    """Trains what is left, tests it and leaves no checkpoint but the best."""
+    state, reached, evaluations = _train(run, state, reached, progress)
+    evaluations = evaluations or run.evaluate(state)
+    steps = int(run.program.member(state.step, 0))
+    results = [
+        finish(member, at, reached, steps, k)
+        for k, (member, at) in enumerate(zip(run.members, evaluations, strict=True))
+    ]
+    with multiprocess.together():
+        run.saved.finish(reached.best and reached.best[0])
+    return results
+
+
+def check_progress(progress: object) -> None:
+    """Checks before training that the progress callback can be called.
+
+    Examples:
+      >>> check_progress(print)
+    """
+    if not callable(progress):
+        raise TypeError(
+            f"progress is of type {type(progress).__name__}; give a function of the epoch's "
+            "metrics."
+        )
 
 
 def check_processes(config: Config, *, together: bool = False) -> None:
-    """That several processes, if there are, can train this.
+    """Checks that several processes, if there are, can train this.
 
     Args:
       config: the settings.
@@ -133,42 +310,63 @@ def check_processes(config: Config, *, together: bool = False) -> None:
     Raises:
       ConfigError: they cannot.
     """
-    if parallel.several() and not config.resident:
+    if multiprocess.is_multiprocess() and not config.resident:
         raise ConfigError(
             "resident is False; several processes train on resident data alone: leave it out, or "
             "start one process."
         )
-    if parallel.several() and together:
+    if multiprocess.is_multiprocess() and together:
         raise ConfigError(
-            "a population is trained by one process alone; leave --population=on out, so that its "
-            "members are trained one after another, each on all devices."
+            "a population is trained by one process alone; train its members one after another, "
+            "each on all devices."
         )
 
 
-def train_members(
-    run: Training, state: TrainState, reached: Reached, progress: Progress
-) -> list[Result]:
-    """Trains what is left, tests it and leaves no checkpoint but the best.
+def _share(config: Config, task: Task, program: Program) -> Task:
+    """Makes the examples arrays of all processes, which must have read the same."""
+    mark = zlib.crc32(repr(workfolder.deciding(config)).encode())
+    arrays = task.train, task.test, task.validation
+    for leaf in jax.tree.leaves(arrays):
+        mark = zlib.crc32(np.ascontiguousarray(leaf).data, mark)
+    mark >>= 1  # to int32
+    high, low = multiprocess.all_reduce_max(mark, -mark)
+    if high != -low:
+        raise ConfigError(
+            "the processes have different data or settings; start all of them with the same "
+            "settings and the same data files."
+        )
+    train, test, validation = parallel.replicate(program.mesh, arrays)
+    if task.train.labeled is task.train.unlabeled:  # held once
+        train = train._replace(labeled=train.unlabeled)
+    return task._replace(train=train, test=test, validation=validation)
 
-    Args:
-      run: what is trained.
-      state: of ``reached.epoch`` epochs.
-      reached: how far it is.
-      progress: as for ``train_and_evaluate``.
 
-    Returns:
-      One ``Result`` a member.
-    """
-    state, reached, found = epochs.train(run, state, reached, progress)
-    found = found or run.evaluate(state)
-    bests = reached.bests or (None,) * len(found)
-    results = [
-        finish(member, at, run.steps(state), reached.seconds, best)
-        for member, at, best in zip(run.members, found, bests, strict=True)
-    ]
-    with parallel.together():
-        run.saved.finish(reached.best and reached.best[0])
-    return results
+def _start(
+    program: Program, config: Config, folder: pathlib.Path, saved: Checkpoints
+) -> tuple[TrainState, RunProgress]:
+    """The newest good checkpoint, or the state that the seed gives."""
+    fresh = program.init(jax.random.key(config.seed))
+    return saved.restore(fresh, workfolder.lines_in(folder)) or (fresh, RunProgress())
+
+
+def _not_finite(
+    program: Program, member: Member, saved: Checkpoints, epoch: int, members: list[int]
+) -> NotFiniteError:
+    """What to say of an epoch that went wrong, from going through it again."""
+    del members  # there is one
+    config, folder, task, _ = member
+    state, reached = _start(program, config, folder, saved)
+    for _ in range(reached.epoch + 1, epoch):
+        state, _ = program.epoch(state, task.train)
+    net, step, sizes = program.trained_net, program.step, task.sizes
+    origin = nan_search.find_origin(net, step, state, task.train, sizes)
+    good = saved.folder / str(reached.epoch) if reached.epoch else None
+    largest = nan_search.largest_input(task.train)
+    return NotFiniteError(
+        multiprocess.broadcast_from_primary(
+            lambda: nan_search.message(origin, epoch, good, config, largest)
+        )
+    )
 
 
 def train_and_evaluate(
@@ -182,7 +380,7 @@ def train_and_evaluate(
     """Trains one ladder, tests it and writes all of it down.
 
     Into the folder go ``config.json``, ``labels.json`` (the numbers of the labelled
-    rows), ``examples.json`` (checksums of the data), ``metrics.jsonl`` (a line an
+    rows), ``examples.json`` (checksums of the data), ``metrics.jsonl`` (a line per
     epoch), ``params.npz``, ``preprocess.npz`` (where there is any) and ``result.json``;
     ``best.npz``, the parameters that were best on validation examples, if any are held
     out; ``checkpoints`` while it trains, and after it the one that was best on them.
@@ -190,8 +388,8 @@ def train_and_evaluate(
     Of several processes the first has the folder, the others a temporary one; all
     have the result.
 
-    A folder in which the same run was begun is gone on with, to the same numbers as
-    without the stop; one in which it is done gives its result.
+    A folder in which the same run was begun is resumed, to the same numbers as without
+    the stop; one in which it is done gives its result.
 
     Args:
       config: the settings.
@@ -212,17 +410,41 @@ def train_and_evaluate(
       PeerError: another process of the job failed.
       WriteError: a file cannot be written.
     """
-    epochs.check_progress(progress)
+    check_progress(progress)
     check_processes(config)
     task = prepare(config, dataset)
-    net = build_ladder(config, task.train.unlabeled.shape[1:], len(task.class_names))
-    record = data_record(task.labeled, task.checksums)
-    with open_run(workdir, config, record, overwrite=overwrite) as folder:
-        done = parallel.from_first(lambda: load(folder, net) if is_done(folder) else None)
+    return train_task(config, workdir, task, overwrite=overwrite, progress=progress)
+
+
+def train_task(
+    config: Config,
+    workdir: str | os.PathLike[str],
+    task: Task,
+    *,
+    overwrite: bool = False,
+    progress: Progress = lambda metrics: None,
+) -> Result:
+    """Does what ``train_and_evaluate`` does, on data that are prepared already."""
+    program = compile_program(config, task.spec)
+    with workfolder.open_run(workdir, config, task.record, overwrite=overwrite) as folder:
+        done = multiprocess.broadcast_from_primary(lambda: load_result(folder, program.net))
         if done is not None:
             return done
-        run = _make_run(config, folder, task, net)
-        begin(folder, task, config.preprocess)
-        with run.saved:
-            (result,) = train_members(run.training(), *run.start(), progress)
+        if multiprocess.is_multiprocess():
+            task = _share(config, task, program)
+        evaluator = Evaluator(program.evaluate, task, program.mesh, config.norm_statistics)
+        member = Member(config, folder, task, evaluator)
+        workfolder.begin(folder, task.preprocessing)
+        with Checkpoints(folder / workfolder.CHECKPOINTS, config.keep) as saved:
+            not_finite = functools.partial(_not_finite, program, member, saved)
+            run = Run(program, [member], task.train, saved, not_finite)
+            state, reached = _start(program, config, folder, saved)
+            (result,) = train_members(run, state, reached, progress)
     return result
+
+
+def load_result(folder: pathlib.Path, net: Ladder) -> Result | None:
+    """Reads the result of a run; None if it is not done."""
+    if not workfolder.is_done(folder):
+        return None
+    return Result(*workfolder.load_params(folder, net), workfolder.load_summary(folder))

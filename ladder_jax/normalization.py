@@ -14,7 +14,7 @@ EPSILON = 1e-10
 
 
 def moments(x: Array, *, per_unit: bool = False) -> tuple[Array, Array]:
-    """Mean and biased variance over a batch.
+    """Computes mean and biased variance over a batch.
 
     Args:
       x: ``[B, ..., C]``.
@@ -24,7 +24,7 @@ def moments(x: Array, *, per_unit: bool = False) -> tuple[Array, Array]:
     Returns:
       ``(mean, var)``, each of the shape of a row (or ``[C]``).
 
-    Example:
+    Examples:
       >>> import jax.numpy as jnp
       >>> mean, var = moments(jnp.array([[1.0, 5.0], [3.0, 5.0]]))
       >>> mean.tolist(), var.tolist()
@@ -36,7 +36,7 @@ def moments(x: Array, *, per_unit: bool = False) -> tuple[Array, Array]:
 
 
 def normalize(x: Array, mean: Array, var: Array) -> Array:
-    """(x - mean) / sqrt(var + 1e-10), the paper's N_B (Algorithm 1).
+    """Computes (x - mean) / sqrt(var + 1e-10), the paper's N_B (Algorithm 1).
 
     Args:
       x: ``[B, ...]``.
@@ -46,7 +46,7 @@ def normalize(x: Array, mean: Array, var: Array) -> Array:
     Returns:
       An array of the shape of ``x``.
 
-    Example:
+    Examples:
       >>> import jax.numpy as jnp
       >>> normalize(jnp.array([[1.0], [3.0]]), jnp.array([2.0]), jnp.array([1.0])).tolist()
       [[-1.0], [1.0]]
@@ -57,7 +57,7 @@ def normalize(x: Array, mean: Array, var: Array) -> Array:
 
 
 def known(statistics: Statistics, level: int) -> tuple[Array, Array]:
-    """The mean and variance of one level, which has them.
+    """Returns the mean and variance of one level, which has them.
 
     Args:
       statistics: by level.
@@ -66,7 +66,7 @@ def known(statistics: Statistics, level: int) -> tuple[Array, Array]:
     Returns:
       ``(mean, var)``.
 
-    Example:
+    Examples:
       >>> import jax.numpy as jnp
       >>> known(Statistics((None, jnp.zeros(2)), (None, jnp.ones(2))), 1)[1].tolist()
       [1.0, 1.0]

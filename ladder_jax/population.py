@@ -1,64 +1,117 @@
-"""Many ladders at once: one compiled program under ``vmap`` over stacked states."""
+"""Trains many ladders at once: one compiled program under ``vmap`` over stacked states."""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
-import operator
 import os
 import pathlib
 import zlib
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import Mesh
+import numpy as np
 
-from ladder_jax import data, parallel, training
-from ladder_jax.build import build_optimizer, train_step
-from ladder_jax.checkpoints import Checkpoints, Reached
+from ladder_jax import data
+from ladder_jax.checkpoints import Checkpoints, RunProgress
 from ladder_jax.config import Config
-from ladder_jax.crew import Crew, check_alike, gather
-from ladder_jax.epochs import Member, Progress, Training, check_progress
-from ladder_jax.evaluation import Evaluator, make_programs
-from ladder_jax.files import as_path, remove
-from ladder_jax.guard import NotFiniteError
-from ladder_jax.loop import check_processes, train_members
-from ladder_jax.metrics_log import lines_in
-from ladder_jax.outcome import Result, begin, is_done, load
-from ladder_jax.training import TrainData, TrainState
-from ladder_jax.types import Array, Hyper
-from ladder_jax.workfolder import CHECKPOINTS, data_record, open_run
+from ladder_jax.errors import ConfigError, NotFiniteError
+from ladder_jax.loop import (
+    Member,
+    Progress,
+    Result,
+    Run,
+    check_processes,
+    check_progress,
+    load_result,
+    train_members,
+)
+from ladder_jax.run import files, workfolder
+from ladder_jax.run.evaluation import Evaluator
+from ladder_jax.run.inputs import Task, choose_rows, prepare
+from ladder_jax.run.program import MemberData, Members, build_ladder, compile_program
+from ladder_jax.training import TrainData
+from ladder_jax.types import Array, Ladder
+
+_MAY_DIFFER = ("name", "seed", "split", *Config.TRACED)
+"""Settings in which the members of one program may differ."""
 
 
-def make_population_epoch(
-    config: Config, crew: Crew, steps: int, mesh: Mesh
-) -> Callable[[TrainState], tuple[TrainState, training.Metrics]]:
-    """One compiled epoch of all members.
+def check_alike(configs: Sequence[Config]) -> None:
+    """Checks that configs can be members of one population.
 
-    Args:
-      config: of any member.
-      crew: of ``gather``.
-      steps: of the whole run.
-      mesh: of ``parallel.make_mesh``.
-
-    Returns:
-      ``epoch(states) -> (states, metrics)``, both with the members as first axis.
-      The states given are donated.
+    Examples:
+      >>> check_alike([Config(seed=0), Config(seed=1, epochs=3)])
+      Traceback (most recent call last):
+      ...
+      ladder_jax.errors.ConfigError: members differ in epochs; those of one population may differ \
+in name, seed, split, learning_rate, noise_std, denoising_cost alone.
     """
-    net, sizes = crew.nets[0], crew.tasks[0].sizes
+    if not configs:
+        raise ConfigError("there is no member; give at least one.")
+    settings = [field.name for field in dataclasses.fields(Config) if field.name not in _MAY_DIFFER]
+    differing = [s for s in settings if len({getattr(config, s) for config in configs}) > 1]
+    if differing:
+        raise ConfigError(
+            f"members differ in {', '.join(differing)}; those of one population may differ in "
+            f"{', '.join(_MAY_DIFFER)} alone."
+        )
+    if not configs[0].resident:
+        raise ConfigError("resident is False; a population is trained on resident data alone.")
 
-    def member(state: TrainState, data: TrainData, hyper: Hyper, rate: Array) -> Any:
-        optimizer = build_optimizer(config, steps, rate)
-        step = train_step(config, net, optimizer, steps, hyper)
-        return training.make_epoch(step, sizes, parallel.over_rows(mesh))(state, data)
 
-    axes: Any = (0, crew.axes, 0, 0)
-    members = jax.jit(
-        jax.vmap(member, in_axes=axes, spmd_axis_name=parallel.MEMBER), donate_argnums=0
-    )
-    return lambda states: members(states, crew.data, crew.hypers, crew.rates)
+class Crew(NamedTuple):
+    """What the members of a population are trained on and with, stacked.
+
+    Attributes:
+      tasks: one per member.
+      nets: one per member; they differ in their ``hyper`` alone.
+      data: of all of them.
+      members: how they share it.
+    """
+
+    tasks: list[Task]
+    nets: list[Ladder]
+    data: MemberData
+    members: Members
+
+
+def gather(configs: Sequence[Config], dataset: data.Dataset | None = None) -> Crew:
+    """Prepares the data and ladders of all members."""
+    if dataset is None:
+        dataset = data.load(configs[0].dataset, configs[0].data_dir)
+    first, (_, kept, _) = prepare(configs[0], dataset), choose_rows(configs[0], dataset)
+    tasks, train = [first], first.train
+    for config in configs[1:]:
+        labeled, own, _ = choose_rows(config, dataset)
+        if not np.array_equal(own, kept):
+            tasks.append(prepare(config, dataset))
+        elif np.array_equal(labeled, first.labeled):
+            tasks.append(first)
+        else:
+            # The same rows are trained on: only which of them have a label differs.
+            x = train.unlabeled[np.searchsorted(kept, labeled)]
+            y = jnp.asarray(dataset.y_train[labeled])
+            own_train = train._replace(labeled=x, labels=y)
+            tasks.append(first._replace(train=own_train, labeled=labeled))
+    shape, classes = train.unlabeled.shape[1:], len(first.class_names)
+    nets = [build_ladder(config, shape, classes) for config in configs]
+    stacked, axes = zip(*map(_stack, *(task.train for task in tasks)), strict=True)
+    hypers = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(net.hyper for net in nets))
+    hypers = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), hypers)
+    rates = jnp.array([config.learning_rate for config in configs])
+    members = Members(len(configs), TrainData(*axes))
+    return Crew(tasks, nets, MemberData(TrainData(*stacked), hypers, rates), members)
+
+
+def _stack(*arrays: Array) -> tuple[Array, int | None]:
+    """One array per member as one array, and which of its axes is the members'."""
+    if all(array is arrays[0] for array in arrays):
+        return arrays[0], None
+    return jnp.stack(arrays), 0
 
 
 def train_population(
@@ -69,57 +122,38 @@ def train_population(
     overwrite: bool = False,
     progress: Progress = lambda metrics: None,
 ) -> dict[str, Result]:
-    """Trains all members as one program; each has the files of a run of its own.
-
-    A member's result is that of ``train_and_evaluate`` with its config, up to the
-    rounding of float32: labels, order and noise are the same. Where examples are held
-    out, each member has its own ``best_epoch`` and ``best.npz``. The checkpoints in
-    ``workdir`` are of all members together: there, the best is that with the least
-    mean validation error over the members, which need be no member's own best.
-
-    Args:
-      members: by name, which is that of the member's folder in ``workdir``.
-      workdir: the folder.
-      dataset: the data, instead of those that the configs name.
-      overwrite: whether it may hold an earlier run's files.
-      progress: called after each epoch with the means over the members.
-
-    Returns:
-      One ``Result`` a member.
-
-    Raises:
-      ConfigError: the members are not alike, a setting or a folder is wrong.
-      DataError: the data are.
-      Interrupted: SIGTERM or Ctrl-C; what is done is saved.
-      NotFiniteError: NaN or infinity in a member's loss.
-      WriteError: a file cannot be written.
-    """
     check_progress(progress)
     configs = list(members.values())
     check_alike(configs)
     check_processes(configs[0], together=True)
     crew = gather(configs, dataset)
-    folder = as_path(workdir)
+    program = compile_program(configs[0], crew.tasks[0].spec, crew.members)
+    folder = files.as_path(workdir)
     with contextlib.ExitStack() as opened:
         folders = [
             opened.enter_context(
-                open_run(
-                    folder / name,
-                    config,
-                    data_record(task.labeled, task.checksums),
-                    overwrite=overwrite,
-                )
+                workfolder.open_run(folder / name, config, task.record, overwrite=overwrite)
             )
             for (name, config), task in zip(members.items(), crew.tasks, strict=True)
         ]
-        if all(map(is_done, folders)):
-            return dict(zip(members, map(load, folders, crew.nets), strict=True))
-        for f, config, task in zip(folders, configs, crew.tasks, strict=True):
-            begin(f, task, config.preprocess)
-        saved = opened.enter_context(
-            Checkpoints(_checkpoints(folder, members, overwrite=overwrite), configs[0].keep)
-        )
-        results = _train(configs, crew, folders, saved, progress)
+        done = list(map(load_result, folders, crew.nets))
+        results = [result for result in done if result is not None]
+        if len(results) < len(done):
+            for f, task in zip(folders, crew.tasks, strict=True):
+                workfolder.begin(f, task.preprocessing)
+            path = _checkpoints(folder, members, overwrite=overwrite)
+            saved = opened.enter_context(Checkpoints(path, configs[0].keep))
+            evaluators = [
+                Evaluator(program.evaluate, task, program.mesh, configs[0].norm_statistics)
+                for task in crew.tasks
+            ]
+            each = list(map(Member, configs, folders, crew.tasks, evaluators))
+            not_finite = functools.partial(_not_finite, folders, saved)
+            states = program.init(jnp.stack([jax.random.key(c.seed) for c in configs]))
+            found = saved.restore(states, min(map(workfolder.lines_in, folders)))
+            states, reached = found or (states, RunProgress())
+            run = Run(program, each, crew.data, saved, not_finite)
+            results = train_members(run, states, reached, progress)
     return dict(zip(members, results, strict=True))
 
 
@@ -128,46 +162,10 @@ def _checkpoints(
 ) -> pathlib.Path:
     """The folder of the checkpoints of these members together."""
     which = zlib.crc32(" ".join(members).encode())
-    path = folder / f"{CHECKPOINTS}-{which:08x}"
+    path = folder / f"{workfolder.CHECKPOINTS}-{which:08x}"
     if overwrite:
-        remove(path)
+        files.remove(path)
     return path
-
-
-def _begin(configs: Sequence[Config], crew: Crew, mesh: Mesh, steps: int) -> TrainState:
-    """The states that the members' seeds give, stacked."""
-    optimizer = build_optimizer(configs[0], steps)
-    create = functools.partial(training.create_train_state, crew.nets[0], optimizer)
-    keys = jnp.stack([jax.random.key(config.seed) for config in configs])
-    states: TrainState = jax.jit(jax.vmap(create))(keys)
-    return parallel.over_members(mesh, states)
-
-
-def _train(
-    configs: Sequence[Config],
-    crew: Crew,
-    folders: Sequence[pathlib.Path],
-    saved: Checkpoints,
-    progress: Progress,
-) -> list[Result]:
-    """The epochs that are left, and what came of every member."""
-    first, mesh = crew.tasks[0], parallel.make_mesh(len(configs))
-    steps = training.steps_per_epoch(first.train, first.sizes) * configs[0].epochs
-    programs = make_programs(configs[0], crew.nets[0], mesh)
-    members = [
-        Member(config, folder, task, Evaluator(config, net, task, mesh, programs))
-        for config, folder, task, net in zip(configs, folders, crew.tasks, crew.nets, strict=True)
-    ]
-    run = Training(
-        members,
-        saved,
-        make_population_epoch(configs[0], crew, steps, mesh),
-        lambda tree, k: jax.tree.map(operator.itemgetter(k), tree),
-        functools.partial(_not_finite, folders, saved),
-    )
-    states = _begin(configs, crew, mesh, steps)
-    states, reached = saved.restore(states, min(map(lines_in, folders))) or (states, Reached())
-    return train_members(run, states, reached, progress)
 
 
 def _not_finite(

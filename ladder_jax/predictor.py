@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import os
 import pathlib
 from collections.abc import Callable
@@ -11,23 +12,19 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from ladder_jax import data, denoising, forks
-from ladder_jax.build import build_ladder
-from ladder_jax.config import ConfigError
+from ladder_jax import data, errors
 from ladder_jax.data import preprocessing
-from ladder_jax.files import as_path
-from ladder_jax.stored import load_params
+from ladder_jax.errors import ConfigError
+from ladder_jax.run import evaluation, multiprocess
+from ladder_jax.run.files import as_path
+from ladder_jax.run.inputs import Spec
+from ladder_jax.run.program import compile_program
+from ladder_jax.run.workfolder import load_params, load_summary, read_config
 from ladder_jax.types import Array, Ladder, Shape, Trained
-from ladder_jax.workfolder import load_summary, read_config
-
-PART = 256
-"""Rows that are computed at a time; fewer are filled up, so that one program serves all."""
-
-Program = Callable[[Trained, Any], tuple[Array, Array, Array | None]]
 
 
 class Outputs(NamedTuple):
-    """What a ladder says of rows.
+    """Holds what a ladder says of rows.
 
     Attributes:
       logits: ``[n, classes]``.
@@ -55,23 +52,6 @@ class Outputs(NamedTuple):
         return numbers
 
 
-def outputs_of(net: Ladder, trained: Trained, x: Array) -> tuple[Array, Array, Array | None]:
-    """Logits, top features and denoised input of preprocessed rows; pure.
-
-    Args:
-      net: the ladder.
-      trained: its parameters and statistics.
-      x: ``[B, *input_shape]``.
-    """
-    clean = net.encode(trained.params, x, statistics=trained.statistics)
-    return clean.logits, clean.h[-2], denoising.denoise(net, *trained, x)
-
-
-def make_program(net: Ladder) -> Program:
-    """The jitted ``(trained, x) -> outputs_of(net, trained, x)``."""
-    return jax.jit(functools.partial(outputs_of, net))
-
-
 class Predictor:
     """A trained ladder with the preprocessing and the classes of its training.
 
@@ -81,14 +61,14 @@ class Predictor:
       class_names: one a class.
       example_shape: of one row of the data.
       fitted: the preprocessing.
-      program: of ``make_program``, where there is one already.
+      outputs: ``Program.evaluate.outputs``, where there is one already.
 
-    Example:
+    Examples:
       >>> from ladder_jax import presets
       >>> net, x = presets.mlp(4, [3, 2]), np.eye(4, dtype=np.float32)
       >>> params = net.init(jax.random.key(0))
       >>> statistics = net.statistics(params, x)
-      >>> u = denoising.decoder_statistics(net, params, statistics, x)
+      >>> u = net.decoder_statistics(params, statistics, x)
       >>> ours = Predictor(net, Trained(params, statistics, u), ("a", "b"), (2, 2))
       >>> found = ours(x.reshape(4, 2, 2))
       >>> found.probabilities.shape, found.features.shape, found.denoised.shape
@@ -102,14 +82,15 @@ class Predictor:
         class_names: tuple[str, ...],
         example_shape: Shape,
         fitted: preprocessing.Preprocessing = preprocessing.Preprocessing(),
-        program: Program | None = None,
+        outputs: Callable[..., Any] | None = None,
     ) -> None:
         self.net, self.trained, self.class_names = net, trained, class_names
         self.example_shape, self.fitted = example_shape, fitted
-        self._outputs = make_program(net) if program is None else program
+        own = outputs or jax.jit(functools.partial(evaluation.outputs, net))
+        self._outputs: Callable[..., tuple[Array, Array, Array | None]] = own
 
     def prepared(self, x: np.ndarray, name: str = "x", first: int = 0) -> np.ndarray:
-        """Rows as the ladder takes them, checked and preprocessed.
+        """Returns rows as the ladder takes them, checked and preprocessed.
 
         Args:
           x: ``[n, *example_shape]``, or each row flat, on the scale of the training rows
@@ -127,26 +108,13 @@ class Predictor:
         return out.reshape(len(x), *self.net.shapes[0])
 
     def __call__(self, x: np.ndarray, name: str = "x", first: int = 0) -> Outputs:
-        """What the ladder says of rows, each as if it came alone.
-
-        Args:
-          x: as for ``prepared``; n may be any number.
-          name: of the rows, for the messages.
-          first: the number of the first row, for the messages.
-
-        Returns:
-          ``Outputs``, all finite.
-
-        Raises:
-          DataError: as ``prepared``, or the ladder gives NaN or infinity for a row.
-          RuntimeError: of ``forks.check``.
-        """
-        forks.check()
+        """Computes what the ladder says of rows, each by itself."""
+        multiprocess.check_fork()
         x, parts = np.asarray(x), []
         data.check_new(name, x, self.example_shape)
-        for start in range(0, max(len(x), 1), PART):
-            rows = self.prepared(x[start : start + PART], name, first + start)
-            full = np.zeros((PART, *rows.shape[1:]), np.float32)
+        for start in range(0, max(len(x), 1), evaluation.PREDICTED):
+            rows = self.prepared(x[start : start + evaluation.PREDICTED], name, first + start)
+            full = np.zeros((evaluation.PREDICTED, *rows.shape[1:]), np.float32)
             full[: len(rows)] = rows
             found = self._outputs(self.trained, full)
             part = [None if a is None else np.asarray(a)[: len(rows)] for a in found]
@@ -165,14 +133,14 @@ def _check_outputs(name: str, first: int, outputs: list[np.ndarray | None]) -> N
     for array in outputs:
         if array is not None and not np.isfinite(array).all():
             row = first + int(np.argwhere(~np.isfinite(array))[0, 0])
-            raise data.DataError(
+            raise errors.DataError(
                 f"{name}: the ladder gives NaN or infinity for row {row}, whose "
                 "values are too far from those of training; remove or scale it."
             )
 
 
 def find_run(workdir: str | os.PathLike[str]) -> pathlib.Path:
-    """The folder of a finished run: that given, or the one ladder's within it.
+    """Returns the folder of a finished run: that given, or the one ladder's within it.
 
     Args:
       workdir: as written by ``loop.train_and_evaluate``, or by a command.
@@ -195,7 +163,7 @@ def find_run(workdir: str | os.PathLike[str]) -> pathlib.Path:
 
 
 def load(workdir: str | os.PathLike[str]) -> Predictor:
-    """The ladder that a finished run wrote down.
+    """Loads the ladder that a finished run wrote down.
 
     Args:
       workdir: as for ``find_run``.
@@ -207,9 +175,9 @@ def load(workdir: str | os.PathLike[str]) -> Predictor:
     Raises:
       ConfigError: there is no finished run, or it is damaged or of another version.
       DataError: the preprocessing is.
-      RuntimeError: of ``forks.check``.
+      RuntimeError: of ``multiprocess.check``.
     """
-    forks.check()
+    multiprocess.check_fork()
     folder = find_run(workdir)
     config, summary = read_config(folder), load_summary(folder)
     try:
@@ -223,12 +191,14 @@ def load(workdir: str | os.PathLike[str]) -> Predictor:
             f"{folder}/result.json lacks class names, shape or scale of examples ({error}): it is "
             "of another version of ladder_jax; train again."
         ) from error
-    net = build_ladder(config, shape if config.images else (int(np.prod(shape)),), len(names))
+    spec = Spec(shape if config.images else (math.prod(shape),), len(names))
+    program = compile_program(config, spec)
     fitted = preprocessing.Preprocessing()
     if config.preprocess != "none":
         fitted = _load_preprocessing(folder / "preprocess.npz", config.preprocess, shape)
     fitted = fitted._replace(scale=scale)
-    return Predictor(net, load_params(folder, net), names, shape, fitted)
+    of_rows = program.evaluate.outputs
+    return Predictor(program.net, load_params(folder, program.net), names, shape, fitted, of_rows)
 
 
 def _load_preprocessing(

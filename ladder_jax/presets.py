@@ -61,7 +61,7 @@ def mnist_settings(labels: Labels = 100, model: Model = "full") -> Settings:
     Raises:
       ValueError: there is no such row.
 
-    Example:
+    Examples:
       >>> mnist_settings(100).denoising_cost
       (1000.0, 10.0, 0.1, 0.1, 0.1, 0.1, 0.1)
     """
@@ -95,7 +95,7 @@ def mnist_mlp(
     Returns:
       A ``Ladder`` over rows of 784 pixels in [0, 1].
 
-    Example:
+    Examples:
       >>> mnist_mlp().shapes
       ((784,), (1000,), (500,), (250,), (250,), (250,), (10,))
     """
@@ -193,7 +193,7 @@ def conv(name: str) -> Ladder:
     Raises:
       ValueError: there is no such name.
 
-    Example:
+    Examples:
       >>> conv("mnist_conv_small_gamma").shapes[-3:]
       ((6, 6, 10), (10,), (10,))
     """
@@ -222,7 +222,7 @@ def mlp(features: int, units: int | Sequence[int], **settings: object) -> Ladder
     Returns:
       A ``Ladder``.
 
-    Example:
+    Examples:
       >>> mlp(64, [100, 10]).shapes
       ((64,), (100,), (10,))
     """

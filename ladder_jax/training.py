@@ -16,7 +16,7 @@ Metrics = dict[str, Array]
 
 
 class TrainState(NamedTuple):
-    """All that a run carries from step to step.
+    """Holds all that a run carries from step to step.
 
     Attributes:
       step: int32 scalar, steps done.
@@ -32,7 +32,7 @@ class TrainState(NamedTuple):
 
 
 class TrainData(NamedTuple):
-    """Examples that rest on the device.
+    """Holds examples in device memory.
 
     Attributes:
       labeled: ``[n_labeled, *input_shape]``.
@@ -46,7 +46,7 @@ class TrainData(NamedTuple):
 
 
 class BatchSizes(NamedTuple):
-    """Rows a step.
+    """Rows per step.
 
     Attributes:
       labeled: labelled rows.
@@ -63,7 +63,7 @@ class BatchSizes(NamedTuple):
 def create_train_state(
     net: Ladder, optimizer: optax.GradientTransformation, key: Array
 ) -> TrainState:
-    """A fresh state; the parameters and the run's randomness both come from ``key``.
+    """Creates a fresh state; the parameters and the run's randomness both come from ``key``.
 
     Args:
       net: the ladder.
@@ -73,7 +73,7 @@ def create_train_state(
     Returns:
       A ``TrainState`` at step 0.
 
-    Example:
+    Examples:
       >>> import jax, optax
       >>> from ladder_jax import presets
       >>> net = presets.mlp(4, [3, 2])
@@ -90,7 +90,7 @@ def make_train_step(
     optimizer: optax.GradientTransformation,
     hyper: Hyper | Callable[[Array], Hyper] | None = None,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
-    """The jitted ``train_step(state, batch) -> (state, metrics)``.
+    """Makes the jitted ``train_step(state, batch) -> (state, metrics)``.
 
     Noise comes from the state's key and step, so that a step can be replayed.
 
@@ -103,7 +103,7 @@ def make_train_step(
     Returns:
       The step; its metrics are those of ``net.loss``.
 
-    Example:
+    Examples:
       >>> import jax, jax.numpy as jnp, optax
       >>> from ladder_jax import Batch, presets
       >>> net, optimizer = presets.mlp(4, [3, 2]), optax.adam(0.002)
@@ -127,18 +127,18 @@ def make_train_step(
 
 
 def row_order(key: Array, rows: int, steps: int, batch: int) -> Array:
-    """Which rows each step takes: whole shuffled passes, one after another.
+    """Draws which rows each step takes: whole shuffled passes, one after another.
 
     Args:
       key: of this epoch.
       rows: how many there are.
       steps: of this epoch.
-      batch: rows a step.
+      batch: rows per step.
 
     Returns:
       int32 ``[steps, batch]``.
 
-    Example:
+    Examples:
       >>> import jax
       >>> sorted(row_order(jax.random.key(0), 6, steps=2, batch=3).ravel().tolist())
       [0, 1, 2, 3, 4, 5]
@@ -151,19 +151,19 @@ def row_order(key: Array, rows: int, steps: int, batch: int) -> Array:
 def epoch_order(
     key: Array, step: Array | int, n_labeled: int, n_unlabeled: int, sizes: BatchSizes
 ) -> tuple[Array, Array]:
-    """Which rows each step of an epoch takes, whoever gathers them.
+    """Draws which rows each step of an epoch takes, whoever gathers them.
 
     Args:
       key: of the run.
       step: the number of any step of the epoch.
       n_labeled: labelled rows there are.
       n_unlabeled: unlabelled rows there are.
-      sizes: rows a step.
+      sizes: rows per step.
 
     Returns:
-      ``(labelled, unlabelled)``, int32 ``[steps, rows a step]`` each.
+      ``(labelled, unlabelled)``, int32 ``[steps, rows per step]`` each.
 
-    Example:
+    Examples:
       >>> import jax
       >>> labeled, unlabeled = epoch_order(jax.random.key(0), 0, 2, 6, BatchSizes(2, 3))
       >>> labeled.shape, sorted(unlabeled.ravel().tolist())
@@ -181,9 +181,9 @@ def epoch_order(
 
 
 def steps_per_epoch(data: TrainData, sizes: BatchSizes) -> int:
-    """How many whole batches the unlabelled examples make.
+    """Counts the whole batches that the unlabelled examples make.
 
-    Example:
+    Examples:
       >>> import jax.numpy as jnp
       >>> x = jnp.zeros((250, 4))
       >>> steps_per_epoch(TrainData(x, jnp.zeros(250, int), x), BatchSizes())
@@ -201,7 +201,7 @@ def make_epoch(
     sizes: BatchSizes,
     place: Callable[[Any], Any] = _where_it_is,
 ) -> Callable[[TrainState, TrainData], tuple[TrainState, Metrics]]:
-    """One pass over the unlabelled examples as a single compiled ``lax.scan``.
+    """Makes one pass over the unlabelled examples as a single compiled ``lax.scan``.
 
     The order of both halves follows from the state's key and the epoch's number,
     the labelled half starting over as often as needed. The state given is donated:
@@ -209,13 +209,13 @@ def make_epoch(
 
     Args:
       train_step: of ``make_train_step``.
-      sizes: rows a step.
-      place: what puts a batch where its step runs, as ``parallel.over_rows``.
+      sizes: rows per step.
+      place: what puts a batch where its step runs, as ``parallel.shard_batch``.
 
     Returns:
       ``epoch(state, data) -> (state, metrics)``, metrics averaged over the steps.
 
-    Example:
+    Examples:
       >>> import jax, jax.numpy as jnp, optax
       >>> from ladder_jax import presets
       >>> net, optimizer = presets.mlp(4, [3, 2]), optax.adam(0.002)
@@ -245,7 +245,7 @@ def make_epoch(
 def make_statistics(
     net: Ladder, place: Callable[[Any], Any] = _where_it_is
 ) -> Callable[[Params, Array], Statistics]:
-    """The jitted ``net.statistics``.
+    """Makes the jitted ``net.statistics``.
 
     Args:
       net: the ladder.
@@ -270,7 +270,7 @@ def make_error_rate(
       ``(params, statistics, x [B, ...], y [B]) -> `` scalar from 0 to 1. The
       statistics are the training set's, never those of the rows tested.
 
-    Example:
+    Examples:
       >>> import jax, jax.numpy as jnp
       >>> from ladder_jax import presets
       >>> net = presets.mlp(4, [3, 2])

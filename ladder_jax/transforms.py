@@ -1,19 +1,20 @@
-"""What may follow an optimizer, as optax transformations: unit-norm weights, averages.
+"""Schedules of a run, and what may follow an optimizer: unit-norm weights, averages.
 
-Chain them after the optimizer, the average last::
+Chain the transformations after the optimizer, the average last::
 
     optax.chain(optax.adam(0.002), unit_norm_weights(), average_params(0.999))
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from ladder_jax.types import Array, Params
+from ladder_jax.types import Array, Hyper, Params
 
 TINY = 1e-30
 """Keeps a vector of zeros from a division by 0."""
@@ -25,7 +26,7 @@ def _is_weight(place: tuple[object, ...], leaf: Array) -> bool:
 
 
 def project_weights(params: Params) -> Params:
-    """Every encoder weight vector scaled to norm 1; all else as it is.
+    """Scales every encoder weight vector to norm 1; all else stays as it is.
 
     The vector of a unit (or channel) is all that leads to it: each kernel is
     normalised over all its axes but the last.
@@ -36,7 +37,7 @@ def project_weights(params: Params) -> Params:
     Returns:
       Parameters of the same structure.
 
-    Example:
+    Examples:
       >>> import jax, jax.numpy as jnp
       >>> from ladder_jax import presets
       >>> params = project_weights(presets.mlp(4, [3, 2]).init(jax.random.key(0)))
@@ -54,7 +55,7 @@ def project_weights(params: Params) -> Params:
 
 
 def unit_norm_weights() -> optax.GradientTransformation:
-    """After each update, encoder weights are projected back to norm 1.
+    """Projects encoder weights back to norm 1 after each update.
 
     Projection-based weight normalisation (Huang et al. 2017), which with the ladder
     reports 0.91 % test error on MNIST at 100 labels and 1.06 % at 50. Normalisation
@@ -63,7 +64,7 @@ def unit_norm_weights() -> optax.GradientTransformation:
     Returns:
       A transformation; its ``update`` needs the parameters.
 
-    Example:
+    Examples:
       >>> import jax, jax.numpy as jnp, optax
       >>> from ladder_jax import presets
       >>> params = presets.mlp(4, [3, 2]).init(jax.random.key(0))
@@ -87,7 +88,7 @@ def unit_norm_weights() -> optax.GradientTransformation:
 
 
 class AverageState(NamedTuple):
-    """The running average of the parameters, and over how many steps.
+    """Holds the running average of the parameters, and over how many steps.
 
     Attributes:
       steps: int32 scalar, updates seen.
@@ -113,7 +114,7 @@ def average_params(decay: float) -> optax.GradientTransformation:
     Raises:
       ValueError: ``decay`` is out of range.
 
-    Example:
+    Examples:
       >>> import jax.numpy as jnp, optax
       >>> optimizer = optax.chain(optax.sgd(1.0), average_params(0.5))
       >>> params, state = jnp.array(0.0), optimizer.init(jnp.array(0.0))
@@ -143,7 +144,7 @@ def average_params(decay: float) -> optax.GradientTransformation:
 
 
 def averaged(opt_state: optax.OptState) -> Params:
-    """The average that ``average_params`` keeps within an optimizer's state.
+    """Returns the average that ``average_params`` keeps within an optimizer's state.
 
     Args:
       opt_state: of a chain that holds it.
@@ -151,9 +152,65 @@ def averaged(opt_state: optax.OptState) -> Params:
     Returns:
       Parameters; None if the chain keeps no average.
 
-    Example:
+    Examples:
       >>> import jax.numpy as jnp, optax
       >>> averaged(optax.adam(0.1).init(jnp.zeros(2))) is None
       True
     """
     return optax.tree_utils.tree_get(opt_state, "average")
+
+
+def constant_then_linear(
+    rate: float | Array, steps: int, decay_from: float = 0.67
+) -> optax.Schedule:
+    """Makes a learning rate that is constant, then falls linearly to 0 at the last step.
+
+    ``rate * min(1, (1 - step / steps) / (1 - decay_from))``, the paper's schedule.
+
+    Args:
+      rate: at the start; may be traced.
+      steps: of the whole run.
+      decay_from: fraction of training after which the rate decays, 0 to 1.
+
+    Returns:
+      ``step -> learning rate``.
+
+    Raises:
+      ValueError: an argument is out of range.
+
+    Examples:
+      >>> schedule = constant_then_linear(0.002, 300, decay_from=2 / 3)
+      >>> [round(float(schedule(step)), 5) for step in (0, 200, 250, 300)]
+      [0.002, 0.002, 0.001, 0.0]
+    """
+    known = isinstance(rate, int | float)  # else traced, as in a population
+    if steps < 1 or not 0 <= decay_from <= 1 or (known and not rate > 0):
+        raise ValueError(
+            f"constant_then_linear: rate={rate}, steps={steps}, decay_from={decay_from}; "
+            "wanted rate > 0, steps >= 1 and decay_from from 0 to 1."
+        )
+    start = round(decay_from * steps)
+    part = optax.schedules.linear_schedule(1.0, 0.0, steps - start, transition_begin=start)
+    return lambda step: rate * part(step)
+
+
+def later_consistency(hyper: Hyper, steps: int, start: float) -> Callable[[Array], Hyper]:
+    """Makes costs without consistency up to a step, with it from there on.
+
+    Args:
+      hyper: noise and costs, else constant.
+      steps: of the whole run.
+      start: the fraction of training without, 0 to 1.
+
+    Returns:
+      ``step -> Hyper``, for ``training.make_train_step``.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> schedule = later_consistency(Hyper(jnp.ones(2), jnp.ones(2)), 300, start=0.5)
+      >>> [float(schedule(jnp.asarray(step)).consistency) for step in (0, 149, 150)]
+      [0.0, 0.0, 1.0]
+    """
+    first = round(start * steps)
+    factor = 1.0 if hyper.consistency is None else hyper.consistency
+    return lambda step: hyper._replace(consistency=factor * (step >= first))

@@ -213,7 +213,7 @@ class Consistency(NamedTuple):
       temperature: the clean logits are divided by it: below 1 the target is sharper
         than the clean prediction.
 
-    Example:
+    Examples:
       >>> Consistency(cost=2.0)
       Consistency(cost=2.0, threshold=0.95, temperature=0.5)
     """
@@ -305,6 +305,8 @@ class Ladder:
       loss_given: ``(params, batch, noise, hyper=None) -> (scalar, metrics)``.
       statistics: ``(params, x) -> Statistics`` of the clean pass over ``x``.
       predict: ``(params, statistics, x) -> logits``.
+      decoder_statistics: ``(params, statistics, x) -> Statistics`` of u.
+      denoise: ``(trained, x) -> z_hat_0``, or None if level 0 is not decoded.
     """
 
     structure: Structure
@@ -316,6 +318,8 @@ class Ladder:
     loss_given: Callable[..., tuple[Array, dict[str, Array]]]
     statistics: Callable[[Params, Array], Statistics]
     predict: Callable[[Params, Statistics, Array], Array]
+    decoder_statistics: Callable[[Params, Statistics, Array], Statistics]
+    denoise: Callable[[Trained, Array], Array | None]
 
     @property
     def shapes(self) -> tuple[Shape, ...]:

@@ -1,9 +1,9 @@
-"""Writes the notebooks that Colab opens, from the text that they are kept as.
+"""Writes the notebooks that Colab opens from their text.
 
   python notebooks/build.py
 
 Each NAME.py of this folder, in the percent format of Jupytext, becomes NAME.ipynb. The
-addresses in README, docs and notebooks are made to lead to REPOSITORY.
+addresses in README, docs and notebooks are set to REPOSITORY.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from typing import Any
 import yaml
 
 REPOSITORY = "OWNER/ladder_jax"
-"""Owner and name on GitHub: the one place to write it."""
+"""Owner and name on GitHub, defined here only."""
 
 ROOT = pathlib.Path(__file__).parent.parent
 SOURCES = sorted(path for path in (ROOT / "notebooks").glob("*.py") if path.name != "build.py")
 
 
 def cell(kind: str, text: str, name: str) -> dict[str, Any]:
-    """Returns a cell; of Markdown, the marks of a comment are taken away."""
+    """Returns a cell; the comment marks of Markdown are removed."""
     text = text.strip("\n")
     if kind == "markdown":
         text = re.sub("^# ?", "", text, flags=re.MULTILINE)
@@ -38,7 +38,9 @@ def notebook(source: pathlib.Path) -> str:
       source: a script whose cells begin with ``# %%`` or ``# %% [markdown]``, below a header
         with the metadata of the notebook.
     """
-    header, *parts = re.split(r"^# %%(.*)\n", source.read_text(), flags=re.MULTILINE)
+    header, *parts = re.split(
+        r"^# %%(.*)\n", source.read_text(encoding="utf-8"), flags=re.MULTILINE
+    )
     metadata = yaml.safe_load(re.sub("^# ?(---)?", "", header, flags=re.MULTILINE))["jupyter"]
     del metadata["jupytext"]
     cells = [
@@ -50,16 +52,17 @@ def notebook(source: pathlib.Path) -> str:
 
 
 def addressed(text: str) -> str:
-    """Returns a text whose addresses on GitHub lead to ``REPOSITORY``."""
+    """Returns a text with its GitHub addresses set to ``REPOSITORY``."""
     return re.sub(r"(github(?:\.com)?/)[\w-]+/ladder_jax\b", rf"\1{REPOSITORY}", text)
 
 
 def main() -> None:
     """Writes all notebooks and addresses."""
     for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *SOURCES]:
-        path.write_text(addressed(path.read_text()))
+        text = addressed(path.read_text(encoding="utf-8"))
+        path.write_text(text, encoding="utf-8")
     for source in SOURCES:
-        source.with_suffix(".ipynb").write_text(notebook(source))
+        source.with_suffix(".ipynb").write_text(notebook(source), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -13,11 +13,11 @@
 # %% [markdown]
 # # MNIST with 100 labels on a TPU
 #
-# The cells take what the runtime has: on a TPU or GPU they train the paper's ladder on MNIST, eight
-# seeds at once; on a CPU a small ladder on scikit-learn's digits, two seeds.
+# The notebook uses the device of the runtime: on a TPU or GPU it trains the paper's ladder on
+# MNIST, eight seeds at once; on a CPU, a small ladder on scikit-learn's digits, two seeds.
 #
-# The first cell installs the package where it is missing, and leaves JAX, NumPy and scikit-learn
-# as they are. Only MNIST needs tensorflow-datasets.
+# The first cell installs the package if it is missing, and keeps the installed JAX, NumPy and
+# scikit-learn. Only MNIST needs tensorflow-datasets.
 
 # %%
 import importlib.util
@@ -40,8 +40,8 @@ if any(importlib.util.find_spec(name) is None for name in needed):
 # %% [markdown]
 # ## The mesh
 #
-# All cores are used: the members of a population (here: seeds) are spread over them first, then
-# the rows of a batch.
+# All devices are used: the members of a population (here, seeds) are sharded over them first, then
+# the examples of a batch.
 
 # %%
 import pathlib
@@ -56,14 +56,13 @@ print(dict(mesh.shape))
 # %% [markdown]
 # ## The experiment
 #
-# The paper's ladder, its settings untouched; every seed has labels of its own.
+# The paper's ladder with the paper's settings; each seed chooses its own labelled examples.
 
 # %%
 import dataclasses
 import os
 
-from ladder_jax import data, presets
-from ladder_jax.config import Config
+from ladder_jax import Config, data, presets
 
 folder = pathlib.Path(tempfile.mkdtemp())  # runs may be in a bucket: "gs://BUCKET/RUN"
 if on_accelerator:
@@ -84,13 +83,13 @@ members = {f"ladder-{seed}": dataclasses.replace(config, seed=seed) for seed in 
 # %% [markdown]
 # ## Training
 #
-# One compiled program trains all seeds; `folder` has the files of a run for each. Run the cell
-# again after an interruption: it resumes.
+# One compiled program trains all seeds; `folder` holds the files of a run for each. After an
+# interruption, run the cell again to resume.
 
 # %%
-from ladder_jax import population
+from ladder_jax import train_population
 
-results = population.train_population(
+results = train_population(
     members, folder / "runs", progress=lambda line: print(f"{line['epoch']:.0f} {line['loss']:.3f}")
 )
 errors = [result.summary["test_error"] for result in results.values()]
@@ -100,8 +99,8 @@ print("test error in %:", [round(error, 2) for error in errors])
 # ## Prediction
 
 # %%
-from ladder_jax import predictor
+from ladder_jax import load
 
 dataset = data.load(config.dataset, config.data_dir)
-found = predictor.load(folder / "runs" / "ladder-0")(dataset.x_test[:5])
-print(found.classes, found.probabilities.max(1))
+predictions = load(folder / "runs" / "ladder-0")(dataset.x_test[:5])
+print(predictions.classes, predictions.probabilities.max(1))

@@ -15,8 +15,8 @@
 # Scikit-learn's handwritten digits: 1297 training images of 8 x 8 pixels, of which 100 keep
 # their label.
 #
-# The first cell installs the package where it is missing, and leaves JAX, NumPy and scikit-learn
-# as they are.
+# The first cell installs the package if it is missing, and keeps the installed JAX, NumPy and
+# scikit-learn.
 
 # %%
 import importlib.util
@@ -40,7 +40,7 @@ import optax
 
 from ladder_jax import Batch, data, presets
 
-EPOCHS = int(os.environ.get("LADDER_NOTEBOOK_EPOCHS", "60"))  # fewer only in tests
+EPOCHS = int(os.environ.get("LADDER_NOTEBOOK_EPOCHS", "60"))  # tests use fewer
 
 digits = data.load("digits")
 labeled = data.choose_labeled(digits.y_train, 100, seed=0, classes=10)
@@ -52,8 +52,8 @@ print(x.shape, x_labeled.shape)
 # %% [markdown]
 # ## The loss in an optax loop
 #
-# A ladder is a bundle of pure functions. Its loss is the cross-entropy of the labelled rows, with
-# noise at every level, plus what the decoder fails to denoise on the unlabelled rows.
+# A ladder is a bundle of pure functions. Its loss is the cross-entropy of the labelled examples,
+# with noise at every level, plus one denoising cost per level for the unlabelled examples.
 
 # %%
 net = presets.mlp(64, [250, 100, 10], denoising_cost=[100.0, 1.0, 0.1, 0.1])
@@ -64,7 +64,7 @@ opt_state = optimizer.init(params)
 
 @jax.jit
 def train_step(params, opt_state, key):
-    """One step; the key decides rows and noise."""
+    """Takes one step; the key determines the batch and the noise."""
     key_rows, key_noise = jax.random.split(key)
     rows = jax.random.choice(key_rows, len(x), (100,), replace=False)
     batch = Batch(x_labeled, y_labeled, x[rows])
@@ -79,7 +79,7 @@ for step in range(12 * EPOCHS):
     params, opt_state, metrics = train_step(params, opt_state, key)
     history.append(metrics)
 
-statistics = net.statistics(params, x)  # what prediction is normalised with
+statistics = net.statistics(params, x)  # prediction normalises with these
 logits = net.predict(params, statistics, x_test)
 print(f"test error {100 * np.mean(logits.argmax(-1) != digits.y_test):.1f} %")
 
@@ -99,7 +99,8 @@ figure
 # %% [markdown]
 # ## What the decoder sees
 #
-# Clean, noisy and denoised: the decoder has the noisy image and what the classes above say.
+# Clean, noisy and denoised images. The decoder receives the noisy image and the signal from the
+# levels above.
 
 # %%
 noise = net.draw_noise(jax.random.key(2), 0, 200).unlabeled
@@ -116,10 +117,10 @@ figure
 # %% [markdown]
 # ## The same as a scikit-learn estimator
 #
-# A label of -1 means that the row has none. It fits into pipelines and searches.
+# -1 marks an unlabelled row. The estimator works in pipelines and in hyperparameter searches.
 
 # %%
-from ladder_jax.estimator import LadderClassifier
+from ladder_jax import LadderClassifier
 
 y = np.full(len(x), -1)
 y[labeled] = digits.y_train[labeled]
@@ -134,7 +135,7 @@ classifier.fit(np.asarray(x), y)
 print(f"test error {100 * (1 - classifier.score(np.asarray(x_test), digits.y_test)):.1f} %")
 
 # %% [markdown]
-# The features below the classes, on two principal axes:
+# The features below the classes, projected onto two principal components:
 
 # %%
 from sklearn.decomposition import PCA

@@ -25,13 +25,13 @@ if __name__ == "__main__":
     mesh = parallel.make_mesh()
     rng = np.random.default_rng(0)
     x = rng.normal(size=(200, 12)).astype(np.float32)
-    data = parallel.everywhere(mesh, TrainData(x[:20], np.arange(20) % 3, x))
+    data = parallel.replicate(mesh, TrainData(x[:20], np.arange(20) % 3, x))
     net = presets.mlp(12, [10, 3], denoising_cost=[10.0, 1.0, 0.1])
     optimizer = optax.adam(0.002)
     create = lambda: training.create_train_state(net, optimizer, jax.random.key(0))
-    state = parallel.everywhere(mesh, create())
+    state = parallel.replicate(mesh, create())
     # 20 rows do not divide by 8 devices, and need not.
-    place = parallel.over_rows(mesh)
+    place = parallel.shard_batch(mesh)
     epoch = training.make_epoch(training.make_train_step(net, optimizer), BatchSizes(20, 20), place)
     losses = []
     for _ in range(5):

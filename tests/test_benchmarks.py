@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -18,9 +19,11 @@ from absl.testing import flagsaver
 from benchmarks import growth, paper, rows, table, timers
 from benchmarks.sizes import Sizes
 from benchmarks.workers import Worker, WorkerError
-from experiments import costs, tables
+from experiments import relative_time, tables
 from ladder_jax import Batch, presets
-from ladder_jax.config import Config, ConfigError
+from ladder_jax.config import Config
+from ladder_jax.errors import ConfigError
+from ladder_jax.run.program import build_ladder
 
 ROOT = pathlib.Path(__file__).parent.parent
 TINY = Sizes((6, 10), 10, 2, 2, matrix=8, members=(2,), devices=(2,))
@@ -42,10 +45,11 @@ def test_examples(module):
 
 
 def test_widths_are_the_paper_s():
-    ours, theirs = timers.full_ladder(), presets.mnist_mlp(100, "full")
+    build = lambda config: build_ladder(config, timers.PAPER[:1], timers.CLASSES)
+    ours, theirs = build(timers.full_ladder()), presets.mnist_mlp(100, "full")
     np.testing.assert_array_equal(ours.hyper.denoising_cost, theirs.hyper.denoising_cost)
     np.testing.assert_array_equal(ours.hyper.noise_std, theirs.hyper.noise_std)
-    bare, supervised = timers.supervised_net(), presets.mnist_mlp(100, "supervised")
+    bare, supervised = build(timers.supervised_net()), presets.mnist_mlp(100, "supervised")
     np.testing.assert_array_equal(bare.hyper.noise_std, supervised.hyper.noise_std)
     for one, other in ((ours, theirs), (bare, supervised)):
         assert jax.eval_shape(one.init, jax.random.key(0)) == jax.eval_shape(
@@ -109,8 +113,8 @@ def test_rows_of_results(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(tables.Row, "settings", small)
     table = [row for row in tables.TABLES["mnist"] if row.row == "full" and row.labels != "all"]
     step_ms = rows.measure([row for row in table if row.labels != "50"], 1000, rounds=1)
-    assert list(step_ms) == ["mnist_100", "mnist_1000"]
-    assert step_ms["mnist_100"] == step_ms["mnist_1000"] > 0
+    names = [f"mnist:labels={labels},model=full" for labels in (100, 1000)]
+    assert list(step_ms) == names and step_ms[names[0]] == step_ms[names[1]] > 0
     monkeypatch.setattr(rows, "measure", lambda chosen, *_: {r.config: 2.0 for r in chosen})
     flags.FLAGS.mark_as_parsed()
     with flagsaver.flagsaver(output=str(tmp_path / "times.json")):
@@ -119,9 +123,22 @@ def test_rows_of_results(monkeypatch, tmp_path, capsys):
         assert "full      100 labels     2.00 ms a step" in capsys.readouterr().out
         with pytest.raises(ConfigError, match="is there already"):
             rows.main()
-    assert costs.read(tmp_path) == {}
-    (tmp_path / "times.json").rename(tmp_path / costs.FILE)
-    assert costs.read(tmp_path) == {row.config: 2.0 for row in table}
+    assert relative_time.read(tmp_path) == {}
+    (tmp_path / "times.json").rename(tmp_path / relative_time.FILE)
+    assert relative_time.read(tmp_path) == {row.config: 2.0 for row in table}
+
+
+def test_steps_and_epochs_are_made_in_one_place():
+    """Of what trains; ``training``'s own examples, tests, docs and examples aside."""
+    made = re.compile(r"^(?!\s*(>>>|\.\.\.)).*\bmake_(?:train_step|epoch)\(", re.MULTILINE)
+    found = [
+        str(path.relative_to(ROOT))
+        for folder in ("ladder_jax", "experiments", "benchmarks")
+        for path in (ROOT / folder).rglob("*.py")
+        for match in made.finditer(path.read_text(encoding="utf-8"))
+        if "def make_" not in match[0]
+    ]
+    assert found == ["ladder_jax/run/program.py"] * 2
 
 
 FAKE = """
@@ -182,7 +199,7 @@ runpy.run_module("benchmarks", run_name="__main__", alter_sys=True)
 
 
 def start(*words):
-    """The command, but that epochs take 12.3 ms a step."""
+    """The command, but that epochs take 12.3 ms per step."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen([sys.executable, "-c", INSTANT, *words], cwd=ROOT, **pipes)
 
@@ -220,7 +237,7 @@ def test_torch_ladder_is_ours():
     from benchmarks.peers import torch_ladder
 
     widths, rows = (8, 7, 6, 5), 9
-    net = timers.full_ladder(widths)
+    net = build_ladder(timers.full_ladder(widths), widths[:1], widths[-1])
     params = net.init(jax.random.key(0))
     leaves, tree = jax.tree.flatten(params)
     # Away from the start, where the estimates are 0 and so are many gradients.

@@ -15,11 +15,12 @@ import pytest
 from fake_bucket import ForbiddenError
 from stops import StopError, stop_at
 
-from ladder_jax import data, exporting, files, loop, population, predictor, report, workfolder
-from ladder_jax.config import Config, ConfigError
-from ladder_jax.estimator import LadderClassifier
-from ladder_jax.files import WriteError
-from ladder_jax.metrics_log import MetricsLog, lines_in, read_lines
+from ladder_jax import data, errors, exporting, loop, population, predictor, report
+from ladder_jax.config import Config
+from ladder_jax.errors import ConfigError, WriteError
+from ladder_jax.estimators import LadderClassifier
+from ladder_jax.run import files, workfolder
+from ladder_jax.run.workfolder import MetricsLog, lines_in, read_lines
 
 ROOT = pathlib.Path(__file__).parent.parent
 OWN = Config(
@@ -92,7 +93,7 @@ def test_stops_and_a_damaged_checkpoint(here, tmp_path, caplog):
         assert (tmp_path / "whole" / name).read_bytes() == (run / name).read_bytes(), name
     assert result.summary["best_epoch"] == whole.summary["best_epoch"]
     best = f"checkpoints/{result.summary['best_epoch']}"
-    expected = {*OUTPUTS, "preprocess.npz", "result.json", "unreadable-4", best}
+    expected = {*OUTPUTS, "examples.json", "preprocess.npz", "result.json", "unreadable-4", best}
     assert fake_bucket.names() == sorted(f"bucket/some/run/{name}" for name in expected)
     again = loop.train_and_evaluate(OWN, run, dataset=own_data(), progress=stop_at(1))
     assert again.summary == json.loads(json.dumps(result.summary))
@@ -110,6 +111,7 @@ def test_stops_and_a_damaged_checkpoint(here, tmp_path, caplog):
         f"bucket/some/run/{name}"
         for name in (
             "config.json",
+            "examples.json",
             "labels.json",
             "metrics.jsonl",
             "preprocess.npz",
@@ -212,10 +214,14 @@ def test_commands_from_kill_to_export(here, tmp_path):
     for name in ("params.npz", "metrics.jsonl", "labels.json"):
         assert (tmp_path / "whole" / name).read_bytes() == (run / name).read_bytes(), name
     names = {name.removeprefix("bucket/work/") for name in fake_bucket.names()}
+    figures = {name for name in names if "figures/" in name}
+    assert {name.removeprefix("ladder-0/").split("/")[0] for name in figures} == {"figures"}
+    names -= figures
     (events,) = {name for name in names if "/tensorboard/" in name}
-    ours = {"config.json", "labels.json", "metrics.jsonl", "params.npz", "result.json"}
+    ours = {"config.json", "labels.json", "examples.json", "metrics.jsonl"}
+    ours |= {"params.npz", "result.json"}
     own = {f"ladder-0/{name}" for name in (*ours, "report.html")}
-    assert names == {"config.json", "summary.json", "report.html", events} | own
+    assert names == {"config.json", "examples.json", "summary.json", "report.html", events} | own
     page = (run.parent / "report.html").read_text()
     assert 'href="ladder-0/report.html"' in page
 
@@ -272,7 +278,7 @@ def test_a_bucket_that_fails_meanwhile(here, monkeypatch, validation):
     with pytest.raises(WriteError) as caught:
         loop.train_and_evaluate(config, "gs://bucket/run", dataset=own_data(), progress=fail)
     message = str(caught.value)
-    assert "come again; check your access to the bucket, then give the same" in message
+    assert "come again; check your access to the bucket, then do the same again" in message
     assert "\n" not in message
     monkeypatch.undo()
 
@@ -281,7 +287,7 @@ def test_a_missing_library(here):
     program = (
         "import fsspec, sys; from experiments import train, cli, settings;"
         "fsspec.register_implementation('gcs', 'no_such_library.Bucket', clobber=True);"
-        "cli.run(train.main, config='digits')"
+        "cli.run(train.main, config='digits', shared=settings.SHARED)"
     )
     environment = os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
     process = subprocess.run(
@@ -294,9 +300,9 @@ def test_a_missing_library(here):
 
 
 def test_what_must_be_on_a_disk(here):
-    with pytest.raises(data.DataError, match="read from a disk"):
+    with pytest.raises(errors.DataError, match="read from a disk"):
         data.load("mnist", "gs://bucket/data")
-    with pytest.raises(data.DataError, match="read from a disk"):
+    with pytest.raises(errors.DataError, match="read from a disk"):
         data.prepare("mnist", "gs://bucket/data")
     for module, flags in {
         "experiments.sweep": ["--validation=200", "--workdir=gs://bucket/sweep"],

@@ -1,6 +1,7 @@
 """What a checkpoint holds, and runs that go on from one."""
 
 import json
+import os
 import signal
 import threading
 
@@ -11,9 +12,11 @@ import optax
 import pytest
 from stops import StopError, stop_at
 
-from ladder_jax import data, files, interrupts, loop, presets, training, workfolder
-from ladder_jax.checkpoints import Checkpoints, Reached
-from ladder_jax.config import Config, ConfigError
+from ladder_jax import data, errors, loop, presets, training
+from ladder_jax.checkpoints import Checkpoints, RunProgress
+from ladder_jax.config import Config
+from ladder_jax.errors import ConfigError
+from ladder_jax.run import files, signals, workfolder
 
 NET, OPTIMIZER = presets.mlp(4, [3, 2]), optax.adam(0.1)
 
@@ -33,7 +36,7 @@ OWN = Config(
     epochs=8,
     eval_every=1,
     checkpoint_seconds=0.0,
-    average=0.5,
+    ema_decay=0.5,
 )
 
 
@@ -57,7 +60,7 @@ def filled(path, epochs, keep=2):
     with Checkpoints(path, keep) as saved:
         for epoch in epochs:
             params = jax.tree.map(lambda leaf, e=epoch: jnp.full_like(leaf, e), state.params)
-            saved.save(state._replace(params=params), Reached(epoch, 0.5))
+            saved.save(state._replace(params=params), RunProgress(epoch, 0.5))
     return state
 
 
@@ -68,7 +71,7 @@ def test_the_one_before_a_damaged_checkpoint(tmp_path, caplog, how):
     damage(folder / "3", how)
     with Checkpoints(folder, 2) as saved:
         state, reached = saved.restore(like, lines=3)
-        assert reached == Reached(2, 0.5)
+        assert reached == RunProgress(2, 0.5)
         assert all((leaf == 2).all() for leaf in jax.tree.leaves(state.params))
         assert (state.key == like.key).all()
         saved.save(state, reached._replace(epoch=3))  # its place is free
@@ -94,13 +97,13 @@ def test_keeps_the_last_and_the_best(tmp_path):
     state = training.create_train_state(NET, OPTIMIZER, jax.random.key(5))
     with Checkpoints(tmp_path / "c", keep=2) as saved:
         for epoch, error in enumerate([9.0, 4.0, None, None, 3.0, None, None, None], start=1):
-            saved.save(state, Reached(epoch), error=error)
+            saved.save(state, RunProgress(epoch), error=error)
             saved.wait()
             if epoch == 4:
                 assert saved.epochs == [2, 3, 4]
         assert saved.epochs == [5, 7, 8]
     with Checkpoints(tmp_path / "c", keep=2) as saved:  # it is known after a start, too
-        saved.save(state, Reached(9))
+        saved.save(state, RunProgress(9))
         saved.wait()
         assert saved.epochs == [5, 8, 9]
         saved.finish(best=5)
@@ -160,7 +163,7 @@ def test_other_settings_are_refused(tmp_path):
         pass
     message = str(caught.value)
     assert "(epochs: 150 -> 3, units: [250, 100] -> [5])" in message
-    assert "--overwrite" in message and "\n" not in message
+    assert "overwrite=True" in message and "\n" not in message
     assert json.loads((tmp_path / "run" / "config.json").read_text())["epochs"] == 150
     with workfolder.open_run(tmp_path / "run", other, overwrite=True):
         pass
@@ -189,18 +192,16 @@ def test_one_process_a_folder(tmp_path):
 
 def test_other_labels_are_refused(tmp_path):
     files.write_json(tmp_path / "labels.json", [1, 2])  # by an earlier version, alone
-    workfolder.check_data(
-        tmp_path, workfolder.data_record(np.array([1, 2]), {"training examples": 7})
-    )
+    workfolder.check_data(tmp_path, {workfolder.LABELED: [1, 2], "training examples": 7})
     with pytest.raises(ConfigError, match="the labelled rows have changed"):
-        workfolder.check_data(tmp_path, workfolder.data_record(np.array([1, 3]), {}))
+        workfolder.check_data(tmp_path, {workfolder.LABELED: [1, 3]})
 
 
 def test_a_file_is_there_whole_or_not_at_all(tmp_path):
     path = tmp_path / "value.json"
     files.write_json(path, 1)
     with (
-        pytest.raises(files.WriteError, match=r"cannot write .*value.json: No space"),
+        pytest.raises(errors.WriteError, match=r"cannot write .*value.json: No space"),
         files.replacing(path) as temporary,
     ):
         temporary.write_text("2")
@@ -212,14 +213,14 @@ def test_a_second_signal_has_its_former_effect():
     # A shell's background jobs are started with SIGINT ignored.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     former = signal.getsignal(signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt), interrupts.deferred() as stopped:
+    with pytest.raises(KeyboardInterrupt), signals.deferred() as stopped:
         signal.raise_signal(signal.SIGINT)
         assert stopped() == signal.SIGINT
         signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is former
-    with pytest.raises(interrupts.Interrupted) as caught, interrupts.at_once():
+    with pytest.raises(errors.Interrupted) as caught, signals.at_once():
         signal.raise_signal(signal.SIGTERM)
-    assert caught.value.status == interrupts.STOPPED
+    assert caught.value.status == os.EX_TEMPFAIL
     signal.signal(signal.SIGINT, before)
 
 
@@ -227,10 +228,25 @@ def test_signals_are_left_alone_in_other_threads():
     former, seen = signal.getsignal(signal.SIGTERM), []
 
     def inside():
-        with interrupts.deferred() as stopped:
+        with signals.deferred() as stopped:
             seen.append((signal.getsignal(signal.SIGTERM), stopped()))
 
     thread = threading.Thread(target=inside)
     thread.start()
     thread.join()
     assert seen == [(former, None)]
+
+
+def test_a_checkpoint_whose_arrays_are_in_another_order_is_not_taken(tmp_path, caplog):
+    """Earlier versions sorted the parts of a level by name: as many bytes, in other places."""
+    folder = tmp_path / "checkpoints"
+    like = filled(folder, [1])
+
+    def by_name(level):
+        return {k: v for k, v in level._asdict().items() if v is not None}
+
+    other = like._replace(params=tuple(map(by_name, like.params)))
+    with Checkpoints(folder, 2) as saved:
+        assert saved.restore(other, lines=1) is None
+    [record] = [record for record in caplog.records if record.name == "ladder_jax"]
+    assert "another order: it is of another version" in record.getMessage()

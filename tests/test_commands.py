@@ -1,11 +1,12 @@
 """The training command, run as people run it, on good and on bad input."""
 
+import ast
 import gzip
 import importlib.util
 import json
 import os
 import pathlib
-import runpy
+import re
 import shlex
 import struct
 import subprocess
@@ -15,14 +16,17 @@ import numpy as np
 import pytest
 from data_files import write_idx
 
-from experiments import cli, settings
-from ladder_jax import Batch, build, data, tasks, workfolder
-from ladder_jax.config import Config, ConfigError
-from ladder_jax.data import DataError
+from experiments import cli, configs, settings
+from experiments.configs import base
+from ladder_jax import Batch, data
+from ladder_jax.config import Config
 from ladder_jax.data.base import check_examples
 from ladder_jax.data.idx import FILES
+from ladder_jax.errors import ConfigError, DataError
+from ladder_jax.run import inputs, program, workfolder
 
 ROOT = pathlib.Path(__file__).parent.parent
+LIBRARY = ROOT / "ladder_jax"
 SMALL = ["--config.epochs=2", "--config.units=(8,)", "--config.denoising_cost=(1.0,)"]
 
 
@@ -95,9 +99,9 @@ def test_variations_as_one_program(tmp_path):
 
 def test_idx_files_from_a_folder(tmp_path):
     write_small(tmp_path)
-    task = tasks.prepare(Config(dataset="mnist", data_dir=str(tmp_path), labels=20))
+    task = inputs.prepare(Config(dataset="mnist", data_dir=str(tmp_path), labels=20))
     assert task.train.unlabeled.shape == (120, 9) and task.train.labeled.shape == (20, 9)
-    everything = tasks.prepare(Config(dataset="mnist", data_dir=str(tmp_path), labels=0))
+    everything = inputs.prepare(Config(dataset="mnist", data_dir=str(tmp_path), labels=0))
     assert everything.sizes.tied
 
 
@@ -111,7 +115,12 @@ def test_idx_files_from_a_folder(tmp_path):
         (["--dataset=minst"], "not known; known are"),
         (["--dataset=mnist"], "give the folder of its IDX files"),
         (["--dataset=mnist", "--data_dir=/nowhere"], "not a folder"),
-        (["--config=nothing"], "no such file"),
+        (["--config=nothing"], "no such file; give a path, or one of cifar10, digits, mnist"),
+        (["--config=mnist:labels=7"], "--config=mnist:labels=7: full with labels=7 is not in the"),
+        (["--config=mnist_100_ful"], "no model 'ful'; give model= one of full, bottom, gamma"),
+        (["--config=mnist:row=full"], "no argument 'row'; give labels=LABELS,model=MODEL"),
+        (["--config=digits:labels=50"], "digits takes no arguments"),
+        (["--config.batch_unlabeled=5000"], "--config.batch_unlabeled=5000, but there are"),
         (["--config.epochs=many"], "epochs"),
         (["--config.epoch=3"], "did you mean --config.epochs"),
         (["--config.combinators=('gauss',)"], "give one of augmented_mlp"),
@@ -135,6 +144,40 @@ def test_bad_flags_end_in_one_line(tmp_path, flags, message):
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
     assert not any(tmp_path.iterdir())
+
+
+def messages_of(path):
+    """The strings of a file that may be shown: not those of one word, nor docstrings."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    about = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        value = getattr(node, "value", None) if isinstance(node, ast.Constant) else None
+        if isinstance(value, str) and " " in value and id(node) not in about:
+            yield value
+
+
+def test_messages_of_the_library_name_no_flag_or_command():
+    """But those of ``data``."""
+    paths = [p for p in LIBRARY.rglob("*.py") if p.relative_to(LIBRARY).parts[0] != "data"]
+    found = [(path.name, text) for path in paths for text in messages_of(path)]
+    assert len(found) > 100
+    assert not [pair for pair in found if re.search(r"--[a-z]|python -m|experiments\.", pair[1])]
+    assert any("overwrite=True" in text for _, text in found)
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        ("give another, or overwrite=True to", "give another, or --overwrite to"),
+        ("labels=5, seed=3: labels=0 is all", "--labels=5, --config.seed=3: --labels=0 is all"),
+        ("/a/seed=3/x: --labels=5, units=(3,)", "/a/seed=3/x: --labels=5, --config.units=(3,)"),
+        ('Try preprocess="standardize", as', 'Try --config.preprocess="standardize", as'),
+        ("give JAX_PLATFORMS=cpu", "give JAX_PLATFORMS=cpu"),
+    ],
+)
+def test_parameters_are_shown_as_flags(message, shown):
+    assert cli.as_flags(message, ["config", "labels", "overwrite"]) == shown
+    assert cli.as_flags(message, []) == message
 
 
 @pytest.mark.parametrize(
@@ -183,11 +226,11 @@ def test_a_platform_that_is_not_there_ends_in_one_line(tmp_path, platform, messa
     ],
 )
 def test_lists_follow_another_depth(config, given, changed):
-    values = runpy.run_path(cli.config_path(config))["get_config"]().to_dict()
+    values = base.config_dict(configs.load(config)).to_dict()
     found = settings.followed(values | given, set(given))
     assert found == changed
     if "denoising_cost" not in given:
-        assert build.build_ladder(Config.create(values | given | found), (64,), 10)
+        assert program.build_ladder(Config.create(values | given | found), (64,), 10)
 
 
 def test_lists_that_fit_no_rule_are_left():
@@ -240,21 +283,21 @@ def test_settings_that_are_wrong():
         with pytest.raises(ConfigError, match=next(iter(bad))):
             Config.create(bad)
     with pytest.raises(ConfigError, match="not decoded"):
-        build.build_ladder(
+        program.build_ladder(
             Config(units=(5,), combinators=("none",) * 3, denoising_cost=(1.0,) * 3), (4,), 2
         )
 
 
 def test_supervised_takes_the_same_rows():
     config = Config(units=(8,), seed=3, labels=20)
-    a, b = tasks.prepare(config), tasks.prepare(build.supervised(config))
+    a, b = inputs.prepare(config), inputs.prepare(config.supervised())
     assert np.array_equal(a.labeled, b.labeled)
-    net = build.build_ladder(build.supervised(config), (64,), 10)
+    net = program.build_ladder(config.supervised(), (64,), 10)
     assert isinstance(Batch(*a.train), Batch) and net.hyper.denoising_cost.sum() == 0
 
 
 def test_validation_is_held_out():
-    task = tasks.prepare(Config(validation=200, labels=50))
+    task = inputs.prepare(Config(validation=200, labels=50))
     assert task.validation is not None
     rows = {row.tobytes() for row in np.asarray(task.train.unlabeled)}
     held = {row.tobytes() for row in np.asarray(task.validation[0])}

@@ -9,10 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ladder_jax import Batch, build, dense, ladder, training
+from ladder_jax import Batch, dense, ladder
 from ladder_jax.adversarial import virtual_adversarial
-from ladder_jax.config import Config, ConfigError
-from ladder_jax.consistency import Consistency, consistency_cost
+from ladder_jax.algorithm import consistency_cost
+from ladder_jax.config import Config
+from ladder_jax.errors import ConfigError
+from ladder_jax.run.inputs import Spec
+from ladder_jax.run.program import compile_program
+from ladder_jax.types import Consistency
 
 HOW = Consistency(cost=3.0, threshold=0.5, temperature=0.7)
 COST = jax.jit(consistency_cost, static_argnums=0)
@@ -112,20 +116,19 @@ def test_config_names_them():
         Config(consistency=1.0, consistency_threshold=2.0)
     config = Config(units=(4,), consistency=1.0, consistency_temperature=1.0)
     assert config.consistency_settings == Consistency(1.0, 0.95, 1.0)
-    assert build.supervised(config).consistency == 0.0
+    assert config.supervised().consistency == 0.0
 
 
 def test_begins_where_the_config_says():
     """Before, the step is that without consistency; from there on, it is that with it."""
-    config = Config(units=(5,), consistency=3.0, consistency_threshold=0.0, consistency_from=0.5)
+    config = Config(
+        units=(5,), consistency=3.0, consistency_threshold=0.0, consistency_from=0.5, epochs=1
+    )
     always = dataclasses.replace(config, consistency_from=0.0)
     never = dataclasses.replace(config, consistency=0.0)
-    optimizer, batch = build.build_optimizer(config, 4), make_batch()
-    steps = []
-    for setting in (config, always, never):
-        net = build.build_ladder(setting, (6,), 3)
-        steps.append(build.train_step(setting, net, optimizer, 4))
-    state = training.create_train_state(net, optimizer, jax.random.key(0))
+    batch, spec = make_batch(), Spec((6,), 3, steps=4)
+    every = [compile_program(setting, spec) for setting in (config, always, never)]
+    steps, state = [program.step for program in every], every[0].init(jax.random.key(0))
     found = []
     for number in range(4):
         at = state._replace(step=jnp.asarray(number))

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from data_files import idx_bytes, mnist_like, real_folder, write_idx
 
-from ladder_jax import data
+from ladder_jax import data, errors
 from ladder_jax.data import idx
-from ladder_jax.data.npz import read_npz
+from ladder_jax.data.arrays import read_npz
 
 IMAGES = np.arange(2 * 3 * 4, dtype=np.uint8).reshape(2, 3, 4)
 
@@ -37,7 +37,7 @@ def test_real_mnist():
 
 def one_line(load, *args):
     """The message of the error that a call ends with."""
-    with pytest.raises(data.DataError) as caught:
+    with pytest.raises(errors.DataError) as caught:
         load(*args)
     message = str(caught.value)
     assert "\n" not in message and message.endswith(".")
@@ -45,8 +45,8 @@ def one_line(load, *args):
 
 
 BAD_IDX = {
-    "truncated gzip": ("x.gz", gzip.compress(idx_bytes(IMAGES))[:-9], "damaged gzip"),
-    "no gzip": ("x.gz", b"no gzip at all", "damaged gzip"),
+    "truncated gzip": ("x.gz", gzip.compress(idx_bytes(IMAGES))[:-9], "corrupt gzip"),
+    "no gzip": ("x.gz", b"no gzip at all", "corrupt gzip"),
     "gzip of half": ("x.gz", gzip.compress(idx_bytes(IMAGES)[:-1]), "cut short"),
     "plain half": ("x", idx_bytes(IMAGES)[:-1], "cut short"),
     "longer": ("x", idx_bytes(IMAGES) + b"a", "longer than"),
@@ -106,7 +106,7 @@ BAD_NPZ = {
     "float labels": ({"x": X, "y": Y.astype(float)}, "dtype float64"),
     "words": ({"x": X.astype(str), "y": Y}, "give numbers"),
     "no features": ({"x": X[:, 0], "y": Y}, "give [rows, features]"),
-    "label columns": ({"x": X, "y": Y[:, None]}, "one label a row"),
+    "label columns": ({"x": X, "y": Y[:, None]}, "one label per row"),
     "huge label": ({"x": X, "y": Y.astype(np.uint64)}, "without a gap"),
     "no rows": ({"x": X[:0], "y": Y[:0]}, "no examples"),
     "x_test alone": ({"x": X, "y": Y, "x_test": X}, "go together"),
@@ -135,7 +135,7 @@ def test_no_npz_at_all(tmp_path, content):
 def test_npz_has_no_minus_one():
     full = data.from_arrays(X, abs(Y))
     from ladder_jax.config import Config
-    from ladder_jax.tasks import choose_rows
+    from ladder_jax.run.inputs import choose_rows
 
     assert "no example is marked as unlabelled" in one_line(choose_rows, Config(labels=-1), full)
 
@@ -263,7 +263,7 @@ def survives(load, path, *args):
     def call():
         try:
             return load(path, *args)
-        except data.DataError as error:
+        except errors.DataError as error:
             assert "\n" not in str(error)
             return None
 
@@ -273,7 +273,7 @@ def survives(load, path, *args):
 
 
 def test_deflate_ratio():
-    """The bound of ``bounded.MOST_DEFLATED`` is above what zlib can do."""
-    from ladder_jax.data.bounded import MOST_DEFLATED
+    """The bound of ``base.MOST_DEFLATED`` is above what zlib can do."""
+    from ladder_jax.data.base import MOST_DEFLATED
 
     assert 1000 < 10**7 / len(zlib.compress(bytes(10**7), 9)) < MOST_DEFLATED

@@ -9,7 +9,7 @@ import pytest
 from documented import a_job, run_jobs
 from tiny_predictors import rows, tiny, write_run
 
-from ladder_jax import files
+from ladder_jax.run import files
 
 ROOT = pathlib.Path(__file__).parent.parent
 NAMES = ("naïve", "日本", "Ω")

@@ -19,10 +19,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_classifiers_classes, parametrize_with_checks
 
-from ladder_jax import data, labels, loop, population
-from ladder_jax.config import Config, ConfigError
-from ladder_jax.estimator import LadderClassifier
-from ladder_jax.guard import NotFiniteError
+from ladder_jax import data, estimators, loop, population
+from ladder_jax.config import Config
+from ladder_jax.errors import ConfigError, NotFiniteError
+from ladder_jax.estimators import LadderClassifier
 
 # Nearly every test fits these settings to rows of this shape: one compiled program.
 TINY = LadderClassifier(units=(5,), epochs=3, learning_rate=0.02, batch_labeled=8, random_state=0)
@@ -320,10 +320,10 @@ def test_diverging():
 
 def test_labels_of_any_kind():
     y = np.array([2.0, -1.0, 5.0], np.float32)
-    classes, numbers = labels.number_classes(y)
+    classes, numbers = estimators.number_classes(y)
     assert classes.tolist() == [2, 5] and numbers.tolist() == [0, -1, 1]
-    assert labels.has_label(np.array([1, 255], np.uint8)).all()
-    assert labels.has_label(np.array([True, False])).all()
+    assert estimators.has_label(np.array([1, 255], np.uint8)).all()
+    assert estimators.has_label(np.array([True, False])).all()
 
 
 def test_what_is_no_progress_is_said_before_training(fitted, tmp_path):

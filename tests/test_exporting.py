@@ -12,8 +12,8 @@ from jax import export as jax_export
 from tiny_predictors import NAMES, rows, tiny
 
 from ladder_jax import data, exporting
-from ladder_jax.config import ConfigError
 from ladder_jax.data import preprocessing
+from ladder_jax.errors import ConfigError
 
 LOADER = pathlib.Path(__file__).parent.parent / "examples" / "load_exported.py"
 LADDERS = {

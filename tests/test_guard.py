@@ -6,16 +6,17 @@ import numpy as np
 import optax
 import pytest
 
-from ladder_jax import Batch, combinators, data, guard, ladder, layers, loop, streaming, training
+from ladder_jax import Batch, combinators, data, errors, ladder, layers, loop, training
 from ladder_jax.checkpoints import Checkpoints
 from ladder_jax.config import Config
+from ladder_jax.run import inputs, nan_search
 from ladder_jax.training import BatchSizes, TrainData
 
 X = np.random.default_rng(0).normal(size=(24, 4)).astype(np.float32)
 Y = np.arange(24) % 2
 SIZES = BatchSizes(4, 6)
 RESIDENT = TrainData(jnp.asarray(X[:8]), jnp.asarray(Y[:8]), jnp.asarray(X))
-HOST = streaming.HostData(X[:8], Y[:8], X)
+HOST = inputs.HostData(X[:8], Y[:8], X)
 
 
 def poisoned(level, *, gradient=False):
@@ -39,7 +40,7 @@ def poisoned(level, *, gradient=False):
 
 def find(net, optimizer, state, examples):
     step = training.make_train_step(net, optimizer)
-    return guard.find_origin(net, step, state, examples, SIZES)
+    return nan_search.find_origin(net, step, state, examples, SIZES)
 
 
 def counting():
@@ -63,13 +64,13 @@ def test_names_step_and_level(level, examples):
     net, optimizer = poisoned(level), counting()
     state = training.create_train_state(net, optimizer, jax.random.key(0))
     origin = find(net, optimizer, state, examples)
-    assert origin == guard.Origin(2, level, "z_hat")  # after two updates the count is 2
+    assert origin == nan_search.Origin(2, level, "z_hat")  # after two updates the count is 2
 
 
 def test_names_a_gradient():
     net, optimizer = poisoned(1, gradient=True), optax.sgd(0.1)
     state = training.create_train_state(net, optimizer, jax.random.key(0))
-    assert find(net, optimizer, state, RESIDENT) == guard.Origin(0, 1, "gradient")
+    assert find(net, optimizer, state, RESIDENT) == nan_search.Origin(0, 1, "gradient")
 
 
 def test_names_parameters_examples_and_update():
@@ -81,13 +82,13 @@ def test_names_parameters_examples_and_update():
         state.params[2]._replace(up=state.params[2].up | {"kernel": kernel}),
     )
     found = find(net, optimizer, state._replace(params=broken), RESIDENT)
-    assert found == guard.Origin(0, 2, "parameters")
+    assert found == nan_search.Origin(0, 2, "parameters")
     examples = RESIDENT._replace(labeled=RESIDENT.labeled.at[:, 0].set(jnp.nan))
     assert find(net, optimizer, state, examples)[1:] == (0, "examples")
     wild = optax.GradientTransformation(
         lambda params: (), lambda g, s, p=None: (jax.tree.map(lambda x: x + jnp.inf, g), s)
     )
-    assert find(net, wild, state, RESIDENT) == guard.Origin(0, None, "the optimizer's update")
+    assert find(net, wild, state, RESIDENT) == nan_search.Origin(0, None, "the optimizer's update")
 
 
 def test_says_so_where_all_is_well():
@@ -102,13 +103,15 @@ def test_quantities_are_those_of_the_loss(decoded):
     net = ladder((4,), [layers.dense(3), layers.dense(2)], combinators=gs)
     params, batch = net.init(jax.random.key(0)), Batch(X[:4], Y[:4], X[:6])
     noise = net.draw_noise(jax.random.key(1), 4, 6)
-    found = {(level, name): v for level, name, v in guard.quantities(net, params, batch, noise)}
+    found = {
+        (level, name): v for level, name, v in nan_search.quantities(net, params, batch, noise)
+    }
     _, metrics = net.loss_given(params, batch, noise)
     assert float(found[2, "cross-entropy"].mean()) == pytest.approx(float(metrics["cross_entropy"]))
     for level in range(3 if decoded else 0):
         cost = float(found[level, "cost"])
         assert cost == pytest.approx(float(metrics["denoising"][level]), rel=1e-5)
-    assert guard.is_finite(found) and ((0, "cost") in found) == decoded
+    assert nan_search.is_finite(found) and ((0, "cost") in found) == decoded
 
 
 def test_a_run_stops_and_keeps_what_is_good(tmp_path):
@@ -126,7 +129,7 @@ def test_a_run_stops_and_keeps_what_is_good(tmp_path):
         compute_dtype="bfloat16",
     )
     for _ in range(2):  # the same command fails the same
-        with pytest.raises(guard.NotFiniteError) as caught:
+        with pytest.raises(errors.NotFiniteError) as caught:
             loop.train_and_evaluate(config, tmp_path, dataset=dataset)
         message = str(caught.value)
         lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
@@ -139,7 +142,9 @@ def test_a_run_stops_and_keeps_what_is_good(tmp_path):
 
 
 def test_message_without_a_checkpoint():
-    line = guard.message(guard.Origin(7, 1, "z_hat"), 3, None, Config(denoising_cost=(1, 2, 3, 4)))
+    line = nan_search.message(
+        nan_search.Origin(7, 1, "z_hat"), 3, None, Config(denoising_cost=(1, 2, 3, 4))
+    )
     assert line == (
         "NaN or infinity at epoch 3, step 7, first in level 1, z_hat; there is no checkpoint yet. "
         "Try a learning_rate below 0.002, or a denoising_cost of level 1 below 2."
@@ -149,12 +154,12 @@ def test_message_without_a_checkpoint():
 def test_unscaled_inputs_are_named_as_the_cause(tmp_path):
     """Their squares overflow at any rate; below that, nothing is said of them."""
     config = Config(labels=8, units=(3,), batch_labeled=4, batch_unlabeled=24, epochs=2)
-    with pytest.raises(guard.NotFiniteError) as caught:
+    with pytest.raises(errors.NotFiniteError) as caught:
         loop.train_and_evaluate(config, tmp_path, dataset=data.from_arrays(X * 1e25, Y))
     assert 'Try preprocess="standardize", as inputs are as large as' in str(caught.value)
     assert "learning_rate" not in str(caught.value)
-    assert guard.largest_input(HOST) == guard.largest_input(RESIDENT) == np.abs(X).max()
-    assert guard.hints(config, 300.0) == [
+    assert nan_search.largest_input(HOST) == nan_search.largest_input(RESIDENT) == np.abs(X).max()
+    assert nan_search.hints(config, 300.0) == [
         "a learning_rate below 0.002",
         "a lower denoising_cost",
     ]

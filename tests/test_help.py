@@ -6,7 +6,7 @@ import re
 import pytest
 from documented import MODULES, a_job, run_jobs
 
-from experiments import cli, helptext
+from experiments import configs, helptext
 from experiments.__main__ import commands
 from ladder_jax.config import Config
 
@@ -58,9 +58,12 @@ def test_a_command_lists_its_own_flags_alone(texts):
 def test_configs_and_settings_are_listed(texts):
     for name in ("experiments.train", "experiments.sweep"):
         text = texts[name]
-        for config in cli.config_names():
-            about = helptext.first_line(cli.CONFIGS / f"{config}.py")
+        for config in configs.names():
+            about = helptext.first_line(configs.FOLDER / f"{config}.py")
             assert re.search(rf"^  {config}\s+{about.split()[0]}", text, re.MULTILINE)
+        rows = dict(re.findall(r"^    model=(\w+)\s+labels=(.*)$", text, re.MULTILINE))
+        assert rows["tuned"] == "20, 50, 100, 1000, all" and rows["conv_large_gamma"] == "4000"
+        assert sum(len(labels.split(", ")) for labels in rows.values()) == len(configs.every()) - 1
         settings = [flag.removeprefix("config.") for flag in flags_of(text) if "." in flag]
         assert settings == [field.name for field in dataclasses.fields(Config)]
     assert all(helptext.setting_texts().values())
@@ -78,7 +81,7 @@ def test_commands_are_listed(tmp_path):
     )
     assert listed[0] == 0 and other[0] == 1 and "python -m experiments.train" in other[1]
     for name, about in commands().items():
-        assert f"experiments.{name} " in listed[1] and about.split()[0] in listed[1]
+        assert re.search(rf"experiments\.{name}\s", listed[1]) and about.split()[0] in listed[1]
     says = ["no flag --seeds; --help lists", "no flag --outptu; --help", "--encoder-layers"]
     for (status, text), part in zip(wrong, says, strict=True):
         assert status == 1 and part in text and text.count("\n") == 1, text

@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 from tiny_predictors import rows
 
-from ladder_jax.data import DataError, inputs, new_rows
+from ladder_jax.data import inputs, new_rows
+from ladder_jax.errors import DataError
 
 SHAPE = (2, 3)
 
@@ -170,7 +171,7 @@ def test_bad_images(tmp_path):
         read(folder, (6,))
     for content in (b"", b"no image", whole[:40], whole[:-16], flipped):
         (folder / "b.png").write_bytes(content)
-        with pytest.raises(DataError, match=r"b\.png: not a PNG file, or a damaged one"):
+        with pytest.raises(DataError, match=r"b\.png: not a PNG file, or a corrupt one"):
             read(folder)
     for pixels, message in (
         (np.zeros((3, 2), np.uint8), r"3 x 2 pixels; wanted 2 x 3"),

@@ -9,8 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ladder_jax import Batch, data, predictor, presets, streaming, training
+from ladder_jax import Batch, data, predictor, presets, training
 from ladder_jax.report import measures
+from ladder_jax.run import evaluation
+from ladder_jax.types import Trained
 
 ROWS = 32_769 + 40
 NET = presets.mlp(3, [3, 2], denoising_cost=[10.0, 1.0, 0.1])
@@ -46,7 +48,7 @@ def numpy_pass(params, x):
     return mean, var, z_levels, affine
 
 
-@pytest.mark.parametrize("make", [training.make_statistics, streaming.make_statistics])
+@pytest.mark.parametrize("make", [training.make_statistics, evaluation.make_statistics])
 def test_statistics(world, make):
     params, x, (mean, var, _, _) = world
     found = make(NET)(params, x)
@@ -62,10 +64,10 @@ def test_prediction_and_error_rate(world):
     np.testing.assert_allclose(found, logits, rtol=1e-3, atol=1e-3)
     y = np.arange(ROWS) % 2
     wanted = np.mean(logits.argmax(-1) != y)
-    for make in (training.make_error_rate, streaming.make_error_rate):
+    for make in (training.make_error_rate, evaluation.make_error_rate):
         error = float(make(NET)(params, statistics, x, y))
         assert error == pytest.approx(wanted, abs=3 / ROWS)
-    trained = predictor.Trained(params, statistics, None)
+    trained = Trained(params, statistics, None)
     ours = predictor.Predictor(NET, trained, ("a", "b"), (3,))(x)
     np.testing.assert_allclose(ours.logits, logits, rtol=1e-3, atol=1e-3)
     score = measures.scores(y, ours.classes, "ab")[0]

@@ -14,8 +14,10 @@ from PIL import Image
 from tiny_predictors import NAMES, rows, tiny, write_run
 
 from experiments import cli, evaluate, export, predict
-from ladder_jax import data, exporting, files, predictor
-from ladder_jax.config import Config, ConfigError
+from ladder_jax import data, errors, exporting, predictor
+from ladder_jax.config import Config
+from ladder_jax.errors import ConfigError
+from ladder_jax.run import files
 
 OURS = (2, 3)
 
@@ -80,7 +82,7 @@ def test_an_error_leaves_nothing(tmp_path):
         (ours, "nowhere.npz", "No such file"),
         (bare, "good.npz", "does not decode its input; leave --denoised out"),
     ):
-        with pytest.raises((data.DataError, ConfigError), match=message):
+        with pytest.raises((errors.DataError, ConfigError), match=message):
             predict.predict(who, data.inputs.read(tmp_path / name, OURS), out, estimates)
         assert sorted(tmp_path.iterdir()) == before
 
@@ -91,7 +93,7 @@ def test_a_disk_that_is_full(tmp_path, monkeypatch):
 
     monkeypatch.setattr(np, "savez", full)
     parts = [data.inputs.Part(["0"], rows(OURS, 1))]
-    with pytest.raises(files.WriteError, match=r"^cannot write \S+denoised.npz: No space"):
+    with pytest.raises(errors.WriteError, match=r"^cannot write \S+denoised.npz: No space"):
         predict.predict(tiny(), parts, tmp_path / "a.csv", tmp_path / "a.denoised.npz")
     assert not any(tmp_path.iterdir())
 
@@ -104,7 +106,7 @@ def test_advice_is_that_of_the_cause(tmp_path):
         (tmp_path, "give the name of a file"),
         (tmp_path / ("a" * 252), "give a shorter name"),
     ):
-        with pytest.raises(files.WriteError, match=f"^cannot write {path}: .*{advice}"):
+        with pytest.raises(errors.WriteError, match=f"^cannot write {path}: .*{advice}"):
             files.write_json(path, 1)
     for code, advice in (
         (errno.EROFS, "give a folder that may be written"),
@@ -112,8 +114,10 @@ def test_advice_is_that_of_the_cause(tmp_path):
         (errno.EDQUOT, "make room"),
         (errno.EIO, "mend that, or give another path"),
     ):
-        assert advice in files.advice(OSError(code, os.strerror(code)))
-        assert advice in files.advice(ValueError(f"INTERNAL: {os.strerror(code)} [write]"))
+        assert advice in files.advice(OSError(code, os.strerror(code)), tmp_path)
+        assert advice in files.advice(
+            ValueError(f"INTERNAL: {os.strerror(code)} [write]"), tmp_path
+        )
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
@@ -149,7 +153,7 @@ def test_what_the_first_line_was_taken_for(trained, tmp_path, capsys, monkeypatc
         told = capsys.readouterr().out
         assert f"first line of new.csv taken as {said}\n" in told and f"of {count} ex" in told
         assert len(read_table(tmp_path / "predictions.csv")[1]) == count
-    with pytest.raises(data.DataError, match="Say header=yes or header=no"):
+    with pytest.raises(errors.DataError, match="Say header=yes or header=no"):
         run(predict.main, *flags)
 
 
@@ -172,9 +176,11 @@ def test_one_prediction_in_all_forms(tmp_path, monkeypatch):
         np.testing.assert_allclose(found[-1], found[0], rtol=1e-5)
     assert len({tuple(row) for row in found[0].round(6).tolist()}) > 1
     np.savez(tmp_path / "wrong.npz", x=x.astype(float), y=np.arange(5) % 3)
-    with pytest.raises(data.DataError, match=r"wrong\.npz, x: float64 from .* divide them by 255"):
+    with pytest.raises(
+        errors.DataError, match=r"wrong\.npz, x: float64 from .* divide them by 255"
+    ):
         run(predict.main, f"--workdir={work}", "--input=wrong.npz")
-    with pytest.raises(data.DataError, match=r"wrong\.npz: float64 from .* divide them by 255"):
+    with pytest.raises(errors.DataError, match=r"wrong\.npz: float64 from .* divide them by 255"):
         run(evaluate.main, f"--workdir={work}", "--dataset=wrong.npz")
 
 
@@ -182,7 +188,7 @@ def test_a_named_set_on_another_scale(tmp_path):
     images = tiny((8, 8, 1))
     images.class_names = tuple(map(str, range(10)))
     images.fitted = images.fitted._replace(scale="pixels")
-    with pytest.raises(data.DataError, match="digits holds numbers from 0 to 1, but in training"):
+    with pytest.raises(errors.DataError, match="digits holds numbers from 0 to 1, but in training"):
         evaluate.examples(images, Config(dataset="mine.npz"), "digits", "")
     images.fitted = images.fitted._replace(scale="bytes")
     assert len(evaluate.examples(images, Config(dataset="mine.npz"), "digits", "")[0]) == 500
@@ -195,7 +201,7 @@ def test_a_value_that_marks_no_data(trained, tmp_path, monkeypatch):
     np.savez("new.npz", x=x, y=np.zeros(300, int))
     wanted = r"-3\.4e\+38 in row 270, position \(1, 2\), is not finite"
     for main, flag in ((predict.main, "--input"), (evaluate.main, "--dataset")):
-        with pytest.raises(data.DataError, match=wanted):
+        with pytest.raises(errors.DataError, match=wanted):
             run(main, f"--workdir={trained[0]}", f"{flag}=new.npz", "--denoised")
     assert [path.name for path in tmp_path.iterdir()] == ["new.npz"]
 
@@ -217,7 +223,7 @@ def test_bad_flags(trained, tmp_path, monkeypatch, flags, message):
     monkeypatch.chdir(tmp_path)
     named = {"RUN": str(trained[0]), "MINE": str(trained[1])}
     flags = ["=".join(named.get(word, word) for word in flag.split("=")) for flag in flags]
-    with pytest.raises((ConfigError, data.DataError), match=message):
+    with pytest.raises((ConfigError, errors.DataError), match=message):
         run(predict.main, *flags)
     assert not any(tmp_path.iterdir())
 
@@ -290,7 +296,7 @@ def test_evaluate(trained, tmp_path, capsys):
 )
 def test_bad_test_sets(trained, tmp_path, arrays, message):
     np.savez(tmp_path / "new.npz", **arrays)
-    with pytest.raises(data.DataError, match=message):
+    with pytest.raises(errors.DataError, match=message):
         run(evaluate.main, f"--workdir={trained[0]}", f"--dataset={tmp_path / 'new.npz'}")
 
 
@@ -298,7 +304,7 @@ def test_training_examples_are_no_test_set(tmp_path):
     mine = tmp_path / "mine.npz"
     np.savez(mine, x=rows(OURS), y=np.arange(40) % 3)
     for name in ("", str(mine)):
-        with pytest.raises(data.DataError, match="has no test set"):
+        with pytest.raises(errors.DataError, match="has no test set"):
             evaluate.examples(tiny(), Config(dataset=str(mine)), name, "")
 
 

@@ -11,7 +11,7 @@ import subprocess
 import jax
 import pytest
 
-from experiments.configs import base
+from experiments.configs import mnist
 from ladder_jax import data
 from ladder_jax.config import Config
 
@@ -60,7 +60,7 @@ def test_on_an_accelerator_it_is_the_ladder_of_the_paper(monkeypatch):
     (path,) = (path for path in NOTEBOOKS if path.stem == "colab_tpu")
     names = {}
     exec(path.read_text().partition("# ## Training")[0], names)
-    wanted = base.mnist(100).to_dict()
+    wanted = mnist.get_config("labels=100").to_dict()
     assert set(wanted["combinators"]) == set(names["config"].combinators)  # one stands for all
     wanted |= {name: getattr(names["config"], name) for name in ("data_dir", "combinators")}
     assert asked == ["mnist"]

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from experiments import evaluate
-from ladder_jax import data, loop, population, tasks, workfolder
-from ladder_jax.config import Config, ConfigError
+from ladder_jax import data, errors, loop, population
+from ladder_jax.config import Config
 from ladder_jax.data import preprocessing
+from ladder_jax.errors import ConfigError
+from ladder_jax.run import inputs, workfolder
 
 RNG = np.random.default_rng(0)
 CENTRES = np.array([[0.0, 900.0, 1e-3], [5.0, 100.0, 3e-3]])
@@ -45,21 +47,21 @@ def test_npz_equals_arrays(tmp_path):
 
 def test_labels_of_the_file_or_fewer():
     own = data.from_arrays(X, Y_SOME)
-    labeled, kept, held_out = tasks.choose_rows(TINY, own)
+    labeled, kept, held_out = inputs.choose_rows(TINY, own)
     assert labeled.tolist() == list(range(20)) and len(kept) == 80 and not len(held_out)
-    fewer, _, _ = tasks.choose_rows(Config(labels=6), own)
+    fewer, _, _ = inputs.choose_rows(Config(labels=6), own)
     assert len(fewer) == 6 and set(fewer) < set(range(20)) and Y[fewer].sum() == 3
-    every, _, _ = tasks.choose_rows(Config(labels=0), own)
+    every, _, _ = inputs.choose_rows(Config(labels=0), own)
     assert every.tolist() == list(range(20))
 
 
 def test_validation_takes_labelled_rows_alone():
     own = data.from_arrays(X, Y_SOME)
-    labeled, kept, held_out = tasks.choose_rows(Config(labels=-1, validation=8), own)
+    labeled, kept, held_out = inputs.choose_rows(Config(labels=-1, validation=8), own)
     assert len(held_out) == 8 and held_out.max() < 20
     assert not set(held_out) & set(kept) and set(labeled) | set(held_out) == set(range(20))
-    with pytest.raises(data.DataError, match="validation=20 of 20"):
-        tasks.choose_rows(Config(labels=-1, validation=20), own)
+    with pytest.raises(errors.DataError, match="validation=20 of 20"):
+        inputs.choose_rows(Config(labels=-1, validation=20), own)
 
 
 def test_train_on_arrays(tmp_path):
@@ -69,7 +71,7 @@ def test_train_on_arrays(tmp_path):
     assert result.summary["class_names"] == ("low", "high")
     stored = preprocessing.load(tmp_path / "run" / "preprocess.npz")
     again = preprocessing.apply(stored, own.x_train)
-    assert np.allclose(again, tasks.prepare(TINY, own).train.unlabeled, atol=1e-6)
+    assert np.allclose(again, inputs.prepare(TINY, own).train.unlabeled, atol=1e-6)
     assert np.allclose(again.mean(0), 0, atol=1e-5) and np.allclose(again.std(0), 1, atol=1e-4)
 
 
@@ -82,8 +84,8 @@ def test_no_test_set_no_test_error(tmp_path):
 def test_fitted_on_training_rows_alone():
     own = data.from_arrays(X, Y)
     config = Config(labels=4, validation=30, preprocess="standardize", batch_unlabeled=20)
-    task = tasks.prepare(config, own)
-    _, kept, _ = tasks.choose_rows(config, own)
+    task = inputs.prepare(config, own)
+    _, kept, _ = inputs.choose_rows(config, own)
     assert np.allclose(task.preprocessing.fitted["standardize/mean"], X[kept].mean(0))
 
 
@@ -94,7 +96,7 @@ def test_large_mean_and_small_spread(chain, dtype):
     x = (60 * Y[:, None] + RNG.integers(-30, 30, (80, 3))).astype(dtype)
     config = Config(labels=-1, batch_unlabeled=20, preprocess=chain, validation=5)
     far, near = (
-        tasks.prepare(config, data.from_arrays(rows, Y_SOME, rows, Y))
+        inputs.prepare(config, data.from_arrays(rows, Y_SOME, rows, Y))
         for rows in (x + 1_700_000_000, x)
     )
     for ours, theirs in zip((*far.train, *far.test), (*near.train, *near.test), strict=True):
@@ -114,8 +116,8 @@ def test_large_mean_and_small_spread(chain, dtype):
 )
 def test_not_finite_after_preprocessing(x, x_test, chain, wanted):
     config = Config(labels=-1, batch_unlabeled=20, preprocess=chain)
-    with pytest.raises(data.DataError, match=wanted) as raised:
-        tasks.prepare(config, data.from_arrays(x, Y_SOME, x_test, Y))
+    with pytest.raises(errors.DataError, match=wanted) as raised:
+        inputs.prepare(config, data.from_arrays(x, Y_SOME, x_test, Y))
     assert "\n" not in str(raised.value)
 
 
@@ -144,7 +146,7 @@ def test_a_huge_label_costs_nothing(tmp_path, dtype):
     for load in (lambda: data.from_arrays(X, y), lambda: data.load(str(tmp_path / "mine.npz"))):
         tracemalloc.start()
         try:
-            with pytest.raises(data.DataError, match=r"no example of class 2, .* -1 where there"):
+            with pytest.raises(errors.DataError, match=r"no example of class 2, .* -1 where there"):
                 load()
             assert tracemalloc.get_traced_memory()[1] < 1e6
         finally:
@@ -153,20 +155,20 @@ def test_a_huge_label_costs_nothing(tmp_path, dtype):
 
 def test_a_gap_or_a_missing_class_is_named():
     for y, names, missing in (([0, 2, 3], (), 1), ([1, 2, 1], (), 0), ([0, 1, 0], "abc", 2)):
-        with pytest.raises(data.DataError, match=f"no example of class {missing}, "):
+        with pytest.raises(errors.DataError, match=f"no example of class {missing}, "):
             data.from_arrays(np.zeros((3, 2)), y, class_names=names)
 
 
 def test_a_class_name_twice(tmp_path):
     np.savez(tmp_path / "mine.npz", x=X, y=Y, class_names=["ape", "ape"])
-    with pytest.raises(data.DataError, match=r"class name 'ape' given twice"):
+    with pytest.raises(errors.DataError, match=r"class name 'ape' given twice"):
         data.load(str(tmp_path / "mine.npz"))
 
 
 def begun(folder, config, dataset):
     """A run that was stopped before its first epoch."""
-    task = tasks.prepare(config, dataset)
-    record = workfolder.data_record(task.labeled, task.checksums)
+    task = inputs.prepare(config, dataset)
+    record = task.record
     with workfolder.open_run(folder, config, record):
         pass
 
@@ -201,9 +203,9 @@ def test_changed_data_are_refused(tmp_path, what):
 def test_a_checksum_reads_all_of_an_array_and_little_of_what_is_made():
     x = np.zeros((5000, 2000), np.float32)  # 40 MB
     own = data.from_arrays(x, np.arange(5000) % 2)
-    whole = tasks.checksums(own)
+    whole = inputs.checksums(own)
     own.x_train[3001, 1] = 1
-    assert tasks.checksums(own)["training examples"] != whole["training examples"]
+    assert inputs.checksums(own)["training examples"] != whole["training examples"]
     read = []
 
     def count(rows):
@@ -212,10 +214,10 @@ def test_a_checksum_reads_all_of_an_array_and_little_of_what_is_made():
 
     made = own._replace(x_train=data.Rows(own.x_train, transform=count))
     read.clear()
-    first = tasks.checksums(made)
+    first = inputs.checksums(made)
     assert 1000 < sum(read) < 5000
     own.x_train[:] = own.x_train[:, ::-1] + 1
-    assert tasks.checksums(made)["training examples"] != first["training examples"]
+    assert inputs.checksums(made)["training examples"] != first["training examples"]
 
 
 def test_a_path_is_what_it_leads_to(tmp_path, monkeypatch):

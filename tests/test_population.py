@@ -7,11 +7,10 @@ import signal
 import numpy as np
 import pytest
 
-from ladder_jax import crew, loop, population
+from ladder_jax import loop, population
 from ladder_jax.checkpoints import Checkpoints
-from ladder_jax.config import Config, ConfigError
-from ladder_jax.guard import NotFiniteError
-from ladder_jax.interrupts import Interrupted
+from ladder_jax.config import Config
+from ladder_jax.errors import ConfigError, Interrupted, NotFiniteError
 
 TINY = Config(units=(8,), denoising_cost=(10.0, 1.0, 0.1), epochs=3, eval_every=1)
 MEMBERS = {
@@ -37,7 +36,7 @@ def test_a_member_is_a_run_of_its_own(results, tmp_path, name):
         for part in ("up", "down"):
             if level:
                 np.testing.assert_allclose(
-                    ours[part]["kernel"], theirs[part]["kernel"], rtol=1e-3, atol=1e-4
+                    *(getattr(of, part)["kernel"] for of in (ours, theirs)), rtol=1e-3, atol=1e-4
                 )
     for file in ("labels.json", "config.json"):
         assert (folder / name / file).read_bytes() == (tmp_path / file).read_bytes()
@@ -104,17 +103,18 @@ def test_members_whose_numbers_are_not_finite_are_named(tmp_path):
 
 def test_all_labels_are_one_array():
     everything = dataclasses.replace(TINY, labels=0)
-    found = crew.gather([everything, dataclasses.replace(everything, seed=5)])
-    assert found.data.labeled is found.data.unlabeled and found.axes == (None, None, None)
-    found = crew.gather([TINY, MEMBERS["b"]])
-    assert found.axes == (0, 0, None) and found.data.labeled.shape == (2, 100, 64)
+    found = population.gather([everything, dataclasses.replace(everything, seed=5)])
+    assert found.data.train.labeled is found.data.train.unlabeled
+    assert found.members.axes == (None, None, None)
+    found = population.gather([TINY, MEMBERS["b"]])
+    assert found.members.axes == (0, 0, None) and found.data.train.labeled.shape == (2, 100, 64)
 
 
 def test_members_must_be_alike():
     for other in ({"units": (9,)}, {"epochs": 2}, {"labels": 50}):
         with pytest.raises(ConfigError, match=next(iter(other))):
-            crew.check_alike([TINY, dataclasses.replace(TINY, **other)])
+            population.check_alike([TINY, dataclasses.replace(TINY, **other)])
     with pytest.raises(ConfigError, match="resident"):
-        crew.check_alike([dataclasses.replace(TINY, resident=False)])
+        population.check_alike([dataclasses.replace(TINY, resident=False)])
     with pytest.raises(ConfigError, match="no member"):
-        crew.check_alike([])
+        population.check_alike([])

@@ -8,8 +8,12 @@ import numpy as np
 import pytest
 from tiny_predictors import rows, tiny
 
-from ladder_jax import data, denoising, loop, predictor, presets
-from ladder_jax.config import Config, ConfigError
+from ladder_jax import data, errors, loop, predictor, presets
+from ladder_jax.config import Config
+from ladder_jax.errors import ConfigError
+from ladder_jax.run import evaluation
+from ladder_jax.run.program import build_ladder
+from ladder_jax.types import Trained
 
 CONFIG = Config(units=(8,), epochs=1, labels=-1, batch_labeled=4, batch_unlabeled=20, eval_every=9)
 
@@ -58,21 +62,21 @@ def test_denoised_is_the_decoders_estimate():
     params = jax.tree.map(lambda p: p + 0.1, net.init(jax.random.key(1)))
     statistics = net.statistics(params, x)
     clean = net.encode(params, x)
-    of_u = denoising.decoder_statistics(net, params, statistics, x)
+    of_u = net.decoder_statistics(params, statistics, x)
     # On the very rows that the statistics are of, it is the decoder as in training.
-    ours = jax.jit(lambda x: denoising.denoise(net, params, statistics, of_u, x))(x)
+    ours = jax.jit(lambda x: net.denoise(Trained(params, statistics, of_u), x))(x)
     np.testing.assert_allclose(ours, net.decode(params, clean, clean).z_hat[0], atol=1e-5)
     sorted_rows = jnp.arange(3000)
-    assert denoising.sample_rows(sorted_rows).mean() == pytest.approx(1499.5, abs=2)
+    assert evaluation.sample_rows(sorted_rows).mean() == pytest.approx(1499.5, abs=2)
 
 
 def test_ladders_that_do_not_decode_the_input():
     config = Config.create(vars(CONFIG) | {"combinators": ("none",), "denoising_cost": (0.0,)})
-    net = predictor.build_ladder(config, (6,), 3)
+    net = build_ladder(config, (6,), 3)
     params, x = net.init(jax.random.key(0)), jnp.ones((4, 6))
     statistics = net.statistics(params, x)
-    of_u = denoising.decoder_statistics(net, params, statistics, x)
-    assert denoising.denoise(net, params, statistics, of_u, x) is None
+    of_u = net.decoder_statistics(params, statistics, x)
+    assert net.denoise(Trained(params, statistics, of_u), x) is None
 
 
 @pytest.mark.parametrize(
@@ -90,13 +94,13 @@ def test_ladders_that_do_not_decode_the_input():
     ],
 )
 def test_bad_rows(trained, x, message):
-    with pytest.raises(data.DataError, match=message):
+    with pytest.raises(errors.DataError, match=message):
         predictor.load(trained[0])(x)
 
 
 def test_overflow_within_the_ladder():
     """Finite rows, also after preprocessing, whose products are not."""
-    with pytest.raises(data.DataError, match="r: the ladder gives NaN or infinity for row 7"):
+    with pytest.raises(errors.DataError, match="r: the ladder gives NaN or infinity for row 7"):
         tiny()(np.full((2, 6), 3e38), "r", 7)
 
 
@@ -168,7 +172,7 @@ def test_axes_of_one_may_be_left_out(shape, given):
 
 @pytest.mark.parametrize("given", [(3, 2), (3, 2, 1), (2, 3, 2), (6, 6), (2, 3, 1, 2)])
 def test_other_axes_may_not(given):
-    with pytest.raises(data.DataError, match=r"wanted \[n, 2, 3, 1\] or \[n, 6\]"):
+    with pytest.raises(errors.DataError, match=r"wanted \[n, 2, 3, 1\] or \[n, 6\]"):
         data.new_rows("x", np.zeros((5, *given)), (2, 3, 1))
 
 

@@ -15,8 +15,10 @@ import numpy as np
 import pytest
 from data_files import mnist_like, real_folder, write_idx
 
-from ladder_jax import data
-from ladder_jax.data import cifar, fetch, idx, prepared
+from ladder_jax import data, errors
+from ladder_jax.data import idx
+from ladder_jax.data import tfds as prepared
+from ladder_jax.data.named import NAMED
 
 REASON = "needs the extra tfds: pip install 'ladder_jax[tfds]'"
 pytest.importorskip("importlib_resources", reason=REASON)
@@ -32,7 +34,7 @@ def no_bars():
 @pytest.fixture
 def any_checksum(monkeypatch):
     """Small files stand for the real ones."""
-    monkeypatch.setattr(fetch, "fetch_all", lambda name, url_infos, folder: None)
+    monkeypatch.setattr(prepared, "fetch_all", lambda name, url_infos, folder: None)
 
 
 def assert_equal(ours, theirs):
@@ -49,7 +51,7 @@ def test_small_set(tmp_path, any_checksum, name):
     assert ours.class_names == theirs.class_names
     stock = tfds.data_source(name, split="train", data_dir=tmp_path, download=False)
     for i in (0, 1, 39):
-        assert np.array_equal(stock[i]["image"][..., 0], idx.read_all(files)[0][i])
+        assert np.array_equal(stock[i]["image"][..., 0], idx.read_mnist(files)["train"][0][i])
         assert stock[i]["label"] == i % 10
 
 
@@ -81,22 +83,22 @@ def test_real_files(tmp_path, name):
 
 def test_wrong_checksum(tmp_path):
     files = write_idx(tmp_path / "files", mnist_like())
-    with pytest.raises(data.DataError, match=r"t10k-images.*wrong checksum"):
+    with pytest.raises(errors.DataError, match=r"t10k-images.*wrong checksum"):
         data.prepare("mnist", str(tmp_path), str(files))
 
 
 def test_labels_missing(tmp_path, any_checksum):
     x, y, x_test, y_test = mnist_like()
     files = write_idx(tmp_path / "files", (x, y[:-1], x_test, y_test))
-    with pytest.raises(data.DataError, match="40 images but 39 labels"):
+    with pytest.raises(errors.DataError, match="40 examples but 39 labels"):
         data.prepare("mnist", str(tmp_path), str(files))
 
 
-def test_prepared_set_damaged(tmp_path, any_checksum):
+def test_prepared_set_corrupt(tmp_path, any_checksum):
     data.prepare("mnist", str(tmp_path), str(write_idx(tmp_path / "files", mnist_like())))
     record = next(tmp_path.glob("mnist/*/mnist-train*"))
     record.write_bytes(record.read_bytes()[:-2000])
-    with pytest.raises(data.DataError, match="prepare it again"):
+    with pytest.raises(errors.DataError, match="prepare it again"):
         data.load("mnist", str(tmp_path))
 
 
@@ -107,17 +109,17 @@ def test_no_network_is_said_at_once(tmp_path, monkeypatch):
     monkeypatch.setattr("urllib.request.urlopen", refuse)
     for name in ("mnist", "kmnist", "cifar10", "beans"):
         started = time.monotonic()
-        with pytest.raises(data.DataError, match="no network here") as caught:
+        with pytest.raises(errors.DataError, match="no network here") as caught:
             data.prepare(name, str(tmp_path))
         assert time.monotonic() - started < 5
-        assert "\n" not in str(caught.value) and "--download_dir" in str(caught.value)
+        assert "\n" not in str(caught.value) and "as download_dir" in str(caught.value)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 def test_server_that_never_answers(tmp_path, monkeypatch):
     monkeypatch.setattr("urllib.request.urlopen", lambda url, timeout: time.sleep(5))
-    monkeypatch.setattr(fetch, "TIMEOUT", 0.1)
-    with pytest.raises(data.DataError, match="no answer"):
+    monkeypatch.setattr(prepared, "TIMEOUT", 0.1)
+    with pytest.raises(errors.DataError, match="no answer"):
         data.prepare("mnist", str(tmp_path))
 
 
@@ -125,17 +127,17 @@ def test_fetched_once_and_checked(tmp_path, monkeypatch):
     infos = dict(tfds.builder_cls("mnist").url_infos)
     url, info = next(iter(infos.items()))
     monkeypatch.setattr("urllib.request.urlopen", lambda url, timeout: io.BytesIO(b"another"))
-    with pytest.raises(data.DataError, match="wrong checksum"):
-        fetch.fetch_all("mnist", {url: info}, tmp_path)
+    with pytest.raises(errors.DataError, match="wrong checksum"):
+        prepared.fetch_all("mnist", {url: info}, tmp_path)
     assert not list(tmp_path.iterdir())
 
     class Info:
         filename, checksum, size = "file", hashlib.sha256(b"another").hexdigest(), 7
 
-    fetch.fetch_all("mnist", {url: Info}, tmp_path)
+    prepared.fetch_all("mnist", {url: Info}, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
     monkeypatch.undo()
-    fetch.fetch_all("mnist", {url: Info}, tmp_path)  # it is there
+    prepared.fetch_all("mnist", {url: Info}, tmp_path)  # it is there
 
 
 @pytest.mark.parametrize(
@@ -148,16 +150,16 @@ def test_fetched_once_and_checked(tmp_path, monkeypatch):
 def test_sets_that_cannot_be_prepared(tmp_path, name, wanted):
     if importlib.util.find_spec("tensorflow"):
         pytest.skip("TensorFlow is installed")
-    with pytest.raises(data.DataError, match=wanted):
+    with pytest.raises(errors.DataError, match=wanted):
         data.prepare(name, str(tmp_path))
     assert not list(tmp_path.iterdir())
 
 
 def test_not_prepared_says_what_to_run(tmp_path):
     for name in ("mnist", "cifar10", "svhn_cropped", "beans"):
-        with pytest.raises(data.DataError, match=f"prepare_data --dataset={name} --data_dir="):
+        with pytest.raises(errors.DataError, match=rf"prepare\('{name}', '/"):
             data.load(name, str(tmp_path))
-    with pytest.raises(data.DataError, match="not known"):
+    with pytest.raises(errors.DataError, match="not known"):
         data.load("no_such_set", str(tmp_path))
 
 
@@ -201,7 +203,7 @@ def cifar_splits():
 
 def cifar_batches(monkeypatch):
     """The six binary files, of ten images each, by name."""
-    monkeypatch.setattr(cifar, "_ROWS", 10)
+    monkeypatch.setattr(idx, "_ROWS", 10)
     x, y = cifar_splits()
     names = [*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"]
     for i, name in enumerate(names):
@@ -221,45 +223,45 @@ def test_cifar10_unpacked(tmp_path, monkeypatch, inner):
     (tmp_path / inner).mkdir(exist_ok=True)
     for name, content in cifar_batches(monkeypatch):
         (tmp_path / inner / name).write_bytes(content)
-    assert_cifar(cifar.read_cifar10(tmp_path))
+    assert_cifar(idx.read_cifar10(tmp_path))
     (tmp_path / inner / "data_batch_2.bin").write_bytes(b"short")
-    with pytest.raises(data.DataError, match=r"data_batch_2\.bin: wanted"):
-        cifar.read_cifar10(tmp_path)
+    with pytest.raises(errors.DataError, match=r"data_batch_2\.bin: wanted"):
+        idx.read_cifar10(tmp_path)
 
 
 def test_cifar10_archive(tmp_path, monkeypatch, any_checksum):
-    path = tmp_path / cifar.ARCHIVE
+    path = tmp_path / idx.ARCHIVE
     with tarfile.open(path, "w:gz") as archive:
         for name, content in cifar_batches(monkeypatch):
             member = tarfile.TarInfo(f"cifar-10-batches-bin/{name}")
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
-    assert_cifar(cifar.read_cifar10(tmp_path))
+    assert_cifar(idx.read_cifar10(tmp_path))
     data.prepare("cifar10", str(tmp_path), str(tmp_path))
     ours = data.load("cifar10", str(tmp_path))
     x, y = cifar_splits()
-    assert ours.class_names == cifar.CLASS_NAMES and np.array_equal(ours.y_train, y[:50])
+    assert ours.class_names == NAMED["cifar10"].class_names and np.array_equal(ours.y_train, y[:50])
     assert np.array_equal(ours.x_train, x[:50] / np.float32(255))
     path.write_bytes(path.read_bytes()[:-500])
-    with pytest.raises(data.DataError, match="damaged archive"):
-        cifar.read_cifar10(tmp_path)
+    with pytest.raises(errors.DataError, match="corrupt archive"):
+        idx.read_cifar10(tmp_path)
 
 
 def test_cifar10_mosaics(tmp_path, monkeypatch):
-    monkeypatch.setattr(cifar, "_MOSAIC", (2, 5))
+    monkeypatch.setattr(idx, "_MOSAIC", (2, 5))
     x, y = cifar_splits()
     for i in range(6):
         tiles = x[10 * i : 10 * i + 10].reshape(2, 5, 32, 32, 3).transpose(0, 2, 1, 3, 4)
         name = f"train_{i:02d}.png" if i < 5 else "test_00.webp"
         Image.fromarray(tiles.reshape(64, 160, 3)).save(tmp_path / name, lossless=True)
     np.save(tmp_path / "labels.npy", y)
-    assert_cifar(cifar.read_cifar10(tmp_path))
+    assert_cifar(idx.read_cifar10(tmp_path))
     np.save(tmp_path / "labels.npy", y[:-1])
-    with pytest.raises(data.DataError, match=r"50 \+ 10 images"):
-        cifar.read_cifar10(tmp_path)
+    with pytest.raises(errors.DataError, match=r"50 \+ 10 images"):
+        idx.read_cifar10(tmp_path)
     np.save(tmp_path / "labels.npy", y.astype(object))
-    with pytest.raises(data.DataError, match="damaged"):
-        cifar.read_cifar10(tmp_path)
+    with pytest.raises(errors.DataError, match="corrupt"):
+        idx.read_cifar10(tmp_path)
 
 
 def test_commands_without_tensorflow(tmp_path):
@@ -289,5 +291,5 @@ def test_commands_without_tensorflow(tmp_path):
     )
     assert "test error in %, mnist, 100 labels" in printed
     labels = json.loads((tmp_path / "run" / "ladder-0" / "labels.json").read_text())
-    y = idx.read_all(files)[1].astype(np.int32)
+    y = idx.read_mnist(files)["train"][1].astype(np.int32)
     assert labels == data.choose_labeled(y, 100, 0, 10).tolist()

@@ -6,8 +6,8 @@ from data_files import real_folder
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ladder_jax import data
-from ladder_jax.data import cifar, preprocessing
+from ladder_jax import data, errors
+from ladder_jax.data import idx, preprocessing
 from ladder_jax.data.preprocessing import Preprocessing, apply, contrast_normalize, fit
 
 RNG = np.random.default_rng(0)
@@ -87,7 +87,7 @@ def test_kept_with_the_model(tmp_path):
     assert stored.chain == fitted.chain
     assert np.array_equal(apply(stored, X), apply(fitted, X))
     (tmp_path / "p.npz").write_bytes(b"no file")
-    with pytest.raises(data.DataError, match=r"not an \.npz file"):
+    with pytest.raises(errors.DataError, match=r"not an \.npz file"):
         preprocessing.load(tmp_path / "p.npz")
 
 
@@ -97,7 +97,7 @@ def test_none_changes_nothing():
 
 @pytest.mark.slow
 def test_real_cifar10():
-    x, _ = cifar.read_cifar10(real_folder("cifar10"))["train"]
+    x, _ = idx.read_cifar10(real_folder("cifar10"))["train"]
     x = data.Rows(x, transform=lambda part: part / np.float32(255))
     white = apply(fit("contrast+zca", x), x[:5000]).reshape(5000, -1)
     assert abs(white.mean()) < 0.01 and np.isfinite(white).all()

@@ -1,6 +1,5 @@
 """Every preset and config file: it builds, with as many parameters as its layers say."""
 
-import importlib
 import itertools
 import pathlib
 import re
@@ -9,18 +8,16 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import original
+from experiments import configs, original
 from experiments.configs import base
-from ladder_jax import build, presets
-from ladder_jax.config import Config, ConfigError
+from ladder_jax import presets
+from ladder_jax.config import Config
+from ladder_jax.errors import ConfigError
+from ladder_jax.run import program
 
 ROOT = pathlib.Path(__file__).parent.parent
-CONFIGS = sorted(
-    path.stem
-    for path in (ROOT / "experiments" / "configs").glob("*.py")
-    if path.stem not in ("__init__", "base")
-)
-PAPER = [name for name in CONFIGS if re.match("(mnist|cifar10)_", name)]
+CONFIGS = configs.every()
+PAPER = [name for name in CONFIGS if ":" in name]
 INPUTS = {"mnist": (28, 28, 1), "cifar10": (32, 32, 3), "digits": (8, 8, 1)}
 
 
@@ -49,14 +46,10 @@ def test_mlp_presets(labels, model):
     net = presets.mnist_mlp(labels, model)
     assert count(net) == dense_count(MLP, decoded)
     suffix = "" if model == "full" else f"_{model}"
-    config = load(f"mnist_{labels}{suffix}")
-    same_ladder(net, build.build_ladder(config, (784,), 10))
+    config = configs.load(f"mnist_{labels}{suffix}")
+    same_ladder(net, program.build_ladder(config, (784,), 10))
     assert config.labels == (0 if labels == "all" else labels)
     assert (config.epochs, config.learning_rate, config.decay_from) == (150, 0.002, 0.67)
-
-
-def load(name):
-    return Config.create(importlib.import_module(f"experiments.configs.{name}").get_config())
 
 
 def same_ladder(a, b):
@@ -103,22 +96,52 @@ def test_conv_presets(name):
     dataset = name.split("_")[0]
     [config] = [
         c
-        for c in map(load, CONFIGS)
+        for c in map(configs.load, CONFIGS)
         if c.encoder == "-".join(layer.name for layer in presets.CONV[name].layers)
         and c.name.endswith(name.split("_", 1)[1])
     ]
-    same_ladder(net, build.build_ladder(config, INPUTS[dataset], 10))
+    same_ladder(net, program.build_ladder(config, INPUTS[dataset], 10))
     assert config.images and config.dataset == dataset
 
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_every_config_builds(name):
-    config = load(name)
-    assert name in (config.name, f"{config.name}_{config.labels}")
+    config = configs.load(name)
+    assert name in (config.name, configs.current(config.name))
     shape = INPUTS.get(config.dataset, (32, 32, 3))
-    build.build_ladder(config, shape if config.images else (int(np.prod(shape)),), 10)
-    path = ROOT / "experiments" / "configs" / f"{name}.py"
-    assert name not in PAPER or re.match(r'"""[^\n]*(%|not in the paper)', path.read_text())
+    program.build_ladder(config, shape if config.images else (int(np.prod(shape)),), 10)
+
+
+def test_every_old_name_is_understood():
+    old = {
+        "mnist": [f"{n}{m}" for n in (50, 100, 1000, "all") for m in ("", "_bottom", "_gamma")],
+        "cifar10": ["4000_conv_large_gamma", "4000_conv_large_supervised"],
+    }
+    old["mnist"] += [f"{n}_supervised" for n in (50, 100, 1000, "all")]
+    old["mnist"] += [f"{n}_own" for n in (20, 50, 100, 1000, "all")]
+    old["mnist"] += [f"100_conv_{m}" for m in ("fc", "small_gamma", "small_supervised")]
+    found = [configs.current(f"{file}_{row}") for file, rows in old.items() for row in rows]
+    assert sorted(found) == sorted(PAPER)
+    assert configs.load("digits") == configs.load(configs.current("digits"))
+    for name in ("mnist", "cifar10"):
+        assert configs.load(name) in map(configs.load, PAPER)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("mnist_99", "full with labels=99 is not in the table; give labels= one of 50, 100"),
+        ("mnist:labels=50,model=conv_fc", "conv_fc with labels=50 .* one of 100, or another model"),
+        ("mnist:model=gama", "no model 'gama'; give model= one of full, bottom, gamma"),
+        ("mnist:labels", "full with labels= is not"),
+        ("cifar10:rows=3", "no argument 'rows'"),
+        ("digits:labels=50", "digits takes no arguments"),
+        ("svhn", "no config svhn; give one of cifar10, digits, mnist"),
+    ],
+)
+def test_unknown_configs(name, message):
+    with pytest.raises(ConfigError, match=message):
+        configs.load(name)
 
 
 def test_unknown_preset():
@@ -127,18 +150,18 @@ def test_unknown_preset():
 
 
 PAGE = (ROOT / "docs" / "original-commands.md").read_text()
-ROWS = re.findall(r"^\| `(\w+)` \| `(run\.py train [^`]*)` \|$", PAGE, re.MULTILINE)
+ROWS = re.findall(r"^\| `([\w:=,]+)` \| `(run\.py train [^`]*)` \|$", PAGE, re.MULTILINE)
 
 
 def test_the_page_has_every_config_of_the_paper():
     assert {name for name, _ in ROWS} == {
-        name for name in PAPER if not re.search("^mnist_50_|_own$", name)
+        name for name in PAPER if not re.search("labels=50,model=(?!full)|model=tuned$", name)
     }
 
 
 @pytest.mark.parametrize(("name", "command"), ROWS, ids=[name for name, _ in ROWS])
 def test_the_original_commands_are_our_configs(name, command):
-    ours, theirs = load(name), original.config(command)
+    ours, theirs = configs.load(name), original.config(command)
     assert ours == Config(**{**vars(theirs), "name": ours.name, "seed": 0, **preprocessing(ours)})
 
 
@@ -164,7 +187,7 @@ def test_bad_commands(command, message):
 
 
 def test_our_command_says_what_differs():
-    config = load("mnist_100_gamma")
+    config = configs.load("mnist_100_gamma")
     line = original.our_command(config)
     assert "--config.dataset=mnist" in line and "epochs" not in line
     assert base.config_dict(config).to_dict().keys() == vars(config).keys()

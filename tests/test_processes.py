@@ -16,8 +16,10 @@ from absl import flags
 from absl.testing import flagsaver
 
 from experiments import processes
-from ladder_jax import loop, parallel, workfolder
-from ladder_jax.config import Config, ConfigError
+from ladder_jax import errors, loop, parallel
+from ladder_jax.config import Config
+from ladder_jax.errors import ConfigError
+from ladder_jax.run import multiprocess, workfolder
 
 ROOT = pathlib.Path(__file__).parent.parent
 SETTINGS = {
@@ -52,8 +54,8 @@ def begin(folder, count=2):
 def end(programs, status):
     """What each prints on stdout and on stderr; all must end with this status."""
     outputs = [program.communicate(timeout=300) for program in programs]
-    for program, (_, errors) in zip(programs, outputs, strict=True):
-        assert program.returncode == status, errors
+    for program, (_, failed) in zip(programs, outputs, strict=True):
+        assert program.returncode == status, failed
     return zip(*outputs, strict=True)
 
 
@@ -73,8 +75,8 @@ def test_two_processes_stop_together_and_end_as_one_would(tmp_path):
     _, (first, second) = end(programs, 75)
     stopped = len(metrics_of(folder / "ladder-0"))
     assert 0 < stopped < SETTINGS["epochs"]
-    assert f"to go on: the same command with --workdir={folder}" in first
-    assert f"stopped after epoch {stopped}, saved" in second and "to go on" not in second
+    assert f"to resume: the same command with --workdir={folder}" in first
+    assert f"stopped after epoch {stopped}, saved" in second and "to resume" not in second
     assert "ladder-0:" not in second  # a progress bar
 
     (first, second), _ = end(begin(folder), 0)
@@ -128,22 +130,24 @@ def test_bad_flags(monkeypatch, given, message):
 
 def test_what_several_processes_do_not_train(monkeypatch):
     loop.check_processes(Config(resident=False), together=True)  # one process does
-    monkeypatch.setattr(parallel, "several", lambda: True)
+    monkeypatch.setattr(multiprocess, "is_multiprocess", lambda: True)
     with pytest.raises(ConfigError, match="resident is False"):
         loop.check_processes(Config(resident=False))
-    with pytest.raises(ConfigError, match="leave --population=on out"):
+    with pytest.raises(ConfigError, match="a population is trained by one process alone"):
         loop.check_processes(Config(), together=True)
     loop.check_processes(Config())
 
 
 def test_a_failure_is_told_to_the_others(monkeypatch):
     told = []
-    monkeypatch.setattr(parallel, "most", lambda *numbers: told.append(numbers) or numbers)
-    with pytest.raises(KeyError), parallel.together():
+    monkeypatch.setattr(
+        multiprocess, "all_reduce_max", lambda *numbers: told.append(numbers) or numbers
+    )
+    with pytest.raises(KeyError), multiprocess.together():
         raise KeyError
     assert told == [(1,)]
-    monkeypatch.setattr(parallel, "most", lambda *numbers: (1,))
-    with pytest.raises(parallel.PeerError, match="its own message"), parallel.together():
+    monkeypatch.setattr(multiprocess, "all_reduce_max", lambda *numbers: (1,))
+    with pytest.raises(errors.PeerError, match="its own message"), multiprocess.together():
         pass
 
 
@@ -152,8 +156,8 @@ def test_leaving_waits_for_the_others_a_while(monkeypatch, capsys, alone):
     statuses = []
     monkeypatch.setattr(jax.distributed, "is_initialized", lambda: True)
     monkeypatch.setattr(jax.distributed, "shutdown", lambda: time.sleep(0.2 if alone else 0))
-    monkeypatch.setattr(parallel, "PATIENCE", 0.1)
+    monkeypatch.setattr(multiprocess, "PATIENCE", 0.1)
     monkeypatch.setattr(os, "_exit", statuses.append)
-    parallel.leave(7, "why\n")
+    multiprocess.shutdown(7, "why\n")
     assert statuses == ([7] if alone else [])
     assert capsys.readouterr().err == ("why\n" if alone else "")

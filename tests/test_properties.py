@@ -58,14 +58,8 @@ def test_order_of_rows_does_not_matter(seed, labeled, unlabeled):
 @given(seeds)
 def test_gamma_is_the_full_ladder_with_other_costs_0(seed):
     params, batch, noise = case(seed)
-    gamma_params = tuple(
-        {
-            name: None if name == "down" else part
-            for name, part in level.items()
-            if name != "combinator" or number == 5
-        }
-        for number, level in enumerate(params)
-    )
+    gamma_params = tuple(level._replace(down=None, combinator=None) for level in params[:5])
+    gamma_params += (params[5]._replace(down=None),)
     assert jax.tree.structure(gamma_params) == jax.tree.structure(GAMMA.init(jax.random.key(0)))
     full, metrics = top_only_gradient(params, batch, noise)
     gamma, gamma_metrics = gamma_gradient(gamma_params, batch, noise)

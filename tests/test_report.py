@@ -17,10 +17,12 @@ from pages import Page, assert_stands_alone
 
 from experiments import progress
 from experiments import report as command
-from ladder_jax import data, loop, predictor, report, workfolder
+from ladder_jax import data, loop, predictor, report
 from ladder_jax.combinators import COMBINATORS
-from ladder_jax.config import Config, ConfigError
+from ladder_jax.config import Config
+from ladder_jax.errors import ConfigError
 from ladder_jax.report import comparison, figures, measures
+from ladder_jax.run import workfolder
 
 SMALL = Config(units=(8,), epochs=2, labels=12, batch_labeled=6, batch_unlabeled=20, eval_every=1)
 NAMES = ("<b>zero</b>", "$1_", "猫 & co")

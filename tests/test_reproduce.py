@@ -11,9 +11,11 @@ import pytest
 from absl import flags
 from absl.testing import flagsaver
 
-from experiments import compare_sklearn, costs, record, reproduce, tables
-from ladder_jax import data, tasks
-from ladder_jax.config import Config, ConfigError
+from experiments import compare_sklearn, configs, record, relative_time, reproduce, tables
+from ladder_jax import data
+from ladder_jax.config import Config, current_names
+from ladder_jax.errors import ConfigError
+from ladder_jax.run import inputs
 
 ROOT = pathlib.Path(__file__).parent.parent
 RESULTS = ROOT / "experiments" / "results"
@@ -99,7 +101,7 @@ def test_operations_are_those_of_all_rows_of_a_step():
         units=(20,), labels=4, batch_labeled=4, batch_unlabeled=4, combinators=("none",)
     )
     few, ladder, many = (
-        reproduce.operations(c, tasks.prepare(c, dataset))
+        reproduce.operations(c, inputs.prepare(c, dataset))
         for c in (
             config,
             dataclasses.replace(config, combinators=("linear",)),
@@ -111,16 +113,16 @@ def test_operations_are_those_of_all_rows_of_a_step():
 
 def test_costs_are_of_whole_runs():
     rows = tables.TABLES["mnist"]
-    step_ms = costs.read(RESULTS)
+    step_ms = relative_time.read(RESULTS)
     assert set(step_ms) == {row.config for row in rows}
-    (own,) = (row for row in rows if (row.row, row.labels) == ("own", "1000"))
+    (tuned,) = (row for row in rows if (row.row, row.labels) == ("tuned", "1000"))
     (supervised,) = (row for row in rows if (row.row, row.labels) == ("baseline", "1000"))
     # Batches three times as large: a third of the steps.
-    ratio = step_ms[own.config] / step_ms[supervised.config] / 3
-    assert costs.time_ratio(own, rows, step_ms) == pytest.approx(ratio)
-    assert costs.time_ratio(own, rows, {}) is None
+    ratio = step_ms[tuned.config] / step_ms[supervised.config] / 3
+    assert relative_time.time_ratio(tuned, rows, step_ms) == pytest.approx(ratio)
+    assert relative_time.time_ratio(tuned, rows, {}) is None
     fashion = tables.TABLES["fashion_mnist"]
-    assert [costs.time_ratio(row, fashion, step_ms) is None for row in fashion[:5]] == (
+    assert [relative_time.time_ratio(row, fashion, step_ms) is None for row in fashion[:5]] == (
         [False] * 3 + [True] * 2
     )
 
@@ -131,25 +133,48 @@ def test_committed_runs_have_the_settings_of_their_rows(path):
     (row,) = [
         r
         for r in tables.TABLES[path.parent.name]
-        if (r.row, r.labels) == (run["row"], str(run["labels"]))
+        if (r.row, r.labels) == (configs.RENAMED.get(run["row"], run["row"]), str(run["labels"]))
     ]
     now = json.loads(json.dumps(vars(row.settings(run["seed"]))))
-    if run["row"] == "own":  # the paper's rows are float32; ours, as the machine has it
-        now["compute_dtype"] = run["config"]["compute_dtype"]
-    assert {k: now[k] for k in run["config"]} == run["config"]
+    then = current_names(run["config"])
+    if row.row == "tuned":  # the paper's rows are float32; ours, as the machine has it
+        now["compute_dtype"] = then["compute_dtype"]
+    assert configs.load(then.pop("name")).name == now["name"]
+    assert {k: now[k] for k in then} == then
     assert run["commit"] and not run["commit"].endswith("+")
     assert path == record.file_of(RESULTS, path.parent.name, row, run["seed"])
 
 
-def test_published_figures_are_those_of_the_configs():
-    for row in (row for rows in tables.TABLES.values() for row in rows if row.published):
-        text = (ROOT / "experiments" / "configs" / f"{row.config}.py").read_text()
-        mean, sd = row.published
-        assert re.search(rf"{mean:.2f} \+- {sd:.2f} %", text), row
+def test_every_row_of_a_config_file_is_in_a_table():
+    rows = [row for rows in tables.TABLES.values() for row in rows]
+    assert {row.config for row in rows} == set(configs.every()) - {"digits"}
+    published = [row.published for row in rows if row.published]
+    kept = [
+        figure
+        for file in ("mnist", "cifar10")
+        for row in configs.module(file).TABLE.values()
+        for figure in row.values()
+        if figure
+    ]
+    assert sorted(published) == sorted(kept) and len(kept) == 18
 
 
-def test_readme_says_what_the_files_say():
+def test_a_row_by_its_old_name_is_found_where_it_was_written(command, tmp_path, capsys):
+    folder = tmp_path / "results" / "mnist"
+    folder.mkdir(parents=True)
+    (run,) = (RESULTS / "mnist").glob("own-100-20.json")
+    (folder / run.name).write_bytes(run.read_bytes())
+    for name in ("own", "tuned"):
+        command(rows=[name], labels="100", table="mnist", first_seed=20, seeds=1)
+    assert [path.name for path in folder.iterdir()] == [run.name]
+    error = json.loads(run.read_text())["test_error"]
+    assert f"| tuned | 100 | {error:.2f} |" in (tmp_path / "RESULTS.md").read_text()
+    assert "seed 20" not in capsys.readouterr().out
+
+
+def test_readme_and_docs_say_what_the_files_say():
     readme = (ROOT / "README.md").read_text()
+    page = (ROOT / "docs" / "reproducing.md").read_text()
 
     def spread(errors):
         return f"{statistics.fmean(errors):.2f} ± {statistics.stdev(errors):.2f}"
@@ -159,22 +184,19 @@ def test_readme_says_what_the_files_say():
         text = spread(errors) if len(errors) > 1 else "".join(f"{e:.2f}" for e in errors)
         return text, str(len(errors))
 
-    for row in (row for row in tables.TABLES["mnist"] if row.row in ("full", "own")):
-        name = row.labels + (", our recipe" if row.row == "own" else "")
+    for row in (row for row in tables.TABLES["mnist"] if row.row in ("full", "tuned")):
+        name = row.labels + (", our recipe" if row.row == "tuned" else "")
         said = re.search(rf"^\| MNIST, {name} \| (.*?) \| .*? \| (\d+) \|", readme, re.M)
         assert (said.groups() if said else ("", "0")) == cell("mnist", row), row
     fashion = tables.TABLES["fashion_mnist"]
     for name in dict.fromkeys(row.row for row in fashion):
         cells = [cell("fashion_mnist", row)[0] for row in fashion if row.row == name]
-        assert " ".join(f"| {name} | {' | '.join(cells)} |".split()) in readme
+        assert " ".join(f"| {name} | {' | '.join(cells)} |".split()) in page
     digits = json.loads((RESULTS / "digits_100" / "summary.json").read_text())
-    for name, before in {
-        "ladder": "| digits, 100 | ",
-        "supervised": "net of the same size ",
-        "label_spreading": "`LabelSpreading` ",
-        "self_training": "`SelfTrainingClassifier(SVC)` ",
-    }.items():
-        assert before + spread(digits[name]["errors"]) in readme
+    columns = ("ladder", "supervised", "label_spreading", "self_training")
+    cells = [spread(digits[name]["errors"]) for name in columns]
+    assert f"| {' | '.join(columns)} |\n|---|---|---|---|\n| {' | '.join(cells)} |" in page
+    assert f"| digits, 100 | {cells[0]} | | {len(digits['ladder']['errors'])} |" in readme
     estimator = json.loads((RESULTS / "digits_estimator.json").read_text())
     for line in compare_sklearn.table(estimator["test_errors"]).splitlines():
-        assert line in readme
+        assert line in page

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from ladder_jax import data, loop, predictor
+from ladder_jax import data, errors, loop, predictor
 from ladder_jax.config import Config
-from ladder_jax.data.scaling import SCALES, scale_of, to_scale
+from ladder_jax.data import SCALES, scale_of, to_scale
 
 PIXELS = np.array([[0, 51, 255], [3, 0, 102]])
 INTEGERS = (np.uint8, np.int16, np.uint16, np.int32, np.int64)
@@ -87,7 +87,7 @@ def test_refused_where_it_cannot_be_told(x, scale, message):
     if message is None:
         np.testing.assert_array_equal(to_scale("x", x, scale), x)
         return
-    with pytest.raises(data.DataError, match=message) as raised:
+    with pytest.raises(errors.DataError, match=message) as raised:
         to_scale("x", x, scale)
     assert "\n" not in str(raised.value)
 

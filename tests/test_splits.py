@@ -7,9 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from experiments import make_splits
-from ladder_jax import data, tasks
+from ladder_jax import data, errors
 from ladder_jax.config import Config
-from ladder_jax.data import idx, named_splits
+from ladder_jax.data import splits
+from ladder_jax.data.named import NAMED
+from ladder_jax.run import inputs
 
 SETS = ("mnist", "fashion_mnist", "cifar10")
 RARE = np.array([0] * 70 + [1] * 20 + [2] * 10)
@@ -42,18 +44,18 @@ def test_uniform_takes_any():
 def test_no_row_without_label_is_chosen(choice):
     y = np.where(np.arange(100) % 2, RARE, -1)
     assert (y[data.choose_labeled(y, 15, 0, 3, choice)] >= 0).all()
-    with pytest.raises(data.DataError, match="50 examples have one"):
+    with pytest.raises(errors.DataError, match="50 examples have one"):
         data.choose_labeled(y, 51, 0, 3, choice)
 
 
 def test_stratified_leaves_no_class_out():
-    with pytest.raises(data.DataError, match="class 2 would get none"):
+    with pytest.raises(errors.DataError, match="class 2 would get none"):
         data.choose_labeled(RARE, 3, 0, 3, "stratified")
 
 
 @pytest.mark.parametrize("name", SETS)
 def test_files_are_whole(name):
-    with np.load(named_splits.FOLDER / f"{name}.npz") as arrays:
+    with np.load(splits.FOLDER / f"{name}.npz") as arrays:
         for labels in make_splits.LABELS:
             for seed in range(make_splits.SEEDS):
                 rows = arrays[f"{seed}@{labels}"]
@@ -64,12 +66,9 @@ def test_files_are_whole(name):
 @pytest.mark.parametrize("name", SETS)
 def test_files_hold_what_is_chosen(name):
     folder = real_folder(name)
-    if name == "cifar10":
-        y = data.cifar.read_cifar10(folder)["train"][1]
-    else:
-        y = idx.read_all(folder)[1].astype(np.int32)
-    with np.load(named_splits.FOLDER / f"{name}.npz") as arrays:
-        made = named_splits.make_splits(y, 10, make_splits.LABELS, make_splits.SEEDS)
+    y = NAMED[name].read(folder)["train"][1].astype(np.int32)
+    with np.load(splits.FOLDER / f"{name}.npz") as arrays:
+        made = make_splits.make_splits(y, 10)
         assert set(arrays) == set(made)
         for key, rows in made.items():
             assert np.array_equal(arrays[key], rows), key
@@ -77,32 +76,32 @@ def test_files_hold_what_is_chosen(name):
         rows = data.named_split(f"{name}.3@{labels}", y, 10)
         assert np.array_equal(rows, data.choose_labeled(y, labels, 3, 10))
         assert np.bincount(y[rows]).tolist() == [labels // 10] * 10
-    with pytest.raises(data.DataError, match="in the official order"):
+    with pytest.raises(errors.DataError, match="in the official order"):
         data.named_split(f"{name}.3@100", y[::-1], 10)
 
 
 def test_any_set_has_names():
     config = Config(split="digits.3@50", seed=7)
-    labeled, _, _ = tasks.choose_rows(config, data.load("digits"))
+    labeled, _, _ = inputs.choose_rows(config, data.load("digits"))
     y = data.load("digits").y_train
     assert np.array_equal(labeled, data.choose_labeled(y, 50, 3, 10))
 
 
 def test_validation_leaves_the_split_alone():
     config = Config(split="digits.3@50", validation=1000)
-    labeled, kept, held_out = tasks.choose_rows(config, data.load("digits"))
+    labeled, kept, held_out = inputs.choose_rows(config, data.load("digits"))
     assert len(labeled) == 50 and set(labeled) <= set(kept) and not set(labeled) & set(held_out)
     assert len(kept) == 297 and len(held_out) == 1000
 
 
 def test_split_of_another_set():
-    with pytest.raises(data.DataError, match="not one of digits"):
-        tasks.choose_rows(Config(split="mnist.3@50"), data.load("digits"))
+    with pytest.raises(errors.DataError, match="not one of digits"):
+        inputs.choose_rows(Config(split="mnist.3@50"), data.load("digits"))
 
 
 @pytest.mark.parametrize("name", ["mnist", "mnist.3", "mnist.3@", "mnist.3@0", "mnist@3", ".3@9"])
 def test_bad_names(name):
-    with pytest.raises(data.DataError, match=r"give dataset[.]SEED@LABELS"):
+    with pytest.raises(errors.DataError, match=r"give dataset[.]SEED@LABELS"):
         data.parse_split(name)
 
 
@@ -114,7 +113,9 @@ def test_each_class_keeps_a_label_in_training():
     own = data.from_arrays(np.zeros((33, 3)), ONE)
     mended = 0
     for seed in range(40):
-        labeled, kept, held_out = tasks.choose_rows(Config(labels=-1, validation=4, seed=seed), own)
+        labeled, kept, held_out = inputs.choose_rows(
+            Config(labels=-1, validation=4, seed=seed), own
+        )
         assert len(held_out) == 4 and set(labeled) | set(held_out) == set(range(13))
         assert not set(kept) & set(held_out) and set(ONE[labeled]) == {0, 1, 2}
         before = data.hold_out(13, 4, seed)[1]
@@ -134,16 +135,16 @@ def test_no_class_is_held_out_as_a_whole(y, draw):
     kept, held_out = data.hold_out(len(y), size, 0, y)
     assert len(held_out) == size and set(y[kept]) == set(y)
     assert sorted([*kept, *held_out]) == list(range(len(y)))
-    with pytest.raises(data.DataError, match=f"give 0 to {most}"):
+    with pytest.raises(errors.DataError, match=f"give 0 to {most}"):
         data.hold_out(len(y), most + 1, 0, y)
 
 
 def test_a_class_without_a_label_is_said():
     own = data.from_arrays(np.zeros((33, 3)), ONE)
-    with pytest.raises(data.DataError, match="no label is left for class 2; give more"):
-        tasks.choose_rows(Config(labels=4, label_choice="uniform"), own)
-    with pytest.raises(data.DataError, match=r"of 3 classes, .* give 0 to 10"):
-        tasks.choose_rows(Config(labels=-1, validation=11), own)
+    with pytest.raises(errors.DataError, match="no label is left for class 2; give more"):
+        inputs.choose_rows(Config(labels=4, label_choice="uniform"), own)
+    with pytest.raises(errors.DataError, match=r"of 3 classes, .* give 0 to 10"):
+        inputs.choose_rows(Config(labels=-1, validation=11), own)
     for choice in ("balanced", "stratified"):  # fewer or more labels would not help
-        with pytest.raises(data.DataError, match="no example of class 2 has a label; label some"):
+        with pytest.raises(errors.DataError, match="no example of class 2 has a label; label some"):
             data.choose_labeled(np.array([0, 1, 0, 1]), 3, 0, 3, choice)

@@ -1,4 +1,4 @@
-"""Commands that are killed, stopped or cut short by a full disk, and go on."""
+"""Commands that are killed, stopped or cut short by a full disk, and resume."""
 
 import json
 import os
@@ -12,9 +12,10 @@ import time
 import pytest
 from stops import StopError, stop_at
 
-from ladder_jax import loop, workfolder
+from ladder_jax import loop
 from ladder_jax.checkpoints import Checkpoints
 from ladder_jax.config import Config
+from ladder_jax.run import workfolder
 
 ROOT = pathlib.Path(__file__).parent.parent
 EPOCHS = 60
@@ -110,7 +111,7 @@ def test_signals_save_and_end_with_their_status(run_dir, whole):
         process.send_signal(number)
         found, line = end(process)
         assert found == status, line
-        assert "to go on: the same command with --workdir=" in line
+        assert "to resume: the same command with --workdir=" in line
         saved = Checkpoints(run / "checkpoints", keep=2).epochs
         assert saved[-1] == lines_of(run) > before  # the epoch was finished, and no more
     assert end(begin(run_dir, "stopped", seconds=1000.0))[0] == 0

@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ladder_jax import data, loop, presets, streaming, tasks, training
+from ladder_jax import data, errors, loop, presets, training
 from ladder_jax.config import Config
+from ladder_jax.run import evaluation, inputs
 from ladder_jax.training import BatchSizes, TrainData
 
 pytest.importorskip("grain", reason="needs the extra stream: pip install 'ladder_jax[stream]'")
@@ -31,18 +32,18 @@ def test_the_same_batches(sizes):
     steps = 23 // sizes.unlabeled
     resident = TrainData(jnp.asarray(X[:n_labeled]), jnp.asarray(Y[:n_labeled]), jnp.asarray(X))
     x_labeled = X if sizes.tied else X[:n_labeled]
-    host = streaming.HostData(x_labeled, Y[:n_labeled], X)
+    host = inputs.HostData(x_labeled, Y[:n_labeled], X)
     for epoch in range(3):
         state = state._replace(step=jnp.int32(epoch * steps))
         order = training.epoch_order(state.key, state.step, n_labeled, 23, sizes)
-        streamed = list(streaming.epoch_batches(training.epoch_order, state, host, sizes))
+        streamed = list(inputs.epoch_batches(training.epoch_order, state, host, sizes))
         assert len(streamed) == steps
         for step, batch in enumerate(streamed):
             assert np.array_equal(batch.labeled, resident.labeled[order[0][step]])
             assert np.array_equal(batch.labels, resident.labels[order[0][step]])
             assert np.array_equal(batch.unlabeled, resident.unlabeled[order[1][step]])
         # Resident epochs report means over their steps; so do streamed ones.
-        after, ours = streaming.make_epoch(train_step, sizes)(state, host)
+        after, ours = inputs.make_streamed_epoch(train_step, sizes)(state, host)
         _, theirs = training.make_epoch(train_step, sizes)(jax.tree.map(jnp.copy, state), resident)
         for name in ours:
             assert np.allclose(ours[name], theirs[name], atol=1e-6)
@@ -61,16 +62,16 @@ def test_any_step_of_an_epoch_gives_its_order():
 
 
 def test_statistics_and_error_rate(monkeypatch):
-    monkeypatch.setattr(streaming, "CHUNK", 5)
+    monkeypatch.setattr(evaluation, "CHUNK", 5)
     net = presets.mlp(4, [6, 5, 3])
     params = net.init(jax.random.key(0))
     rows = data.Rows(X * 10 + 3)
-    ours = streaming.make_statistics(net)(params, rows)
+    ours = evaluation.make_statistics(net)(params, rows)
     theirs = net.statistics(params, jnp.asarray(rows[:]))
     assert jax.tree.structure(ours) == jax.tree.structure(theirs)
     for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
         assert np.allclose(a, b, rtol=1e-4, atol=1e-5)
-    wrong = streaming.make_error_rate(net)(params, theirs, rows, Y)
+    wrong = evaluation.make_error_rate(net)(params, theirs, rows, Y)
     assert np.isclose(wrong, training.make_error_rate(net)(params, theirs, rows[:], Y))
 
 
@@ -88,5 +89,5 @@ def test_a_whole_run(tmp_path):
 
 def test_grain_missing_is_said(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(data.DataError, match=r"ladder_jax\[stream\]"):
-        tasks.prepare(Config(resident=False))
+    with pytest.raises(errors.DataError, match=r"ladder_jax\[stream\]"):
+        inputs.prepare(Config(resident=False))

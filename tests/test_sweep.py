@@ -16,11 +16,9 @@ from absl.testing import flagsaver
 
 from experiments import cli, compare, knobs, study, sweep, sweep_report
 from experiments.study import Study
-from ladder_jax import build
-from ladder_jax.config import Config, ConfigError
-from ladder_jax.guard import NotFiniteError
-from ladder_jax.interrupts import Interrupted
-from ladder_jax.workfolder import read_config
+from ladder_jax.config import Config
+from ladder_jax.errors import ConfigError, Interrupted, NotFiniteError
+from ladder_jax.run.workfolder import read_config
 
 pytest.importorskip("optuna")
 SETTINGS = {"units": (4,), "batch_unlabeled": 500, "epochs": 1, "denoising_cost": (10.0, 1.0, 0.1)}
@@ -90,7 +88,9 @@ def test_writes_all_trials_and_the_best_as_a_config(done, quick, capsys):
     values = runpy.run_path(str(done / "best.py"))["get_config"]().to_dict()
     config = Config.create(values)
     assert config == read_config(done / f"trial-{best['trial']}-0")
-    assert json.loads(json.dumps({name: values[name] for name in knobs.SPANS})) == best["settings"]
+    assert (
+        json.loads(json.dumps({name: values[name] for name in Config.TRACED})) == best["settings"]
+    )
     assert (done / "sweep.png").read_bytes().startswith(b"\x89PNG")
     assert xml.etree.ElementTree.parse(done / "sweep.svg").getroot().tag.endswith("svg")
     before = {path: path.read_bytes() for path in done.glob("*.*") if path.suffix != ".db"}
@@ -114,7 +114,7 @@ def test_stopped_and_gone_on_with(quick, tmp_path, monkeypatch):
 
         with monkeypatch.context() as patch:
             patch.setattr(Study, place, stopping)
-            with pytest.raises(Interrupted, match="to go on: the same command with --workdir"):
+            with pytest.raises(Interrupted, match="to resume: the same command with --workdir"):
                 run_sweep(folder, *given)
         run_sweep(folder, *given)
         assert values_of(folder) == values_of(tmp_path / "whole")
@@ -173,7 +173,7 @@ def test_other_settings_in_the_same_folder(quick, tmp_path):
     before = values_of(tmp_path)
     for given, message in (
         (["--validation=300"], "validation: 200 -> 300"),
-        (["--validation=200", "--config.average=0.9"], "average: 0.0 -> 0.9"),
+        (["--validation=200", "--config.ema_decay=0.9"], "ema_decay: 0.0 -> 0.9"),
         (["--validation=200", "--seeds=2"], "seeds: 1 -> 2"),
         (["--validation=200", "--batch=3"], "batch: 2 -> 3"),
         (["--validation=200", "--tune=noise_std"], r"tune: \[.*\] -> \['noise_std'\]"),
@@ -224,7 +224,7 @@ def test_levels_that_are_not_decoded_stay_out(settings, names):
 
 def test_nothing_to_tune():
     with pytest.raises(ConfigError, match="denoising_cost is 0 at every level of digits"):
-        knobs.knobs(build.supervised(OWN), ["denoising_cost"])
+        knobs.knobs(OWN.supervised(), ["denoising_cost"])
 
 
 def test_mean_over_the_seeds():

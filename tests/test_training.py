@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from ladder_jax import Batch, presets, schedules, training
+from ladder_jax import Batch, presets, training, transforms
 from ladder_jax.training import BatchSizes, TrainData
 
 NET = presets.mlp(4, [3, 2])
@@ -22,7 +22,7 @@ def fresh(seed=0):
 
 @pytest.mark.parametrize("decay_from", [0.0, 0.5, 0.67, 1.0])
 def test_rate_is_constant_then_falls_to_0(decay_from):
-    schedule = schedules.constant_then_linear(0.002, 1000, decay_from)
+    schedule = transforms.constant_then_linear(0.002, 1000, decay_from)
     for step in range(0, 1000, 50):
         part = step / 1000
         expected = 0.002 if part <= decay_from else 0.002 * (1 - part) / (1 - decay_from)
@@ -34,12 +34,12 @@ def test_rate_is_constant_then_falls_to_0(decay_from):
 @pytest.mark.parametrize("bad", [(0.0, 10, 0.5), (0.1, 0, 0.5), (0.1, 10, 1.5)])
 def test_schedule_refuses(bad):
     with pytest.raises(ValueError, match="constant_then_linear"):
-        schedules.constant_then_linear(*bad)
+        transforms.constant_then_linear(*bad)
 
 
 def test_the_rate_reaches_the_parameters():
     """The original's last version lost its decay: with a rate of 0 nothing may move."""
-    schedule = schedules.constant_then_linear(0.01, 4, decay_from=0.5)
+    schedule = transforms.constant_then_linear(0.01, 4, decay_from=0.5)
     optimizer = optax.adam(schedule)
     step = training.make_train_step(NET, optimizer)
     state = training.create_train_state(NET, optimizer, jax.random.key(0))

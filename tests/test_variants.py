@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ladder_jax import Batch, build, dense, ladder, loop, presets, training
+from ladder_jax import Batch, dense, ladder, loop, presets, training
 from ladder_jax.adversarial import adversarial_noise, divergence, virtual_adversarial
 from ladder_jax.config import Config
 from ladder_jax.layers import compute_in
+from ladder_jax.run import program
 from ladder_jax.transforms import average_params, averaged, project_weights, unit_norm_weights
 
 NET = presets.mlp(6, [5, 3])
@@ -138,7 +139,7 @@ def test_switches_are_reachable_from_a_config(tmp_path):
         units=(8,),
         epochs=2,
         unit_norm=True,
-        average=0.9,
+        ema_decay=0.9,
         adversarial="input",
         compute_dtype="bfloat16",
     )
@@ -159,7 +160,7 @@ def test_conv_ladder_from_a_config(tmp_path):
     result = loop.train_and_evaluate(config, tmp_path)
     assert 0 <= result.summary["test_error"] < 100
     with pytest.raises(ValueError, match="10 classes"):
-        build.build_ladder(Config(encoder="20-9"), (64,), 10)
+        program.build_ladder(Config(encoder="20-9"), (64,), 10)
     with pytest.raises(ValueError, match="not known"):
         Config(encoder="20-what:9")
 

@@ -3,11 +3,11 @@
 import jax
 import numpy as np
 
-from ladder_jax import denoising, files, stored, workfolder
-from ladder_jax.build import build_ladder
 from ladder_jax.config import Config
 from ladder_jax.data import preprocessing
 from ladder_jax.predictor import Predictor
+from ladder_jax.run import files, workfolder
+from ladder_jax.run.program import build_ladder
 from ladder_jax.types import Trained
 
 NAMES = ("none", "some, few", "many")
@@ -34,7 +34,7 @@ def tiny(shape=(2, 3), **settings):
     @jax.jit
     def known(params):
         statistics = net.statistics(params, z)
-        u = denoising.decoder_statistics(net, params, statistics, z)
+        u = net.decoder_statistics(params, statistics, z)
         return Trained(params, statistics, u)
 
     return Predictor(net, known(params), NAMES, shape, fitted)
@@ -46,5 +46,5 @@ def write_run(folder, ours, **settings):
     files.write_json(folder / "config.json", workfolder.as_json(tiny_config(**settings)))
     summary = {"class_names": ours.class_names, "example_shape": ours.example_shape}
     files.write_json(folder / "result.json", summary)
-    stored.save_params(folder / "params.npz", ours.trained)
+    workfolder.save_params(folder / "params.npz", ours.trained)
     preprocessing.save(folder / "preprocess.npz", ours.fitted)

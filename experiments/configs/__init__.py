@@ -1,0 +1,87 @@
+"""The experiments that ``--config`` names: one file per table of the paper.
+
+A file's ``TABLE``, where it has one, holds a row for each model and number of labels, which
+``TABLE:labels=LABELS,model=MODEL`` names.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pathlib
+import re
+from types import ModuleType
+
+from ladder_jax.config import Config
+from ladder_jax.errors import ConfigError
+
+FOLDER = pathlib.Path(__file__).parent
+RENAMED = {"own": "tuned"}
+"""Models and rows by the name that they once had."""
+
+
+def names() -> list[str]:
+    """Returns the names of the files.
+
+    Examples:
+      >>> names()
+      ['cifar10', 'digits', 'mnist']
+    """
+    return sorted(p.stem for p in FOLDER.glob("*.py") if p.stem not in ("__init__", "base"))
+
+
+def module(name: str) -> ModuleType:
+    """Returns the file of a name, run."""
+    return importlib.import_module(f"{__name__}.{name}")
+
+
+def current(name: str) -> str:
+    """Returns a config's name as it is written now: once each row was a file of its own.
+
+    Examples:
+      >>> current("mnist_100"), current("mnist_all_own"), current("runs/mine.py")
+      ('mnist:labels=100,model=full', 'mnist:labels=all,model=tuned', 'runs/mine.py')
+    """
+    row = re.fullmatch(r"([a-z]+\d*)_(\d+|all)(?:_(\w+))?", name)
+    if row is None or not hasattr(module(row[1]) if row[1] in names() else None, "TABLE"):
+        return name
+    model = row[3] or "full"
+    return f"{row[1]}:labels={row[2]},model={RENAMED.get(model, model)}"
+
+
+def every() -> list[str]:
+    """Returns the name of every config, with its arguments.
+
+    Examples:
+      >>> every()[:3]
+      ['cifar10:labels=4000,model=conv_large_gamma', \
+'cifar10:labels=4000,model=conv_large_supervised', 'digits']
+    """
+    found = []
+    for name in names():
+        table = getattr(module(name), "TABLE", None)
+        rows = [(labels, model) for model, row in (table or {}).items() for labels in row]
+        found += [f"{name}:labels={labels},model={model}" for labels, model in rows] or [name]
+    return found
+
+
+def load(name: str) -> Config:
+    """Returns a config by its name, old or new.
+
+    Args:
+      name: with or without arguments, e.g. ``mnist:labels=100,model=gamma``.
+
+    Raises:
+      ConfigError: there is no such file, row or argument.
+
+    Examples:
+      >>> load("mnist_100_own") == load("mnist:model=tuned")
+      True
+    """
+    file, _, arguments = current(name).partition(":")
+    if file not in names():
+        raise ConfigError(f"there is no config {name}; give one of {', '.join(names())}.")
+    found = module(file)
+    if arguments and not hasattr(found, "TABLE"):
+        raise ConfigError(f"{name}: {file} takes no arguments; leave {arguments} out.")
+    values = found.get_config(arguments) if arguments else found.get_config()
+    return Config.create(values.to_dict())

@@ -3,64 +3,64 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any
 
 from ml_collections import ConfigDict
 
+from experiments.configs import RENAMED
 from ladder_jax import presets
 from ladder_jax.config import Config
+from ladder_jax.errors import ConfigError
+
+Table = Mapping[str, Mapping[str, tuple[float, float] | None]]
+"""By model and number of labels the paper's test error: mean and standard deviation in
+percent, None where it has none."""
 
 
 def config_dict(config: Config) -> ConfigDict:
-    """A config as the flags want it: mutable, every field a flag."""
+    """Returns a config as the flags want it: mutable, every field a flag."""
     return ConfigDict(dataclasses.asdict(config))
 
 
-def mnist(labels: presets.Labels, model: presets.Model = "full") -> ConfigDict:
-    """One row of the paper's MNIST table, its settings untouched."""
-    settings = presets.mnist_settings(labels, model)
-    name = f"mnist_{labels}" + ("" if model == "full" else f"_{model}")
-    return config_dict(
-        Config(
-            name=name,
-            dataset="mnist",
-            labels=0 if labels == "all" else labels,
-            units=presets.MNIST_UNITS[:-1],
-            combinators=tuple("gaussian" if d else "none" for d in settings.decoded),
-            noise_std=settings.noise_std,
-            denoising_cost=settings.denoising_cost,
-        )
-    )
+def choose(table: Table, arguments: str, *, labels: str, model: str) -> tuple[str, str]:
+    """Reads which row of a table is asked for.
 
+    Args:
+      table: of the file.
+      arguments: ``labels=LABELS,model=MODEL``, either of which may be left out.
+      labels: where none are given.
+      model: where none is given.
 
-def own(labels: presets.Labels | Literal[20]) -> ConfigDict:
-    """Our recipe for MNIST: the paper's ladder, noise and costs, trained otherwise.
+    Returns:
+      Labels and model of a row that is there.
 
-    Batches three times as large at twice the learning rate, averaged parameters, a longer decay,
-    and consistency in the last two fifths of the run. With 20 labels it has the costs of 50; the
-    150 epochs of 60,000 images are the 30,000 updates chosen on 50,000. What was tried is in
-    experiments/TRIED.md.
+    Raises:
+      ConfigError: there is no such row or argument.
+
+    Examples:
+      >>> choose({"full": {"50": None, "all": None}}, "labels=all", labels="50", model="full")
+      ('all', 'full')
     """
-    config = mnist(50 if labels == 20 else labels)
-    config.update(
-        name=f"mnist_{labels}_own",
-        batch_labeled=300 if labels == "all" else 100,
-        batch_unlabeled=300,
-        epochs=150,
-        learning_rate=0.004,
-        decay_from=0.5,
-        average=0.997,
-        consistency=1.0,
-        consistency_from=0.6,
-        compute_dtype="bfloat16",
-    )
-    if labels == 20:
-        config.labels = 20
-    return config
+    chosen = {"labels": labels, "model": model}
+    for argument in filter(None, arguments.split(",")):
+        name, _, value = argument.partition("=")
+        if name not in chosen:
+            raise ConfigError(f"there is no argument {name!r}; give labels=LABELS,model=MODEL.")
+        chosen[name] = RENAMED.get(value, value)
+    labels, model = chosen.values()
+    if model not in table:
+        raise ConfigError(f"there is no model {model!r}; give model= one of {', '.join(table)}.")
+    if labels not in table[model]:
+        raise ConfigError(
+            f"{model} with labels={labels} is not in the table; give labels= one of "
+            f"{', '.join(table[model])}, or another model."
+        )
+    return labels, model
 
 
-def conv(preset: str, labels: int, **settings: Any) -> ConfigDict:
-    """One of the paper's convolutional ladders, with what its training needs beside.
+def conv(preset: str, labels: str, **settings: Any) -> ConfigDict:
+    """Makes one of the paper's convolutional ladders, with what its training needs beside.
 
     Args:
       preset: a key of ``presets.CONV``; the data set's name is its first word.
@@ -73,7 +73,7 @@ def conv(preset: str, labels: int, **settings: Any) -> ConfigDict:
         Config(
             name=f"{dataset}_{labels}_{rest}",
             dataset=dataset,
-            labels=labels,
+            labels=int(labels),
             encoder="-".join(layer.name for layer in row.layers),
             activation=row.activation,
             top_gain=row.top_gain,

@@ -1,22 +1,146 @@
-"""Your own data: arrays in memory, or an ``.npz`` file of them."""
+"""Your own data: arrays in memory or an ``.npz`` file, and what numbers they are.
+
+The same pixels may be bytes, integers of another kind, floats or cells of a CSV file.
+What they were in training is kept with the model; a row that comes later is put on
+that scale, or refused where it cannot be told to be on it. Files are read without
+pickle and without trust in their headers.
+"""
 
 from __future__ import annotations
 
 import collections
+import math
 import pathlib
-from collections.abc import Sequence
+import zipfile
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from ladder_jax.data.base import DataError, Dataset, check_examples
-from ladder_jax.data.npz import read_npz
-from ladder_jax.data.scaling import scale_of, to_scale
+from ladder_jax.data.base import (
+    MOST_DEFLATED,
+    Dataset,
+    check_examples,
+    check_finite,
+    check_new,
+    read_into,
+    to_float,
+)
+from ladder_jax.errors import DataError
 
 NO_LABEL = -1
 """The label of an example without one, as in scikit-learn."""
 
+# What becomes of later rows, by what those of training were:
+SCALES = {
+    # Integers of any dtype, 0 to 255, are divided; floats are, or are refused, as divided.
+    "bytes": "bytes (uint8), divided by 255",
+    # Bytes are divided; other integers are refused above 1 in images, above 10 in features.
+    "unit": "numbers from 0 to 1",
+    "binary": "0 and 1 alone",  # integers are refused in the same way
+    "pixels": "whole numbers from 0 to 255, as they were",  # but for images of 0 to 1
+    "numbers": "numbers, as they were",  # but for images of bytes
+    # Of a run of an earlier version.
+    "unknown": "not written down; bytes (uint8) are divided by 255, all else is as it is",
+}
+"""What training rows may have been; later ones are put on that scale, or refused."""
+
 _ARRAYS = ("x", "y", "x_test", "y_test", "class_names")
+_MOST_SCALED = 10.0
+"""What was divided by 255 is below it, noise on it included."""
+
+
+def scale_of(x: np.ndarray) -> str:
+    """Returns which of ``SCALES`` training rows ``[n, ...]`` are.
+
+    Examples:
+      >>> [scale_of(np.array([[0, 200]], dtype)) for dtype in (np.uint8, np.int64)]
+      ['bytes', 'pixels']
+      >>> [scale_of(np.array([[0, high]])) for high in (0.5, 1.0, 1.5)]
+      ['unit', 'binary', 'numbers']
+    """
+    if x.dtype == bool or not x.size:
+        return "binary" if x.size else "unknown"
+    low, high = x.min(), x.max()
+    if high > 1 and x.dtype == np.uint8:
+        return "bytes"
+    if not (low >= 0 and high <= 255):
+        return "numbers"
+    whole = all((part == np.floor(part)).all() for part in _parts(x))
+    if high <= 1:
+        return "binary" if whole else "unit"
+    return "pixels" if whole else "numbers"
+
+
+def _parts(x: np.ndarray) -> Iterator[np.ndarray]:
+    return (x[start : start + 1000] for start in range(0, len(x), 1000))
+
+
+def to_scale(name: str, x: np.ndarray, scale: str) -> np.ndarray:
+    """Puts rows ``[n, ...]`` on the scale that those of training had; float32 or float64.
+
+    Raises:
+      DataError: it cannot be told that they are on it.
+
+    Examples:
+      >>> to_scale("x", np.array([[0, 255]]), "bytes").tolist()
+      [[0.0, 1.0]]
+      >>> to_scale("x", np.array([[0, 255]], np.uint8), "pixels").tolist()
+      [[0.0, 255.0]]
+    """
+    if not x.size:
+        return to_float(x)
+    integers, is_bytes, is_image = x.dtype.kind in "iu", x.dtype == np.uint8, x.ndim > 2
+    low, high = x.min(), x.max()
+    divided = integers if scale == "bytes" else is_bytes and scale in ("unit", "unknown")
+    most = 1 if is_image else _MOST_SCALED
+    if divided and high == 1 and (scale == "unit" or not is_bytes):
+        wanted = "is 1 white, or 1 of 255? Give floats from 0 to 1"
+    elif divided and (low < 0 or high > 255):
+        wanted = "give integers from 0 to 255, or floats from 0 to 1"
+    elif integers and not divided and scale in ("unit", "binary") and high > most:
+        wanted = "divide pixels by 255, and give other numbers as floats"
+    elif scale == "bytes" and not integers and _undivided(x):
+        wanted = "divide them by 255, or give integers"
+    elif scale == "pixels" and is_image and low >= 0 and high <= 1 and scale_of(x) == "unit":
+        wanted = "multiply them by 255"
+    elif scale == "numbers" and is_image and is_bytes:
+        wanted = "scale them as in training and give floats"
+    else:
+        return x.astype(np.uint8, copy=False) / np.float32(255) if divided else to_float(x)
+    raise DataError(
+        f"{name}: {x.dtype} from {low:g} to {high:g}, but in training {SCALES[scale]}; {wanted}."
+    )
+
+
+def _undivided(x: np.ndarray) -> bool:
+    """Returns whether a row of floats cannot be pixels that were divided by 255."""
+    for part in _parts(x.reshape(len(x), -1)):
+        most = np.abs(part).max(1)
+        if (most > _MOST_SCALED).any() or (part[most > 1] % 1 == 0).all(1).any():
+            return True
+    return False
+
+
+def new_rows(
+    name: str, x: Any, shape: tuple[int, ...], first: int = 0, scale: str = "unknown"
+) -> np.ndarray:
+    """Puts new rows into the shape and on the scale of one in training, all finite.
+
+    Messages call them by ``name``, numbered from ``first``; x may be flat.
+
+    Raises:
+      DataError: shape, dtype, scale or a value is wrong.
+
+    Examples:
+      >>> new_rows("x", np.full((2, 4), 255, np.uint8), (2, 2))[1].tolist()
+      [[1.0, 1.0], [1.0, 1.0]]
+    """
+    x = np.asarray(x)
+    check_new(name, x, shape)
+    x = x.reshape(len(x), *shape)
+    check_finite(name, x, first)
+    return to_scale(name, x, scale)
 
 
 def from_arrays(
@@ -28,29 +152,25 @@ def from_arrays(
     class_names: Sequence[str] = (),
     name: str = "arrays",
 ) -> Dataset:
-    """A ``Dataset`` of your own.
+    """Makes a ``Dataset`` of your own.
 
     Without ``x_test`` there is no test set; nothing is taken from the training
     examples in its place (``Config.validation`` holds labelled ones out).
 
     Args:
       x: ``[n, ...]``, numbers of any kind; bytes (uint8) are taken for pixels and
-        divided by 255, unless they are 0 and 1 alone. ``scaling.SCALES`` says what
-        that means for rows that come later.
+        divided by 255, unless they are 0 and 1 alone. ``SCALES`` says what that means
+        for rows that come later.
       y: ``[n]``, integers: classes from 0, without a gap, or -1 for no label.
       x_test: ``[m, ...]``, put on the scale of ``x``, or None.
       y_test: ``[m]``, each a class, or None.
-      class_names: one a class; the numbers, if none are given.
+      class_names: one per class; the numbers, if none are given.
       name: for messages and results.
-
-    Returns:
-      A ``Dataset``.
 
     Raises:
       DataError: shapes, dtypes or values are wrong.
 
-    Example:
-      >>> import numpy as np
+    Examples:
       >>> own = from_arrays(np.zeros((3, 2)), np.array([0, 1, -1]), class_names=["no", "yes"])
       >>> own.y_train.tolist(), own.class_names, len(own.x_test)
       ([0, 1, -1], ('no', 'yes'), 0)
@@ -62,19 +182,7 @@ def from_arrays(
     if len(y) and not (y != NO_LABEL).any():
         raise DataError(f"{name}, y: all labels are -1 (no label); give some of each class.")
     check_examples(f"{name}, x and y", x, y, classes, unlabeled=True)
-    present = np.unique(y[y != NO_LABEL])
-    if len(present) < classes:  # not by counting to the largest label, which may be any
-        gaps = np.flatnonzero(present != np.arange(len(present)))
-        missing = gaps[0] if gaps.size else len(present)
-        raise DataError(
-            f"{name}, y: no example of class {missing}, though there are {classes} classes; "
-            "number them from 0 without a gap, and give -1 where there is no label."
-        )
-    twice = [item for item, times in collections.Counter(names).items() if times > 1]
-    if twice:
-        raise DataError(f"{name}: class name {twice[0]!r} given twice; give each class its own.")
-    if classes < 2:
-        raise DataError(f"{name}, y: one class alone; give at least two.")
+    _check_classes(name, y, classes, names)
     if (x_test is None) != (y_test is None):
         raise DataError(f"{name}: x_test and y_test go together; give both or neither.")
     if x_test is None:
@@ -92,6 +200,23 @@ def from_arrays(
     return Dataset(name, x, y.astype(np.int32), x_test, y_test.astype(np.int32), names, scale)
 
 
+def _check_classes(name: str, y: np.ndarray, classes: int, names: tuple[str, ...]) -> None:
+    """Checks that there are several classes, an example of each, and no name twice."""
+    present = np.unique(y[y != NO_LABEL])
+    if len(present) < classes:  # not by counting to the largest label, which may be any
+        gaps = np.flatnonzero(present != np.arange(len(present)))
+        missing = gaps[0] if gaps.size else len(present)
+        raise DataError(
+            f"{name}, y: no example of class {missing}, though there are {classes} classes; "
+            "number them from 0 without a gap, and give -1 where there is no label."
+        )
+    for item, times in collections.Counter(names).items():
+        if times > 1:
+            raise DataError(f"{name}: class name {item!r} given twice; give each class its own.")
+    if classes < 2:
+        raise DataError(f"{name}, y: one class alone; give at least two.")
+
+
 def _features(name: str, given: Any) -> np.ndarray:
     x: np.ndarray = np.asarray(given)
     if x.dtype.kind not in "biuf":
@@ -106,90 +231,134 @@ def _labels(name: str, y: Any) -> np.ndarray:
     if y.dtype.kind not in "iu":
         raise DataError(f"{name}: dtype {y.dtype}; give class numbers as integers.")
     if y.ndim != 1:
-        raise DataError(f"{name}: shape {y.shape}; give one label a row, [rows].")
+        raise DataError(f"{name}: shape {y.shape}; give one label per row, [rows].")
     if y.size and int(y.max()) >= 2**31 - 1:
         raise DataError(f"{name}: label {y.max()}; number the classes from 0 without a gap.")
     return np.asarray(y, np.int64)
 
 
 def load_npz(path: str | pathlib.Path) -> Dataset:
-    """A ``Dataset`` from an ``.npz`` file with ``x``, ``y`` and more, by these names.
+    """Loads a ``Dataset`` from an ``.npz`` file with ``x``, ``y`` and more, by these names.
 
-    Optional are ``x_test``, ``y_test`` and ``class_names`` (strings). Their
-    meanings are those of ``from_arrays``.
-
-    Args:
-      path: of the file, as ``numpy.savez`` or ``savez_compressed`` writes it.
-
-    Returns:
-      A ``Dataset`` of the file's name.
+    Optional are ``x_test``, ``y_test`` and ``class_names`` (strings). Their meanings are
+    those of ``from_arrays``. The file is one of ``numpy.savez`` or ``savez_compressed``.
 
     Raises:
-      DataError: the file is missing, damaged or holds Python objects, ``x`` or
+      DataError: the file is missing, corrupt or holds Python objects, ``x`` or
         ``y`` is missing, or values are wrong.
 
-    Example:
-      >>> import pathlib, tempfile
-      >>> import numpy as np
+    Examples:
+      >>> import tempfile
       >>> with tempfile.TemporaryDirectory() as folder:
       ...     path = pathlib.Path(folder) / "mine.npz"
       ...     np.savez(path, x=np.zeros((3, 2)), y=[0, 1, -1])
       ...     load_npz(path).class_names
       ('0', '1')
     """
-    path = pathlib.Path(path).expanduser()
-    arrays = read_npz(path, _ARRAYS)
-    _require(path, arrays, ("x", "y"))
-    names = _class_names(path, arrays)
+    path, arrays, names = _read(path)
+    require_arrays(path, arrays, ("x", "y"))
     return from_arrays(**arrays, class_names=names, name=path.stem)
 
 
 def load_test_npz(
     path: str | pathlib.Path, classes: int
 ) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
-    """Examples to test on from an ``.npz`` file: ``x_test``, ``y_test``, or else ``x``, ``y``.
-
-    Args:
-      path: as for ``load_npz``.
-      classes: how many there are; not each must be there.
+    """Loads examples to test on from an ``.npz`` file: ``x_test, y_test``, or else ``x, y``.
 
     Returns:
       ``(x, y, class names)``, x as it is in the file, no names where it has none.
 
     Raises:
-      DataError: as ``load_npz``, or an example has no label.
-
-    Example:
-      >>> import pathlib, tempfile
-      >>> with tempfile.TemporaryDirectory() as folder:
-      ...     path = pathlib.Path(folder) / "new.npz"
-      ...     np.savez(path, x=np.zeros((2, 3)), y=[0, 0])
-      ...     load_test_npz(path, classes=2)[1].tolist()
-      [0, 0]
+      DataError: as ``load_npz``, or an example has no label or is of no known class.
     """
-    path = pathlib.Path(path).expanduser()
-    arrays = read_npz(path, _ARRAYS)
+    path, arrays, names = _read(path)
     suffix = "_test" if {"x_test", "y_test"} & arrays.keys() else ""
     x_key, y_key = f"x{suffix}", f"y{suffix}"
-    _require(path, arrays, (x_key, y_key))
+    require_arrays(path, arrays, (x_key, y_key))
     x, y = _features(f"{path}, {x_key}", arrays[x_key]), _labels(f"{path}, {y_key}", arrays[y_key])
     check_examples(f"{path}, {x_key} and {y_key}", x, y, classes)
-    return x, y.astype(np.int32), _class_names(path, arrays)
+    return x, y.astype(np.int32), names
 
 
-def _require(path: pathlib.Path, arrays: dict[str, np.ndarray], keys: Sequence[str]) -> None:
+def _read(
+    path: str | pathlib.Path,
+) -> tuple[pathlib.Path, dict[str, np.ndarray], tuple[str, ...]]:
+    """Returns a file's path, its arrays, and the class names out of them, if there are any."""
+    path = pathlib.Path(path).expanduser()
+    arrays = read_npz(path, _ARRAYS)
+    names = arrays.pop("class_names", np.zeros(0, str))
+    if names.ndim != 1 or names.dtype.kind != "U":
+        raise DataError(f"{path}: class_names must be a list of strings, one per class.")
+    try:
+        return path, arrays, tuple(names.tolist())
+    except ValueError as error:  # bytes that are no characters
+        raise DataError(f"{path}: class_names are corrupt ({error}).") from error
+
+
+def require_arrays(path: pathlib.Path, arrays: Collection[str], keys: Sequence[str]) -> None:
+    """Checks that a file has arrays of these names."""
     for key in keys:
         if key not in arrays:
             wanted = ", ".join(f"{name}={name}" for name in keys)
             raise DataError(f"{path}: no array {key!r}; write it with numpy.savez(path, {wanted}).")
 
 
-def _class_names(path: pathlib.Path, arrays: dict[str, np.ndarray]) -> tuple[str, ...]:
-    """The names in a file, taken out of its arrays; none where it has none."""
-    names = arrays.pop("class_names", np.zeros(0, str))
-    if names.ndim != 1 or names.dtype.kind != "U":
-        raise DataError(f"{path}: class_names must be a list of strings, one a class.")
+def read_npz(path: pathlib.Path, wanted: Collection[str] | None = None) -> dict[str, np.ndarray]:
+    """Reads the arrays of an ``.npz`` file, or those of the names wanted that it has.
+
+    Object arrays are refused, so nothing in the file is executed. No more memory
+    is taken than the arrays declare, and none where the file cannot hold that much.
+
+    Raises:
+      DataError: the file is missing, corrupt or not such a file, or an array holds
+        Python objects.
+
+    Examples:
+      >>> read_npz(pathlib.Path("nowhere.npz"), ["x"])
+      Traceback (most recent call last):
+      ...
+      ladder_jax.errors.DataError: nowhere.npz: No such file or directory.
+    """
     try:
-        return tuple(names.tolist())
-    except ValueError as error:  # bytes that are no characters
-        raise DataError(f"{path}: class_names are damaged ({error}).") from error
+        with path.open("rb") as opened, zipfile.ZipFile(opened) as archive:
+            members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+            return {
+                name: _read_member(archive, info, f"{path}, {name}")
+                for name, info in members.items()
+                if wanted is None or name in wanted
+            }
+    except DataError:
+        raise
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror or 'corrupt'}.") from error
+    except Exception as error:
+        # On corrupt bytes zipfile, zlib and NumPy's header parser raise a dozen kinds.
+        reason = " ".join(str(error).split())[:100] or type(error).__name__
+        raise DataError(
+            f"{path}: not an .npz file, or a corrupt one ({reason}); write it with numpy.savez."
+        ) from error
+
+
+def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> np.ndarray:
+    deflated = info.compress_type == zipfile.ZIP_DEFLATED
+    if not deflated and info.compress_type != zipfile.ZIP_STORED:
+        raise DataError(f"{name}: compression {info.compress_type}; write it with numpy.savez.")
+    most = archive.fp.seek(0, 2) * (MOST_DEFLATED if deflated else 1) if archive.fp else 0
+    with archive.open(info) as file:
+        version = np.lib.format.read_magic(file)
+        if version not in ((1, 0), (2, 0)):
+            raise ValueError(f"npy format {version[0]}.{version[1]} is not known")
+        first = version == (1, 0)
+        read = np.lib.format.read_array_header_1_0 if first else np.lib.format.read_array_header_2_0
+        shape, fortran, dtype = read(file)
+        if dtype.hasobject:
+            raise DataError(
+                f"{name}: holds Python objects (pickles), which are refused; save plain numbers."
+            )
+        size = math.prod(shape) * dtype.itemsize
+        if not 0 <= size <= most:
+            raise DataError(f"{name}: declares {size} bytes, more than the file holds.")
+        array = np.empty(shape[::-1] if fortran else shape, dtype)
+        if size and (not read_into(file, array) or file.read(1)):
+            raise DataError(f"{name}: not the {size} bytes that its header declares.")
+    return array.T if fortran else array

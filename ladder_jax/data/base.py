@@ -1,16 +1,28 @@
-"""What a data set is, and the checks that every one must pass."""
+"""What a data set is, the checks that every one must pass, and its batches gathered ahead."""
 
 from __future__ import annotations
 
+import importlib.util
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from ladder_jax.errors import DataError
 
-class DataError(ValueError):
-    """Something is wrong with the data given; the message says what to change."""
+MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+"""Pillow's name for so many channels."""
+
+MOST_DEFLATED = 1100
+"""No deflate stream grows to more than 1,032 times its size (RFC 1951's longest
+matches in the shortest codes); a header that declares more is wrong."""
+
+THREADS, AHEAD = 2, 8
+"""Threads that gather batches, and how many batches they gather in advance."""
+
+HostBatch = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Labelled rows, their labels, unlabelled rows."""
 
 
 class Examples(Protocol):
@@ -36,8 +48,8 @@ class Dataset(NamedTuple):
       y_train: int32 ``[n]``, classes from 0; -1 where there is no label.
       x_test: float32 ``[m, ...]``; m is 0 where there is no test set.
       y_test: int32 ``[m]``.
-      class_names: one a class.
-      scale: what numbers the examples were, one of ``scaling.SCALES``.
+      class_names: one per class.
+      scale: what numbers the examples were, one of ``SCALES``.
     """
 
     name: str
@@ -52,13 +64,10 @@ class Dataset(NamedTuple):
 class Rows:
     """Chosen rows of examples, transformed when they are read.
 
-    Args:
-      source: the examples.
-      chosen: numbers of the rows, in the order wanted; None for all.
-      transform: of rows ``[k, ...]`` to rows; None for none.
+    ``chosen`` are numbers of rows in the order wanted, ``transform`` maps rows
+    ``[k, ...]`` to rows; None for all, and for no transformation.
 
-    Example:
-      >>> import numpy as np
+    Examples:
       >>> rows = Rows(np.arange(6.0).reshape(3, 2), np.array([2, 0]), lambda x: x + 1)
       >>> rows.shape, rows[1:].tolist()
       ((2, 2), [[1.0, 2.0]])
@@ -86,15 +95,52 @@ class Rows:
         return np.asarray(self[:], dtype)
 
 
-def to_float(x: np.ndarray) -> np.ndarray:
-    """Numbers as float32 where that holds them all, else as float64.
+def batches(
+    labeled: Examples,
+    labels: np.ndarray,
+    unlabeled: Examples,
+    order_labeled: np.ndarray,
+    order: np.ndarray,
+) -> Iterator[HostBatch]:
+    """Yields the batches of one epoch, gathered on the host ahead of the step that takes them.
 
-    Example:
-      >>> import numpy as np
+    ``training.epoch_order`` gives the orders, ``[steps, rows per step]``. Where every
+    example has a label, give the same object as labelled and unlabelled examples, and as
+    both orders: its rows are then read once.
+    """
+    grain = import_grain()
+    tied = labeled is unlabeled and order_labeled is order
+
+    def gather(step: int) -> HostBatch:
+        rows = unlabeled[order[step]]
+        chosen = order_labeled[step]
+        return rows if tied else labeled[chosen], labels[chosen], rows
+
+    options = grain.ReadOptions(num_threads=THREADS, prefetch_buffer_size=AHEAD)
+    return iter(grain.MapDataset.range(len(order)).map(gather).to_iter_dataset(options))
+
+
+def import_grain() -> Any:
+    """Returns grain, with which ``batches`` gathers; raises a ``DataError`` without it."""
+    return require("grain", "resident=False needs it", "'ladder_jax[stream]'")
+
+
+def require(module: str, why: str, package: str) -> Any:
+    """Returns an optional module; a ``DataError`` says why it is needed and how to get it."""
+    top = module.partition(".")[0]
+    if importlib.util.find_spec(top) is None:
+        raise DataError(f"{top} is not installed, and {why}: pip install {package}.")
+    return importlib.import_module(module)
+
+
+def to_float(x: np.ndarray) -> np.ndarray:
+    """Returns numbers as float32 where that holds them all, else as float64.
+
+    Examples:
       >>> [to_float(np.array([3], dtype)).dtype.name for dtype in ("u1", "f4", "i8", "f8")]
       ['float32', 'float32', 'float64', 'float64']
     """
-    small = x.dtype in (np.bool_, np.uint8, np.int8, np.uint16, np.int16, np.float16, np.float32)
+    small = np.can_cast(x.dtype, np.float32)
     with np.errstate(over="ignore"):  # of long doubles: an infinity is found and reported
         return x.astype(np.float32 if small else np.float64, copy=False)
 
@@ -102,7 +148,7 @@ def to_float(x: np.ndarray) -> np.ndarray:
 def place(wrong: np.ndarray) -> str:
     """Names the first place of one row that is marked.
 
-    Example:
+    Examples:
       >>> place(np.array([False, True])), place(np.array([[False, True]]))
       ('column 1', 'position (0, 1)')
     """
@@ -110,21 +156,14 @@ def place(wrong: np.ndarray) -> str:
     return f"column {index[0]}" if len(index) == 1 else f"position {index}"
 
 
+def not_finite(x: np.ndarray) -> np.ndarray:
+    """Returns the numbers of the rows that have NaN or infinite values."""
+    return np.flatnonzero(~np.isfinite(x).all(tuple(range(1, x.ndim))))
+
+
 def check_finite(name: str, x: np.ndarray, first: int = 0) -> None:
-    """That no row has NaN or infinite values.
-
-    Args:
-      name: of the rows, for the message.
-      x: ``[n, ...]``.
-      first: the number of the first row, for the message.
-
-    Raises:
-      DataError: one has.
-
-    Example:
-      >>> check_finite("x", np.ones((2, 3)))
-    """
-    bad = np.flatnonzero(~np.isfinite(x).all(tuple(range(1, x.ndim))))
+    """Checks that no row, numbered from ``first``, has NaN or infinite values."""
+    bad = not_finite(x)
     if bad.size:
         raise DataError(
             f"{name}: NaN or infinite values in {bad.size} row(s), the first is row "
@@ -133,17 +172,14 @@ def check_finite(name: str, x: np.ndarray, first: int = 0) -> None:
 
 
 def check_new(name: str, x: np.ndarray, shape: tuple[int, ...]) -> None:
-    """That rows that come after training are numbers of the shape of those of training.
+    """Checks that new rows are numbers of the shape that one had in training.
 
-    Args:
-      name: of the rows, for the messages.
-      x: ``[n, *shape]``, with or without its axes of 1, or each row flat.
-      shape: of one row in training.
+    x is ``[n, *shape]``, with or without its axes of 1, or each row flat.
 
     Raises:
-      DataError: they are not.
+      DataError: they are not; the message begins with the name.
 
-    Example:
+    Examples:
       >>> check_new("x", np.ones((3, 4)), (2, 2))
     """
     shapes = (shape, (math.prod(shape),))
@@ -159,38 +195,44 @@ def check_new(name: str, x: np.ndarray, shape: tuple[int, ...]) -> None:
 def check_examples(
     name: str, x: np.ndarray, y: np.ndarray, classes: int, *, unlabeled: bool = False
 ) -> None:
-    """That features and labels of one split fit each other.
+    """Checks that features and labels fit each other; -1, no label, only if ``unlabeled``.
 
-    Args:
-      name: of the split, for the messages.
-      x: features.
-      y: labels.
-      classes: how many there are.
-      unlabeled: whether -1, no label, is allowed.
-
-    Raises:
-      DataError: a count, dtype or value is wrong.
-
-    Example:
-      >>> import numpy as np
+    Examples:
       >>> check_examples("train", np.zeros((2, 3)), np.array([0, 2]), classes=2)
       Traceback (most recent call last):
       ...
-      ladder_jax.data.base.DataError: train: label 2 in row 1; labels run from 0 to 1.
+      ladder_jax.errors.DataError: train: label 2 in row 1; labels run from 0 to 1.
     """
     if len(x) != len(y):
         raise DataError(f"{name}: {len(x)} examples but {len(y)} labels; give one label each.")
     if len(x) == 0:
         raise DataError(f"{name}: no examples; give at least one.")
-    if not np.issubdtype(np.asarray(y).dtype, np.integer):
-        raise DataError(
-            f"{name}: labels have dtype {np.asarray(y).dtype}; give class numbers as integers."
-        )
+    if y.dtype.kind not in "iu":
+        raise DataError(f"{name}: labels have dtype {y.dtype}; give class numbers as integers.")
     outside = np.flatnonzero((y < (-1 if unlabeled else 0)) | (y >= classes))
     if outside.size:
-        row = outside[0]
-        no_label = " (or -1: no label)" if unlabeled else ""
+        row, or_none = outside[0], " (or -1: no label)" if unlabeled else ""
         raise DataError(
-            f"{name}: label {y[row]} in row {row}; labels run from 0 to {classes - 1}{no_label}."
+            f"{name}: label {y[row]} in row {row}; labels run from 0 to {classes - 1}{or_none}."
         )
     check_finite(name, x)
+
+
+def read_into(file: Any, array: np.ndarray) -> bool:
+    """Fills a contiguous array from a file, a part at a time; returns whether that was there.
+
+    Examples:
+      >>> import io
+      >>> array = np.empty(2, np.uint8)
+      >>> read_into(io.BytesIO(b"abc"), array), array.tolist()
+      (True, [97, 98])
+    """
+    view = array.reshape(-1).view(np.uint8)
+    done = 0
+    while done < view.size:
+        part = file.read(min(1 << 20, view.size - done))
+        if not part:
+            return False
+        view[done : done + len(part)] = np.frombuffer(part, np.uint8)
+        done += len(part)
+    return True

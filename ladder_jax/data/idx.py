@@ -1,23 +1,21 @@
-"""IDX files, the format of MNIST and its family, plain or gzipped.
-
-Magic number 2051 (images) or 2049 (labels), big-endian sizes, then one byte a
-value.
-"""
+"""Reads the original files of a set: IDX files, as of MNIST and its family, and CIFAR-10's."""
 
 from __future__ import annotations
 
 import gzip
 import math
 import pathlib
+import tarfile
 import zlib
+from collections.abc import Iterator
 
 import numpy as np
 
-from ladder_jax.data.base import DataError, Dataset, check_examples
-from ladder_jax.data.bounded import MOST_DEFLATED, read_into
-from ladder_jax.data.scaling import to_scale
+from ladder_jax.data.base import MOST_DEFLATED, read_into, require
+from ladder_jax.errors import DataError
 
 IMAGES, LABELS = 2051, 2049
+"""Magic numbers of IDX files: big-endian sizes follow, then one byte per value."""
 
 FILES = (
     "train-images-idx3-ubyte",
@@ -26,33 +24,35 @@ FILES = (
     "t10k-labels-idx1-ubyte",
 )
 
+ARCHIVE = "cifar-10-binary.tar.gz"
+_BATCHES = (*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin")
+_FOLDER = "cifar-10-batches-bin"
+CIFAR10_FILES = (_BATCHES[0], f"{_FOLDER}/{_BATCHES[0]}", "labels.npy")
+"""If one of these is in a folder, ``read_cifar10`` needs no archive there."""
+
+_ROWS, _RECORD = 10_000, 1 + 3 * 32 * 32
+_MOSAIC = (25, 40)
+
+Splits = dict[str, tuple[np.ndarray, np.ndarray]]
+"""uint8 images and integer labels of "train" and "test"."""
+
 
 def read_idx(path: pathlib.Path, magic: int) -> np.ndarray:
-    """The array in one file.
+    """Reads one file, gzipped if its name ends in ``.gz``: uint8 ``[n, height, width]`` or ``[n]``.
 
-    No more memory is taken than the header declares, and none where the file
-    cannot hold that much.
-
-    Args:
-      path: of the file; gzipped if its name ends in ``.gz``.
-      magic: the number it must begin with, ``IMAGES`` or ``LABELS``.
-
-    Returns:
-      uint8 ``[n, height, width]`` or ``[n]``.
+    No more memory is taken than the header declares, and none where the file cannot
+    hold that much. The file must begin with the number ``magic``.
 
     Raises:
       DataError: the file is missing, cut short, too long or of another kind.
 
-    Example:
-      >>> import pathlib
+    Examples:
       >>> read_idx(pathlib.Path("nowhere"), IMAGES)
       Traceback (most recent call last):
       ...
-      ladder_jax.data.base.DataError: nowhere: No such file or directory.
+      ladder_jax.errors.DataError: nowhere: No such file or directory.
     """
-    axes = 3 if magic == IMAGES else 1
-    header = 4 * (1 + axes)
-    gzipped = path.suffix == ".gz"
+    header, gzipped = 16 if magic == IMAGES else 8, path.suffix == ".gz"
     try:
         most = path.stat().st_size * (MOST_DEFLATED if gzipped else 1)
         with (gzip.open if gzipped else open)(path, "rb") as file:
@@ -71,10 +71,10 @@ def read_idx(path: pathlib.Path, magic: int) -> np.ndarray:
             wrong = "cut short"
             if size <= most:
                 body = np.empty(size, np.uint8)
-                if read_into(file, body) == size:
+                if read_into(file, body):
                     wrong = "longer than its header says" if file.read(1) else ""
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DataError(f"{path}: damaged gzip ({error}); fetch the file again.") from error
+        raise DataError(f"{path}: corrupt gzip ({error}); fetch the file again.") from error
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}.") from error
     if wrong:
@@ -83,62 +83,101 @@ def read_idx(path: pathlib.Path, magic: int) -> np.ndarray:
 
 
 def find_idx(folder: pathlib.Path, name: str) -> pathlib.Path | None:
-    """The file of that name in the folder, plain or gzipped, or None."""
-    for candidate in (folder / name, folder / f"{name}.gz"):
-        if candidate.is_file():
-            return candidate
-    return None
+    """Returns the file of that name in the folder, plain or gzipped, or None."""
+    candidates = (folder / name, folder / f"{name}.gz")
+    return next((path for path in candidates if path.is_file()), None)
 
 
-def read_all(folder: pathlib.Path) -> list[np.ndarray]:
-    """The four arrays of an MNIST-like set, in the order of ``FILES``.
-
-    Raises:
-      DataError: a file is missing or wrong.
-    """
-    kinds = (IMAGES, LABELS, IMAGES, LABELS)
+def read_mnist(folder: pathlib.Path) -> Splits:
+    """Reads the four ``FILES`` of an MNIST-like set; a ``DataError`` says what is wrong."""
     arrays = []
-    for name, kind in zip(FILES, kinds, strict=True):
+    for i, name in enumerate(FILES):
         path = find_idx(folder, name)
         if path is None:
             raise DataError(f"{folder}: no {name} or {name}.gz; put the four IDX files there.")
-        arrays.append(read_idx(path, kind))
-    return arrays
+        arrays.append(read_idx(path, LABELS if i % 2 else IMAGES))
+    return {"train": (arrays[0], arrays[1]), "test": (arrays[2], arrays[3])}
 
 
-def load_idx(name: str, folder: pathlib.Path, class_names: tuple[str, ...]) -> Dataset:
-    """The four files of an MNIST-like set.
+def read_cifar10(folder: pathlib.Path) -> Splits:
+    """Reads all images and labels of CIFAR-10 in the official order.
 
-    Args:
-      name: of the set.
-      folder: where the files are.
-      class_names: one a class.
+    The folder holds one of:
 
-    Returns:
-      A ``Dataset`` of images ``[height, width, 1]``.
+    - ``cifar-10-binary.tar.gz``, or its content unpacked (with or without its
+      folder ``cifar-10-batches-bin``). The archive for Python is a pickle, which
+      would be executed, and is not read.
+    - ``train_NN.webp`` and ``test_NN.webp`` (or ``.png``), mosaics of 25 x 40
+      images row by row, and ``labels.npy``, integers of the training set and then
+      the test set.
 
     Raises:
-      DataError: a file is missing or wrong, or files do not fit each other.
+      DataError: a file is missing or wrong.
 
-    Example:
-      >>> import pathlib
-      >>> load_idx("mnist", pathlib.Path("nowhere"), ())
+    Examples:
+      >>> read_cifar10(pathlib.Path("nowhere"))
       Traceback (most recent call last):
       ...
-      ladder_jax.data.base.DataError: nowhere: not a folder; give the one that holds the IDX files.
+      ladder_jax.errors.DataError: nowhere: no cifar-10-binary.tar.gz; put it there.
     """
-    if not folder.is_dir():
-        raise DataError(f"{folder}: not a folder; give the one that holds the IDX files.")
-    arrays = read_all(folder)
-    splits: list[np.ndarray] = []
-    for split, x, y in (("train", arrays[0], arrays[1]), ("test", arrays[2], arrays[3])):
-        images, labels = to_scale(split, x[..., None], "bytes"), y.astype(np.int32)
-        check_examples(f"{folder} ({split})", images, labels, classes=len(class_names))
-        splits += [images, labels]
-    if arrays[0].shape[1:] != arrays[2].shape[1:]:
+    if (folder / "labels.npy").is_file():
+        return _read_mosaics(folder)
+    if any((folder / name).is_file() for name in CIFAR10_FILES):
+        unpacked = folder / _FOLDER if (folder / _FOLDER).is_dir() else folder
+        found = dict(_read_unpacked(unpacked))
+    elif (folder / ARCHIVE).is_file():
+        found = dict(_read_archive(folder / ARCHIVE))
+    else:
+        raise DataError(f"{folder}: no {ARCHIVE}; put it there.")
+    for name in _BATCHES:
+        if len(found.get(name, b"")) != _ROWS * _RECORD:
+            size = _ROWS * _RECORD
+            raise DataError(f"{folder / name}: wanted {size} bytes of it; fetch {ARCHIVE} again.")
+    # Records of a label byte and three planes of 32 x 32.
+    raw = b"".join(found[name] for name in _BATCHES)
+    records = np.frombuffer(raw, np.uint8).reshape(-1, _RECORD)
+    x = np.ascontiguousarray(records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
+    y, train = records[:, 0].astype(np.int64), 5 * _ROWS
+    return {"train": (x[:train], y[:train]), "test": (x[train:], y[train:])}
+
+
+def _read_unpacked(folder: pathlib.Path) -> Iterator[tuple[str, bytes]]:
+    for name in _BATCHES:
+        if not (folder / name).is_file():
+            raise DataError(f"{folder}: no {name}; unpack all of {ARCHIVE} there.")
+        with (folder / name).open("rb") as file:
+            yield name, file.read(_ROWS * _RECORD + 1)
+
+
+def _read_archive(path: pathlib.Path) -> Iterator[tuple[str, bytes]]:
+    """Yields the batches, no more read than each should have; nothing is unpacked to disk."""
+    try:
+        with tarfile.open(path, "r:gz") as archive:
+            for member in archive:
+                name = pathlib.PurePosixPath(member.name).name
+                file = archive.extractfile(member)
+                if name in _BATCHES and file is not None:
+                    yield name, file.read(_ROWS * _RECORD + 1)
+    except (EOFError, OSError, ValueError, tarfile.TarError) as error:
+        raise DataError(f"{path}: corrupt archive ({error}); fetch it again.") from error
+
+
+def _read_mosaics(folder: pathlib.Path) -> Splits:
+    image, (rows, columns) = require("PIL.Image", "mosaics are read with it", "pillow"), _MOSAIC
+    parts: dict[str, list[np.ndarray]] = {"train": [], "test": []}
+    try:
+        labels = np.load(folder / "labels.npy", allow_pickle=False)
+        for split, tiles in parts.items():
+            for path in sorted(folder.glob(f"{split}_*")):
+                if path.suffix in (".webp", ".png"):
+                    with image.open(path) as mosaic:
+                        cut = np.asarray(mosaic).reshape(rows, 32, columns, 32, 3)
+                    tiles.append(cut.transpose(0, 2, 1, 3, 4).reshape(-1, 32, 32, 3))
+        train, test = (np.concatenate(tiles) for tiles in parts.values())
+    except (OSError, ValueError) as error:
+        raise DataError(f"{folder}: mosaics or labels.npy missing or corrupt ({error}).") from error
+    if labels.shape != (len(train) + len(test),):
         raise DataError(
-            f"{folder}: training images are {arrays[0].shape[1:]}, test images "
-            f"{arrays[2].shape[1:]}; they must be of one size."
+            f"{folder}: {len(train)} + {len(test)} images, but labels.npy is {labels.shape}."
         )
-    x_train, y_train, x_test, y_test = splits
-    return Dataset(name, x_train, y_train, x_test, y_test, class_names, "bytes")
+    return {"train": (train, labels[: len(train)]), "test": (test, labels[len(train) :])}

@@ -16,14 +16,14 @@ from typing import Any, NamedTuple, TextIO
 
 import numpy as np
 
-from ladder_jax.data.base import DataError, check_new
-from ladder_jax.data.npz import read_npz
-from ladder_jax.data.prepared import MODES
+from ladder_jax.data.arrays import read_npz, require_arrays
+from ladder_jax.data.base import MODES, check_new, require
+from ladder_jax.errors import DataError
 
 PART = 256
 """Rows that are read at a time."""
 
-_MOST_A_NUMBER = 100
+_MOST_PER_NUMBER = 100
 """Characters that a number in a CSV file may take, its comma included."""
 
 HEADERS = ("auto", "yes", "no")
@@ -35,25 +35,11 @@ _FEW = 3
 Tell = Callable[[str], object]
 
 
-class Form(NamedTuple):
-    """How examples are written.
-
-    Attributes:
-      shape: of one in training.
-      header: one of ``HEADERS``.
-      tell: takes a line for the user.
-    """
-
-    shape: tuple[int, ...]
-    header: str
-    tell: Tell
-
-
 class Part(NamedTuple):
     """Some of the rows.
 
     Attributes:
-      names: one a row: its number in the input, from 0, or the name of its file.
+      names: one per row: its number in the input, from 0, or the name of its file.
       x: ``[k, ...]``, numbers as they are in the input: bytes of images, integers where
         a CSV file has whole numbers alone, else floats.
       source: what they are of, for messages.
@@ -72,11 +58,11 @@ def read(
     header: str = "auto",
     tell: Tell = lambda line: None,
 ) -> Iterator[Part]:
-    """The examples in a file or folder, part by part.
+    """Yields the examples in a file or folder, ``PART`` rows at a time.
 
     Args:
       path: of an ``.npz`` file with an array ``x``, ``[n, *shape]`` or each row flat;
-        of a ``.csv`` file, one example a line, its numbers separated by commas, with
+        of a ``.csv`` file, one example per line, its numbers separated by commas, with
         or without a line of column names; or of a folder of PNG files of one
         example each, in the order of their names.
       shape: of one example in training.
@@ -86,14 +72,11 @@ def read(
         refused by "auto".
       tell: takes the line that says what the first line of a CSV file was taken for.
 
-    Yields:
-      ``Part``, of ``PART`` rows but for the last.
-
     Raises:
-      DataError: it is missing, damaged, empty, or not of this shape.
+      DataError: it is missing, corrupt, empty, or not of this shape.
 
-    Example:
-      >>> import pathlib, tempfile
+    Examples:
+      >>> import tempfile
       >>> with tempfile.TemporaryDirectory() as folder:
       ...     path = pathlib.Path(folder) / "new.csv"
       ...     _ = path.write_text("height,width\\n1.5,2\\n3,4\\n")
@@ -102,16 +85,8 @@ def read(
     """
     if header not in HEADERS:
         raise DataError(f"header={header!r}; give one of {', '.join(HEADERS)}.")
-    path = pathlib.Path(path).expanduser()
-    try:
-        is_folder = stat.S_ISDIR(path.stat().st_mode)
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror}.") from error
-    reader = _read_folder if is_folder else _READERS.get(path.suffix.lower())
-    if reader is None:
-        raise DataError(f"{path}: give an .npz file, a .csv file or a folder of PNG files.")
-    empty = True
-    for part in reader(path, Form(shape, header, tell)):
+    path, empty = pathlib.Path(path).expanduser(), True
+    for part in _parts(path, shape, header, tell):
         if len(part.x):
             empty = False
             yield part
@@ -119,12 +94,26 @@ def read(
         raise DataError(f"{path}: no examples; give at least one.")
 
 
-def _read_npz(path: pathlib.Path, form: Form) -> Iterator[Part]:
+def _parts(path: pathlib.Path, shape: tuple[int, ...], header: str, tell: Tell) -> Iterator[Part]:
+    try:
+        if stat.S_ISDIR(path.stat().st_mode):
+            yield from _read_folder(path, shape)
+        elif path.suffix.lower() == ".npz":
+            yield from _read_npz(path, shape)
+        elif path.suffix.lower() == ".csv":
+            with path.open(encoding="utf-8-sig", newline="") as file:
+                yield from _read_csv(path, _csv_rows(path, file, math.prod(shape), header, tell))
+        else:
+            raise DataError(f"{path}: give an .npz file, a .csv file or a folder of PNG files.")
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}.") from error
+
+
+def _read_npz(path: pathlib.Path, shape: tuple[int, ...]) -> Iterator[Part]:
     arrays = read_npz(path, ["x"])
-    if "x" not in arrays:
-        raise DataError(f"{path}: no array 'x'; write it with numpy.savez(path, x=x).")
+    require_arrays(path, arrays, ["x"])
     x, name = arrays["x"], f"{path}, x"
-    check_new(name, x, form.shape)
+    check_new(name, x, shape)
     for start in range(0, len(x), PART):
         yield _numbered(x[start : start + PART], name, start)
 
@@ -133,36 +122,33 @@ def _numbered(x: np.ndarray, source: str, start: int) -> Part:
     return Part([str(start + i) for i in range(len(x))], x, source, start)
 
 
-def _read_csv(path: pathlib.Path, form: Form) -> Iterator[Part]:
+def _read_csv(path: pathlib.Path, rows: Iterator[tuple[list[float], bool]]) -> Iterator[Part]:
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = _csv_rows(path, file, form)
-            for start in itertools.count(0, PART):
-                part = list(itertools.islice(rows, PART))
-                if not part:
-                    return
-                x = np.array([numbers for numbers, _ in part])
-                if all(whole for _, whole in part) and np.abs(x).max() < 2**53:
-                    x = x.astype(np.int64)
-                yield _numbered(x, str(path), start)
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror}.") from error
+        for start in itertools.count(0, PART):
+            part = list(itertools.islice(rows, PART))
+            if not part:
+                return
+            x = np.array([numbers for numbers, _ in part])
+            if all(whole for _, whole in part) and np.abs(x).max() < 2**53:
+                x = x.astype(np.int64)
+            yield _numbered(x, str(path), start)
     except UnicodeDecodeError as error:
         raise DataError(
             f"{path}: not UTF-8 text; write it as such, numbers with commas."
         ) from error
 
 
-def _csv_rows(path: pathlib.Path, file: TextIO, form: Form) -> Iterator[tuple[list[float], bool]]:
-    """The numbers of each line, and whether all are written as integers."""
-    size = math.prod(form.shape)
-    reader = csv.reader(_bounded_lines(path, file, _MOST_A_NUMBER * (size + 10)))
+def _csv_rows(
+    path: pathlib.Path, file: TextIO, size: int, header: str, tell: Tell
+) -> Iterator[tuple[list[float], bool]]:
+    """Yields the numbers of each line, and whether all are written as integers."""
+    reader = csv.reader(_bounded_lines(path, file, _MOST_PER_NUMBER * (size + 10)))
     lines = ((reader.line_num, cells) for cells in reader if cells)
     try:
         ahead = list(itertools.islice(lines, 2))
         if ahead:
-            is_header = _is_header(path, [cells for _, cells in ahead], form.header)
-            form.tell(f"first line of {path} taken as {'names' if is_header else 'an example'}")
+            is_header = _is_header(path, [cells for _, cells in ahead], header)
+            tell(f"first line of {path} taken as {'names' if is_header else 'an example'}")
             ahead = ahead[is_header:]
         for number, cells in itertools.chain(ahead, lines):
             yield _numbers(f"{path}, line {number}", cells, size)
@@ -171,7 +157,7 @@ def _csv_rows(path: pathlib.Path, file: TextIO, form: Form) -> Iterator[tuple[li
 
 
 def _is_header(path: pathlib.Path, lines: list[list[str]], header: str) -> bool:
-    """Whether the first of the first lines names columns."""
+    """Returns whether the first of the first lines names columns."""
     first, *rest = [[_number(cell) for cell in cells] for cells in lines]
     if header != "auto":
         return header == "yes"
@@ -184,7 +170,7 @@ def _is_header(path: pathlib.Path, lines: list[list[str]], header: str) -> bool:
 
 
 def _is_ramp(numbers: list[float | None]) -> bool:
-    """Whether numbers rise or fall from column to column, as few rows of data do by chance."""
+    """Returns whether numbers rise or fall all along, as few rows of data do by chance."""
     if len(numbers) < _FEW or None in numbers:
         return False
     steps = np.diff(np.array(numbers, float))
@@ -193,7 +179,6 @@ def _is_ramp(numbers: list[float | None]) -> bool:
 
 
 def _numbers(where: str, cells: list[str], size: int) -> tuple[list[float], bool]:
-    """The numbers of a line, and whether all are written as integers."""
     numbers = [_number(cell) for cell in cells]
     if len(numbers) != size:
         raise DataError(f"{where}: {len(numbers)} values; wanted {size}, as in training.")
@@ -215,22 +200,18 @@ def _number(cell: str) -> float | None:
 
 
 def _bounded_lines(path: pathlib.Path, file: TextIO, most: int) -> Iterator[str]:
-    """The lines of a file, none of which takes more memory than a line should."""
+    """Yields the lines of a file, none of which takes more memory than a line should."""
     while line := file.readline(most):
         if len(line) == most and not line.endswith("\n"):
-            raise DataError(f"{path}: a line of more than {most} characters; give one an example.")
+            raise DataError(f"{path}: a line of more than {most} characters; give one per example.")
         yield line
 
 
-def _read_folder(folder: pathlib.Path, form: Form) -> Iterator[Part]:
-    shape = form.shape
+def _read_folder(folder: pathlib.Path, shape: tuple[int, ...]) -> Iterator[Part]:
     image_shape = (*shape, 1) if len(shape) == 2 else shape
     if len(image_shape) != 3 or image_shape[2] not in MODES:
         raise DataError(f"{folder}: PNG files, but in training an example was {shape}, no image.")
-    try:
-        paths = sorted(p for p in folder.iterdir() if is_png(p))
-    except OSError as error:
-        raise DataError(f"{folder}: {error.strerror}.") from error
+    paths = sorted(p for p in folder.iterdir() if is_png(p))
     if not paths:
         raise DataError(f"{folder}: no PNG files in it.")
     for start in range(0, len(paths), PART):
@@ -240,9 +221,9 @@ def _read_folder(folder: pathlib.Path, form: Form) -> Iterator[Part]:
 
 
 def is_png(path: pathlib.Path) -> bool:
-    """Whether a file is one to read, by its name.
+    """Returns whether a file is one to read, by its name.
 
-    Example:
+    Examples:
       >>> [is_png(pathlib.Path(name)) for name in ("a.PNG", "a.jpg", "._a.png")]
       [True, False, False]
     """
@@ -250,46 +231,35 @@ def is_png(path: pathlib.Path) -> bool:
 
 
 def _read_png(path: pathlib.Path, shape: tuple[int, ...]) -> np.ndarray:
-    """The bytes of an image, ``[height, width, channels]``, grey or coloured as asked for."""
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise DataError(
-            "pillow is not installed, and PNG files are read with it: pip install pillow."
-        ) from error
+    """Reads the bytes of an image, ``[height, width, channels]``, grey or coloured as asked for."""
+    pillow = require("PIL.Image", "PNG files are read with it", "pillow")
     height, width, channels = shape
     try:
         # What Pillow warns of, a huge image, is refused by its size before it is unpacked.
-        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=("PNG",)) as image:
+        with warnings.catch_warnings(action="ignore"), pillow.open(path, formats=("PNG",)) as image:
             if image.size != (width, height):
                 raise DataError(
                     f"{path}: {image.size[1]} x {image.size[0]} pixels; wanted {height} x {width}, "
                     "as in training."
                 )
             image.verify()  # its checksums; it cannot be read afterwards
-        with Image.open(path, formats=("PNG",)) as image:
+        with pillow.open(path, formats=("PNG",)) as image:
             _check_kind(path, image, channels)
             return np.asarray(image.convert(MODES[channels])).reshape(shape)
     except DataError:
         raise
-    except Exception as error:  # on damaged bytes Pillow raises a dozen kinds
+    except Exception as error:  # on corrupt bytes Pillow raises a dozen kinds
         reason = getattr(error, "strerror", None)
         raise DataError(
-            f"{path}: not a PNG file, or a damaged one{f' ({reason})' if reason else ''}."
+            f"{path}: not a PNG file, or a corrupt one{f' ({reason})' if reason else ''}."
         ) from error
 
 
 def _check_kind(path: pathlib.Path, image: Any, channels: int) -> None:
-    """That its pixels are bytes, and that none is transparent where that would be lost."""
+    """Checks that its pixels are bytes, and that none is transparent where that would be lost."""
     if image.mode.startswith("I"):
-        raise DataError(f"{path}: 16 bits a pixel; write it with 8.")
+        raise DataError(f"{path}: 16 bits per pixel; write it with 8.")
     if channels != 4 and image.has_transparency_data:
         least, _ = image.convert("RGBA").getchannel("A").getextrema()
         if least < 255:
             raise DataError(f"{path}: has transparent pixels; put it on a background first.")
-
-
-_READERS: dict[str, Callable[[pathlib.Path, Form], Iterator[Part]]] = {
-    ".npz": _read_npz,
-    ".csv": _read_csv,
-}

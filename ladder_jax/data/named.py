@@ -1,44 +1,92 @@
-"""The data sets by name: one entry each for those that need no preparing."""
+"""The data sets by name: one entry each, of which lists, messages and help derive."""
 
 from __future__ import annotations
 
 import pathlib
 from collections.abc import Callable
+from importlib.util import find_spec
+from typing import NamedTuple
 
-from ladder_jax.data import idx
-from ladder_jax.data.arrays import load_npz
-from ladder_jax.data.base import DataError, Dataset
-from ladder_jax.data.digits import load_digits
-from ladder_jax.data.prepared import is_prepared, load_prepared, tfds_folder
+import numpy as np
 
-_TEN_DIGITS = tuple("0123456789")
-_CLOTHES = (
-    "T-shirt/top",
-    "Trouser",
-    "Pullover",
-    "Dress",
-    "Coat",
-    "Sandal",
-    "Shirt",
-    "Sneaker",
-    "Bag",
-    "Ankle boot",
-)
-_KANA = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
+from ladder_jax.data import idx, tfds
+from ladder_jax.data.arrays import load_npz, to_scale
+from ladder_jax.data.base import Dataset, check_examples
+from ladder_jax.errors import DataError
 
-_BUILT_IN: dict[str, Callable[[], Dataset]] = {"digits": load_digits}
 
-_IDX = {"mnist": _TEN_DIGITS, "fashion_mnist": _CLOTHES, "kmnist": _KANA}
-"""Sets that are read from their IDX files as well: their class names."""
+class NamedSet(NamedTuple):
+    """What is known of a data set by name; addresses of downloads are tensorflow-datasets'.
 
-NAMES = (*_BUILT_IN, *_IDX, "cifar10", "svhn_cropped")
+    Attributes:
+      load: returns the set where it needs no preparing; None: it is prepared.
+      class_names: one per class, of a set with ``read``.
+      read: reads the original files of a folder, so that preparing needs no
+        TensorFlow; None: tensorflow-datasets prepares it in its own way.
+      unpacked: names of files, one of which stands for what would be fetched.
+      direct: names of files, plain or gzipped, out of which ``load`` reads the set
+        unprepared if one is there.
+    """
+
+    load: Callable[[], Dataset] | None = None
+    class_names: tuple[str, ...] = ()
+    read: Callable[[pathlib.Path], idx.Splits] | None = None
+    unpacked: tuple[str, ...] = ()
+    direct: tuple[str, ...] = ()
+
+
+def load_digits() -> Dataset:
+    """Returns scikit-learn's 1,797 handwritten digits ``[8, 8, 1]``, which lie in its wheel.
+
+    The 500 test images were chosen once, at random with seed 0; the set has no
+    official split.
+
+    Examples:
+      >>> load_digits().x_train.shape
+      (1297, 8, 8, 1)
+    """
+    from sklearn import datasets  # a slow import that only this set needs
+
+    bunch = datasets.load_digits()
+    x = (bunch.images[..., None] / 16).astype(np.float32)
+    y = bunch.target.astype(np.int32)
+    test, train = np.split(np.random.default_rng(0).permutation(len(x)), [500])
+    names = tuple(str(name) for name in bunch.target_names)
+    return Dataset("digits", x[train], y[train], x[test], y[test], names, "unit")
+
+
+def _idx(names: str) -> NamedSet:
+    """A set of four IDX files."""
+    return NamedSet(class_names=tuple(names.split(", ")), read=idx.read_mnist, direct=idx.FILES)
+
+
+NAMED = {
+    "digits": NamedSet(load=load_digits),
+    "mnist": _idx("0, 1, 2, 3, 4, 5, 6, 7, 8, 9"),
+    "fashion_mnist": _idx(
+        "T-shirt/top, Trouser, Pullover, Dress, Coat, Sandal, Shirt, Sneaker, Bag, Ankle boot"
+    ),
+    "kmnist": _idx("o, ki, su, tsu, na, ha, ma, ya, re, wo"),
+    "cifar10": NamedSet(
+        class_names=(
+            *("airplane", "automobile", "bird", "cat", "deer"),
+            *("dog", "frog", "horse", "ship", "truck"),
+        ),
+        read=idx.read_cifar10,
+        unpacked=idx.CIFAR10_FILES,
+    ),
+    "svhn_cropped": NamedSet(),
+}
+"""A new data set is one entry here."""
+
+NAMES = tuple(NAMED)
 """Every data set known by name without tensorflow-datasets."""
 
 
 def is_file(name: str) -> bool:
-    """Whether a data set is named by the path of a file.
+    """Returns whether a data set is named by the path of a file.
 
-    Example:
+    Examples:
       >>> is_file("data/mine.npz"), is_file("mnist")
       (True, False)
     """
@@ -56,7 +104,7 @@ def located(name: str) -> str:
 
 
 def load(name: str, data_dir: str = "", *, in_memory: bool = True) -> Dataset:
-    """A data set by name.
+    """Loads a data set by name.
 
     Nothing is fetched here: ``prepare`` does that, once.
 
@@ -67,47 +115,90 @@ def load(name: str, data_dir: str = "", *, in_memory: bool = True) -> Dataset:
         tensorflow-datasets' default.
       in_memory: whether all of a prepared set is read now; else when asked for.
 
-    Returns:
-      A ``Dataset``.
-
     Raises:
       DataError: the name is not known, or the files are missing or wrong.
 
-    Example:
+    Examples:
       >>> load("digits").x_test.shape
       (500, 8, 8, 1)
     """
     if is_file(name):
         return load_npz(name)
-    if name in _BUILT_IN:
-        return _BUILT_IN[name]()
-    folder = tfds_folder(data_dir)
+    known = NAMED.get(name)
+    if known and known.load:
+        return known.load()
+    folder = tfds.tfds_folder(data_dir)
     if data_dir and not folder.is_dir():
-        raise DataError(f"{folder}: not a folder; give the one that holds the data as --data_dir.")
-    if data_dir and name in _IDX and any(idx.find_idx(folder, file) for file in idx.FILES):
-        return idx.load_idx(name, folder, _IDX[name])
-    if is_prepared(name, data_dir):
-        return load_prepared(name, data_dir, in_memory=in_memory)
-    if name not in NAMES and not _is_known(name):
+        raise DataError(f"{folder}: not a folder; give the one that holds the data as data_dir.")
+    if data_dir and known and any(idx.find_idx(folder, file) for file in known.direct):
+        (x, y), (x_test, y_test) = (
+            (to_scale(name, x.reshape(*x.shape[:3], -1), "bytes"), y.astype(np.int32))
+            for x, y in _read(known, folder).values()
+        )
+        return Dataset(name, x, y, x_test, y_test, known.class_names, "bytes")
+    if tfds.is_prepared(name, data_dir):
+        return tfds.load_prepared(name, data_dir, in_memory=in_memory)
+    if not known and (find_spec("tensorflow_datasets") is None or not tfds.find_builder(name)):
         raise DataError(
             f"dataset {name!r} is not known; known are {', '.join(NAMES)}, the path of an .npz "
             "file, and with pip install 'ladder_jax[tfds]' the names of tensorflow-datasets."
         )
-    files = ", or give the folder of its IDX files as --data_dir" if name in _IDX else ""
+    where = f", {data_dir!r}" if data_dir else ""
+    files = ", or give the folder of its IDX files as data_dir" if known and known.direct else ""
     raise DataError(
-        f"{name} is not prepared in {folder}: run python -m experiments.prepare_data "
-        f"--dataset={name}{f' --data_dir={data_dir}' if data_dir else ''}{files}."
+        f"{name} is not prepared in {folder}: prepare it by ladder_jax.data.prepare({name!r}"
+        f"{where}){files}."
     )
 
 
-def _is_known(name: str) -> bool:
-    """Whether tensorflow-datasets is installed and knows the name."""
-    try:
-        import tensorflow_datasets as tfds
-    except ImportError:
-        return False
-    try:
-        tfds.builder_cls(name)
-    except ValueError:
-        return False
-    return True
+def _read(known: NamedSet, folder: pathlib.Path) -> idx.Splits:
+    """Reads and checks original files."""
+    splits = known.read(folder) if known.read else {}
+    for split, (x, y) in splits.items():  # one pixel is enough: bytes are finite
+        check_examples(f"{folder} ({split})", x[:, 0, 0], y, len(known.class_names))
+    shapes = [x.shape[1:] for x, _ in splits.values()]
+    if len(set(shapes)) > 1:
+        raise DataError(
+            f"{folder}: training images are {shapes[0]}, test images {shapes[1]}; they must be of "
+            "one size."
+        )
+    return splits
+
+
+def prepare(name: str, data_dir: str = "", download_dir: str = "") -> pathlib.Path:
+    """Prepares a set, unless it is, in tensorflow-datasets' own layout.
+
+    Sets with an entry that reads their files (the MNIST family and CIFAR-10) are
+    prepared without TensorFlow, in the official order of their examples. Others are
+    left to their own builders, most of which need TensorFlow.
+
+    Args:
+      name: in tensorflow-datasets.
+      data_dir: where to; "" for tensorflow-datasets' default.
+      download_dir: the folder of the set's original files; those that are missing
+        are fetched into it. "" for ``data_dir/downloads/NAME``.
+
+    Returns:
+      The folder to give as ``data_dir`` from now on.
+
+    Raises:
+      DataError: files are missing and cannot be fetched, or are wrong; the set is
+        not known; or its builder needs a package that is not installed.
+    """
+    folder, known = tfds.tfds_folder(data_dir), NAMED.get(name, NamedSet())
+    if tfds.is_prepared(name, data_dir):
+        return folder
+    stock = tfds.find_builder(name)
+    if stock is None:
+        raise DataError(f"dataset {name!r} is not known to tensorflow-datasets.")
+    given = pathlib.Path(download_dir).expanduser() if download_dir else None
+    if given is not None and not given.is_dir():
+        raise DataError(f"{given}: not a folder; give the one that holds the files of {name}.")
+    if known.read is None:
+        tfds.build_stock(stock, name, folder, given)
+        return folder
+    files = given or folder / "downloads" / name
+    if not any((files / file).is_file() for file in known.unpacked):
+        tfds.fetch_all(name, stock.url_infos, files)
+    tfds.build(stock, _read(known, files), known.class_names, folder)
+    return folder

@@ -14,8 +14,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ladder_jax.data.base import DataError, Examples, place, to_float
-from ladder_jax.data.npz import read_npz
+from ladder_jax.data.arrays import read_npz
+from ladder_jax.data.base import Examples, not_finite, place, to_float
+from ladder_jax.errors import DataError
 
 CONTRAST_SCALE = 55.0
 CONTRAST_EPSILON = 1e-8
@@ -32,7 +33,7 @@ class Preprocessing(NamedTuple):
     Attributes:
       chain: e.g. ``"contrast+zca"``.
       fitted: arrays by ``STEP/NAME``.
-      scale: what numbers the training rows were, one of ``scaling.SCALES``.
+      scale: what numbers the training rows were, one of ``data.SCALES``.
     """
 
     chain: str = "none"
@@ -40,28 +41,13 @@ class Preprocessing(NamedTuple):
     scale: str = "unknown"
 
 
-class _Step(NamedTuple):
-    """``fit``: (chunks of rows) -> arrays; ``apply``: (arrays, rows) -> rows."""
-
-    fit: Callable[[Chunks], Fitted]
-    apply: Callable[[Fitted, np.ndarray], np.ndarray]
-
-
 def contrast_normalize(x: np.ndarray, scale: float = CONTRAST_SCALE) -> np.ndarray:
-    """Global contrast normalisation: each row centred and brought to one length.
+    """Normalizes contrast globally: centres each row and brings it to the length ``scale``.
 
     ``scale (x - mean) / |x - mean|``, mean and length over all features of the
     row; a row without contrast becomes 0, one whose length overflows NaN.
 
-    Args:
-      x: ``[n, ...]``.
-      scale: the length of each row afterwards.
-
-    Returns:
-      An array of the shape of ``x``.
-
-    Example:
-      >>> import numpy as np
+    Examples:
       >>> contrast_normalize(np.array([[1.0, 3.0], [2.0, 2.0]]), scale=np.sqrt(2)).tolist()
       [[-1.0, 1.0], [0.0, 0.0]]
     """
@@ -70,14 +56,12 @@ def contrast_normalize(x: np.ndarray, scale: float = CONTRAST_SCALE) -> np.ndarr
     rows = rows - rows.mean(1, keepdims=True)
     length = xp.sqrt(xp.square(rows).sum(1, keepdims=True)) / scale
     length = xp.where(xp.isfinite(length), length, xp.nan)  # over infinity all would become 0
-    normalized: np.ndarray = (rows / xp.where(length < CONTRAST_EPSILON, 1, length)).reshape(
-        x.shape
-    )
-    return normalized
+    normalized: np.ndarray = rows / xp.where(length < CONTRAST_EPSILON, 1, length)
+    return normalized.reshape(x.shape)
 
 
 def _moments(chunks: Chunks) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and biased variance of each feature, float64; 0 where it varies by rounding alone.
+    """Returns each feature's mean and biased variance, float64; 0 if it varies by rounding alone.
 
     Differences from the first row are summed: no digits are lost to a large mean.
     """
@@ -94,7 +78,7 @@ def _moments(chunks: Chunks) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _float32(name: str, array: np.ndarray, least: float = 0.0) -> np.ndarray:
-    """What was fitted, as it is kept; what float32 cannot hold is refused."""
+    """Returns what was fitted as it is kept; refuses what float32 cannot hold."""
     kept = array.astype(np.float32)
     wrong = ~(np.isfinite(kept) & (np.abs(kept) >= least))
     if wrong.any():
@@ -106,7 +90,7 @@ def _float32(name: str, array: np.ndarray, least: float = 0.0) -> np.ndarray:
 
 
 def _fit_standardize(chunks: Chunks) -> Fitted:
-    """A feature that does not vary (but for rounding) is centred alone.
+    """Fits mean and deviation; a feature that does not vary (but for rounding) is only centred.
 
     ``mean`` is what float32 holds of it, ``shift`` the rest of it over the deviation:
     without it, a mean that is large beside the deviation would move all rows.
@@ -125,7 +109,7 @@ def _apply_standardize(fitted: Fitted, x: np.ndarray) -> np.ndarray:
 
 
 def _fit_zca(chunks: Chunks) -> Fitted:
-    """matrix = E diag(values)^(-1/2) E^T, of the covariance with 0.1 added on its diagonal."""
+    """Fits E diag(values)^(-1/2) E^T, of the covariance with 0.1 added on its diagonal."""
     mean, _ = _moments(chunks)
     high = _float32("zca", mean)
     rows, cov = 0, np.zeros((mean.size, mean.size))
@@ -145,15 +129,23 @@ def _apply_zca(fitted: Fitted, x: np.ndarray) -> np.ndarray:
     return (flat - fitted["shift"] if "shift" in fitted else flat).reshape(x.shape)
 
 
-STEPS = {
-    "contrast": _Step(lambda chunks: {}, lambda fitted, x: contrast_normalize(x)),
-    "standardize": _Step(_fit_standardize, _apply_standardize),
-    "zca": _Step(_fit_zca, _apply_zca),
+_Step = tuple[Callable[[Chunks], Fitted], Callable[[Fitted, np.ndarray], np.ndarray]]
+
+STEPS: dict[str, _Step] = {
+    "contrast": (lambda chunks: {}, lambda fitted, x: contrast_normalize(x)),
+    "standardize": (_fit_standardize, _apply_standardize),
+    "zca": (_fit_zca, _apply_zca),
 }
-"""What a chain may be made of: one entry each."""
+"""What a chain is made of: one entry each, ``fit(chunks)`` and ``apply(arrays, rows)``."""
 
 
-def _words(chain: str) -> list[str]:
+def check_chain(chain: str) -> list[str]:
+    """Returns the steps of a chain; a ``DataError`` says what a chain is made of.
+
+    Examples:
+      >>> check_chain("contrast+zca")
+      ['contrast', 'zca']
+    """
     words = [] if chain == "none" else chain.split("+")
     for word in words:
         if word not in STEPS or words.count(word) > 1:
@@ -164,38 +156,17 @@ def _words(chain: str) -> list[str]:
     return words
 
 
-def check_chain(chain: str) -> None:
-    """That a chain is one.
-
-    Raises:
-      DataError: it is not.
-
-    Example:
-      >>> check_chain("contrast+zca")
-    """
-    _words(chain)
-
-
 def fit(chain: str, x: Examples) -> Preprocessing:
     """Fits a chain; each step sees what the ones before it make of the rows.
 
-    Args:
-      chain: of ``STEPS``, joined by plus signs, or "none".
-      x: ``[n, ...]``, the training rows and no others; read a part at a time.
+    x are the training rows ``[n, ...]`` and no others; they are read a part at a time.
 
-    Returns:
-      A ``Preprocessing`` for ``apply`` and ``save``.
-
-    Raises:
-      DataError: the chain is not known.
-
-    Example:
-      >>> import numpy as np
+    Examples:
       >>> fitted = fit("standardize", np.array([[1.0], [3.0]]))
       >>> apply(fitted, np.array([[5.0]], np.float32)).tolist()
       [[3.0]]
     """
-    words = _words(chain)
+    words = check_chain(chain)
     preprocessing = Preprocessing()
     for i, word in enumerate(words):
         before = preprocessing
@@ -205,34 +176,27 @@ def fit(chain: str, x: Examples) -> Preprocessing:
                 yield _run(before, to_float(np.asarray(x[start : start + _CHUNK])))
 
         with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused
-            found = STEPS[word].fit(chunks)
+            found = STEPS[word][0](chunks)
         arrays = {f"{word}/{name}": array for name, array in found.items()}
         preprocessing = Preprocessing("+".join(words[: i + 1]), before.fitted | arrays)
     return preprocessing
 
 
 def _run(preprocessing: Preprocessing, x: np.ndarray) -> np.ndarray:
-    for word in _words(preprocessing.chain):
-        prefix = f"{word}/"
-        arrays = preprocessing.fitted.items()
+    for word in check_chain(preprocessing.chain):
+        arrays, prefix = preprocessing.fitted.items(), f"{word}/"
         own = {name.removeprefix(prefix): a for name, a in arrays if name.startswith(prefix)}
-        x = STEPS[word].apply(own, x)
+        x = STEPS[word][1](own, x)
     return x
 
 
 def apply(preprocessing: Preprocessing, x: np.ndarray) -> np.ndarray:
-    """Rows as the model wants them.
+    """Returns rows ``[n, ...]``, of NumPy or JAX, as the model wants them.
 
-    Args:
-      preprocessing: as fitted.
-      x: ``[n, ...]``, rows of the shape that it was fitted to, of NumPy or JAX.
+    Those of NumPy become float32, computed in the precision of ``x`` a part at a
+    time, and are not finite where float32 cannot hold them.
 
-    Returns:
-      An array of the shape of ``x``; of NumPy, float32, computed in the precision of
-      ``x`` a part at a time, and not finite where float32 cannot hold it.
-
-    Example:
-      >>> import numpy as np
+    Examples:
       >>> apply(Preprocessing(), np.ones((1, 2))).tolist()
       [[1.0, 1.0]]
     """
@@ -255,30 +219,22 @@ def check_applied(
     numbers: np.ndarray | None = None,
     first: int = 0,
 ) -> None:
-    """Checks that rows are finite after preprocessing as before it.
+    """Checks that rows are finite after preprocessing as before it; the error names the value.
 
-    Args:
-      name: of the rows, for the message.
-      out: ``[n, ...]``, the rows preprocessed, read a part at a time.
-      x: the rows as they were, all finite.
-      chain: of the preprocessing.
-      numbers: which row of ``x`` each is; None for the same.
-      first: the number of the first row of ``x``, for the message.
-
-    Raises:
-      DataError: one is not; the message names the value.
+    ``out`` are the rows preprocessed, read a part at a time, ``x`` as they were, all
+    finite; ``numbers`` says which row of x each is (None: the same), x counts from ``first``.
 
     Examples:
       >>> x = np.array([[1.0], [-3.4e38]])
       >>> check_applied("x", np.array([[0.0], [-np.inf]]), x, "standardize")
       Traceback (most recent call last):
       ...
-      ladder_jax.data.base.DataError: x: -3.4e+38 in row 1, column 0, is not finite in float32 \
+      ladder_jax.errors.DataError: x: -3.4e+38 in row 1, column 0, is not finite in float32 \
 after preprocess='standardize'; remove or replace it, if it marks a missing value.
     """
     for start in range(0, len(out), _CHUNK):
         part = np.asarray(out[start : start + _CHUNK])
-        bad = np.flatnonzero(~np.isfinite(part).all(tuple(range(1, part.ndim))))
+        bad = not_finite(part)
         if bad.size:
             number = start + int(bad[0])
             number = number if numbers is None else int(numbers[number])
@@ -298,24 +254,7 @@ def save(path: str | pathlib.Path, preprocessing: Preprocessing) -> None:
 
 
 def load(path: str | pathlib.Path) -> Preprocessing:
-    """A fitted chain that ``save`` wrote.
-
-    Args:
-      path: of the file.
-
-    Returns:
-      A ``Preprocessing``.
-
-    Raises:
-      DataError: the file is missing or damaged.
-
-    Example:
-      >>> import pathlib, tempfile
-      >>> with tempfile.TemporaryDirectory() as folder:
-      ...     save(pathlib.Path(folder) / "preprocess.npz", Preprocessing())
-      ...     load(pathlib.Path(folder) / "preprocess.npz").chain
-      'none'
-    """
+    """Loads a chain that ``save`` wrote; a ``DataError`` says if it is missing or corrupt."""
     arrays = read_npz(pathlib.Path(path) if isinstance(path, str) else path)
     chain = str(arrays.pop("chain", ""))
     check_chain(chain)

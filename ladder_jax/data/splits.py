@@ -1,19 +1,37 @@
-"""Which examples keep their label, and which are held out for validation."""
+"""Which examples keep their label, and which are held out for validation.
+
+Labelled splits have names, ``dataset.SEED@LABELS``, so that programs can be compared.
+Those of MNIST, Fashion-MNIST and CIFAR-10 are files beside this module:
+``label_splits/DATASET.npz`` holds an array ``SEED@LABELS`` of row numbers within
+the official training set for each, and the SHA-256 of the labels in that order.
+They hold what ``choose_labeled`` gives; any other name is computed by it.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import importlib.resources
+import re
+from typing import NamedTuple
+
 import numpy as np
 
-from ladder_jax.data.base import DataError
+from ladder_jax.errors import DataError
 
 CHOICES = ("balanced", "stratified", "uniform")
 """How labelled examples may be chosen."""
+
+FOLDER = importlib.resources.files("ladder_jax.data") / "label_splits"
+"""Where the files of splits are."""
+
+CHECKSUM = "labels_sha256"
+"""The name of the labels' checksum in a file of splits."""
 
 
 def choose_labeled(
     y: np.ndarray, labels: int, seed: int, classes: int, choice: str = "balanced"
 ) -> np.ndarray:
-    """The rows that keep their label, of those that have one.
+    """Chooses the rows that keep their label, of those that have one.
 
     As in the paper's program the rows are shuffled with the seed, and the first
     of each class are taken: ``labels / classes`` of each ("balanced"), or as many
@@ -22,7 +40,7 @@ def choose_labeled(
 
     Args:
       y: ``[n]``, the classes of all training examples; -1 where there is none.
-      labels: how many labelled examples to choose; 0 for all that have a label.
+      labels: how many to choose; 0 for all that have a label.
       seed: of the shuffle.
       classes: how many there are.
       choice: one of ``CHOICES``.
@@ -33,8 +51,7 @@ def choose_labeled(
     Raises:
       DataError: there cannot be that many, or not the same number of each class.
 
-    Example:
-      >>> import numpy as np
+    Examples:
       >>> choose_labeled(np.array([0, 1, 0, 1, 0]), 2, seed=0, classes=2).tolist()
       [2, 3]
     """
@@ -66,7 +83,7 @@ def choose_labeled(
 
 
 def _balanced(counts: np.ndarray, labels: int) -> list[int]:
-    """The same number of labels for each class."""
+    """Returns the same number of labels for each class."""
     classes = len(counts)
     if labels < classes:
         raise DataError(f"labels={labels}: give at least one for each of the {classes} classes.")
@@ -79,7 +96,7 @@ def _balanced(counts: np.ndarray, labels: int) -> list[int]:
 
 
 def _stratified(counts: np.ndarray, labels: int) -> list[int]:
-    """Each class its share of the labels, what rounding leaves to the largest remainders."""
+    """Returns each class's share of the labels; the largest remainders get what rounding leaves."""
     exact = labels * counts / counts.sum()
     shares = np.floor(exact).astype(int)
     largest_first = np.argsort(shares - exact, kind="stable")
@@ -97,12 +114,7 @@ def hold_out(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Takes a validation split out of the training set.
 
-    Args:
-      n: training examples.
-      size: of the validation split; 0 for none.
-      seed: of the shuffle.
-      y: ``[n]``, their classes, each of which keeps an example for training; None:
-        they do not matter.
+    With y, the classes of all n examples, each class keeps one for training.
 
     Returns:
       ``(rows kept for training, rows held out)``, sorted, int64.
@@ -110,7 +122,7 @@ def hold_out(
     Raises:
       DataError: too little would be left to train on.
 
-    Example:
+    Examples:
       >>> kept, held_out = hold_out(5, 2, seed=0)
       >>> kept.tolist(), held_out.tolist()
       ([1, 2, 4], [0, 3])
@@ -124,18 +136,65 @@ def hold_out(
             f"validation={size} of {n} labelled examples{why}; give 0 to {max(n - least, 0)}."
         )
     order = np.random.default_rng([seed, n]).permutation(n)
-    if y is not None:
-        order = _keep_each_class(order, y, size)
+    if y is not None:  # rows are exchanged so that each class has one past size
+        classes, first = np.unique(y[order[size:]], return_index=True)
+        spare = np.setdiff1d(np.arange(n - size), first) + size
+        lost = np.setdiff1d(y[order[:size]], classes)
+        for place, label in zip(spare, lost, strict=False):  # enough are spare
+            own = np.flatnonzero(y[order[:size]] == label)[-1]
+            order[[own, place]] = order[[place, own]]
     return np.sort(order[size:]), np.sort(order[:size])
 
 
-def _keep_each_class(order: np.ndarray, y: np.ndarray, size: int) -> np.ndarray:
-    """The order, rows past ``size`` exchanged so that each class has one there."""
-    order = order.copy()
-    classes, first = np.unique(y[order[size:]], return_index=True)
-    spare = np.setdiff1d(np.arange(len(order) - size), first) + size
-    lost = np.setdiff1d(y[order[:size]], classes)
-    for place, label in zip(spare, lost, strict=False):  # enough are spare
-        own = np.flatnonzero(y[order[:size]] == label)[-1]
-        order[[own, place]] = order[[place, own]]
-    return order
+class SplitName(NamedTuple):
+    """A name in its parts."""
+
+    dataset: str
+    seed: int
+    labels: int
+
+
+def parse_split(name: str) -> SplitName:
+    """Returns the parts of a split's name; a ``DataError`` says what form it must have.
+
+    Examples:
+      >>> parse_split("mnist.3@100")
+      SplitName(dataset='mnist', seed=3, labels=100)
+    """
+    found = re.fullmatch(r"(.+)\.([0-9]{1,9})@([1-9][0-9]{0,8})", name)
+    if found is None:
+        raise DataError(f"split {name!r}; give dataset.SEED@LABELS, e.g. mnist.3@100.")
+    return SplitName(found[1], int(found[2]), int(found[3]))
+
+
+def labels_checksum(y: np.ndarray) -> str:
+    """Returns the SHA-256 of labels in their order, one byte each."""
+    return hashlib.sha256(np.asarray(y).astype(np.uint8).tobytes()).hexdigest()
+
+
+def named_split(name: str, y: np.ndarray, classes: int) -> np.ndarray:
+    """Returns the labelled rows of a split by name.
+
+    y are the classes of all training examples, in the official order.
+
+    Raises:
+      DataError: the name is of another form, or the labels are not those that the
+        committed split was made for.
+
+    Examples:
+      >>> named_split("mine.0@2", np.array([0, 1, 0, 1, 0]), classes=2).tolist()
+      [2, 3]
+    """
+    split = parse_split(name)
+    file, key = FOLDER / f"{split.dataset}.npz", f"{split.seed}@{split.labels}"
+    if file.is_file():
+        with file.open("rb") as opened, np.load(opened, allow_pickle=False) as arrays:
+            if str(arrays[CHECKSUM]) != labels_checksum(y):
+                raise DataError(
+                    f"split {name}: these {split.dataset} labels are not the official ones in the "
+                    "official order (another program prepared them?); prepare them by "
+                    f"ladder_jax.data.prepare({split.dataset!r})."
+                )
+            if key in arrays:
+                return np.asarray(arrays[key], np.int64)
+    return choose_labeled(y, split.labels, split.seed, classes)

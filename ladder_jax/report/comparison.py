@@ -11,14 +11,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ladder_jax import workfolder
-from ladder_jax.config import ConfigError
-from ladder_jax.files import as_path
-from ladder_jax.metrics_log import read_lines
+from ladder_jax.errors import ConfigError
 from ladder_jax.report import figures
 from ladder_jax.report.measures import Spread, over_seeds
 from ladder_jax.report.page import write_page
-from ladder_jax.workfolder import REPORT
+from ladder_jax.run import workfolder
+from ladder_jax.run.files import as_path
+from ladder_jax.run.workfolder import REPORT, read_lines
 
 _OF_A_RUN = ("name", "seed", "split", "data_dir")
 """Settings in which runs of one kind may differ."""
@@ -47,7 +46,7 @@ class Run(NamedTuple):
 class Row(NamedTuple):
     """What was trained, and its errors over the seeds, in percent; or differences of them.
 
-    Example:
+    Examples:
       >>> [round(end, 2) for end in Row("ladder", [], [1.0, 2.0, 3.0]).interval]
       [-0.48, 4.48]
     """

@@ -61,7 +61,7 @@ def plot(
 
     Its size, in inches, is without the legend; a telephone's width keeps text legible.
 
-    Example:
+    Examples:
       >>> picture = plot(lambda axes: axes.plot([1, 2]) and None, "line", "a line")
       >>> picture.source[:26], picture.alt, picture.content[:5]
       ('data:image/svg+xml;base64,', 'a line', b'<?xml')
@@ -90,7 +90,7 @@ def picture_shape(shape: Shape) -> Shape | None:
 
     A picture has height, width and perhaps a channel or three; a row of values may be a square.
 
-    Example:
+    Examples:
       >>> picture_shape((28, 28, 1)), picture_shape((64,)), picture_shape((13,))
       ((28, 28), (8, 8), None)
     """
@@ -108,7 +108,7 @@ def images(x: np.ndarray, shape: Shape, alts: Sequence[str], like: np.ndarray) -
 
     Black and white are the ends of ``like``, but for its outermost 1 %.
 
-    Example:
+    Examples:
       >>> images(np.eye(8)[None], (8, 8), ["a line"], np.eye(8))[0].source[:22]
       'data:image/png;base64,'
     """
@@ -139,7 +139,7 @@ def _logarithmic(axes: Axes) -> None:
 def series(lines: Sequence[Line], name: str, scale: float = 1) -> tuple[list[int], list[Any]]:
     """Returns epochs and values of a figure that not every line of ``metrics.jsonl`` has.
 
-    Example:
+    Examples:
       >>> series([{"epoch": 1}, {"epoch": 2, "error": 0.5}], "error", 100)
       ([2], [50.0])
     """

@@ -11,12 +11,13 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from ladder_jax import data, tasks
-from ladder_jax.config import Config, ConfigError
-from ladder_jax.metrics_log import read_lines
+from ladder_jax import data
+from ladder_jax.config import Config
+from ladder_jax.errors import ConfigError
 from ladder_jax.predictor import Predictor, load
+from ladder_jax.run import inputs
+from ladder_jax.run.workfolder import LABELED, check_data, load_summary, read_config, read_lines
 from ladder_jax.types import Array, Params
-from ladder_jax.workfolder import check_data, data_record, load_summary, read_config
 
 BINS = 15
 """Number of bins of equal width that calibration is measured in."""
@@ -39,7 +40,7 @@ class Spread(NamedTuple):
 def over_seeds(values: Sequence[float]) -> Spread:
     """Computes mean, standard deviation, median and range over seeds.
 
-    Example:
+    Examples:
       >>> over_seeds([1.0, 3.0, 2.0])
       Spread(mean=2.0, sd=1.0, median=2.0, min=1.0, max=3.0)
     """
@@ -59,7 +60,7 @@ class Score(NamedTuple):
       recall: in percent.
       f1: in percent.
 
-    Example:
+    Examples:
       >>> [round(end, 2) for end in Score("all", 5, 100).interval]
       [2.15, 11.18]
     """
@@ -92,7 +93,7 @@ def scores(
 ) -> list[Score]:
     """Computes the score of all examples, called ``every``, and then that of each class.
 
-    Example:
+    Examples:
       >>> [(s.wrong, s.n, s.precision) for s in scores(np.array([0, 0, 1]), np.ones(3, int), "ab")]
       [(2, 3, 16.666666666666664), (2, 2, nan), (0, 1, 33.33333333333333)]
     """
@@ -128,7 +129,7 @@ class Calibration(NamedTuple):
 def calibration(right: np.ndarray, confidence: np.ndarray) -> Calibration:
     """Compares the predicted classes' probabilities with how often they are right.
 
-    Example:
+    Examples:
       >>> calibration(np.array([True, True, False, True]), np.full(4, 0.5)).error
       25.0
     """
@@ -215,8 +216,8 @@ def find(folder: pathlib.Path, dataset: data.Dataset) -> Findings:
         chunks = [x[start : start + _CHUNK] for start in range(0, len(x), _CHUNK)]
         return np.concatenate([ladder(chunk).probabilities for chunk in chunks])
 
-    labeled, kept, held_out = tasks.choose_rows(config, dataset)
-    record = data_record(labeled, tasks.checksums(dataset))
+    labeled, kept, held_out = inputs.choose_rows(config, dataset)
+    record = {LABELED: labeled.tolist(), **inputs.checksums(dataset)}
     del record["test examples"]  # a sweep trains without any
     check_data(folder, record, "give the data that it was trained on")
     withheld = np.setdiff1d(kept, labeled)

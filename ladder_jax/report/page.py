@@ -14,12 +14,12 @@ import numpy as np
 
 from ladder_jax import data
 from ladder_jax.config import Config
-from ladder_jax.files import replacing, writing
 from ladder_jax.predictor import find_run
 from ladder_jax.report import figures, measures
 from ladder_jax.report.figures import Picture
 from ladder_jax.report.measures import Findings, NoisyPass
-from ladder_jax.workfolder import EVENTS, FIGURES, REPORT, read_config
+from ladder_jax.run.files import make_folder, replacing, writing
+from ladder_jax.run.workfolder import EVENTS, FIGURES, REPORT, read_config
 
 _MISTAKES, _DENOISED, _ON_MAP, _STARS = 24, 10, 600, 200
 """Greatest numbers of mistakes, denoised inputs, and examples and labelled ones on the map."""
@@ -56,7 +56,7 @@ def write_page(
     environment.filters |= _FILTERS
     folder, names = path.parent / FIGURES, []
     with writing(folder):
-        folder.mkdir(exist_ok=True)
+        make_folder(folder)
     for picture in pictures:
         names.append(f"{FIGURES}/{picture.name}.svg")
         with replacing(path.parent / names[-1]) as temporary:

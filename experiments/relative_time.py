@@ -1,0 +1,60 @@
+"""What a run costs beside the supervised net's, by step times measured in turns."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+from collections.abc import Mapping, Sequence
+
+from experiments import baselines, configs
+from experiments.tables import Row
+from ladder_jax.config import Config
+
+FILE = "step_times.json"
+"""Made by ``python -m benchmarks.rows``; milliseconds a step by config."""
+_IMAGES = 60_000  # of MNIST and of Fashion-MNIST, whose nets these are
+
+
+def read(results: pathlib.Path) -> dict[str, float]:
+    """Milliseconds a step by config; empty where nothing was measured."""
+    path = results / FILE
+    found = json.loads(path.read_text(encoding="utf-8"))["step_ms"] if path.exists() else {}
+    return {configs.current(name): ms for name, ms in found.items()}
+
+
+def steps(config: Config) -> int:
+    """Of a whole run on 60,000 images.
+
+    Example:
+      >>> steps(Config(epochs=2, batch_unlabeled=100))
+      1200
+    """
+    return config.epochs * (_IMAGES // config.batch_unlabeled)
+
+
+def time_ratio(row: Row, table: Sequence[Row], step_ms: Mapping[str, float]) -> float | None:
+    """Time of a run over that of the table's supervised net with as many labels.
+
+    Args:
+      row: of the table.
+      table: all its rows.
+      step_ms: of ``read``.
+
+    Returns:
+      Step time times steps of the one over those of the other; None where either
+      was not measured or is not a net.
+
+    Example:
+      >>> from experiments.tables import TABLES
+      >>> full, *_, supervised = TABLES["mnist"][4:8]
+      >>> time_ratio(full, TABLES["mnist"], {full.config: 9.0, supervised.config: 3.0})
+      3.0
+    """
+    supervised = [r for r in table if (r.row, r.labels) == ("baseline", row.labels)]
+    if row.row in baselines.BASELINES or not supervised:
+        return None
+    pair = (row, supervised[0])
+    if not all(r.config in step_ms for r in pair):
+        return None
+    ours, theirs = (step_ms[r.config] * steps(r.settings(0)) for r in pair)
+    return ours / theirs

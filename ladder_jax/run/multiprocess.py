@@ -1,0 +1,143 @@
+"""What several processes of one job agree on: all must take the same steps.
+
+The first alone has the folder of a run; what hangs on it, or on the clock, is agreed on
+here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+import jax
+import numpy as np
+
+from ladder_jax.errors import PeerError
+
+Value = TypeVar("Value")
+PATIENCE = 10.0
+"""Seconds that a process that ends waits for the others to end with it."""
+
+
+def is_primary() -> bool:
+    """Returns whether this process is the one that writes files.
+
+    Examples:
+      >>> is_primary()
+      True
+    """
+    return jax.process_index() == 0
+
+
+def is_multiprocess() -> bool:
+    """Returns whether there are other processes.
+
+    Examples:
+      >>> is_multiprocess()
+      False
+    """
+    return bool(jax.process_count() > 1)
+
+
+def all_reduce_max(*numbers: int) -> tuple[int, ...]:
+    """Returns the largest of each number over all processes, which must all ask at once.
+
+    Examples:
+      >>> all_reduce_max(3, False)
+      (3, 0)
+    """
+    if not is_multiprocess():
+        return tuple(map(int, numbers))
+    from jax.experimental import multihost_utils
+
+    gathered = multihost_utils.process_allgather(np.array(numbers, np.int32))
+    return tuple(gathered.max(0).tolist())
+
+
+@contextlib.contextmanager
+def together() -> Iterator[None]:
+    """Makes a part of the program fail in every process if it fails in one.
+
+    Examples:
+      >>> with together():
+      ...     value = 3
+    """
+    try:
+        yield
+    except BaseException:
+        all_reduce_max(1)
+        raise
+    if all_reduce_max(0) != (0,):
+        raise PeerError("another process of the job failed; its own message says why.")
+
+
+def broadcast_from_primary(ask: Callable[[], Value]) -> Value:
+    """Returns what a function gives in the first process, in all of them.
+
+    Examples:
+      >>> broadcast_from_primary(lambda: {"done": True})
+      {'done': True}
+    """
+    if not is_multiprocess():
+        return ask()
+    from jax.experimental import multihost_utils
+
+    with together():
+        given = pickle.dumps(ask()) if is_primary() else b""
+    (size,) = all_reduce_max(len(given))
+    content = np.frombuffer(given or bytes(size), np.uint8)
+    value: Value = pickle.loads(multihost_utils.broadcast_one_to_all(content).tobytes())
+    return value
+
+
+def shutdown(status: int, words: str = "") -> None:
+    """Ends the other processes before this one ends otherwise than it should.
+
+    Where all of them leave, as after a signal, they wait for each other, and it
+    returns. A process that is left alone ends here, by which JAX ends the others.
+
+    Examples:
+      >>> shutdown(1)  # nothing, as nothing was joined
+    """
+    if not jax.distributed.is_initialized():
+        return
+    ending = threading.Thread(target=jax.distributed.shutdown, daemon=True)
+    ending.start()
+    ending.join(PATIENCE)
+    if ending.is_alive():
+        print(words, end="", file=sys.stderr, flush=True)
+        sys.stdout.flush()
+        os._exit(status)
+
+
+_state = {"used": False, "lost": False}
+
+
+def _in_child() -> None:
+    _state["lost"] = _state["used"]
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
+    os.register_at_fork(after_in_child=_in_child)
+
+
+def check_fork() -> None:
+    """Checks, before anything is computed, that JAX's threads are in this process.
+
+    A fork leaves them behind, and what waits for them waits forever. Only what was
+    computed through this library is known of.
+
+    Examples:
+      >>> check_fork()
+    """
+    if _state["lost"]:
+        raise RuntimeError(
+            "this process was forked from one that has used JAX, in which JAX hangs; start "
+            'processes by multiprocessing.get_context("spawn") or joblib\'s loky, or use threads.'
+        )
+    _state["used"] = True

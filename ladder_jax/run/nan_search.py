@@ -1,0 +1,178 @@
+"""Finds the step and the level where the numbers of a run stopped being finite."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ladder_jax import training
+from ladder_jax.algorithm import supervised_cost
+from ladder_jax.config import Config
+from ladder_jax.run import inputs
+from ladder_jax.training import BatchSizes, TrainState
+from ladder_jax.types import Array, Batch, Ladder, Noise, Params
+
+_UNSCALED = 1e6
+"""Inputs of a larger magnitude are taken for unscaled."""
+
+
+class Origin(NamedTuple):
+    """Where numbers stopped being finite.
+
+    Attributes:
+      step: the number of the step, from 0 on; None if it does not happen again step
+        by step.
+      level: of the ladder, 0 the input; None if it is none.
+      quantity: the first that is not finite, in the order of computation.
+    """
+
+    step: int | None
+    level: int | None
+    quantity: str
+
+
+def is_finite(tree: Any) -> bool:
+    """Returns whether every number of a pytree is finite.
+
+    Examples:
+      >>> is_finite({"a": jnp.ones(2)}), is_finite([jnp.array(jnp.nan)])
+      (True, False)
+    """
+    # On the host: nothing is compiled for it.
+    leaves = map(np.asarray, jax.tree.leaves(tree))
+    return all(np.isfinite(x).all() for x in leaves if jnp.issubdtype(x.dtype, jnp.inexact))
+
+
+def quantities(
+    net: Ladder, params: Params, batch: Batch, noise: Noise
+) -> Iterator[tuple[int, str, Any]]:
+    """Yields all that a step computes, in order: the way up, the way down, the gradients.
+
+    Examples:
+      >>> from ladder_jax import presets
+      >>> net = presets.mlp(4, [3, 2])
+      >>> params, x = net.init(jax.random.key(0)), jnp.eye(4)
+      >>> batch, noise = Batch(x, jnp.arange(4) % 2, x), net.draw_noise(jax.random.key(1), 4, 4)
+      >>> names = [f"{level} {name}" for level, name, _ in quantities(net, params, batch, noise)]
+      >>> names[:4], names[-1]
+      (['0 examples', '0 parameters', '1 parameters', '2 parameters'], '2 gradient')
+    """
+    top = len(net.shapes) - 1
+    yield 0, "examples", (batch.labeled, batch.unlabeled)
+    for level in range(top + 1):
+        yield level, "parameters", params[level]
+    decoded = net.structure.decoded
+    labeled = net.encode(params, batch.labeled, noise.labeled)
+    noisy = [labeled]
+    if decoded:
+        noisy.append(net.encode(params, batch.unlabeled, noise.unlabeled))
+        clean = net.encode(params, batch.unlabeled)
+    for level in range(top + 1):
+        yield level, "z_noisy", [rows.z[level] for rows in noisy]
+        if decoded:
+            yield level, "z", clean.z[level]
+            yield level, "variance", clean.statistics.var[level]
+    yield top, "logits", [rows.logits for rows in noisy]
+    yield top, "cross-entropy", supervised_cost(labeled.logits, batch.labels)[0]
+    if decoded:
+        found = net.decode(params, noisy[1], clean)
+        for level in range(top, -1, -1):
+            yield level, "u", found.u[level]
+            yield level, "z_hat", (found.z_hat[level], found.z_hat_normalized[level])
+            yield level, "cost", found.cost[level]
+    gradients = jax.grad(lambda p: net.loss_given(p, batch, noise)[0])(params)
+    for level in range(top + 1):
+        yield level, "gradient", gradients[level]
+
+
+def _first_not_finite(
+    net: Ladder, params: Params, batch: Batch, noise: Noise
+) -> tuple[int, str] | None:
+    """Level and name of the first quantity that is not finite."""
+    names: list[tuple[int, str]] = []
+
+    @jax.jit
+    def checked(params: Params, batch: Batch, noise: Noise) -> list[Array]:
+        finite = []
+        for level, name, arrays in quantities(net, params, batch, noise):
+            names.append((level, name))
+            parts = [jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(arrays)]
+            finite.append(jnp.array(parts).all())
+        return finite
+
+    found = checked(params, batch, noise)
+    return next((name for name, ok in zip(names, found, strict=True) if not ok), None)
+
+
+def _batches(state: TrainState, data: Any, sizes: BatchSizes) -> Iterator[Batch]:
+    """The batches of the epoch that a state is in, wherever the examples are."""
+    if isinstance(data, inputs.HostData):
+        yield from inputs.epoch_batches(training.epoch_order, state, data, sizes)
+        return
+    rows = len(data.labeled), len(data.unlabeled)
+    order_labeled, order = training.epoch_order(state.key, state.step, *rows, sizes)
+    for labeled, unlabeled in zip(np.asarray(order_labeled), np.asarray(order), strict=True):
+        yield Batch(data.labeled[labeled], data.labels[labeled], data.unlabeled[unlabeled])
+
+
+def find_origin(
+    net: Ladder,
+    train_step: Callable[[TrainState, Batch], tuple[TrainState, training.Metrics]],
+    state: TrainState,
+    data: Any,
+    sizes: BatchSizes,
+) -> Origin:
+    """Goes through an epoch step by step to the first whose numbers are not finite."""
+    for batch in _batches(state, data, sizes):
+        after, metrics = train_step(state, batch)
+        if not is_finite((metrics["loss"], after.params)):
+            key = jax.random.fold_in(state.key, state.step)
+            noise = net.draw_noise(key, len(batch.labeled), len(batch.unlabeled))
+            first = _first_not_finite(net, state.params, batch, noise)
+            if first is not None:
+                return Origin(int(state.step), *first)
+            if is_finite(metrics["loss"]):
+                return Origin(int(state.step), None, "the optimizer's update")
+            return Origin(int(state.step), None, "the loss, each part of it being finite")
+        state = after
+    return Origin(None, None, "the epoch as a whole, not any step of it alone")
+
+
+def largest_input(data: Any) -> float:
+    """Returns the largest magnitude among the first training examples of a run."""
+    return float(np.abs(np.asarray(data.unlabeled[:10_000])).max())
+
+
+def hints(settings: Config, largest: float, level: int | None = None) -> list[str]:
+    """Returns what to try where numbers are no longer finite."""
+    if largest > _UNSCALED:  # its squares overflow whatever the rate is
+        return [f'preprocess="standardize", as inputs are as large as {largest:.1e}']
+    found = [f"a learning_rate below {settings.learning_rate:g}"]
+    costs = settings.denoising_cost
+    cost = costs[(level or 0) if len(costs) > 1 else 0]
+    if level is not None and cost:
+        found.append(f"a denoising_cost of level {level} below {cost:g}")
+    elif level is None and any(costs):
+        found.append("a lower denoising_cost")
+    if settings.compute_dtype != "float32":
+        found.append(f"compute_dtype=float32 instead of {settings.compute_dtype}")
+    return found
+
+
+def message(
+    origin: Origin, epoch: int, good: pathlib.Path | None, settings: Config, largest: float = 1.0
+) -> str:
+    """Returns the line that a run ends with."""
+    where = f"epoch {epoch}"
+    where += "" if origin.step is None else f", step {origin.step}"
+    what = origin.quantity if origin.level is None else f"level {origin.level}, {origin.quantity}"
+    tried = hints(settings, largest, origin.level)
+    if origin.quantity == "examples":
+        tried = ["examples that are finite"]
+    kept = "there is no checkpoint yet" if good is None else f"the last good checkpoint is {good}"
+    return f"NaN or infinity at {where}, first in {what}; {kept}. Try {', or '.join(tried)}."

@@ -1,0 +1,409 @@
+"""The folder that a run writes into, and what says where a result comes from."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime
+import functools
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import shlex
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from typing import Any, Self
+
+import jax
+import numpy as np
+
+from ladder_jax import data
+from ladder_jax.config import Config, current_names
+from ladder_jax.data import preprocessing
+from ladder_jax.data.arrays import read_npz
+from ladder_jax.errors import ConfigError, WriteError
+from ladder_jax.run import files, multiprocess
+from ladder_jax.run.files import Log, read_bytes, replacing, write_arrays, write_json
+from ladder_jax.types import Array, Ladder, Trained
+
+CHECKPOINTS = "checkpoints"
+"""The folder of the checkpoints within that of a run."""
+BEST = "best.npz"
+"""The parameters that were best on validation examples, in the form of ``params.npz``."""
+EVENTS = "tensorboard"
+"""The folder of the events that TensorBoard reads."""
+REPORT = "report.html"
+FIGURES = "figures"
+"""The folder of the report's figures as files."""
+LABELED = "labelled rows"
+"""What the numbers of the labelled rows are called in ``check_data``."""
+_LABELS, _EXAMPLES = "labels.json", "examples.json"
+_WRITTEN = (
+    *(_LABELS, _EXAMPLES, "metrics.jsonl", "params.npz", "preprocess.npz", "result.json"),
+    *(BEST, REPORT),
+)
+_WHEREABOUTS = {"name", "data_dir", "keep", "checkpoint_seconds"}
+"""Settings that change no result, and may change where a run goes on."""
+
+
+def make_workdir(workdir: str | os.PathLike[str], *, overwrite: bool = False) -> pathlib.Path:
+    """Makes an empty folder to write into."""
+    folder = files.as_path(workdir)
+    try:
+        files.make_writable(folder)
+        occupied = any(not path.name.startswith(".") for path in files.listed(folder))
+    except files.failures(folder) as error:
+        reason = files.reason_of(error)
+        raise ConfigError(f"workdir {folder}: {reason}; give another folder.") from error
+    if occupied and not overwrite:
+        raise ConfigError(
+            f"workdir {folder} is not empty; give another folder, or overwrite=True to replace "
+            "what is in it."
+        )
+    return folder
+
+
+@contextlib.contextmanager
+def _locked(folder: pathlib.Path) -> Iterator[None]:
+    """Keeps other processes out of a folder; ends with the process, however that ends."""
+    if os.name == "nt" or files.is_bucket(folder):  # which have no such locks
+        yield
+        return
+    import fcntl
+
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ConfigError(
+                f"workdir {folder}: another process is training in it; give another folder."
+            ) from error
+        except OSError:  # a file system without locks
+            pass
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def open_run(
+    workdir: str | os.PathLike[str],
+    config: Config,
+    record: Mapping[str, Any] = {},
+    *,
+    overwrite: bool = False,
+) -> Iterator[pathlib.Path]:
+    """Opens the folder of one run, new or with the same run begun, for this process alone.
+
+    ``config.json`` says which run it is, paths of data made absolute; it is the first
+    file in a folder. ``labels.json`` and ``examples.json`` say of which data. Of several
+    processes of a job the first has the folder. The others have a temporary one that
+    is removed in the end, so that they need not see the same disk.
+    """
+    with contextlib.ExitStack() as opened:
+        with multiprocess.together():
+            if multiprocess.is_primary():
+                folder = opened.enter_context(_open(workdir, config, record, overwrite=overwrite))
+            else:
+                made = tempfile.TemporaryDirectory(prefix="ladder-jax-")
+                folder = pathlib.Path(opened.enter_context(made))
+        yield folder
+
+
+@contextlib.contextmanager
+def _open(
+    workdir: str | os.PathLike[str], config: Config, record: Mapping[str, Any], *, overwrite: bool
+) -> Iterator[pathlib.Path]:
+    """The folder itself."""
+    settings = _located(as_json(config))
+    known = files.as_path(workdir) / "config.json"
+    begun = known.is_file() and not overwrite
+    folder = make_workdir(workdir, overwrite=overwrite or begun)
+    with _locked(folder):
+        if begun:
+            check_same(folder, _known_settings(folder, settings), settings)
+            check_data(folder, record)
+        elif overwrite:
+            for name in (*_WRITTEN, CHECKPOINTS, EVENTS, FIGURES):
+                files.remove(folder / name)
+        write_json(known, settings)
+        examples = dict(record)
+        for name, value in ((_LABELS, examples.pop(LABELED, None)), (_EXAMPLES, examples)):
+            if value:
+                write_json(folder / name, value)
+        yield folder
+
+
+def _located(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings that hold in any working directory."""
+    data_dir = str(settings.get("data_dir", ""))
+    where = {"data_dir": str(pathlib.Path(data_dir).expanduser().resolve())} if data_dir else {}
+    return settings | {"dataset": data.located(str(settings.get("dataset", "")))} | where
+
+
+def _known_settings(folder: pathlib.Path, now: dict[str, Any]) -> dict[str, Any]:
+    """Those that the folder's run was begun with.
+
+    Where checksums tell what is in a file, it may have moved with its folder.
+    """
+    known = _located(current_names(_read_json(folder / "config.json")))
+    names = {pathlib.PurePath(settings["dataset"]).name for settings in (known, now)}
+    if (folder / _EXAMPLES).exists() and data.is_file(now["dataset"]) and len(names) == 1:
+        known["dataset"] = now["dataset"]
+    return known
+
+
+def read_config(folder: pathlib.Path) -> Config:
+    """Reads the settings of the run in a folder."""
+    path = folder / "config.json"
+    try:
+        return Config.create(_read_json(path))
+    except (FileNotFoundError, ConfigError) as error:
+        raise ConfigError(
+            f"{path} is not the settings of a run of this version of ladder_jax ({error}); give "
+            "another folder, or train again."
+        ) from error
+
+
+def as_json(config: Config) -> dict[str, Any]:
+    """Returns the settings as JSON has them, lists for tuples."""
+    values: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config)))
+    return values
+
+
+def deciding(config: Config) -> dict[str, Any]:
+    """Returns the settings that a result depends on, as JSON has them."""
+    return {name: v for name, v in as_json(config).items() if name not in _WHEREABOUTS}
+
+
+def _read_json(path: pathlib.Path) -> dict[str, Any]:
+    try:
+        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ConfigError(
+            f"{path} is not what a run writes ({error}); give another folder, or overwrite=True "
+            "to replace what is in it."
+        ) from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} is not what a run writes (no settings); give another folder.")
+    return values
+
+
+def check_same(folder: pathlib.Path, old: dict[str, Any], new: dict[str, Any]) -> None:
+    """Checks that a folder's settings are those of now, but for where things are."""
+    differences = [
+        f"{name}: {old.get(name, 'none')} -> {new.get(name, 'none')}"
+        for name in sorted((old.keys() | new.keys()) - _WHEREABOUTS)
+        if old.get(name) != new.get(name)
+    ]
+    if differences:
+        raise ConfigError(
+            f"workdir {folder} holds a run of other settings ({', '.join(differences)}); give "
+            "another folder, or overwrite=True to replace what is in it."
+        )
+
+
+def versions() -> dict[str, str]:
+    """Returns the versions and the machine that a result depends on.
+
+    Examples:
+      >>> sorted(versions())[:3]
+      ['cores', 'device', 'flax']
+    """
+    names = ("ladder_jax", "jax", "jaxlib", "flax", "optax", "numpy")
+    found = {name: importlib.metadata.version(name) for name in names}
+    device = f"{jax.device_count()} x {jax.devices()[0].device_kind}"
+    cores = str(os.cpu_count())
+    return found | {"python": platform.python_version(), "device": device, "cores": cores}
+
+
+@functools.cache
+def commit() -> str | None:
+    """Finds the commit of the program that runs, with a plus if Python files differ from it."""
+    file = getattr(sys.modules["__main__"], "__file__", None)
+    if file is None:
+        return None
+    path = pathlib.Path(file).resolve()
+
+    def git(*words: str) -> str:
+        command = ["git", "--no-optional-locks", *words]
+        done = subprocess.run(command, cwd=path.parent, capture_output=True, check=True, timeout=30)
+        return done.stdout.decode().strip()
+
+    try:
+        git("ls-files", "--error-unmatch", "--", path.name)
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", ":/*.py")
+        return git("rev-parse", "--short=12", "HEAD") + ("+" if changed else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def origin() -> dict[str, str]:
+    """Says when a result comes, and by which command and commit as far as that is known.
+
+    The command is that of ``python -m``: it has no path but those given.
+
+    Examples:
+      >>> origin()["date"].endswith("+00:00")
+      True
+    """
+    now = datetime.datetime.now(datetime.UTC)
+    found = {"date": now.isoformat(timespec="seconds")}
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    if spec is not None and not hasattr(sys, "ps1"):  # not that of a notebook's kernel
+        name = spec.name.removesuffix(".__main__")
+        found["command"] = shlex.join(["python", "-m", name, *sys.argv[1:]])
+    return found | ({"commit": at} if (at := commit()) else {})
+
+
+def load_summary(folder: pathlib.Path) -> dict[str, Any]:
+    """Reads ``result.json`` of a run that is done."""
+    return _read_json(folder / "result.json")
+
+
+def check_data(
+    folder: pathlib.Path,
+    record: Mapping[str, Any],
+    advice: str = "give another folder, or overwrite=True",
+) -> None:
+    """Checks that the run in a folder, if there is one, was begun on these data."""
+    labels, examples = folder / _LABELS, folder / _EXAMPLES
+    known = {LABELED: json.loads(labels.read_text(encoding="utf-8"))} if labels.exists() else {}
+    known |= _read_json(examples) if examples.exists() else {}
+    changed = [name for name, now in record.items() if known.get(name, now) != now]
+    if changed:
+        raise ConfigError(
+            f"workdir {folder} holds a run on other data, though the settings are the same: the "
+            f"{' and the '.join(changed)} have changed; {advice}."
+        )
+
+
+class MetricsLog:
+    """``metrics.jsonl``, cut to the lines that it had at a checkpoint.
+
+    What follows in it will be written again, the same.
+
+    Args:
+      folder: of the run.
+      lines: how many to keep; 0 to begin.
+
+    Examples:
+      >>> import tempfile
+      >>> with tempfile.TemporaryDirectory() as name:
+      ...     with MetricsLog(pathlib.Path(name), 0) as log:
+      ...         log.append({"epoch": 1})
+      ...         log.append({"epoch": 2})
+      ...     with MetricsLog(pathlib.Path(name), 1) as log:
+      ...         log.append({"epoch": "two"})
+      ...     (pathlib.Path(name) / "metrics.jsonl").read_text().splitlines()
+      ['{"epoch": 1}', '{"epoch": "two"}']
+    """
+
+    def __init__(self, folder: pathlib.Path, lines: int) -> None:
+        self._log = Log(folder / "metrics.jsonl", lines)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        try:
+            self._log.close()
+        except WriteError:
+            if kind is None:
+                raise
+
+    def append(self, line: dict[str, Any]) -> None:
+        """Writes a line."""
+        self._log.append((json.dumps(line) + "\n").encode())
+
+    def sync(self) -> None:
+        """Has the lines outlast the machine, as a checkpoint does that counts them."""
+        self._log.sync()
+
+
+def read_lines(folder: pathlib.Path) -> list[dict[str, Any]]:
+    """Reads the lines of ``metrics.jsonl``; none if it is not there."""
+    content = read_bytes(folder / "metrics.jsonl") or b""
+    return [json.loads(line) for line in content.splitlines()]
+
+
+def lines_in(folder: pathlib.Path) -> int:
+    """Counts the whole lines of the metrics file, 0 if there is none."""
+    return (read_bytes(folder / "metrics.jsonl") or b"").count(b"\n")
+
+
+def _named(trained: Trained) -> tuple[list[str], list[Any], Any]:
+    """The leaves, what each is called in a file, and the structure."""
+    leaves, structure = jax.tree_util.tree_flatten_with_path(trained)
+    names = [jax.tree_util.keystr(place, simple=True, separator="/") for place, _ in leaves]
+    return names, [leaf for _, leaf in leaves], structure
+
+
+def as_arrays(trained: Trained) -> dict[str, np.ndarray]:
+    """Returns parameters and statistics, keyed by their place in the tree.
+
+    Examples:
+      >>> list(as_arrays(Trained({"up": np.ones(2)}, (), ())))
+      ['params/up']
+    """
+    names, leaves, _ = _named(trained)
+    return {name: np.asarray(leaf) for name, leaf in zip(names, leaves, strict=True)}
+
+
+def save_params(path: pathlib.Path, trained: Trained) -> None:
+    """Writes parameters and statistics as ``.npz``, keyed by their place in the tree."""
+    write_arrays(path, as_arrays(trained))
+
+
+def as_trained(arrays: Mapping[str, np.ndarray], net: Ladder) -> Trained:
+    """Returns what ``as_arrays`` was given, for a ladder of the same shape."""
+
+    def blank(key: Array, rows: Array) -> Trained:
+        params = net.init(key)
+        statistics = net.statistics(params, rows)
+        return Trained(params, statistics, net.decoder_statistics(params, statistics, rows))
+
+    rows = np.zeros((2, *net.shapes[0]), np.float32)
+    names, leaves, structure = _named(jax.eval_shape(blank, jax.random.key(0), rows))
+    found = [arrays[name] for name in names]
+    if [array.shape for array in found] != [leaf.shape for leaf in leaves]:
+        raise ValueError("arrays of other shapes")
+    trained: Trained = jax.tree.unflatten(structure, map(jax.numpy.asarray, found))
+    return trained
+
+
+def load_params(folder: pathlib.Path, net: Ladder) -> Trained:
+    """Loads what ``save_params`` wrote of a ladder into the folder of its run."""
+    path = folder / "params.npz"
+    try:
+        return as_trained(read_npz(path), net)
+    except (KeyError, ValueError) as error:  # DataError is one
+        raise ConfigError(
+            f"{path} is not the parameters of this run ({error}): it is missing, damaged or of "
+            "another version of ladder_jax; train again."
+        ) from error
+
+
+def begin(folder: pathlib.Path, fitted: preprocessing.Preprocessing) -> None:
+    """Writes down what the examples of a run have been through."""
+    commit()  # kept: that of the start, as files may change while it trains
+    with multiprocess.together():
+        if fitted.chain != "none":
+            with replacing(folder / "preprocess.npz") as path:
+                preprocessing.save(path, fitted)
+
+
+def save_result(folder: pathlib.Path, trained: Trained, summary: dict[str, Any]) -> None:
+    """Writes down what came of a run; it is done then."""
+    save_params(folder / "params.npz", trained)
+    write_json(folder / "result.json", summary)
+
+
+def is_done(folder: pathlib.Path) -> bool:
+    """Returns whether the run in a folder is done."""
+    return (folder / "result.json").exists()

@@ -1,0 +1,98 @@
+"""Settings by their old names are understood in files, flags and folders, and never written."""
+
+import json
+
+import numpy as np
+import pytest
+from documented import a_job, run_jobs
+
+from ladder_jax import data, loop
+from ladder_jax.config import OLD_NAMES, Config, current_names
+from ladder_jax.errors import ConfigError
+from ladder_jax.estimators import LadderClassifier
+from ladder_jax.run import workfolder
+
+SETTINGS = {"units": (4,), "epochs": 1, "labels": 8, "batch_unlabeled": 20}
+NOW = Config(name="mnist_20_tuned", dataset="own", ema_decay=0.5, **SETTINGS)
+
+
+def with_old_names(values):
+    names = {new: old for old, new in OLD_NAMES.items()}
+    return {names.get(name, name): value for name, value in values.items()}
+
+
+def rows():
+    x, y = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32), np.arange(40) % 2
+    return data.from_arrays(x, y, x, y, name="own")
+
+
+def test_a_config_by_its_old_names():
+    old = with_old_names(vars(NOW))
+    assert {"average", "statistics"} <= set(old) and current_names(old) == vars(NOW)
+    assert Config(**old) == Config.create(old) == NOW
+    assert not {"average", "statistics"} & set(vars(NOW))
+    for both in ({"average": 0.1, "ema_decay": 0.1}, {"average": 0.1, **vars(NOW)}):
+        with pytest.raises(ConfigError, match="ema_decay is given as average too; give it once"):
+            Config.create(both)
+        with pytest.raises(ConfigError, match="give it once"):
+            Config(**both)
+    with pytest.raises(ConfigError, match=r"ema_decay is 1\.5; give 0"):
+        Config(average=1.5)
+
+
+def test_a_run_with_old_names_is_the_same_run(tmp_path):
+    """Its name, which changes no result, may be another too: ``own`` is ``tuned`` now."""
+    loop.train_and_evaluate(NOW, tmp_path, dataset=rows())
+    result = (tmp_path / "result.json").read_bytes()
+    path = tmp_path / "config.json"
+    old = with_old_names(json.loads(path.read_text()) | {"name": "mnist_20_own"})
+    path.write_text(json.dumps(old))
+    assert workfolder.read_config(tmp_path).ema_decay == 0.5
+    loop.train_and_evaluate(NOW, tmp_path, dataset=rows())
+    assert (tmp_path / "result.json").read_bytes() == result
+    assert json.loads(path.read_text()) == workfolder.as_json(NOW)
+    other = Config(**vars(NOW) | {"ema_decay": 0.6})
+    with pytest.raises(ConfigError, match=r"\(ema_decay: 0.5 -> 0.6\)"):
+        loop.train_and_evaluate(other, tmp_path, dataset=rows())
+
+
+def test_an_estimator_with_old_names(tmp_path):
+    x, y = np.random.default_rng(0).normal(size=(30, 3)), np.arange(30) % 2
+    fitted = LadderClassifier((4,), epochs=1, ema_decay=0.5, norm_statistics="labeled")
+    fitted.fit(x, y).save(tmp_path / "new.npz")
+    with np.load(tmp_path / "new.npz") as file:
+        arrays = dict(file)
+    about = json.loads(str(arrays["about"]))
+    assert not set(OLD_NAMES) & {*about["parameters"], *about["config"]}
+    about |= {name: with_old_names(about[name]) for name in ("parameters", "config")}
+    np.savez(tmp_path / "old.npz", **arrays | {"about": np.array(json.dumps(about))})
+    loaded = LadderClassifier.load(tmp_path / "old.npz")
+    assert (loaded.ema_decay, loaded.norm_statistics) == (0.5, "labeled")
+    np.testing.assert_array_equal(loaded.predict_proba(x), fitted.predict_proba(x))
+
+
+def test_a_flag_and_a_config_file_with_old_names(tmp_path):
+    best = tmp_path / "best.py"
+    best.write_text(
+        "from experiments.configs import base\nfrom ladder_jax.config import Config\n\n\n"
+        "def get_config():\n"
+        "    return base.config_dict(Config(average=0.25, statistics='labeled'))\n"
+    )
+    more = ["--compare=none", "--noreport", "--config.units=(4,)", "--config.epochs=1"]
+    done = run_jobs(
+        [
+            a_job(tmp_path, "experiments.train", f"--workdir={name}", *words, *more)
+            for name, words in {
+                "flag": ["--config.average=0.5"],
+                "two_words": ["--config.average", "0.75"],
+                "file": [f"--config={best}"],
+            }.items()
+        ]
+    )
+    assert [status for status, _ in done] == [0, 0, 0], done
+    found = {
+        name: workfolder.read_config(tmp_path / name) for name in ("flag", "two_words", "file")
+    }
+    assert [config.ema_decay for config in found.values()] == [0.5, 0.75, 0.25]
+    assert found["file"].norm_statistics == "labeled"
+    assert "average" not in (tmp_path / "flag" / "ladder-0" / "result.json").read_text()
