@@ -359,16 +359,16 @@ def test_a_forked_process_says_so(fitted):
 def test_a_fork_before_jax_is_used_is_let_be():
     program = """
 import os
-from ladder_jax import forks
+from ladder_jax.run import multiprocess
 for status in (0, 1):
     child = os.fork()
     if not child:
         try:
-            forks.check()
+            multiprocess.check_fork()
         except RuntimeError:
             os._exit(1)
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == status
-    forks.check()
+    multiprocess.check_fork()
 """
     subprocess.run([sys.executable, "-W", "ignore", "-c", program], check=True, timeout=120)
