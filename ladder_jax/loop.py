@@ -427,7 +427,9 @@ def train_task(
     """Does what ``train_and_evaluate`` does, on data that are prepared already."""
     program = compile_program(config, task.spec)
     with workfolder.open_run(workdir, config, task.record, overwrite=overwrite) as folder:
-        done = multiprocess.broadcast_from_primary(lambda: load_result(folder, program.net))
+        done = multiprocess.broadcast_from_primary(
+            lambda: load_result(folder, program.net) if workfolder.is_done(folder) else None
+        )
         if done is not None:
             return done
         if multiprocess.is_multiprocess():
@@ -443,8 +445,6 @@ def train_task(
     return result
 
 
-def load_result(folder: pathlib.Path, net: Ladder) -> Result | None:
-    """Reads the result of a run; None if it is not done."""
-    if not workfolder.is_done(folder):
-        return None
+def load_result(folder: pathlib.Path, net: Ladder) -> Result:
+    """Reads the result of a run that is done."""
     return Result(*workfolder.load_params(folder, net), workfolder.load_summary(folder))

@@ -122,6 +122,31 @@ def train_population(
     overwrite: bool = False,
     progress: Progress = lambda metrics: None,
 ) -> dict[str, Result]:
+    """Trains all members as one program; each has the files of a run of its own.
+
+    A member's result is that of ``train_and_evaluate`` with its config, up to the
+    rounding of float32: labels, order and noise are the same. Where examples are held
+    out, each member has its own ``best_epoch`` and ``best.npz``. The checkpoints in
+    ``workdir`` are of all members together: there, the best is that with the least
+    mean validation error over the members, which need be no member's own best.
+
+    Args:
+      members: by name, which is that of the member's folder in ``workdir``.
+      workdir: the folder.
+      dataset: the data, instead of those that the configs name.
+      overwrite: whether it may hold an earlier run's files.
+      progress: called after each epoch with the means over the members.
+
+    Returns:
+      One ``Result`` per member.
+
+    Raises:
+      ConfigError: the members are not alike, a setting or a folder is wrong.
+      DataError: the data are.
+      Interrupted: SIGTERM or Ctrl-C; what is done is saved.
+      NotFiniteError: NaN or infinity in a member's loss.
+      WriteError: a file cannot be written.
+    """
     check_progress(progress)
     configs = list(members.values())
     check_alike(configs)
@@ -136,24 +161,23 @@ def train_population(
             )
             for (name, config), task in zip(members.items(), crew.tasks, strict=True)
         ]
-        done = list(map(load_result, folders, crew.nets))
-        results = [result for result in done if result is not None]
-        if len(results) < len(done):
-            for f, task in zip(folders, crew.tasks, strict=True):
-                workfolder.begin(f, task.preprocessing)
-            path = _checkpoints(folder, members, overwrite=overwrite)
-            saved = opened.enter_context(Checkpoints(path, configs[0].keep))
-            evaluators = [
-                Evaluator(program.evaluate, task, program.mesh, configs[0].norm_statistics)
-                for task in crew.tasks
-            ]
-            each = list(map(Member, configs, folders, crew.tasks, evaluators))
-            not_finite = functools.partial(_not_finite, folders, saved)
-            states = program.init(jnp.stack([jax.random.key(c.seed) for c in configs]))
-            found = saved.restore(states, min(map(workfolder.lines_in, folders)))
-            states, reached = found or (states, RunProgress())
-            run = Run(program, each, crew.data, saved, not_finite)
-            results = train_members(run, states, reached, progress)
+        if all(map(workfolder.is_done, folders)):
+            return dict(zip(members, map(load_result, folders, crew.nets), strict=True))
+        for f, task in zip(folders, crew.tasks, strict=True):
+            workfolder.begin(f, task.preprocessing)
+        path = _checkpoints(folder, members, overwrite=overwrite)
+        saved = opened.enter_context(Checkpoints(path, configs[0].keep))
+        evaluators = [
+            Evaluator(program.evaluate, task, program.mesh, configs[0].norm_statistics)
+            for task in crew.tasks
+        ]
+        each = list(map(Member, configs, folders, crew.tasks, evaluators))
+        not_finite = functools.partial(_not_finite, folders, saved)
+        states = program.init(jnp.stack([jax.random.key(c.seed) for c in configs]))
+        found = saved.restore(states, min(map(workfolder.lines_in, folders)))
+        states, reached = found or (states, RunProgress())
+        run = Run(program, each, crew.data, saved, not_finite)
+        results = train_members(run, states, reached, progress)
     return dict(zip(members, results, strict=True))
 
 

@@ -108,7 +108,20 @@ class Predictor:
         return out.reshape(len(x), *self.net.shapes[0])
 
     def __call__(self, x: np.ndarray, name: str = "x", first: int = 0) -> Outputs:
-        """Computes what the ladder says of rows, each by itself."""
+        """Computes what the ladder says of rows, each by itself.
+
+        Args:
+          x: as for ``prepared``; n may be any number.
+          name: of the rows, for the messages.
+          first: the number of the first row, for the messages.
+
+        Returns:
+          ``Outputs``, all finite.
+
+        Raises:
+          DataError: as ``prepared``, or the ladder gives NaN or infinity for a row.
+          RuntimeError: of ``multiprocess.check_fork``.
+        """
         multiprocess.check_fork()
         x, parts = np.asarray(x), []
         data.check_new(name, x, self.example_shape)
@@ -175,7 +188,7 @@ def load(workdir: str | os.PathLike[str]) -> Predictor:
     Raises:
       ConfigError: there is no finished run, or it is damaged or of another version.
       DataError: the preprocessing is.
-      RuntimeError: of ``multiprocess.check``.
+      RuntimeError: of ``multiprocess.check_fork``.
     """
     multiprocess.check_fork()
     folder = find_run(workdir)

@@ -205,7 +205,7 @@ class Evaluator:
       functions: of ``make_functions``.
       task: the examples.
       mesh: where they are evaluated.
-      norm_statistics: "train" or "labeled", as ``Config.statistics``.
+      norm_statistics: "train" or "labeled", as ``Config.norm_statistics``.
     """
 
     def __init__(self, functions: Functions, task: Task, mesh: Mesh, norm_statistics: str) -> None:
