@@ -105,7 +105,7 @@ def _flag_help(flag: flags.Flag[Any]) -> str:
 
 
 def setting_texts() -> dict[str, str]:
-    """What each setting of a config is, from the docstring of ``Config``.
+    """Returns what each setting of a config is, from the docstring of ``Config``.
 
     Example:
       >>> setting_texts()["batch_unlabeled"]

@@ -23,7 +23,7 @@ COMPILING = "compiling ..."
 
 
 def _bar_class() -> Any:
-    """What draws a bar here: for a terminal, for a notebook, or None."""
+    """Returns what draws a bar here: for a terminal, for a notebook, or None."""
     if sys.stderr.isatty():
         # tqdm hides its bar on a terminal that does not know its size, as in some containers.
         return text_bar if os.get_terminal_size(sys.stderr.fileno()).lines else None

@@ -70,7 +70,7 @@ def of_row(runs: Iterable[Run], row: Row) -> list[Run]:
 
 
 def _mean(runs: list[Run], name: str) -> float | None:
-    """Of a figure over the runs that have it."""
+    """Returns the mean of a figure over the runs that have it."""
     found = [run[name] for run in runs if run.get(name) is not None]
     return over_seeds(found).mean if found else None
 

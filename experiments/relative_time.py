@@ -23,7 +23,7 @@ def read(results: pathlib.Path) -> dict[str, float]:
 
 
 def steps(config: Config) -> int:
-    """Of a whole run on 60,000 images.
+    """Counts the steps of a whole run on 60,000 images.
 
     Example:
       >>> steps(Config(epochs=2, batch_unlabeled=100))
