@@ -9,6 +9,7 @@ import os
 import pathlib
 import runpy
 import sys
+import tempfile
 import urllib.parse
 
 import fsspec
@@ -29,16 +30,16 @@ class _Upload(io.BytesIO):
         self._object = name
 
     def close(self):
-        if not self.closed:
-            if "forbidden" in self._object:
-                super().close()
-                raise ForbiddenError("403: you may not write here")
-            path = _file_of(self._object)
-            temporary = path.with_name("~")
-            temporary.write_bytes(self.getvalue())
-            temporary.replace(path)
-            WRITTEN.append(self._object)
-        super().close()
+        if self.closed:
+            return
+        content = self.getvalue()
+        super().close()  # first, or one that fails is written when it is collected
+        if "forbidden" in self._object:
+            raise ForbiddenError("403: you may not write here")
+        with tempfile.NamedTemporaryFile(dir=_root(), prefix="~", delete=False) as file:
+            file.write(content)
+        pathlib.Path(file.name).replace(_file_of(self._object))
+        WRITTEN.append(self._object)
 
 
 def _root():
@@ -51,7 +52,7 @@ def _file_of(name):
 
 def names():
     """Of all objects."""
-    found = (urllib.parse.unquote(p.name) for p in _root().iterdir() if p.name != "~")
+    found = (urllib.parse.unquote(p.name) for p in _root().iterdir() if not p.name.startswith("~"))
     return sorted(found)
 
 
