@@ -11,6 +11,7 @@ import contextlib
 import importlib.util
 import math
 import pathlib
+import sqlite3
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -163,6 +164,8 @@ def open_study(
     # The values themselves are checked as a part of the config.
     asked = dict(settings) | {"tune": [knob.name for knob in knobs]}
     try:
+        with contextlib.closing(sqlite3.connect(path)) as opened:
+            opened.execute("PRAGMA schema_version")  # Optuna leaves one that it cannot read open
         storage = optuna.storages.RDBStorage(f"sqlite:///{path}")
         try:
             kept = optuna.create_study(study_name="sweep", storage=storage, load_if_exists=True)
@@ -172,7 +175,11 @@ def open_study(
         finally:  # it does not close its connections by itself
             storage.remove_session()
             storage.engine.dispose()
-    except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.OptunaError) as error:
+    except (
+        sqlite3.Error,
+        sqlalchemy.exc.SQLAlchemyError,
+        optuna.exceptions.OptunaError,
+    ) as error:
         reason = " ".join(str(error.__cause__ or error).split())
         raise ConfigError(
             f"{path} cannot be read or written ({reason}); give another folder, or --overwrite to "
