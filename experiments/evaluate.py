@@ -16,7 +16,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from experiments import cli
+from experiments import cli, new_examples
 from ladder_jax import data, errors, predictor
 from ladder_jax.config import Config
 from ladder_jax.predictor import Predictor
@@ -56,8 +56,8 @@ def measure(ours: Predictor, x: data.Examples, y: np.ndarray, name: str = "x") -
       DataError: the examples are of another shape or scale than in training, or not finite.
     """
     found, confidence, total = [], [], 0.0
-    for start in range(0, len(y), data.inputs.PART):
-        labels = y[start : start + data.inputs.PART]
+    for start in range(0, len(y), new_examples.PART):
+        labels = y[start : start + new_examples.PART]
         outputs = ours(x[start : start + len(labels)], name, start)
         found.append(outputs.classes)
         confidence.append(outputs.probabilities.max(1))

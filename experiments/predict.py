@@ -26,9 +26,8 @@ from typing import IO
 import numpy as np
 from absl import flags
 
-from experiments import cli
-from ladder_jax import data, predictor
-from ladder_jax.data.inputs import Part
+from experiments import cli, new_examples
+from ladder_jax import predictor
 from ladder_jax.errors import ConfigError
 from ladder_jax.predictor import Outputs, Predictor
 from ladder_jax.run import files, signals
@@ -43,7 +42,7 @@ _INPUT = flags.DEFINE_string(
 _HEADER = flags.DEFINE_enum(
     "header",
     "auto",
-    data.inputs.HEADERS,
+    new_examples.HEADERS,
     "Whether the first line of a .csv file names its columns. auto: it does if there is no number "
     "in it, and rising numbers, as of wavelengths, are refused. What was taken is printed.",
 )
@@ -67,7 +66,7 @@ def denoised_path(output: pathlib.Path) -> pathlib.Path:
 
 def predict(
     ours: Predictor,
-    parts: Iterable[Part],
+    parts: Iterable[new_examples.Part],
     output: pathlib.Path,
     denoised: pathlib.Path | None = None,
 ) -> int:
@@ -75,7 +74,7 @@ def predict(
 
     Args:
       ours: the ladder.
-      parts: the examples, of ``data.inputs.read``.
+      parts: the examples, of ``new_examples.read``.
       output: the CSV file.
       denoised: the ``.npz`` file of the decoder's estimates; None for none.
 
@@ -116,7 +115,7 @@ def predict(
     return rows
 
 
-def _lines(ours: Predictor, part: Part, found: Outputs) -> Iterable[list[str]]:
+def _lines(ours: Predictor, part: new_examples.Part, found: Outputs) -> Iterable[list[str]]:
     """The cells of each row; a probability has the digits that float32 has."""
     texts = found.probabilities.astype(np.float32).astype(str)
     for name, number, cells in zip(part.names, found.classes, texts, strict=True):
@@ -128,7 +127,7 @@ def left_out(path: pathlib.Path) -> int:
     if not path.is_dir():
         return 0
     seen = [p for p in path.iterdir() if not p.name.startswith(".")]
-    return sum(not data.inputs.is_png(p) for p in seen)
+    return sum(not new_examples.is_png(p) for p in seen)
 
 
 def main() -> None:
@@ -141,7 +140,7 @@ def main() -> None:
         if denoised is not None:
             cli.check_output(denoised)
         ours = predictor.load(cli.find_workdir())
-        parts = data.inputs.read(_INPUT.value, ours.example_shape, _HEADER.value, print)
+        parts = new_examples.read(_INPUT.value, ours.example_shape, _HEADER.value, print)
         rows = predict(ours, parts, output, denoised)
     print(f"classes of {rows} example(s) are in {output}")
     if others := left_out(pathlib.Path(_INPUT.value).expanduser()):

@@ -78,6 +78,7 @@ def test_bad_idx_sets(tmp_path):
         assert wanted in one_line(data.load, "mnist", str(folder))
     (folder / f"{idx.FILES[3]}.gz").unlink()
     assert "no t10k-labels" in one_line(data.load, "mnist", str(folder))
+    assert "nowhere: No such file" in one_line(idx.read_idx, folder / "nowhere", idx.IMAGES)
 
 
 X, Y = np.arange(12.0).reshape(6, 2), np.array([0, 1, -1, 0, 1, -1])

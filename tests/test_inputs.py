@@ -8,14 +8,15 @@ import pytest
 from PIL import Image
 from tiny_predictors import rows
 
-from ladder_jax.data import inputs, new_rows
+from experiments import new_examples
+from ladder_jax.data import new_rows
 from ladder_jax.errors import DataError
 
 SHAPE = (2, 3)
 
 
 def read(path, shape=SHAPE, scale="bytes", **how):
-    parts = list(inputs.read(path, shape, **how))
+    parts = list(new_examples.read(path, shape, **how))
     x = [new_rows(part.source, part.x, shape, part.first, scale) for part in parts]
     return [n for part in parts for n in part.names], np.concatenate(x)
 
@@ -48,7 +49,7 @@ def test_forms_agree(tmp_path):
     names, x = read(tmp_path / "png")
     assert names == [f"{i:03}.png" for i in range(300)]
     np.testing.assert_array_equal(x, wanted[:300])
-    assert [len(part.x) for part in inputs.read(tmp_path / "a.npz", SHAPE)] == [256, 256, 88]
+    assert [len(part.x) for part in new_examples.read(tmp_path / "a.npz", SHAPE)] == [256, 256, 88]
 
 
 def test_grey_and_coloured_images(tmp_path):
@@ -96,11 +97,11 @@ BAD = {
     "missing.csv": (b"1,2,,4,5,6\n", "line 1, column 3: '' is not a number"),
     "columns.csv": (
         b"0,1,2,3,4,5\n1,1,1,1,1,1\n",
-        "0, 1 .* 5 in order, .* header=yes or",
+        "0, 1 .* 5 in order, .* --header=yes or",
     ),
     "semicolons.csv": (b"1,5;2;3\n4,5;6;7\n", "line 1: 2 values; wanted 6"),
-    "waves.csv": (b"400,410.5,420,431,440,450\n1,1,1,1,1,1\n", "400, 410.5 .* header=yes"),
-    "mixed.csv": (b"name,410,420,430,440,450\n1,1,1,1,1,1\n", "'name' is not .* header=yes"),
+    "waves.csv": (b"400,410.5,420,431,440,450\n1,1,1,1,1,1\n", "400, 410.5 .* --header=yes"),
+    "mixed.csv": (b"name,410,420,430,440,450\n1,1,1,1,1,1\n", "'name' is not .* --header=yes"),
     "nan.csv": (b"1,3,2,4,5,6\n1,2,nan,4,5,6\n", "the first is row 1, position \\(0, 2\\)"),
     "bytes.csv": (b"\xff\xfe1\x00,", "not UTF-8"),
     "null.csv": (b"1,3,2,4,5,6\n1,2\0,3,4,5,6\n", "line 2"),

@@ -13,8 +13,8 @@ from absl.testing import flagsaver
 from PIL import Image
 from tiny_predictors import NAMES, rows, tiny, write_run
 
-from experiments import cli, evaluate, export, predict
-from ladder_jax import data, errors, exporting, predictor
+from experiments import cli, evaluate, export, new_examples, predict
+from ladder_jax import errors, exporting, predictor
 from ladder_jax.config import Config
 from ladder_jax.errors import ConfigError
 from ladder_jax.run import files
@@ -54,7 +54,7 @@ def test_batch_of_one_as_of_a_thousand(tmp_path):
         np.savez(tmp_path / f"{name}.npz", x=examples)
         path, estimates = tmp_path / f"{name}.csv", tmp_path / f"{name}.denoised.npz"
         assert predict.denoised_path(path) == estimates
-        parts = data.inputs.read(tmp_path / f"{name}.npz", OURS)
+        parts = new_examples.read(tmp_path / f"{name}.npz", OURS)
         assert predict.predict(ours, parts, path, estimates) == len(examples)
         with np.load(estimates) as found:
             outputs.append((*read_table(path), found["denoised"]))
@@ -83,7 +83,7 @@ def test_an_error_leaves_nothing(tmp_path):
         (bare, "good.npz", "does not decode its input; leave --denoised out"),
     ):
         with pytest.raises((errors.DataError, ConfigError), match=message):
-            predict.predict(who, data.inputs.read(tmp_path / name, OURS), out, estimates)
+            predict.predict(who, new_examples.read(tmp_path / name, OURS), out, estimates)
         assert sorted(tmp_path.iterdir()) == before
 
 
@@ -92,7 +92,7 @@ def test_a_disk_that_is_full(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(np, "savez", full)
-    parts = [data.inputs.Part(["0"], rows(OURS, 1))]
+    parts = [new_examples.Part(["0"], rows(OURS, 1))]
     with pytest.raises(errors.WriteError, match=r"^cannot write \S+denoised.npz: No space"):
         predict.predict(tiny(), parts, tmp_path / "a.csv", tmp_path / "a.denoised.npz")
     assert not any(tmp_path.iterdir())
@@ -153,7 +153,7 @@ def test_what_the_first_line_was_taken_for(trained, tmp_path, capsys, monkeypatc
         told = capsys.readouterr().out
         assert f"first line of new.csv taken as {said}\n" in told and f"of {count} ex" in told
         assert len(read_table(tmp_path / "predictions.csv")[1]) == count
-    with pytest.raises(errors.DataError, match="Say header=yes or header=no"):
+    with pytest.raises(errors.DataError, match="Say --header=yes or --header=no"):
         run(predict.main, *flags)
 
 

@@ -237,6 +237,8 @@ def test_cifar10_archive(tmp_path, monkeypatch, any_checksum):
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
     assert_cifar(idx.read_cifar10(tmp_path))
+    with pytest.raises(errors.DataError, match=r"no cifar-10-binary\.tar\.gz; put it there"):
+        idx.read_cifar10(tmp_path / "nowhere")
     data.prepare("cifar10", str(tmp_path), str(tmp_path))
     ours = data.load("cifar10", str(tmp_path))
     x, y = cifar_splits()

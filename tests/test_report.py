@@ -324,7 +324,8 @@ def test_a_combination_is_drawn_as_the_middle_of_its_units(monkeypatch):
 
 @pytest.mark.parametrize("names", [[f"level {k}" for k in range(7)], ["a" * 16] * 12, ["b" * 70]])
 def test_a_legend_hides_nothing(monkeypatch, names):
-    runs = {f"{name}{k}": [[{"epoch": 1, "test_error": 5.0}]] for k, name in enumerate(names)}
+    lines = [{"epoch": 1, "test_error": 5.0}, {"epoch": 2}]  # not every line has it
+    runs = {f"{name}{k}": [lines] for k, name in enumerate(names)}
     _, axes = captured(monkeypatch, lambda: figures.error_curves(runs, "test"))
     figure, (legend,) = axes.figure, axes.figure.legends
     assert axes.get_legend() is None and len(legend.get_texts()) == len(names)

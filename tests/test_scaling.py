@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from experiments import new_examples
 from ladder_jax import data, errors, loop, predictor
 from ladder_jax.config import Config
 from ladder_jax.data import SCALES, scale_of, to_scale
@@ -112,7 +113,7 @@ def test_error_is_the_same_for_all_integers(tmp_path, dtype):
     wanted = ours(ROWS.astype(dtype)).logits
     assert 100 * np.mean(wanted.argmax(1) != Y) == pytest.approx(result.summary["test_error"])
     np.savetxt(tmp_path / "new.csv", ROWS, "%d", delimiter=",")
-    from_csv = [part.x for part in data.inputs.read(tmp_path / "new.csv", (4,))]
+    from_csv = [part.x for part in new_examples.read(tmp_path / "new.csv", (4,))]
     for rows in (*map(ROWS.astype, INTEGERS), np.concatenate(from_csv)):
         np.testing.assert_allclose(ours(rows).logits, wanted, atol=1e-6)
         np.testing.assert_array_equal(ours(rows).classes, wanted.argmax(1))

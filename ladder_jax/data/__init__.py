@@ -1,6 +1,6 @@
 """Data: named sets, your own, labelled splits, preprocessing. NumPy alone."""
 
-from ladder_jax.data import inputs, preprocessing
+from ladder_jax.data import preprocessing
 from ladder_jax.data.arrays import (
     NO_LABEL,
     SCALES,
@@ -18,7 +18,7 @@ from ladder_jax.errors import DataError
 
 __all__ = [
     "CHOICES", "NAMES", "NO_LABEL", "SCALES", "DataError", "Dataset", "Examples", "Rows", "batches",
-    "check_new", "choose_labeled", "from_arrays", "hold_out", "import_grain", "inputs", "is_file",
-    "load", "load_npz", "load_test_npz", "located", "named_split", "new_rows", "parse_split",
-    "prepare", "preprocessing", "scale_of", "to_scale",
+    "check_new", "choose_labeled", "from_arrays", "hold_out", "import_grain", "is_file", "load",
+    "load_npz", "load_test_npz", "located", "named_split", "new_rows", "parse_split", "prepare",
+    "preprocessing", "scale_of", "to_scale",
 ]  # fmt: skip

@@ -12,20 +12,13 @@ import collections
 import math
 import pathlib
 import zipfile
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
 
-from ladder_jax.data.base import (
-    MOST_DEFLATED,
-    Dataset,
-    check_examples,
-    check_finite,
-    check_new,
-    read_into,
-    to_float,
-)
+from ladder_jax.data import base
+from ladder_jax.data.base import Dataset, to_float
 from ladder_jax.errors import DataError
 
 NO_LABEL = -1
@@ -45,9 +38,12 @@ SCALES = {
 }
 """What training rows may have been; later ones are put on that scale, or refused."""
 
-_ARRAYS = ("x", "y", "x_test", "y_test", "class_names")
 _MOST_SCALED = 10.0
 """What was divided by 255 is below it, noise on it included."""
+_READ_HEADER = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
 
 
 def scale_of(x: np.ndarray) -> str:
@@ -66,14 +62,10 @@ def scale_of(x: np.ndarray) -> str:
         return "bytes"
     if not (low >= 0 and high <= 255):
         return "numbers"
-    whole = all((part == np.floor(part)).all() for part in _parts(x))
+    whole = all((part == np.floor(part)).all() for part in base.chunks(x))
     if high <= 1:
         return "binary" if whole else "unit"
     return "pixels" if whole else "numbers"
-
-
-def _parts(x: np.ndarray) -> Iterator[np.ndarray]:
-    return (x[start : start + 1000] for start in range(0, len(x), 1000))
 
 
 def to_scale(name: str, x: np.ndarray, scale: str) -> np.ndarray:
@@ -115,7 +107,7 @@ def to_scale(name: str, x: np.ndarray, scale: str) -> np.ndarray:
 
 def _undivided(x: np.ndarray) -> bool:
     """Returns whether a row of floats cannot be pixels that were divided by 255."""
-    for part in _parts(x.reshape(len(x), -1)):
+    for part in base.chunks(x.reshape(len(x), -1)):
         most = np.abs(part).max(1)
         if (most > _MOST_SCALED).any() or (part[most > 1] % 1 == 0).all(1).any():
             return True
@@ -137,9 +129,9 @@ def new_rows(
       [[1.0, 1.0], [1.0, 1.0]]
     """
     x = np.asarray(x)
-    check_new(name, x, shape)
+    base.check_new(name, x, shape)
     x = x.reshape(len(x), *shape)
-    check_finite(name, x, first)
+    base.check_finite(name, x, first)
     return to_scale(name, x, scale)
 
 
@@ -181,7 +173,7 @@ def from_arrays(
     classes = len(names) or int(y.max(initial=NO_LABEL)) + 1
     if len(y) and not (y != NO_LABEL).any():
         raise DataError(f"{name}, y: all labels are -1 (no label); give some of each class.")
-    check_examples(f"{name}, x and y", x, y, classes, unlabeled=True)
+    base.check_examples(f"{name}, x and y", x, y, classes, unlabeled=True)
     _check_classes(name, y, classes, names)
     if (x_test is None) != (y_test is None):
         raise DataError(f"{name}: x_test and y_test go together; give both or neither.")
@@ -189,7 +181,7 @@ def from_arrays(
         x_test, y_test = x[:0], y[:0]
     else:
         x_test, y_test = _features(f"{name}, x_test", x_test), _labels(f"{name}, y_test", y_test)
-        check_examples(f"{name}, x_test and y_test", x_test, y_test, classes)
+        base.check_examples(f"{name}, x_test and y_test", x_test, y_test, classes)
     x, x_test = to_scale(f"{name}, x", x, scale), to_scale(f"{name}, x_test", x_test, scale)
     if x.shape[1:] != x_test.shape[1:]:
         raise DataError(
@@ -204,8 +196,7 @@ def _check_classes(name: str, y: np.ndarray, classes: int, names: tuple[str, ...
     """Checks that there are several classes, an example of each, and no name twice."""
     present = np.unique(y[y != NO_LABEL])
     if len(present) < classes:  # not by counting to the largest label, which may be any
-        gaps = np.flatnonzero(present != np.arange(len(present)))
-        missing = gaps[0] if gaps.size else len(present)
+        missing = np.setdiff1d(np.arange(len(present) + 1), present)[0]
         raise DataError(
             f"{name}, y: no example of class {missing}, though there are {classes} classes; "
             "number them from 0 without a gap, and give -1 where there is no label."
@@ -255,7 +246,8 @@ def load_npz(path: str | pathlib.Path) -> Dataset:
       ...     load_npz(path).class_names
       ('0', '1')
     """
-    path, arrays, names = _read(path)
+    path = pathlib.Path(path).expanduser()
+    arrays, names = _read(path)
     require_arrays(path, arrays, ("x", "y"))
     return from_arrays(**arrays, class_names=names, name=path.stem)
 
@@ -271,26 +263,24 @@ def load_test_npz(
     Raises:
       DataError: as ``load_npz``, or an example has no label or is of no known class.
     """
-    path, arrays, names = _read(path)
+    path = pathlib.Path(path).expanduser()
+    arrays, names = _read(path)
     suffix = "_test" if {"x_test", "y_test"} & arrays.keys() else ""
     x_key, y_key = f"x{suffix}", f"y{suffix}"
     require_arrays(path, arrays, (x_key, y_key))
     x, y = _features(f"{path}, {x_key}", arrays[x_key]), _labels(f"{path}, {y_key}", arrays[y_key])
-    check_examples(f"{path}, {x_key} and {y_key}", x, y, classes)
+    base.check_examples(f"{path}, {x_key} and {y_key}", x, y, classes)
     return x, y.astype(np.int32), names
 
 
-def _read(
-    path: str | pathlib.Path,
-) -> tuple[pathlib.Path, dict[str, np.ndarray], tuple[str, ...]]:
-    """Returns a file's path, its arrays, and the class names out of them, if there are any."""
-    path = pathlib.Path(path).expanduser()
-    arrays = read_npz(path, _ARRAYS)
+def _read(path: pathlib.Path) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    """Returns a file's arrays, and the class names out of them, if there are any."""
+    arrays = read_npz(path, ("x", "y", "x_test", "y_test", "class_names"))
     names = arrays.pop("class_names", np.zeros(0, str))
     if names.ndim != 1 or names.dtype.kind != "U":
         raise DataError(f"{path}: class_names must be a list of strings, one per class.")
     try:
-        return path, arrays, tuple(names.tolist())
+        return arrays, tuple(names.tolist())
     except ValueError as error:  # bytes that are no characters
         raise DataError(f"{path}: class_names are corrupt ({error}).") from error
 
@@ -308,16 +298,6 @@ def read_npz(path: pathlib.Path, wanted: Collection[str] | None = None) -> dict[
 
     Object arrays are refused, so nothing in the file is executed. No more memory
     is taken than the arrays declare, and none where the file cannot hold that much.
-
-    Raises:
-      DataError: the file is missing, corrupt or not such a file, or an array holds
-        Python objects.
-
-    Examples:
-      >>> read_npz(pathlib.Path("nowhere.npz"), ["x"])
-      Traceback (most recent call last):
-      ...
-      ladder_jax.errors.DataError: nowhere.npz: No such file or directory.
     """
     try:
         with path.open("rb") as opened, zipfile.ZipFile(opened) as archive:
@@ -343,14 +323,12 @@ def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> 
     deflated = info.compress_type == zipfile.ZIP_DEFLATED
     if not deflated and info.compress_type != zipfile.ZIP_STORED:
         raise DataError(f"{name}: compression {info.compress_type}; write it with numpy.savez.")
-    most = archive.fp.seek(0, 2) * (MOST_DEFLATED if deflated else 1) if archive.fp else 0
+    most = archive.fp.seek(0, 2) * (base.MOST_DEFLATED if deflated else 1) if archive.fp else 0
     with archive.open(info) as file:
         version = np.lib.format.read_magic(file)
-        if version not in ((1, 0), (2, 0)):
+        if version not in _READ_HEADER:
             raise ValueError(f"npy format {version[0]}.{version[1]} is not known")
-        first = version == (1, 0)
-        read = np.lib.format.read_array_header_1_0 if first else np.lib.format.read_array_header_2_0
-        shape, fortran, dtype = read(file)
+        shape, fortran, dtype = _READ_HEADER[version](file)
         if dtype.hasobject:
             raise DataError(
                 f"{name}: holds Python objects (pickles), which are refused; save plain numbers."
@@ -359,6 +337,6 @@ def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> 
         if not 0 <= size <= most:
             raise DataError(f"{name}: declares {size} bytes, more than the file holds.")
         array = np.empty(shape[::-1] if fortran else shape, dtype)
-        if size and (not read_into(file, array) or file.read(1)):
+        if size and (not base.read_into(file, array) or file.read(1)):
             raise DataError(f"{name}: not the {size} bytes that its header declares.")
     return array.T if fortran else array

@@ -95,6 +95,22 @@ class Rows:
         return np.asarray(self[:], dtype)
 
 
+def chunks(x: Any, rows: int = 1000, least: int = 2) -> Iterator[Any]:
+    """Yields parts of ``rows`` rows each, one at least; the last is no smaller than ``least``.
+
+    One row alone has no variance: it goes with those before it.
+
+    Examples:
+      >>> [list(part) for part in chunks("abcde", 2)], list(chunks("abc", 2, least=1))
+      ([['a', 'b'], ['c', 'd', 'e']], ['ab', 'c'])
+    """
+    start = 0
+    while len(x) - start >= rows + least:
+        yield x[start : start + rows]
+        start += rows
+    yield x[start:]
+
+
 def batches(
     labeled: Examples,
     labels: np.ndarray,
@@ -134,24 +150,14 @@ def require(module: str, why: str, package: str) -> Any:
 
 
 def to_float(x: np.ndarray) -> np.ndarray:
-    """Returns numbers as float32 where that holds them all, else as float64.
-
-    Examples:
-      >>> [to_float(np.array([3], dtype)).dtype.name for dtype in ("u1", "f4", "i8", "f8")]
-      ['float32', 'float32', 'float64', 'float64']
-    """
+    """Returns numbers as float32 where that holds them all, else as float64."""
     small = np.can_cast(x.dtype, np.float32)
     with np.errstate(over="ignore"):  # of long doubles: an infinity is found and reported
         return x.astype(np.float32 if small else np.float64, copy=False)
 
 
 def place(wrong: np.ndarray) -> str:
-    """Names the first place of one row that is marked.
-
-    Examples:
-      >>> place(np.array([False, True])), place(np.array([[False, True]]))
-      ('column 1', 'position (0, 1)')
-    """
+    """Names the first place of one row that is marked: "column 1" or "position (0, 1)"."""
     index = tuple(map(int, np.argwhere(wrong)[0]))
     return f"column {index[0]}" if len(index) == 1 else f"position {index}"
 
@@ -195,14 +201,7 @@ def check_new(name: str, x: np.ndarray, shape: tuple[int, ...]) -> None:
 def check_examples(
     name: str, x: np.ndarray, y: np.ndarray, classes: int, *, unlabeled: bool = False
 ) -> None:
-    """Checks that features and labels fit each other; -1, no label, only if ``unlabeled``.
-
-    Examples:
-      >>> check_examples("train", np.zeros((2, 3)), np.array([0, 2]), classes=2)
-      Traceback (most recent call last):
-      ...
-      ladder_jax.errors.DataError: train: label 2 in row 1; labels run from 0 to 1.
-    """
+    """Checks that features and labels fit each other; -1, no label, only if ``unlabeled``."""
     if len(x) != len(y):
         raise DataError(f"{name}: {len(x)} examples but {len(y)} labels; give one label each.")
     if len(x) == 0:
@@ -219,20 +218,9 @@ def check_examples(
 
 
 def read_into(file: Any, array: np.ndarray) -> bool:
-    """Fills a contiguous array from a file, a part at a time; returns whether that was there.
-
-    Examples:
-      >>> import io
-      >>> array = np.empty(2, np.uint8)
-      >>> read_into(io.BytesIO(b"abc"), array), array.tolist()
-      (True, [97, 98])
-    """
-    view = array.reshape(-1).view(np.uint8)
-    done = 0
-    while done < view.size:
-        part = file.read(min(1 << 20, view.size - done))
-        if not part:
-            return False
-        view[done : done + len(part)] = np.frombuffer(part, np.uint8)
-        done += len(part)
-    return True
+    """Fills a contiguous array from a file, a part at a time; returns whether that was there."""
+    rest = array.reshape(-1).view(np.uint8).data
+    while rest and (part := file.read(min(1 << 20, len(rest)))):
+        rest[: len(part)] = part
+        rest = rest[len(part) :]
+    return not rest

@@ -42,15 +42,6 @@ def read_idx(path: pathlib.Path, magic: int) -> np.ndarray:
 
     No more memory is taken than the header declares, and none where the file cannot
     hold that much. The file must begin with the number ``magic``.
-
-    Raises:
-      DataError: the file is missing, cut short, too long or of another kind.
-
-    Examples:
-      >>> read_idx(pathlib.Path("nowhere"), IMAGES)
-      Traceback (most recent call last):
-      ...
-      ladder_jax.errors.DataError: nowhere: No such file or directory.
     """
     header, gzipped = 16 if magic == IMAGES else 8, path.suffix == ".gz"
     try:
@@ -68,18 +59,18 @@ def read_idx(path: pathlib.Path, magic: int) -> np.ndarray:
             size = math.prod(shape)
             if size == 0:
                 raise DataError(f"{path}: its header declares no data; fetch the file again.")
-            wrong = "cut short"
-            if size <= most:
-                body = np.empty(size, np.uint8)
-                if read_into(file, body):
-                    wrong = "longer than its header says" if file.read(1) else ""
+            body = np.empty(size if size <= most else 0, np.uint8)
+            whole = len(body) == size and read_into(file, body)
+            if not whole or file.read(1):
+                wrong = "longer than its header says" if whole else "cut short"
+                raise DataError(
+                    f"{path}: {wrong} (wanted {size} bytes of data); fetch the file again."
+                )
+            return body.reshape(shape)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{path}: corrupt gzip ({error}); fetch the file again.") from error
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}.") from error
-    if wrong:
-        raise DataError(f"{path}: {wrong} (wanted {size} bytes of data); fetch the file again.")
-    return body.reshape(shape)
 
 
 def find_idx(folder: pathlib.Path, name: str) -> pathlib.Path | None:
@@ -91,12 +82,13 @@ def find_idx(folder: pathlib.Path, name: str) -> pathlib.Path | None:
 def read_mnist(folder: pathlib.Path) -> Splits:
     """Reads the four ``FILES`` of an MNIST-like set; a ``DataError`` says what is wrong."""
     arrays = []
-    for i, name in enumerate(FILES):
+    for name, magic in zip(FILES, 2 * (IMAGES, LABELS), strict=True):
         path = find_idx(folder, name)
         if path is None:
             raise DataError(f"{folder}: no {name} or {name}.gz; put the four IDX files there.")
-        arrays.append(read_idx(path, LABELS if i % 2 else IMAGES))
-    return {"train": (arrays[0], arrays[1]), "test": (arrays[2], arrays[3])}
+        arrays.append(read_idx(path, magic))
+    x, y, x_test, y_test = arrays
+    return {"train": (x, y), "test": (x_test, y_test)}
 
 
 def read_cifar10(folder: pathlib.Path) -> Splits:
@@ -110,15 +102,6 @@ def read_cifar10(folder: pathlib.Path) -> Splits:
     - ``train_NN.webp`` and ``test_NN.webp`` (or ``.png``), mosaics of 25 x 40
       images row by row, and ``labels.npy``, integers of the training set and then
       the test set.
-
-    Raises:
-      DataError: a file is missing or wrong.
-
-    Examples:
-      >>> read_cifar10(pathlib.Path("nowhere"))
-      Traceback (most recent call last):
-      ...
-      ladder_jax.errors.DataError: nowhere: no cifar-10-binary.tar.gz; put it there.
     """
     if (folder / "labels.npy").is_file():
         return _read_mosaics(folder)

@@ -10,29 +10,20 @@ from typing import NamedTuple
 import numpy as np
 
 from ladder_jax.data import idx, tfds
-from ladder_jax.data.arrays import load_npz, to_scale
+from ladder_jax.data.arrays import from_arrays, load_npz, to_scale
 from ladder_jax.data.base import Dataset, check_examples
 from ladder_jax.errors import DataError
 
 
 class NamedSet(NamedTuple):
-    """What is known of a data set by name; addresses of downloads are tensorflow-datasets'.
+    """Holds what is known of a data set by name; downloads have tensorflow-datasets' addresses."""
 
-    Attributes:
-      load: returns the set where it needs no preparing; None: it is prepared.
-      class_names: one per class, of a set with ``read``.
-      read: reads the original files of a folder, so that preparing needs no
-        TensorFlow; None: tensorflow-datasets prepares it in its own way.
-      unpacked: names of files, one of which stands for what would be fetched.
-      direct: names of files, plain or gzipped, out of which ``load`` reads the set
-        unprepared if one is there.
-    """
-
-    load: Callable[[], Dataset] | None = None
-    class_names: tuple[str, ...] = ()
+    load: Callable[[], Dataset] | None = None  # where the set needs no preparing
+    class_names: tuple[str, ...] = ()  # of a set with ``read``
     read: Callable[[pathlib.Path], idx.Splits] | None = None
-    unpacked: tuple[str, ...] = ()
-    direct: tuple[str, ...] = ()
+    """Reads the original files of a folder, so that preparing needs no TensorFlow."""
+    unpacked: tuple[str, ...] = ()  # files, one of which stands for what would be fetched
+    direct: tuple[str, ...] = ()  # files, plain or gzipped; one is enough to load the set
 
 
 def load_digits() -> Dataset:
@@ -40,23 +31,17 @@ def load_digits() -> Dataset:
 
     The 500 test images were chosen once, at random with seed 0; the set has no
     official split.
-
-    Examples:
-      >>> load_digits().x_train.shape
-      (1297, 8, 8, 1)
     """
     from sklearn import datasets  # a slow import that only this set needs
 
     bunch = datasets.load_digits()
-    x = (bunch.images[..., None] / 16).astype(np.float32)
-    y = bunch.target.astype(np.int32)
+    x, y = (bunch.images[..., None] / 16).astype(np.float32), bunch.target
     test, train = np.split(np.random.default_rng(0).permutation(len(x)), [500])
-    names = tuple(str(name) for name in bunch.target_names)
-    return Dataset("digits", x[train], y[train], x[test], y[test], names, "unit")
+    return from_arrays(x[train], y[train], x[test], y[test], name="digits")
 
 
 def _idx(names: str) -> NamedSet:
-    """A set of four IDX files."""
+    """Returns a set of four IDX files."""
     return NamedSet(class_names=tuple(names.split(", ")), read=idx.read_mnist, direct=idx.FILES)
 
 

@@ -15,30 +15,23 @@ from typing import NamedTuple
 import numpy as np
 
 from ladder_jax.data.arrays import read_npz
-from ladder_jax.data.base import Examples, not_finite, place, to_float
+from ladder_jax.data.base import Examples, chunks, not_finite, place, to_float
 from ladder_jax.errors import DataError
 
 CONTRAST_SCALE = 55.0
 CONTRAST_EPSILON = 1e-8
 ZCA_BIAS = 0.1
-_CHUNK = 1000
 
 Fitted = dict[str, np.ndarray]
 Chunks = Callable[[], Iterator[np.ndarray]]
 
 
 class Preprocessing(NamedTuple):
-    """A chain with what was fitted.
+    """Holds a chain with what was fitted."""
 
-    Attributes:
-      chain: e.g. ``"contrast+zca"``.
-      fitted: arrays by ``STEP/NAME``.
-      scale: what numbers the training rows were, one of ``data.SCALES``.
-    """
-
-    chain: str = "none"
-    fitted: Fitted = {}  # noqa: RUF012 - never written to
-    scale: str = "unknown"
+    chain: str = "none"  # e.g. "contrast+zca"
+    fitted: Fitted = {}  # noqa: RUF012 - arrays by STEP/NAME, never written to
+    scale: str = "unknown"  # what numbers the training rows were, one of ``data.SCALES``
 
 
 def contrast_normalize(x: np.ndarray, scale: float = CONTRAST_SCALE) -> np.ndarray:
@@ -46,10 +39,6 @@ def contrast_normalize(x: np.ndarray, scale: float = CONTRAST_SCALE) -> np.ndarr
 
     ``scale (x - mean) / |x - mean|``, mean and length over all features of the
     row; a row without contrast becomes 0, one whose length overflows NaN.
-
-    Examples:
-      >>> contrast_normalize(np.array([[1.0, 3.0], [2.0, 2.0]]), scale=np.sqrt(2)).tolist()
-      [[-1.0, 1.0], [0.0, 0.0]]
     """
     xp = x.__array_namespace__()
     rows = x.reshape(x.shape[0], -1)
@@ -60,18 +49,18 @@ def contrast_normalize(x: np.ndarray, scale: float = CONTRAST_SCALE) -> np.ndarr
     return normalized.reshape(x.shape)
 
 
-def _moments(chunks: Chunks) -> tuple[np.ndarray, np.ndarray]:
+def _moments(read: Chunks) -> tuple[np.ndarray, np.ndarray]:
     """Returns each feature's mean and biased variance, float64; 0 if it varies by rounding alone.
 
     Differences from the first row are summed: no digits are lost to a large mean.
     """
-    start = next(iter(chunks()))
+    start = next(read())
     first, rounding = start[0].astype(np.float64), 8 * np.finfo(start.dtype).eps
     rows, total, squares = 0, np.zeros(()), np.zeros(())
-    for chunk in chunks():
+    for chunk in read():
         rows, total = rows + len(chunk), total + (chunk - first).sum(0)
     mean = first + total / rows
-    for chunk in chunks():
+    for chunk in read():
         squares = squares + np.square(chunk - mean).sum(0)
     var = squares / rows
     return mean, np.where(var > np.square(rounding * mean), var, 0.0)
@@ -89,13 +78,13 @@ def _float32(name: str, array: np.ndarray, least: float = 0.0) -> np.ndarray:
     return kept
 
 
-def _fit_standardize(chunks: Chunks) -> Fitted:
+def _fit_standardize(read: Chunks) -> Fitted:
     """Fits mean and deviation; a feature that does not vary (but for rounding) is only centred.
 
     ``mean`` is what float32 holds of it, ``shift`` the rest of it over the deviation:
     without it, a mean that is large beside the deviation would move all rows.
     """
-    mean, var = _moments(chunks)
+    mean, var = _moments(read)
     tiny = float(np.finfo(np.float32).tiny)
     std = _float32("standardize", np.where(var > 0, np.sqrt(var), 1.0), tiny)
     high = _float32("standardize", mean)
@@ -104,16 +93,16 @@ def _fit_standardize(chunks: Chunks) -> Fitted:
 
 def _apply_standardize(fitted: Fitted, x: np.ndarray) -> np.ndarray:
     """Subtracts the mean in two parts, of which the first is exact near the mean."""
-    scaled: np.ndarray = (x - fitted["mean"]) / fitted["std"]
-    return scaled - fitted["shift"] if "shift" in fitted else scaled
+    scaled: np.ndarray = (x - fitted["mean"]) / fitted["std"] - fitted.get("shift", 0.0)
+    return scaled
 
 
-def _fit_zca(chunks: Chunks) -> Fitted:
+def _fit_zca(read: Chunks) -> Fitted:
     """Fits E diag(values)^(-1/2) E^T, of the covariance with 0.1 added on its diagonal."""
-    mean, _ = _moments(chunks)
+    mean, _ = _moments(read)
     high = _float32("zca", mean)
     rows, cov = 0, np.zeros((mean.size, mean.size))
-    for chunk in chunks():
+    for chunk in read():
         centred = (chunk - mean).reshape(len(chunk), -1)
         rows, cov = rows + len(chunk), cov + centred.T @ centred
     _float32("zca", np.diag(cov).reshape(mean.shape))
@@ -125,27 +114,22 @@ def _fit_zca(chunks: Chunks) -> Fitted:
 
 
 def _apply_zca(fitted: Fitted, x: np.ndarray) -> np.ndarray:
-    flat = (x - fitted["mean"]).reshape(x.shape[0], -1) @ fitted["matrix"]
-    return (flat - fitted["shift"] if "shift" in fitted else flat).reshape(x.shape)
+    white = (x - fitted["mean"]).reshape(x.shape[0], -1) @ fitted["matrix"]
+    return (white - fitted.get("shift", 0.0)).reshape(x.shape)
 
 
 _Step = tuple[Callable[[Chunks], Fitted], Callable[[Fitted, np.ndarray], np.ndarray]]
 
 STEPS: dict[str, _Step] = {
-    "contrast": (lambda chunks: {}, lambda fitted, x: contrast_normalize(x)),
+    "contrast": (lambda read: {}, lambda fitted, x: contrast_normalize(x)),
     "standardize": (_fit_standardize, _apply_standardize),
     "zca": (_fit_zca, _apply_zca),
 }
-"""What a chain is made of: one entry each, ``fit(chunks)`` and ``apply(arrays, rows)``."""
+"""What a chain is made of: one entry each, ``fit(read)`` and ``apply(arrays, rows)``."""
 
 
 def check_chain(chain: str) -> list[str]:
-    """Returns the steps of a chain; a ``DataError`` says what a chain is made of.
-
-    Examples:
-      >>> check_chain("contrast+zca")
-      ['contrast', 'zca']
-    """
+    """Returns the steps of a chain; a ``DataError`` says what a chain is made of."""
     words = [] if chain == "none" else chain.split("+")
     for word in words:
         if word not in STEPS or words.count(word) > 1:
@@ -166,20 +150,17 @@ def fit(chain: str, x: Examples) -> Preprocessing:
       >>> apply(fitted, np.array([[5.0]], np.float32)).tolist()
       [[3.0]]
     """
-    words = check_chain(chain)
-    preprocessing = Preprocessing()
+    words, fitted = check_chain(chain), Fitted()
     for i, word in enumerate(words):
-        before = preprocessing
+        before = Preprocessing("+".join(words[:i]) or "none", fitted)
 
-        def chunks(before: Preprocessing = before) -> Iterator[np.ndarray]:
-            for start in range(0, len(x), _CHUNK):
-                yield _run(before, to_float(np.asarray(x[start : start + _CHUNK])))
+        def prepared(before: Preprocessing = before) -> Iterator[np.ndarray]:
+            return (_run(before, to_float(np.asarray(part))) for part in chunks(x, least=1))
 
         with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused
-            found = STEPS[word][0](chunks)
-        arrays = {f"{word}/{name}": array for name, array in found.items()}
-        preprocessing = Preprocessing("+".join(words[: i + 1]), before.fitted | arrays)
-    return preprocessing
+            found = STEPS[word][0](prepared)
+        fitted = fitted | {f"{word}/{name}": array for name, array in found.items()}
+    return Preprocessing(chain, fitted)
 
 
 def _run(preprocessing: Preprocessing, x: np.ndarray) -> np.ndarray:
@@ -195,10 +176,6 @@ def apply(preprocessing: Preprocessing, x: np.ndarray) -> np.ndarray:
 
     Those of NumPy become float32, computed in the precision of ``x`` a part at a
     time, and are not finite where float32 cannot hold them.
-
-    Examples:
-      >>> apply(Preprocessing(), np.ones((1, 2))).tolist()
-      [[1.0, 1.0]]
     """
     if not isinstance(x, np.ndarray):
         return _run(preprocessing, x)
@@ -206,8 +183,8 @@ def apply(preprocessing: Preprocessing, x: np.ndarray) -> np.ndarray:
         return x
     out = np.empty(x.shape, np.float32)
     with np.errstate(over="ignore", invalid="ignore"):
-        for start in range(0, len(x), _CHUNK):
-            out[start : start + _CHUNK] = _run(preprocessing, x[start : start + _CHUNK])
+        for part, kept in zip(chunks(x), chunks(out), strict=True):
+            kept[:] = _run(preprocessing, part)
     return out
 
 
@@ -223,21 +200,12 @@ def check_applied(
 
     ``out`` are the rows preprocessed, read a part at a time, ``x`` as they were, all
     finite; ``numbers`` says which row of x each is (None: the same), x counts from ``first``.
-
-    Examples:
-      >>> x = np.array([[1.0], [-3.4e38]])
-      >>> check_applied("x", np.array([[0.0], [-np.inf]]), x, "standardize")
-      Traceback (most recent call last):
-      ...
-      ladder_jax.errors.DataError: x: -3.4e+38 in row 1, column 0, is not finite in float32 \
-after preprocess='standardize'; remove or replace it, if it marks a missing value.
     """
-    for start in range(0, len(out), _CHUNK):
-        part = np.asarray(out[start : start + _CHUNK])
-        bad = not_finite(part)
+    numbers = np.arange(len(out)) if numbers is None else numbers
+    for part, rows in zip(chunks(out), chunks(numbers), strict=True):
+        bad = not_finite(np.asarray(part))
         if bad.size:
-            number = start + int(bad[0])
-            number = number if numbers is None else int(numbers[number])
+            number = int(rows[bad[0]])
             row = np.asarray(x[number : number + 1])[0]
             wrong = ~np.isfinite(part[bad[0]]).reshape(row.shape)
             farthest = wrong & (np.abs(row) == np.abs(row)[wrong].max())

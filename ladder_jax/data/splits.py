@@ -63,7 +63,6 @@ def choose_labeled(
         raise DataError(f"labels={labels}, but {len(order)} examples have one; give fewer.")
     if choice == "uniform":
         return np.sort(order[:labels])
-    share = _balanced if choice == "balanced" else _stratified
     counts = np.bincount(y[order], minlength=classes)
     if not counts.all():
         raise DataError(
@@ -71,7 +70,7 @@ def choose_labeled(
             "give label_choice='uniform'."
         )
     chosen = []
-    for label, wanted in enumerate(share(counts, labels)):
+    for label, wanted in enumerate(_shares(counts, labels, choice)):
         rows = order[y[order] == label][:wanted]
         if len(rows) < wanted:
             raise DataError(
@@ -82,23 +81,23 @@ def choose_labeled(
     return np.sort(np.concatenate(chosen))
 
 
-def _balanced(counts: np.ndarray, labels: int) -> list[int]:
-    """Returns the same number of labels for each class."""
-    classes = len(counts)
-    if labels < classes:
+def _shares(counts: np.ndarray, labels: int, choice: str) -> np.ndarray:
+    """Returns the labels of each class: as many as of any other, or its share of the examples.
+
+    The largest remainders get what rounding leaves.
+    """
+    classes, left = len(counts), labels % len(counts)
+    if choice == "balanced" and labels < classes:
         raise DataError(f"labels={labels}: give at least one for each of the {classes} classes.")
-    if labels % classes:
+    if choice == "balanced" and left:
         raise DataError(
             f"labels={labels} cannot be shared equally by {classes} classes; "
-            f"give {labels - labels % classes} or {labels - labels % classes + classes}."
+            f"give {labels - left} or {labels - left + classes}."
         )
-    return [labels // classes] * classes
-
-
-def _stratified(counts: np.ndarray, labels: int) -> list[int]:
-    """Returns each class's share of the labels; the largest remainders get what rounding leaves."""
+    if choice == "balanced":
+        return np.full(classes, labels // classes)
     exact = labels * counts / counts.sum()
-    shares = np.floor(exact).astype(int)
+    shares: np.ndarray = np.floor(exact).astype(int)
     largest_first = np.argsort(shares - exact, kind="stable")
     shares[largest_first[: labels - shares.sum()]] += 1
     if not shares.all():
@@ -106,7 +105,7 @@ def _stratified(counts: np.ndarray, labels: int) -> list[int]:
             f"labels={labels}: class {shares.argmin()} would get none, so rare is it; give more, "
             "or a balanced choice."
         )
-    return [int(share) for share in shares]
+    return shares
 
 
 def hold_out(

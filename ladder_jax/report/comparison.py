@@ -15,9 +15,8 @@ from ladder_jax.errors import ConfigError
 from ladder_jax.report import figures
 from ladder_jax.report.measures import Spread, over_seeds
 from ladder_jax.report.page import write_page
-from ladder_jax.run import workfolder
 from ladder_jax.run.files import as_path
-from ladder_jax.run.workfolder import REPORT, read_lines
+from ladder_jax.run.workfolder import REPORT, as_json, load_summary, read_config, read_lines
 
 _OF_A_RUN = ("name", "seed", "split", "data_dir")
 """Settings in which runs of one kind may differ."""
@@ -26,17 +25,14 @@ _OF_A_SPLIT = ("dataset", "labels", "label_choice", "validation", "split", "seed
 
 
 class Run(NamedTuple):
-    """A finished run, its error in percent, and whether it has a page of its own.
-
-    One that has no folder has no summary and no lines of metrics.
-    """
+    """Holds a finished run."""
 
     name: str
     config: dict[str, Any]
-    error: float
-    summary: dict[str, Any]
+    error: float  # in percent
+    summary: dict[str, Any]  # empty where it has no folder, like the lines of its metrics
     lines: list[dict[str, Any]]
-    report: bool
+    report: bool  # whether it has a page of its own
 
     def settings(self, names: Sequence[str]) -> tuple[str, ...]:
         """Returns some settings as words."""
@@ -44,12 +40,7 @@ class Run(NamedTuple):
 
 
 class Row(NamedTuple):
-    """What was trained, and its errors over the seeds, in percent; or differences of them.
-
-    Examples:
-      >>> [round(end, 2) for end in Row("ladder", [], [1.0, 2.0, 3.0]).interval]
-      [-0.48, 4.48]
-    """
+    """Holds what was trained, and its errors over the seeds, in percent; or their differences."""
 
     name: str
     runs: list[Run]
@@ -80,19 +71,14 @@ class Row(NamedTuple):
 
 def paired(rows: Sequence[Row]) -> list[Row]:
     """Subtracts each row from the first that shares two splits or more with it, split by split."""
-    by_split = [
-        {run.settings(_OF_A_SPLIT): error for run, error in zip(row.runs, row.errors, strict=False)}
-        for row in rows
-    ]
+    by_split = [{run.settings(_OF_A_SPLIT): run.error for run in row.runs} for row in rows]
     pairs = []
     for i, row in enumerate(rows):
         for other, errors in zip(rows[:i], by_split, strict=False):
-            shared = [split for split in by_split[i] if split in errors]
-            if len(shared) < 2:
-                continue
-            less = [errors[split] - by_split[i][split] for split in shared]
-            pairs.append(Row(f"{other.name} \N{MINUS SIGN} {row.name}", [], less))
-            break
+            less = [errors[key] - error for key, error in by_split[i].items() if key in errors]
+            if len(less) > 1:
+                pairs.append(Row(f"{other.name} \N{MINUS SIGN} {row.name}", [], less))
+                break
     return pairs
 
 
@@ -100,8 +86,8 @@ def _read_runs(folder: pathlib.Path) -> list[Run]:
     """Reads the finished runs in the folders of a folder, by name and seed."""
     runs = []
     for path in (result.parent for result in folder.glob("*/result.json")):
-        config = workfolder.as_json(workfolder.read_config(path))
-        known = workfolder.load_summary(path), read_lines(path), (path / REPORT).exists()
+        config = as_json(read_config(path))
+        known = load_summary(path), read_lines(path), (path / REPORT).exists()
         runs.append(Run(path.name, config, math.nan, *known))
     if not runs:
         raise ConfigError(f"{folder} holds no finished run; give the folder of a command.")

@@ -20,8 +20,7 @@ from ladder_jax.types import Shape
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-SIGNALS = (-2.0, 0.0, 2.0)
-"""Values of u, in standard deviations, that a combination function is drawn for."""
+SIGNALS = (-2.0, 0.0, 2.0)  # values of u, in standard deviations, that functions are drawn for
 POINTS = 61  # of each curve of a combination function
 Line = dict[str, Any]
 Curve = tuple[tuple[Sequence[int], Sequence[float]], dict[str, Any]]
@@ -35,7 +34,7 @@ _STYLE["text.parse_math"] = False  # names may hold a $
 
 
 class Picture(NamedTuple):
-    """An SVG or PNG image in the page, and the name of its file beside the page, if any."""
+    """Holds an SVG or PNG image in the page, and the name of its file beside the page, if any."""
 
     kind: str
     content: bytes
@@ -60,11 +59,6 @@ def plot(
     """Draws a plot as SVG, the same bytes for the same data, with its legend below it.
 
     Its size, in inches, is without the legend; a telephone's width keeps text legible.
-
-    Examples:
-      >>> picture = plot(lambda axes: axes.plot([1, 2]) and None, "line", "a line")
-      >>> picture.source[:26], picture.alt, picture.content[:5]
-      ('data:image/svg+xml;base64,', 'a line', b'<?xml')
     """
     import matplotlib
     from matplotlib.figure import Figure
@@ -89,10 +83,6 @@ def picture_shape(shape: Shape) -> Shape | None:
     """Returns the shape in which examples can be seen, None if they are not pictures.
 
     A picture has height, width and perhaps a channel or three; a row of values may be a square.
-
-    Examples:
-      >>> picture_shape((28, 28, 1)), picture_shape((64,)), picture_shape((13,))
-      ((28, 28), (8, 8), None)
     """
     if len(shape) == 1:
         side = math.isqrt(shape[0])
@@ -107,10 +97,6 @@ def images(x: np.ndarray, shape: Shape, alts: Sequence[str], like: np.ndarray) -
     """Draws examples as PNG, one pixel per value, in a shape of ``picture_shape``.
 
     Black and white are the ends of ``like``, but for its outermost 1 %.
-
-    Examples:
-      >>> images(np.eye(8)[None], (8, 8), ["a line"], np.eye(8))[0].source[:22]
-      'data:image/png;base64,'
     """
     from matplotlib.image import imsave
 
@@ -137,12 +123,7 @@ def _logarithmic(axes: Axes) -> None:
 
 
 def series(lines: Sequence[Line], name: str, scale: float = 1) -> tuple[list[int], list[Any]]:
-    """Returns epochs and values of a figure that not every line of ``metrics.jsonl`` has.
-
-    Examples:
-      >>> series([{"epoch": 1}, {"epoch": 2, "error": 0.5}], "error", 100)
-      ([2], [50.0])
-    """
+    """Returns epochs and values of a figure that not every line of ``metrics.jsonl`` has."""
     lines = [line for line in lines if name in line]
     return [line["epoch"] for line in lines], [scale * line[name] for line in lines]
 
@@ -176,17 +157,18 @@ def learning_curves(lines: Sequence[Line], decoded: Sequence[int]) -> list[Pictu
     ]
     alt = f"error by epoch: {', '.join(f'{s} error' for s in ('training', *measured))}"
     pictures = [_by_epoch(errors, "error in %", "error", alt, "Error")]
-    name, caption = "cross_entropy", "Cross-entropy of the noisy labelled examples"
-    alt = f"{caption} by epoch, {lines[-1][name]:.3g} nats at the end"
-    curve = series(lines, name), dict[str, Any]()
-    pictures.append(_by_epoch([curve], "cross-entropy in nats", name, alt, caption, log=True))
+    epochs, entropy = series(lines, "cross_entropy")
+    caption = "Cross-entropy of the noisy labelled examples"
+    alt = f"{caption} by epoch, {entropy[-1]:.3g} nats at the end"
+    words = "cross-entropy in nats", "cross_entropy", alt, caption
+    pictures.append(_by_epoch([((epochs, entropy), {})], *words, log=True))
     if decoded:
         epochs, costs = series(lines, "denoising")
-        by_level = {f"level {level}": [cost[level] for cost in costs] for level in decoded}
-        alt = ", ".join(f"{level} {values[-1]:.3g}" for level, values in by_level.items())
-        words = f"denoising cost by epoch; at the end {alt}", "Denoising cost, unweighted"
-        curves = [((epochs, values), {"label": level}) for level, values in by_level.items()]
-        pictures.append(_by_epoch(curves, "mean squared error", "denoising_cost", *words, log=True))
+        curves = [((epochs, [cost[k] for cost in costs]), {"label": f"level {k}"}) for k in decoded]
+        ends = ", ".join(f"level {k} {costs[-1][k]:.3g}" for k in decoded)
+        alt = f"denoising cost by epoch; at the end {ends}"
+        words = "mean squared error", "denoising_cost", alt, "Denoising cost, unweighted"
+        pictures.append(_by_epoch(curves, *words, log=True))
     return pictures
 
 
@@ -196,7 +178,7 @@ def error_curves(runs: Mapping[str, Sequence[Sequence[Line]]], measured: str) ->
     for place, (kind, of_kind) in enumerate(runs.items()):
         for number, lines in enumerate(of_kind):
             label = kind if number == 0 and len(runs) <= _LEGEND else None
-            how = {"c": f"C{place % 10}", "alpha": 0.6, "lw": 1, "label": label}
+            how = {"c": f"C{place}", "alpha": 0.6, "lw": 1, "label": label}
             curves.append((series(lines, f"{measured}_error"), how))
     words = f"{measured} error by epoch of {len(curves)} runs", "Error during training, per run"
     return _by_epoch(curves, f"{measured} error in %", "error_by_epoch", *words)
@@ -306,7 +288,7 @@ def spread(errors_of: Mapping[str, Sequence[float]], measured: str) -> Picture:
 
     def draw(axes: Axes) -> None:
         for place, (name, errors) in enumerate(errors_of.items()):
-            color = f"C{place % 10}"
+            color = f"C{place}"
             axes.plot(errors, [place] * len(errors), "o", color=color, alpha=0.6)
             axes.plot([means[name]] * 2, [place - 0.3, place + 0.3], color=color, lw=2)
         axes.set_yticks(range(len(means)), [textwrap.fill(name, 28) for name in means])
@@ -327,7 +309,7 @@ def error_over_labels(
         from matplotlib.ticker import NullLocator
 
         for place, (kind, errors_of) in enumerate(kinds.items()):
-            shade, ordered = f"C{place % 10}", sorted(errors_of.items())
+            shade, ordered = f"C{place}", sorted(errors_of.items())
             for labels, errors in ordered:
                 axes.plot([labels] * len(errors), errors, "o", c=shade, alpha=0.4, ms=4)
             means = [over_seeds(errors).mean for _, errors in ordered]

@@ -13,14 +13,14 @@ import numpy as np
 
 from ladder_jax import data
 from ladder_jax.config import Config
+from ladder_jax.data.base import chunks
 from ladder_jax.errors import ConfigError
 from ladder_jax.predictor import Predictor, load
 from ladder_jax.run import inputs
 from ladder_jax.run.workfolder import LABELED, check_data, load_summary, read_config, read_lines
 from ladder_jax.types import Array, Params
 
-BINS = 15
-"""Number of bins of equal width that calibration is measured in."""
+BINS = 15  # of equal width, which calibration is measured in
 _CHUNK = 4096  # examples read and predicted at a time
 _NOISY = 256  # examples in the noisy pass, which is one batch, as in training
 _UNLABELED = 10_000  # unlabelled training examples that are tested, at most
@@ -28,7 +28,7 @@ _SAMPLE = 100_000  # values of a level that its range is computed from
 
 
 class Spread(NamedTuple):
-    """Statistics over seeds; the standard deviation of a single value is None."""
+    """Holds statistics over seeds; the standard deviation of a single value is None."""
 
     mean: float
     sd: float | None
@@ -38,35 +38,20 @@ class Spread(NamedTuple):
 
 
 def over_seeds(values: Sequence[float]) -> Spread:
-    """Computes mean, standard deviation, median and range over seeds.
-
-    Examples:
-      >>> over_seeds([1.0, 3.0, 2.0])
-      Spread(mean=2.0, sd=1.0, median=2.0, min=1.0, max=3.0)
-    """
+    """Computes mean, standard deviation, median and range over seeds."""
     sd = statistics.stdev(values) if len(values) > 1 else None
     return Spread(statistics.fmean(values), sd, statistics.median(values), min(values), max(values))
 
 
 class Score(NamedTuple):
-    """How well a class, or all of them, are recognised.
+    """Holds how well a class, or all of them, are recognised.
 
-    Attributes:
-      name: of the class, or of all examples.
-      wrong: number of examples classified wrongly.
-      n: number of examples.
-      precision: in percent; over all examples, like the next two, the mean over the classes
-        that occur. NaN where undefined, e.g. for a class that is never predicted.
-      recall: in percent.
-      f1: in percent.
-
-    Examples:
-      >>> [round(end, 2) for end in Score("all", 5, 100).interval]
-      [2.15, 11.18]
+    Precision, recall and F1 are in percent, NaN where undefined, e.g. for a class that is
+    never predicted; over all examples they are the means over the classes that occur.
     """
 
     name: str
-    wrong: int
+    wrong: int  # number of examples
     n: int
     precision: float = math.nan
     recall: float = math.nan
@@ -91,12 +76,7 @@ class Score(NamedTuple):
 def scores(
     y: np.ndarray, predicted: np.ndarray, names: Sequence[str], every: str = "all"
 ) -> list[Score]:
-    """Computes the score of all examples, called ``every``, and then that of each class.
-
-    Examples:
-      >>> [(s.wrong, s.n, s.precision) for s in scores(np.array([0, 0, 1]), np.ones(3, int), "ab")]
-      [(2, 3, 16.666666666666664), (2, 2, nan), (0, 1, 33.33333333333333)]
-    """
+    """Computes the score of all examples, called ``every``, and then that of each class."""
     from sklearn.metrics import precision_recall_fscore_support as score
 
     # As in scikit-learn, a class that is never predicted counts as 0 in the mean.
@@ -111,28 +91,16 @@ def scores(
 
 
 class Calibration(NamedTuple):
-    """How often predictions of about the same probability are right, per bin that occurs.
+    """Holds how often predictions of about the same probability are right, per bin that occurs."""
 
-    Attributes:
-      confidence: ``[bins]``, the mean probability of the predicted class.
-      accuracy: ``[bins]``, the fraction of predictions that are right.
-      n: ``[bins]``, the number of examples.
-      error: expected calibration error (ECE), in percent.
-    """
-
-    confidence: np.ndarray
-    accuracy: np.ndarray
-    n: np.ndarray
-    error: float
+    confidence: np.ndarray  # [bins], the mean probability of the predicted class
+    accuracy: np.ndarray  # [bins], the fraction of predictions that are right
+    n: np.ndarray  # [bins], the number of examples
+    error: float  # expected calibration error (ECE), in percent
 
 
 def calibration(right: np.ndarray, confidence: np.ndarray) -> Calibration:
-    """Compares the predicted classes' probabilities with how often they are right.
-
-    Examples:
-      >>> calibration(np.array([True, True, False, True]), np.full(4, 0.5)).error
-      25.0
-    """
+    """Compares the predicted classes' probabilities with how often they are right."""
     from sklearn.calibration import calibration_curve
 
     accuracy, mean = calibration_curve(right.astype(int), confidence, n_bins=BINS)
@@ -165,44 +133,24 @@ def flat_map(features: np.ndarray) -> tuple[np.ndarray, str]:
 
 
 class Findings(NamedTuple):
-    """A run and what its ladder predicts.
-
-    Attributes:
-      config: settings of the run.
-      summary: ``result.json``.
-      lines: ``metrics.jsonl``.
-      predictor: the trained ladder.
-      name: of the examples: "test", "validation" or "training".
-      rows: ``[n]``, their numbers within the test or the training set.
-      x: the examples, read when indexed.
-      y: ``[n]``, their classes.
-      probabilities: ``[n, classes]``.
-      labeled: the labelled training examples.
-      y_labeled: their classes.
-      unlabeled: score of training examples whose labels were withheld from training; None
-        where no such label is known.
-    """
+    """Holds a run and what its ladder predicts for the examples that it is judged by."""
 
     config: Config
-    summary: dict[str, Any]
-    lines: list[dict[str, Any]]
+    summary: dict[str, Any]  # result.json
+    lines: list[dict[str, Any]]  # metrics.jsonl
     predictor: Predictor
-    name: str
-    rows: np.ndarray
-    x: data.Examples
-    y: np.ndarray
-    probabilities: np.ndarray
-    labeled: data.Examples
+    name: str  # of the examples: "test", "validation" or "training"
+    rows: np.ndarray  # [n], their numbers within the test or the training set
+    x: data.Examples  # read when indexed
+    y: np.ndarray  # [n], their classes
+    probabilities: np.ndarray  # [n, classes]
+    labeled: data.Examples  # those of training
     y_labeled: np.ndarray
-    unlabeled: Score | None
+    unlabeled: Score | None  # of training examples whose known labels training did not see
 
 
 def find(folder: pathlib.Path, dataset: data.Dataset) -> Findings:
-    """Predicts the examples that a finished run, trained on ``dataset``, is judged by.
-
-    Raises:
-      ConfigError: the folder holds no finished run, or one on other data.
-    """
+    """Predicts the examples that a finished run, trained on ``dataset``, is judged by."""
     ladder, config = load(folder), read_config(folder)
     shape, names = tuple(dataset.x_train.shape[1:]), tuple(dataset.class_names)
     if (ladder.example_shape, ladder.class_names) != (shape, names):
@@ -213,8 +161,8 @@ def find(folder: pathlib.Path, dataset: data.Dataset) -> Findings:
         )
 
     def probabilities(x: data.Examples) -> np.ndarray:
-        chunks = [x[start : start + _CHUNK] for start in range(0, len(x), _CHUNK)]
-        return np.concatenate([ladder(chunk).probabilities for chunk in chunks])
+        parts = chunks(x, _CHUNK, least=1)
+        return np.concatenate([ladder(part).probabilities for part in parts])
 
     labeled, kept, held_out = inputs.choose_rows(config, dataset)
     record = {LABELED: labeled.tolist(), **inputs.checksums(dataset)}
@@ -239,19 +187,12 @@ def find(folder: pathlib.Path, dataset: data.Dataset) -> Findings:
 
 
 class NoisyPass(NamedTuple):
-    """What noise does to inputs, and what the decoder makes of it.
+    """Holds what noise does to inputs, and what the decoder makes of it."""
 
-    Attributes:
-      clean: ``[n, *input_shape]``, inputs of the ladder.
-      noisy: the same with noise added.
-      estimate: z_hat of level 0, or None if that is not decoded.
-      ranges: per level, the 1st and the 99th percentile of the noisy z.
-    """
-
-    clean: np.ndarray
+    clean: np.ndarray  # [n, *input_shape]
     noisy: np.ndarray
-    estimate: np.ndarray | None
-    ranges: list[np.ndarray]
+    estimate: np.ndarray | None  # z_hat of level 0, if that is decoded
+    ranges: list[np.ndarray]  # per level, the 1st and the 99th percentile of the noisy z
 
 
 def noisy_pass(findings: Findings) -> NoisyPass | None:
@@ -269,6 +210,5 @@ def noisy_pass(findings: Findings) -> NoisyPass | None:
 
     rng = np.random.default_rng(findings.config.seed)  # NumPy draws without compiling
     noise = tuple(rng.standard_normal((len(x), *shape), np.float32) for shape in net.shapes)
-    noisy, estimate, some = program(params, x, noise)
-    estimate = None if estimate is None else np.asarray(estimate)
-    return NoisyPass(x, np.asarray(noisy), estimate, [np.percentile(z, [1, 99]) for z in some])
+    noisy, estimate, some = jax.device_get(program(params, x, noise))
+    return NoisyPass(x, noisy, estimate, [np.percentile(z, [1, 99]) for z in some])

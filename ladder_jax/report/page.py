@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ladder_jax import data
+from ladder_jax._checks import per_level
 from ladder_jax.config import Config
 from ladder_jax.predictor import find_run
 from ladder_jax.report import figures, measures
@@ -81,7 +82,7 @@ def _write_events(folder: pathlib.Path, lines: Sequence[dict[str, Any]]) -> None
 
 
 class Level(NamedTuple):
-    """A level of the ladder, and lambda, the weight of its denoising cost."""
+    """Holds a level of the ladder, and lambda, the weight of its denoising cost."""
 
     name: str
     shape: str
@@ -92,30 +93,27 @@ class Level(NamedTuple):
 
 def _levels(findings: Findings) -> list[Level]:
     """Lists all levels, from the input up."""
-    net, combinators = findings.predictor.net, findings.config.combinators
+    net = findings.predictor.net
     shapes = [" x ".join(map(str, shape)) for shape in net.shapes]
     names = ["input", *[""] * (len(shapes) - 2), "classes"]
-    combinators *= len(shapes) if len(combinators) == 1 else 1
+    combinators = per_level("combinators", findings.config.combinators, len(shapes))
     std, cost = (np.asarray(a).tolist() for a in (net.hyper.noise_std, net.hyper.denoising_cost))
     return [Level(*row) for row in zip(names, shapes, std, combinators, cost, strict=True)]
 
 
 def _mistakes(findings: Findings, predicted: np.ndarray) -> list[tuple[Any, ...]]:
     """Lists number, class, predicted class, its probability and picture, most confident first."""
-    names, percent = findings.predictor.class_names, 100 * findings.probabilities.max(1)
+    names, percent = np.array(findings.predictor.class_names), 100 * findings.probabilities.max(1)
     wrong = np.flatnonzero(predicted != findings.y)
     wrong = wrong[np.argsort(-percent[wrong], kind="stable")][:_MISTAKES]
-    classes = np.array(names)
-    columns = findings.rows[wrong], classes[findings.y[wrong]], classes[predicted[wrong]]
-    rows = list(zip(*columns, percent[wrong], strict=True))
-    shape, pictures = figures.picture_shape(findings.predictor.example_shape), None
-    if shape and rows:
-        alts = [
-            f"{findings.name} example {row}: {y}, predicted {other}" for row, y, other, _ in rows
-        ]
-        x = findings.x[wrong]
-        pictures = figures.images(x, shape, alts, x)
-    return [(*row, pictures and pictures[i]) for i, row in enumerate(rows)]
+    columns = findings.rows[wrong], names[findings.y[wrong]], names[predicted[wrong]]
+    alts = [
+        f"{findings.name} example {row}: {y}, predicted {other}"
+        for row, y, other in zip(*columns, strict=True)
+    ]
+    x, shape = findings.x[wrong], figures.picture_shape(findings.predictor.example_shape)
+    pictures = figures.images(x, shape, alts, x) if shape and alts else [None] * len(alts)
+    return list(zip(*columns, percent[wrong], pictures, strict=True))
 
 
 def _denoised(findings: Findings, noisy: NoisyPass | None) -> list[tuple[Any, ...]]:

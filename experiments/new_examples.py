@@ -164,7 +164,7 @@ def _is_header(path: pathlib.Path, lines: list[list[str]], header: str) -> bool:
     if _is_ramp(first) and not any(map(_is_ramp, rest)):
         raise DataError(
             f"{path}, line 1: {', '.join(lines[0][:2])} ... {lines[0][-1]} in order, an example or "
-            "names of columns? Say header=yes or header=no."
+            "names of columns? Say --header=yes or --header=no."
         )
     return all(number is None for number in first)
 
@@ -187,7 +187,7 @@ def _numbers(where: str, cells: list[str], size: int) -> tuple[list[float], bool
         column = numbers.index(None)
         raise DataError(
             f"{where}, column {column + 1}: {cells[column][:30]!r} is not a number. (If line 1 is "
-            "of names and numbers: header=yes.)"
+            "of names and numbers: --header=yes.)"
         )
     return found, all(cell.strip().lstrip("+-").isdigit() for cell in cells)
 
