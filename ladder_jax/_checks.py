@@ -10,22 +10,38 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ladder_jax.types import Batch, Combinator, Shape
+from ladder_jax.types import Batch, Combinator, Shape, Structure
 
 T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def registering(registry: dict[str, Any]) -> Callable[[F], F]:
+    """Makes a decorator that adds a function to a registry by its own name."""
+
+    def registered(make: F) -> F:
+        registry[make.__name__] = make
+        return make
+
+    return registered
+
+
+def from_name(argument: str, value: Any, known: Mapping[str, Callable[[], T]], kind: type[T]) -> T:
+    """Returns what a name in a registry stands for; a value of the type wanted is itself."""
+    if isinstance(value, kind):
+        return value
+    if not isinstance(value, str):
+        raise TypeError(
+            f"{argument} is {value!r}; give a {kind.__name__}, e.g. {next(iter(known))}(), or a "
+            "name of one."
+        )
+    if value not in known:
+        raise ValueError(f"{argument} is {value!r}; give one of {', '.join(known)}.")
+    return known[value]()
 
 
 def per_level(name: str, values: Any, count: int, first: int = 0) -> tuple[Any, ...]:
-    """Broadcasts one value, or a sequence of one, to one value per level.
-
-    Args:
-      name: of the argument, for the message.
-      values: one value, or a sequence of one or of ``count``.
-      count: how many levels there are to serve.
-      first: the first of those levels, for the message.
-
-    Raises:
-      ValueError: the sequence has another length.
+    """Broadcasts one value, or a sequence of one, to ``count`` levels, ``first`` the lowest.
 
     Examples:
       >>> per_level("noise_std", 0.3, 3)
@@ -42,29 +58,10 @@ def per_level(name: str, values: Any, count: int, first: int = 0) -> tuple[Any, 
     return tuple(values) * (count if len(values) == 1 else 1)
 
 
-def from_name(argument: str, value: Any, known: Mapping[str, Callable[[], T]], kind: type[T]) -> T:
-    """Returns what a registry's name stands for; a value of the type wanted is itself.
-
-    Args:
-      argument: its name, for the message.
-      value: a key of ``known`` or what one makes.
-      known: a registry.
-      kind: the type of what it makes.
-
-    Raises:
-      ValueError: the name is not known.
-      TypeError: it is neither a name nor of the type.
-    """
-    if isinstance(value, kind):
-        return value
-    if not isinstance(value, str):
-        raise TypeError(
-            f"{argument} is {value!r}; give a {kind.__name__}, e.g. {next(iter(known))}(), or a "
-            "name of one."
-        )
-    if value not in known:
-        raise ValueError(f"{argument} is {value!r}; give one of {', '.join(known)}.")
-    return known[value]()
+def is_whole(value: Any, least: int = 1) -> bool:
+    """Says whether a value is a whole number, ``least`` or more."""
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    return whole and bool(value >= least)
 
 
 def as_shape(name: str, value: Any) -> Shape:
@@ -75,8 +72,7 @@ def as_shape(name: str, value: Any) -> Shape:
       (784,)
     """
     sizes = tuple(value) if isinstance(value, tuple | list) else (value,)
-    whole = all(isinstance(n, int | np.integer) and not isinstance(n, bool) for n in sizes)
-    if not sizes or not whole or min(sizes) < 1:
+    if not sizes or not all(map(is_whole, sizes)):
         raise ValueError(f"{name} is {value!r}; give whole numbers from 1, e.g. (784,).")
     return tuple(map(int, sizes))
 
@@ -86,12 +82,7 @@ def check_structure(
     noise_std: Sequence[float],
     denoising_cost: Sequence[float],
 ) -> None:
-    """Checks that noise, costs and combinators of levels 0 to L fit each other.
-
-    Raises:
-      ValueError: a noise or cost is negative or not finite, a level that is not
-        decoded has a cost, or a level waits for a signal that nothing sends.
-    """
+    """Checks that noise, costs and combinators of levels 0 to L fit each other."""
     for name, values in (("noise_std", noise_std), ("denoising_cost", denoising_cost)):
         for level, value in enumerate(values):
             if not (math.isfinite(value) and value >= 0):
@@ -112,12 +103,7 @@ def check_structure(
 
 
 def as_rows(name: str, x: Any, input_shape: Shape, *, at_least: int) -> Any:
-    """Returns ``x`` as an array, which must be ``[rows, *input_shape]``, floating point.
-
-    Raises:
-      ValueError: the shape differs or there are fewer than ``at_least`` rows.
-      TypeError: the elements are not floating-point numbers.
-    """
+    """Returns ``x`` as an array ``[rows, *input_shape]`` of floating-point numbers."""
     x = _as_array(name, x)
     if tuple(x.shape[1:]) != tuple(input_shape) or x.ndim == 0:
         raise ValueError(
@@ -143,19 +129,8 @@ def _as_array(name: str, value: Any) -> Any:
         raise TypeError(f"{name} is a {type(value).__name__}; give an array of numbers.") from error
 
 
-def as_batch(batch: Any, shapes: Sequence[Shape], *, sees_unlabeled: bool) -> Batch:
-    """Returns a ``Batch`` whose shapes and types fit the ladder (values may be traced).
-
-    Args:
-      batch: a ``Batch``, or a dict or tuple of its parts.
-      shapes: of the ladder's levels.
-      sees_unlabeled: whether the loss reads the unlabelled half.
-
-    Raises:
-      ValueError: a shape is wrong, a half has too few rows, or a label that is not
-        traced is neither a class nor -1.
-      TypeError: a type is wrong.
-    """
+def as_batch(batch: Any, s: Structure) -> Batch:
+    """Returns a ``Batch`` whose shapes and types fit the ladder (values may be traced)."""
     if not isinstance(batch, Batch):
         try:
             batch = Batch(**batch) if isinstance(batch, Mapping) else Batch(*batch)
@@ -164,13 +139,12 @@ def as_batch(batch: Any, shapes: Sequence[Shape], *, sees_unlabeled: bool) -> Ba
                 f"batch is a {type(batch).__name__} that is no batch; give Batch(labeled, labels, "
                 "unlabeled), or a dict or tuple of the three."
             ) from error
-    labeled = as_rows("batch.labeled", batch.labeled, shapes[0], at_least=2)
+    labeled = as_rows("batch.labeled", batch.labeled, s.shapes[0], at_least=2)
     unlabeled = batch.unlabeled
     if unlabeled is None:
-        unlabeled = jnp.zeros((0, *shapes[0]), labeled.dtype)
-    unlabeled = as_rows(
-        "batch.unlabeled", unlabeled, shapes[0], at_least=2 if sees_unlabeled else 0
-    )
+        unlabeled = jnp.zeros((0, *s.shapes[0]), labeled.dtype)
+    least = 2 if s.sees_unlabeled else 0
+    unlabeled = as_rows("batch.unlabeled", unlabeled, s.shapes[0], at_least=least)
     labels = _as_array("batch.labels", batch.labels)
     if not jnp.issubdtype(labels.dtype, jnp.integer):
         raise TypeError(f"batch.labels has dtype {labels.dtype}; give class numbers as integers.")
@@ -179,18 +153,12 @@ def as_batch(batch: Any, shapes: Sequence[Shape], *, sees_unlabeled: bool) -> Ba
             f"batch.labels has shape {tuple(labels.shape)} for {labeled.shape[0]} labelled rows; "
             "give one label per row."
         )
-    _check_labels(labels, shapes[-1][-1])
+    if not isinstance(labels, jax.core.Tracer):  # else nothing is known of their values
+        top = s.shapes[-1][-1] - 1
+        wrong = np.flatnonzero((np.asarray(labels) < -1) | (np.asarray(labels) > top))
+        if len(wrong):
+            raise ValueError(
+                f"batch.labels[{wrong[0]}] is {labels[wrong[0]]}; give classes from 0 to {top}, or "
+                "-1 where there is no label."
+            )
     return Batch(labeled, labels, unlabeled)
-
-
-def _check_labels(labels: Any, classes: int) -> None:
-    """Checks that labels, where their values are known, are classes or -1."""
-    if isinstance(labels, jax.core.Tracer):
-        return
-    wrong = np.flatnonzero((np.asarray(labels) < -1) | (np.asarray(labels) >= classes))
-    if len(wrong):
-        i = wrong[0]
-        raise ValueError(
-            f"batch.labels[{i}] is {labels[i]}; give classes from 0 to {classes - 1}, or -1 where "
-            "there is no label."
-        )

@@ -1,7 +1,8 @@
 """Virtual adversarial ladders: noise in the direction that changes the prediction most.
 
 Noise is an argument of the encoder, so the direction is a gradient with respect to
-it (Miyato et al. 2017; in the ladder, Shinoda et al. 2017).
+it (Miyato et al. 2017; in the ladder, Shinoda et al. 2017). Here x is ``[B, *input_shape]``,
+noise one array per level, and noise_std ``[L + 1]``, or None for the ladder's own.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from ladder_jax._checks import as_batch
-from ladder_jax.types import Array, Batch, Hyper, Ladder, Noise, Params
+from ladder_jax.types import Array, Batch, Hyper, Ladder, Metrics, Noise, Params
 
 Levels = Literal["input", "all"]
 TINY = 1e-30
@@ -27,22 +28,14 @@ def divergence(
 ) -> Array:
     """Computes KL(p_clean || p_noisy) of the class probabilities, its mean over the rows.
 
-    Args:
-      net: the ladder.
-      params: of it.
-      x: ``[B, *input_shape]``.
-      noise: one array a level.
-      noise_std: ``[L + 1]``; None for the ladder's own.
-
     Returns:
       A scalar, 0 or more.
 
     Examples:
-      >>> import jax, jax.numpy as jnp
       >>> from ladder_jax import presets
       >>> net = presets.mlp(4, [3, 2])
-      >>> params, x = net.init(jax.random.key(0)), jnp.eye(4)
-      >>> float(divergence(net, params, x, tuple(jnp.zeros((4, n)) for n in (4, 3, 2))))
+      >>> noise = tuple(jnp.zeros((4, n)) for n in (4, 3, 2))
+      >>> float(divergence(net, net.init(jax.random.key(0)), jnp.eye(4), noise))
       0.0
     """
     log_clean = jax.nn.log_softmax(net.encode(params, x).logits)
@@ -52,7 +45,7 @@ def divergence(
 
 
 def _to_norm(noise: Array) -> Array:
-    """Each row scaled to the length that standard normal noise of its size has."""
+    """Scales each row to the length that standard normal noise of its size has."""
     axes = tuple(range(1, noise.ndim))
     squares = jnp.square(noise).sum(axes, keepdims=True)
     length = math.sqrt(math.prod(noise.shape[1:]))
@@ -72,30 +65,21 @@ def adversarial_noise(
 ) -> RowsNoise:
     """Turns noise into the direction that raises the divergence most.
 
-    Power iteration: the gradient of the divergence at a part of the noise,
-    all other levels being clean. Each row of the result has the length that normal
-    noise has, sqrt(its size), so that ``noise_std`` keeps its meaning. Gradients
-    stop here: the direction is a constant of the loss.
+    Power iteration: the gradient of the divergence at a part of the noise, all other levels being
+    clean. Each row of the result has the length that normal noise has, sqrt(its size), so that
+    ``noise_std`` keeps its meaning. Gradients stop here: the direction is a constant of the loss.
 
     Args:
-      net: the ladder.
-      params: of it.
-      x: ``[B, *input_shape]``.
-      noise: one array a level, where the iteration starts.
+      noise: where the iteration starts.
       levels: ``"input"``: level 0 alone is replaced; ``"all"``: every level.
-      noise_std: ``[L + 1]``; None for the ladder's own.
       steps: of the power iteration.
       xi: the part of the noise that the gradient is taken at; near 0 it is that
         of the quadratic form of Miyato et al., 1 takes the curve into account.
-
-    Returns:
-      One array a level.
 
     Raises:
       ValueError: an argument is out of range.
 
     Examples:
-      >>> import jax, jax.numpy as jnp
       >>> from ladder_jax import presets
       >>> net = presets.mlp(4, [3, 2])
       >>> params, x = net.init(jax.random.key(0)), jax.random.normal(jax.random.key(1), (8, 4))
@@ -128,17 +112,9 @@ def virtual_adversarial(
 ) -> Ladder:
     """Returns the same ladder with adversarial noise in its loss, in both halves of a batch.
 
-    Only ``loss`` differs, which draws the noise; ``loss_given`` takes what it is
-    given. A step costs about two more clean and noisy passes for each of ``steps``.
-
-    Args:
-      net: the ladder.
-      levels: as for ``adversarial_noise``.
-      steps: likewise.
-      xi: likewise.
-
-    Returns:
-      A ``Ladder``.
+    Only ``loss`` differs, which draws the noise; ``loss_given`` takes what it is given. A step
+    costs about two more clean and noisy passes for each of ``steps``. The settings are those of
+    ``adversarial_noise``.
 
     Examples:
       >>> from ladder_jax import presets
@@ -148,9 +124,8 @@ def virtual_adversarial(
 
     def loss(
         params: Params, batch: Batch, key: Array, hyper: Hyper | None = None
-    ) -> tuple[Array, dict[str, Array]]:
-        sees_unlabeled = net.structure.sees_unlabeled
-        batch = as_batch(batch, net.shapes, sees_unlabeled=sees_unlabeled)
+    ) -> tuple[Array, Metrics]:
+        batch = as_batch(batch, net.structure)
         drawn = net.draw_noise(key, batch.labeled.shape[0], batch.unlabeled.shape[0])
         std = (net.hyper if hyper is None else hyper).noise_std
 

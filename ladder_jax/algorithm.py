@@ -1,11 +1,14 @@
 """Algorithm 1 of Rasmus et al. (2015), from top to bottom: encoder, decoder, loss.
 
-Each function takes the ``Structure`` of a ladder first; ``ladder()`` binds it.
+Each function takes the ``Structure`` s of a ladder first, which ``ladder()`` binds, then the
+ladder's parameters. Noise is standard normal, one array per level; where statistics are
+None, those of the rows themselves serve.
 """
 
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -29,6 +32,7 @@ from ladder_jax.types import (
     Layer,
     Level,
     LevelParams,
+    Metrics,
     Noise,
     Params,
     Pass,
@@ -38,8 +42,6 @@ from ladder_jax.types import (
     Structure,
     Trained,
 )
-
-Metrics = dict[str, Array]
 
 
 def init(s: Structure, key: Array) -> tuple[LevelParams, ...]:
@@ -53,10 +55,10 @@ def init(s: Structure, key: Array) -> tuple[LevelParams, ...]:
             below = s.levels[level - 1]
             maps, _ = layer.init(key_layer, below.shape)
             leads_down = below.combinator is not None and below.combinator.uses_u
-            down = maps.down if level > s.lowest and leads_down else None
+            down = maps.down if leads_down else None
             params = LevelParams(maps.up, down, activation.init(shape))
         if combinator is not None:
-            above = s.levels[level + 1].layer if level + 1 < len(s.levels) else None
+            above = s.above(level)
             per_unit = above is None or above.per_unit
             of_g = combinator.init(key_combinator, shape if per_unit else shape[-1:])
             params = params._replace(combinator=of_g)
@@ -80,12 +82,12 @@ def draw_noise(s: Structure, key: Array, n_labeled: int, n_unlabeled: int) -> No
 
 
 class Stream(NamedTuple):
-    """Rows that are normalised together.
+    """Holds rows that are normalised together.
 
     Attributes:
       x: ``[B, *input_shape]``.
-      noise: standard normal, one array per level; None for a clean pass.
-      statistics: to normalise with; None for those of the rows themselves.
+      noise: None for a clean pass.
+      statistics: to normalise with.
     """
 
     x: Array
@@ -115,12 +117,9 @@ def encode_streams(
         z     = (z_pre - mean) / sqrt(var + 1e-10) + noise_std[l] n_l
         h     = phi(gain (z + bias))
 
-    All streams of a level share one matrix product, which is faster than one
-    product each.
+    All streams of a level share one matrix product, which is faster than one product each.
 
     Args:
-      s: of the ladder.
-      params: of the ladder, levels 0 to L.
       streams: the rows, each with its noise and statistics.
       noise_std: ``[L + 1]``.
 
@@ -166,15 +165,10 @@ def encode(
     """Runs one encoder pass: noisy if ``noise`` is given, else clean.
 
     Args:
-      s: of the ladder.
-      params: of the ladder.
       x: ``[B, *input_shape]``.
-      noise: standard normal, one array per level, or None.
-      statistics: to normalise with; None for those of the rows themselves.
+      noise: one array per level, or None.
+      statistics: to normalise with.
       noise_std: ``[L + 1]``; None for the ladder's own.
-
-    Returns:
-      A ``Pass``.
     """
     at_least = 2 if statistics is None else 1
     x = _checks.as_rows("x", x, s.levels[0].shape, at_least=at_least)
@@ -183,7 +177,7 @@ def encode(
 
 
 class _Decoded(NamedTuple):
-    """What the decoder computes at one level."""
+    """Holds what the decoder computes at one level."""
 
     u: Array | None = None
     z_hat: Array | None = None
@@ -205,29 +199,27 @@ def decode(
         z_hat   = g(z_noisy, u)
         cost    = mean((z - (z_hat - mean) / sqrt(var + 1e-10))^2)
 
-    with mean and var those of the clean pass; level 0 is compared as it is.
-    Gradients flow through all of it, the clean targets and their statistics
-    included: the paper's own program stops none.
+    with mean and var those of the clean pass; level 0 is compared as it is. Gradients flow through
+    all of it, the clean targets and their statistics included: the paper's own program stops none.
 
     Args:
-      s: of the ladder.
-      params: of the ladder, levels 0 to L.
       noisy: the noisy pass of the unlabelled rows.
       clean: the clean pass of the same rows.
-      statistics: to normalise u with; None for those of the rows themselves.
+      statistics: to normalise u with.
 
     Returns:
       A ``Reconstruction``, its costs not yet weighted.
     """
     done = [_Decoded()] * len(s.levels)
+    z_hat = noisy.h[-1]
     for level in range(len(s.levels) - 1, s.lowest - 1, -1):
-        g, u, mean, var = s.levels[level].combinator, None, None, None
+        shape, _, _, g = s.levels[level]
+        above, u, mean, var = s.above(level), None, None, None
         if g is None:
             continue
-        if g.uses_u:
-            u = _signal(s, params, noisy, level, done[level + 1 :])
+        if g.uses_u:  # the level above is decoded, then, and z_hat is its estimate
+            u = z_hat if above is None else above.down(params[level + 1].down, z_hat, shape)
             if statistics is None:
-                above = s.levels[level + 1].layer if level + 1 < len(s.levels) else None
                 mean, var = moments(u, per_unit=above is not None and above.per_unit)
             else:
                 mean, var = known(statistics, level)
@@ -239,17 +231,6 @@ def decode(
         done[level] = _Decoded(u, z_hat, estimate, cost, mean, var)
     u_levels, z_hats, normalized, costs, means, variances = zip(*done, strict=True)
     return Reconstruction(u_levels, z_hats, normalized, costs, Statistics(means, variances))
-
-
-def _signal(
-    s: Structure, params: Params, noisy: Pass, level: int, above: Sequence[_Decoded]
-) -> Array:
-    """The signal from above, not yet normalised; at the top the class probabilities."""
-    if not above:
-        return noisy.h[-1]
-    layer, z_hat = s.levels[level + 1].layer, above[0].z_hat
-    assert layer is not None and z_hat is not None  # held by check_structure
-    return layer.down(params[level + 1].down, z_hat, s.levels[level].shape)
 
 
 def supervised_cost(logits: Array, labels: Array) -> tuple[Array, Array]:
@@ -266,8 +247,7 @@ def supervised_cost(logits: Array, labels: Array) -> tuple[Array, Array]:
       ``(cross_entropy, error)``, scalars.
 
     Examples:
-      >>> logits = jnp.array([[0.0, 0.0], [9.0, -9.0]])
-      >>> cost, error = supervised_cost(logits, jnp.array([1, -1]))
+      >>> cost, error = supervised_cost(jnp.array([[0.0, 0.0], [9.0, -9.0]]), jnp.array([1, -1]))
       >>> round(float(cost), 4), float(error)
       (0.6931, 1.0)
     """
@@ -317,8 +297,6 @@ def loss_given(
         C = -mean log p_noisy(y | x) + sum_l denoising_cost[l] C_l
 
     Args:
-      s: of the ladder.
-      params: of the ladder.
       batch: its labelled rows with a label count in the first term, its unlabelled
         rows in the second.
       noise: of ``draw_noise``.
@@ -329,7 +307,22 @@ def loss_given(
       cost of each level ``[L + 1]``, not yet weighted, and the error of the noisy
       labelled rows.
     """
-    batch = _checks.as_batch(batch, _shapes(s), sees_unlabeled=s.sees_unlabeled)
+    return _loss(s, params, _checks.as_batch(batch, s), noise, hyper)
+
+
+def loss(
+    s: Structure, params: Params, batch: Batch, key: Array, hyper: Hyper | None = None
+) -> tuple[Array, Metrics]:
+    """Computes ``loss_given`` with noise drawn from a key."""
+    batch = _checks.as_batch(batch, s)
+    noise = draw_noise(s, key, batch.labeled.shape[0], batch.unlabeled.shape[0])
+    return _loss(s, params, batch, noise, hyper)
+
+
+def _loss(
+    s: Structure, params: Params, batch: Batch, noise: Noise, hyper: Hyper | None
+) -> tuple[Array, Metrics]:
+    """Computes the loss of a batch that is checked."""
     given = s.hyper if hyper is None else hyper
     noise_std, denoising_cost = map(jnp.asarray, given[:2])
     streams = [Stream(batch.labeled, noise.labeled)]
@@ -338,9 +331,8 @@ def loss_given(
     labeled, *unlabeled = encode_streams(s, params, streams, noise_std)
     cross_entropy, error = supervised_cost(labeled.logits, batch.labels)
     zero = jnp.zeros_like(cross_entropy)
-    costs: Sequence[Array | None] = [None] * len(s.levels)
-    if s.decoded:
-        costs = decode(s, params, unlabeled[0], unlabeled[1]).cost
+    none = [None] * len(s.levels)
+    costs = decode(s, params, unlabeled[0], unlabeled[1]).cost if s.decoded else none
     denoising = jnp.stack([zero if c is None else c for c in costs])  # [L + 1]
     total = cross_entropy + denoising_cost.astype(zero.dtype) @ denoising
     metrics = {"cross_entropy": cross_entropy, "denoising": denoising, "error": error}
@@ -350,15 +342,6 @@ def loss_given(
         metrics["consistency"] = consistency_cost(s.consistency, clean.logits, noisy.logits)
         total = total + weight * metrics["consistency"]
     return total, metrics | {"loss": total}
-
-
-def loss(
-    s: Structure, params: Params, batch: Batch, key: Array, hyper: Hyper | None = None
-) -> tuple[Array, Metrics]:
-    """Computes ``loss_given`` with noise drawn from a key."""
-    batch = _checks.as_batch(batch, _shapes(s), sees_unlabeled=s.sees_unlabeled)
-    noise = draw_noise(s, key, batch.labeled.shape[0], batch.unlabeled.shape[0])
-    return loss_given(s, params, batch, noise, hyper)
 
 
 def statistics(s: Structure, params: Params, x: Array) -> Statistics:
@@ -374,16 +357,11 @@ def predict(s: Structure, params: Params, statistics: Statistics, x: Array) -> A
 def decoder_statistics(
     s: Structure, params: Params, statistics: Statistics, x: Array
 ) -> Statistics:
-    """Computes what u is normalised with where examples come singly.
+    """Computes what u is normalised with where examples come singly; None where no u is used.
 
     Args:
-      s: of the ladder.
-      params: of the ladder.
       statistics: of the clean pass over the training examples.
       x: ``[B, *input_shape]``, training examples.
-
-    Returns:
-      Mean and variance of u by level; None where no u is used.
     """
     clean = encode(s, params, x, statistics=statistics)
     return decode(s, params, clean, clean).statistics
@@ -392,39 +370,18 @@ def decoder_statistics(
 def denoise(s: Structure, trained: Trained, x: Array) -> Array | None:
     """Computes the decoder's estimate of the input, z_hat_0, each row by itself.
 
-    No noise is added: the rows may have some of their own.
-
-    Args:
-      s: of the ladder.
-      trained: parameters and statistics.
-      x: ``[B, *input_shape]``.
-
-    Returns:
-      ``[B, *input_shape]``, or None if level 0 is not decoded.
+    No noise is added: the rows may have some of their own. None if level 0 is not decoded.
     """
     noisy = encode(s, trained.params, x, statistics=trained.statistics)
     return decode(s, trained.params, noisy, noisy, trained.decoder_statistics).z_hat[0]
 
 
-def _shapes(s: Structure) -> tuple[Shape, ...]:
-    return tuple(level.shape for level in s.levels)
-
-
-def _level_shapes(input_shape: Shape, layers: Sequence[Layer]) -> list[Shape]:
-    """The shape of each level, without computing anything."""
-    shapes = [input_shape]
+def _out_shape(in_shape: Shape, layer: Layer) -> Shape:
+    """Finds the shape of a layer's level without computing anything."""
+    out: list[Shape] = []
     key = jax.eval_shape(jax.random.key, 0)
-    for layer in layers:
-        out: list[Shape] = []
-
-        def init_layer(key: Array, layer: Layer = layer, out: list[Shape] = out) -> Params:
-            params, out_shape = layer.init(key, shapes[-1])
-            out.append(out_shape)
-            return params
-
-        jax.eval_shape(init_layer, key)
-        shapes.append(tuple(out[0]))
-    return shapes
+    jax.eval_shape(lambda key: out.append(layer.init(key, in_shape)[1]), key)
+    return tuple(out[0])
 
 
 def _as_combinator(level: int, value: Any) -> Combinator | None:
@@ -472,9 +429,6 @@ def ladder(
       consistency: if given, a cost of the noisy predictions of unlabelled rows that
         differ from the clean ones is added, and is among the metrics.
 
-    Returns:
-      A ``Ladder``.
-
     Raises:
       ValueError: there is no layer, the top is not a vector of at least two
         classes, a list has the wrong length, or settings contradict each other.
@@ -482,12 +436,10 @@ def ladder(
 
     Examples:
       >>> import jax, jax.numpy as jnp
-      >>> from ladder_jax import Batch, dense, ladder
+      >>> from ladder_jax import dense, ladder
       >>> net = ladder((4,), [dense(5), dense(3)], denoising_cost=[10.0, 1.0, 0.1])
-      >>> params = net.init(jax.random.key(0))
-      >>> x = jax.random.normal(jax.random.key(1), (6, 4))
-      >>> batch = Batch(x[:3], jnp.array([0, 1, 2]), x)
-      >>> loss, metrics = net.loss(params, batch, jax.random.key(2))
+      >>> params, x = net.init(jax.random.key(0)), jax.random.normal(jax.random.key(1), (6, 4))
+      >>> loss, metrics = net.loss(params, (x[:3], jnp.arange(3), x), jax.random.key(2))
       >>> sorted(metrics)
       ['cross_entropy', 'denoising', 'error', 'loss']
       >>> net
@@ -503,34 +455,34 @@ def ladder(
     for i, layer in enumerate(layers):
         if not isinstance(layer, Layer):
             raise TypeError(f"layers[{i}] is {layer!r}; give a Layer, e.g. dense(10).")
-    shapes = _level_shapes(_checks.as_shape("input_shape", input_shape), layers)
-    levels = len(shapes)
+    lowest = _checks.as_shape("input_shape", input_shape)
+    shapes = list(itertools.accumulate(layers, _out_shape, initial=lowest))
+    count = len(shapes)
     if math.prod(shapes[-1]) != shapes[-1][-1] or shapes[-1][-1] < 2:
         raise ValueError(
             f"the last layer gives shape {shapes[-1]}; wanted (classes,) with at least 2 classes, "
             "e.g. end with dense(10), or with conv(10, 1) and global_mean_pool()."
         )
-    gs = _checks.per_level("combinators", combinators, levels)
-    gs = tuple(map(_as_combinator, range(levels), gs))
-    costs = _checks.per_level("denoising_cost", denoising_cost, levels)
+    gs = _checks.per_level("combinators", combinators, count)
+    gs = tuple(map(_as_combinator, range(count), gs))
+    costs = _checks.per_level("denoising_cost", denoising_cost, count)
     if np.size(denoising_cost) == 1:
         costs = tuple(0.0 if g is None else cost for g, cost in zip(gs, costs, strict=True))
-    stds = _checks.per_level("noise_std", noise_std, levels)
+    stds = _checks.per_level("noise_std", noise_std, count)
     _checks.check_structure(gs, stds, costs)
     if consistency is not None:
         consistency.check()
     hidden = [
         _checks.from_name("activation", a, activations.ACTIVATIONS, Activation)
-        for a in _checks.per_level("activation", activation, levels - 2, 1)
+        for a in _checks.per_level("activation", activation, count - 2, 1)
     ]
     linear = activations.linear()
     acts = [linear if layer.linear else a for layer, a in zip(layers, hidden, strict=False)]
-    parts = (shapes, (None, *layers), (None, *acts, top or activations.softmax()), gs)
+    acts.append(top or activations.softmax())
     # NumPy, float64: exact under float64, and no device is touched before use.
     hyper = Hyper(np.array(stds), np.array(costs))  # type: ignore[arg-type]
-    every = tuple(map(Level, *parts))
-    structure = Structure(every, hyper, normalize_estimate, consistency)
-    functions: list[Callable[..., Any]]
-    functions = [init, draw_noise, encode, decode, loss, loss_given, statistics, predict]
-    functions += [decoder_statistics, denoise]
+    levels = tuple(map(Level, shapes, (None, *layers), (None, *acts), gs))
+    structure = Structure(levels, hyper, normalize_estimate, consistency)
+    functions: list[Callable[..., Any]] = [init, draw_noise, encode, decode, loss, loss_given]
+    functions += [statistics, predict, decoder_statistics, denoise]
     return Ladder(structure, *(functools.partial(f, structure) for f in functions))

@@ -1,15 +1,20 @@
 """Combination functions: how a level joins its noisy z with the signal from above, u.
 
 Every one is a ``Combinator``: ``init(key, shape) -> params`` and
-``apply(params, z_noisy, u) -> z_hat``. The first eight are those of the paper's own
-program, their parameters named as there, one per unit (or channel) each; the nets are
-those of Pezeshki et al. A function of z alone (``*_lateral``) needs no map from above.
-s is the logistic function, z the noisy z.
+``apply(params, z_noisy, u) -> z_hat``. All but the nets, which are those of Pezeshki et
+al., are from the paper's own program, their parameters named as there, one per unit (or
+channel) each. A function of z alone (``*_lateral``) needs no map from above. s is the
+logistic function, z the noisy z.
 
 To add one, decorate a function without required arguments with ``@registered``: its
 name is then a value of ``combinators=``, and the tests run over it. Its docstring is its
 section of the documentation: a formula after "Makes" or "::" is typeset, and the tests
 check it, and what "Start:" says, against the code.
+
+Examples:
+  >>> g = COMBINATORS["gated_gaussian"]()
+  >>> g.apply(g.init(jax.random.key(0), (1,)), jnp.ones((2, 1)), jnp.ones((2, 1))).tolist()
+  [[0.5], [0.5]]
 
 References:
   Rasmus et al. 2015, https://arxiv.org/abs/1507.02672;
@@ -19,31 +24,31 @@ References:
 from __future__ import annotations
 
 import functools
+import inspect
+import itertools
 from collections.abc import Callable, Sequence
-from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
 
+from ladder_jax import _checks
 from ladder_jax.types import Array, Combinator, Params, Shape
 
 COMBINATORS: dict[str, Callable[[], Combinator]] = {}
 """By the names that configurations use."""
+registered = _checks.registering(COMBINATORS)
+"""Adds a combinator to ``COMBINATORS`` by the name of the function that makes it."""
 
-_Make = TypeVar("_Make", bound=Callable[[], Combinator])
 _s = jax.nn.sigmoid
 
 
-def registered(make: _Make) -> _Make:
-    """Adds a combinator to ``COMBINATORS`` by the name of the function that makes it."""
-    COMBINATORS[make.__name__] = make
-    return make
+def _elementwise(name: str, formula: Callable[..., Array]) -> Combinator:
+    """Makes a combinator of a formula of z, or of z and u, and parameters.
 
-
-def _with_u(
-    name: str, formula: Callable[[Params, Array, Array], Array], **starts: float
-) -> Combinator:
-    """A combinator of z and u; ``starts`` are its parameters and their start values."""
+    The parameters are the formula's further arguments; they start with their defaults.
+    """
+    arguments = inspect.signature(formula).parameters
+    starts = {a.name: a.default for a in arguments.values() if a.default is not a.empty}
 
     def init(key: Array, shape: Shape) -> Params:
         del key
@@ -51,16 +56,13 @@ def _with_u(
         return {parameter: value * jnp.ones(shape) for parameter, value in starts.items()}
 
     def apply(params: Params, z_noisy: Array, u: Array | None) -> Array:
-        assert u is not None
-        return formula(params, z_noisy, u)
+        return formula(z_noisy, u, **params) if "u" in arguments else formula(z_noisy, **params)
 
-    return Combinator(init, apply, name=name)
+    return Combinator(init, apply, uses_u="u" in arguments, name=name)
 
 
-def _lateral(name: str, formula: Callable[[Params, Array], Array], **starts: float) -> Combinator:
-    """A combinator of z alone."""
-    init = _with_u(name, lambda p, z, u: z, **starts).init
-    return Combinator(init, lambda params, z, u: formula(params, z), uses_u=False, name=name)
+def _moment(u: Array, a1: Array, a2: Array, a3: Array, a4: Array, a5: Array) -> Array:
+    return a1 * _s(a2 * u + a3) + a4 * u + a5
 
 
 def gaussian_moments(params: Params, u: Array) -> tuple[Array, Array]:
@@ -74,24 +76,24 @@ def gaussian_moments(params: Params, u: Array) -> tuple[Array, Array]:
       ``(mu, v)``, each of the shape of ``u``.
 
     Examples:
-      >>> import jax, jax.numpy as jnp
       >>> mu, v = gaussian_moments(gaussian().init(jax.random.key(0), (2,)), jnp.ones((1, 2)))
       >>> mu.tolist(), v.tolist()
       ([[0.0, 0.0]], [[0.0, 0.0]])
     """
-    p = params
-    mu = p["a1"] * _s(p["a2"] * u + p["a3"]) + p["a4"] * u + p["a5"]
-    v = p["a6"] * _s(p["a7"] * u + p["a8"]) + p["a9"] * u + p["a10"]
-    return mu, v
+    a = [params[f"a{i}"] for i in range(1, 11)]
+    return _moment(u, *a[:5]), _moment(u, *a[5:])
 
 
 def _gaussian(name: str, gain: Callable[[Array], Array]) -> Combinator:
-    def formula(params: Params, z: Array, u: Array) -> Array:
-        mu, v = gaussian_moments(params, u)
+    def estimate(z: Array, mu: Array, v: Array) -> Array:
         return (z - mu) * gain(v) + mu
 
-    mean = {"a1": 0.0, "a2": 1.0, "a3": 0.0, "a4": 0.0, "a5": 0.0}
-    return _with_u(name, formula, **mean, a6=0.0, a7=1.0, a8=0.0, a9=0.0, a10=0.0)
+    return _elementwise(
+        name,
+        lambda z, u, a1=0, a2=1, a3=0, a4=0, a5=0, a6=0, a7=1, a8=0, a9=0, a10=0: estimate(
+            z, _moment(u, a1, a2, a3, a4, a5), _moment(u, a6, a7, a8, a9, a10)
+        ),
+    )
 
 
 @registered
@@ -105,13 +107,6 @@ def gaussian() -> Combinator:
 
     Start: a2 = a7 = 1, the rest 0, and so z_hat = 0: the map from above has no gradient
     at the first step. ``gauss`` in the paper's program.
-
-    Examples:
-      >>> import jax, jax.numpy as jnp
-      >>> g = gaussian()
-      >>> params = g.init(jax.random.key(0), (2,))
-      >>> g.apply(params, jnp.ones((1, 2)), jnp.ones((1, 2))).tolist()
-      [[0.0, 0.0]]
     """
     return _gaussian("gaussian", lambda v: v)
 
@@ -120,18 +115,15 @@ def gaussian() -> Combinator:
 def gated_gaussian() -> Combinator:
     """Makes z_hat = (z - mu(u)) s(v(u)) + mu(u): the gaussian with a gain from 0 to 1.
 
-    A true weighted mean of z and mu. ``gauss_stable_v`` in the paper's program; the
-    GatedGauss of Pezeshki et al. likewise puts the gain through s. Start: as
-    ``gaussian``, and so z_hat = z / 2.
-
-    Examples:
-      >>> import jax, jax.numpy as jnp
-      >>> g = gated_gaussian()
-      >>> params = g.init(jax.random.key(0), (1,))
-      >>> g.apply(params, jnp.ones((1, 1)), jnp.ones((1, 1))).tolist()
-      [[0.5]]
+    A true weighted mean of z and mu. ``gauss_stable_v`` in the paper's program; the GatedGauss of
+    Pezeshki et al. likewise puts the gain through s. Start: as ``gaussian``, and so z_hat = z / 2.
     """
     return _gaussian("gated_gaussian", _s)
+
+
+def _bent(line: Array, height: Array, inside: Array) -> Array:
+    # Called by name, inside first: the order of the operations decides how gradients round.
+    return line + height * _s(inside)
 
 
 @registered
@@ -140,23 +132,15 @@ def sigmoid() -> Combinator:
 
     Start: a2 = b1 = c2 = 1, the rest 0. The paper's first version, ``sig`` in its
     program; the vanilla combinator of Pezeshki et al.
-
-    Examples:
-      >>> import jax, jax.numpy as jnp
-      >>> g = sigmoid()
-      >>> params = g.init(jax.random.key(0), (1,))
-      >>> g.apply(params, jnp.zeros((1, 1)), jnp.zeros((1, 1))).tolist()
-      [[0.5]]
     """
-
-    def formula(p: Params, z: Array, u: Array) -> Array:
-        inside: Array = p["c1"] + p["c2"] * z + p["c3"] * u + p["c4"] * z * u
-        linear: Array = p["a1"] + p["a2"] * z + p["a3"] * u + p["a4"] * z * u
-        curve: Array = p["b1"] * _s(inside)
-        return linear + curve
-
-    line = {"a1": 0.0, "a2": 1.0, "a3": 0.0, "a4": 0.0}
-    return _with_u("sigmoid", formula, **line, b1=1.0, c1=0.0, c2=1.0, c3=0.0, c4=0.0)
+    return _elementwise(
+        "sigmoid",
+        lambda z, u, a1=0, a2=1, a3=0, a4=0, b1=1, c1=0, c2=1, c3=0, c4=0: _bent(
+            inside=c1 + c2 * z + c3 * u + c4 * z * u,
+            line=a1 + a2 * z + a3 * u + a4 * z * u,
+            height=b1,
+        ),
+    )
 
 
 @registered
@@ -164,20 +148,13 @@ def sigmoid_without_product() -> Combinator:
     """Makes z_hat = a1 + a2 z + a3 u + b1 s(c1 + c2 z + c3 u): ``sigmoid`` without z u.
 
     Start: as ``sigmoid``. ``comparison_g2`` in the paper's program.
-
-    Examples:
-      >>> import jax
-      >>> len(sigmoid_without_product().init(jax.random.key(0), (1,)))
-      7
     """
-
-    def formula(p: Params, z: Array, u: Array) -> Array:
-        curve: Array = p["b1"] * _s(p["c1"] + p["c2"] * z + p["c3"] * u)
-        linear: Array = p["a1"] + p["a2"] * z + p["a3"] * u
-        return linear + curve
-
-    line = {"a1": 0.0, "a2": 1.0, "a3": 0.0}
-    return _with_u("sigmoid_without_product", formula, **line, b1=1.0, c1=0.0, c2=1.0, c3=0.0)
+    return _elementwise(
+        "sigmoid_without_product",
+        lambda z, u, a1=0, a2=1, a3=0, b1=1, c1=0, c2=1, c3=0: _bent(
+            inside=c1 + c2 * z + c3 * u, line=a1 + a2 * z + a3 * u, height=b1
+        ),
+    )
 
 
 @registered
@@ -185,25 +162,14 @@ def bilinear() -> Combinator:
     """Makes z_hat = a1 + a2 z + a3 u + a4 z u: ``sigmoid`` without its curve.
 
     Start: a2 = 1, the rest 0. ``comparison_g3`` in the paper's program.
-
-    Examples:
-      >>> import jax, jax.numpy as jnp
-      >>> g = bilinear()
-      >>> g.apply(g.init(jax.random.key(0), (1,)), 2 * jnp.ones((1, 1)), jnp.ones((1, 1))).tolist()
-      [[2.0]]
     """
-
-    def formula(p: Params, z: Array, u: Array) -> Array:
-        z_hat: Array = p["a1"] + p["a2"] * z + p["a3"] * u + p["a4"] * z * u
-        return z_hat
-
-    return _with_u("bilinear", formula, a1=0.0, a2=1.0, a3=0.0, a4=0.0)
+    return _elementwise(
+        "bilinear", lambda z, u, a1=0, a2=1, a3=0, a4=0: a1 + a2 * z + a3 * u + a4 * z * u
+    )
 
 
-def _curve(p: Params, x: Array, name: str) -> Array:
-    bend: Array = p[f"w2_{name}"] * _s(p["b1"] + p[f"w1_{name}"] * x)
-    line: Array = p[f"w3_{name}"] * x
-    return bend + line
+def _curve(x: Array, b1: Array, w1: Array, w2: Array, w3: Array) -> Array:
+    return w2 * _s(b1 + w1 * x) + w3 * x
 
 
 @registered
@@ -216,21 +182,12 @@ def separate() -> Combinator:
 
     u shifts the curve and no more. Start: w1 = w2 = 1, the rest 0. ``comparison_g4`` in
     the paper's program.
-
-    Examples:
-      >>> import jax, jax.numpy as jnp
-      >>> g = separate()
-      >>> g.apply(g.init(jax.random.key(0), (1,)), jnp.zeros((1, 1)), jnp.zeros((1, 1))).tolist()
-      [[1.0]]
     """
-    lateral = {"b1": 0.0, "b2": 0.0, "w1_lat": 1.0, "w2_lat": 1.0, "w3_lat": 0.0}
-    return _with_u(
+    return _elementwise(
         "separate",
-        lambda p, z, u: _curve(p, z, "lat") + p["b2"] + _curve(p, u, "ver"),
-        **lateral,
-        w1_ver=1.0,
-        w2_ver=1.0,
-        w3_ver=0.0,
+        lambda z, u, b1=0, b2=0, w1_lat=1, w2_lat=1, w3_lat=0, w1_ver=1, w2_ver=1, w3_ver=0: (
+            _curve(z, b1, w1_lat, w2_lat, w3_lat) + b2 + _curve(u, b1, w1_ver, w2_ver, w3_ver)
+        ),
     )
 
 
@@ -238,10 +195,9 @@ def separate() -> Combinator:
 def mlp(hidden: Sequence[int] = (4,), *, stddev: float = 0.025, shared: bool = True) -> Combinator:
     """Makes a small net of u and z: leaky ReLU r (slope 0.1) between its layers.
 
-    Pezeshki et al.: each unit's two numbers go through a net whose weights all units of
-    a level share, as the paper writes it, or each unit has its own. u is normalised per
-    unit, so a shared net cannot give each pixel its own mean and scale back. For
-    hidden (4,)::
+    Pezeshki et al.: each unit's two numbers go through a net whose weights all units of a level
+    share, as the paper writes it, or each unit has its own. u is normalised per unit, so a shared
+    net cannot give each pixel its own mean and scale back. For hidden (4,)::
 
         z_hat = W2 r(W1 [u, z] + b1) + b2
 
@@ -257,7 +213,6 @@ def mlp(hidden: Sequence[int] = (4,), *, stddev: float = 0.025, shared: bool = T
       ValueError: an argument is out of range.
 
     Examples:
-      >>> import jax
       >>> params = mlp((2, 2)).init(jax.random.key(0), (100,))
       >>> [params[name].shape for name in ("W1", "W2", "W3")]
       [(2, 2), (2, 2), (2, 1)]
@@ -276,46 +231,26 @@ def augmented_mlp(
 
         z_hat = W2 r(W1 [u, z, u z] + b1) + b2
 
-    Start: as ``mlp``.
-
-    Args:
-      hidden: as for ``mlp``.
-      stddev: as for ``mlp``.
-      shared: as for ``mlp``.
-
-    Raises:
-      ValueError: an argument is out of range.
-
-    Examples:
-      >>> import jax
-      >>> augmented_mlp().init(jax.random.key(0), (100,))["W1"].shape
-      (3, 4)
+    Arguments and start: as ``mlp``.
     """
     return _net("augmented_mlp", 3, hidden, stddev, shared)
 
 
 def _net(name: str, inputs: int, hidden: Sequence[int], stddev: float, shared: bool) -> Combinator:
-    sizes = (inputs, *hidden, 1)
-    words = [
-        name,
-        *(map(str, hidden) if tuple(hidden) != (4,) else ()),
-        *(() if shared else ("per_unit",)),
-    ]
     if not hidden or min(hidden) < 1:
         raise ValueError(f"{name}: hidden is {tuple(hidden)}; give one size or more, each from 1.")
     if not stddev > 0:
         raise ValueError(f"{name}: stddev is {stddev}; give more than 0.")
+    sizes = (inputs, *hidden, 1)
+    words = [name, *(hidden if sizes[1:-1] != (4,) else ()), *(() if shared else ("per_unit",))]
 
     def init(key: Array, shape: Shape) -> Params:
         units = () if shared else shape
-        keys = jax.random.split(key, len(sizes) - 1)
         params = {}
-        for i, (layer_key, fan_in, fan_out) in enumerate(
-            zip(keys, sizes[:-1], sizes[1:], strict=True)
-        ):
-            weights = jax.random.normal(layer_key, (fan_in, fan_out, *units))
-            params[f"W{i + 1}"] = stddev * weights
-            params[f"b{i + 1}"] = jnp.zeros((fan_out, *units))
+        keys = jax.random.split(key, len(sizes) - 1)
+        for i, (layer_key, size) in enumerate(zip(keys, itertools.pairwise(sizes), strict=True), 1):
+            params[f"W{i}"] = stddev * jax.random.normal(layer_key, (*size, *units))
+            params[f"b{i}"] = jnp.zeros((size[1], *units))
         return params
 
     def apply(params: Params, z_noisy: Array, u: Array | None) -> Array:
@@ -332,7 +267,7 @@ def _net(name: str, inputs: int, hidden: Sequence[int], stddev: float, shared: b
                 h = tuple(jax.nn.leaky_relu(x, 0.1) for x in h)
         return h[0]
 
-    return Combinator(init, apply, name="_".join(words))
+    return Combinator(init, apply, name="_".join(map(str, words)))
 
 
 @registered
@@ -340,12 +275,8 @@ def linear() -> Combinator:
     """Makes z_hat = a1 z + b: lateral alone.
 
     Start: a1 = 1, b = 0. ``lin`` in the paper's program.
-
-    Examples:
-      >>> linear().uses_u
-      False
     """
-    return _lateral("linear", lambda p, z: p["a1"] * z + p["b"], a1=1.0, b=0.0)
+    return _elementwise("linear", lambda z, a1=1, b=0: a1 * z + b)
 
 
 @registered
@@ -353,13 +284,8 @@ def identity() -> Combinator:
     """Makes z_hat = z: lateral alone, what it costs not to denoise at all.
 
     No parameters. ``i`` in the paper's program.
-
-    Examples:
-      >>> import jax
-      >>> identity().init(jax.random.key(0), (3,))
-      {}
     """
-    return _lateral("identity", lambda p, z: z)
+    return _elementwise("identity", lambda z: z)
 
 
 @registered
@@ -367,13 +293,8 @@ def vertical_relu() -> Combinator:
     """Makes z_hat = max(0, u + b): vertical alone, an ordinary decoder.
 
     Start: b = 0. ``relu`` in the paper's program.
-
-    Examples:
-      >>> import jax
-      >>> sorted(vertical_relu().init(jax.random.key(0), (3,)))
-      ['b']
     """
-    return _with_u("vertical_relu", lambda p, z, u: jax.nn.relu(u + p["b"]), b=0.0)
+    return _elementwise("vertical_relu", lambda z, u, b=0: jax.nn.relu(u + b))
 
 
 @registered
@@ -381,13 +302,8 @@ def vertical_sigmoid() -> Combinator:
     """Makes z_hat = s(c (u + b)): vertical alone.
 
     Start: c = 1, b = 0. ``sigmoid`` in the paper's program.
-
-    Examples:
-      >>> import jax
-      >>> sorted(vertical_sigmoid().init(jax.random.key(0), (3,)))
-      ['b', 'c']
     """
-    return _with_u("vertical_sigmoid", lambda p, z, u: _s((u + p["b"]) * p["c"]), b=0.0, c=1.0)
+    return _elementwise("vertical_sigmoid", lambda z, u, b=0, c=1: _s((u + b) * c))
 
 
 @registered
@@ -396,22 +312,19 @@ def gaussian_lateral() -> Combinator:
 
     Start: w1 = 1, b1 = 0. ``gauss0`` and ``gauss_stable_v0`` in the paper's program.
     """
-    return _lateral("gaussian_lateral", lambda p, z: p["w1"] * z + p["b1"], w1=1.0, b1=0.0)
+    return _elementwise("gaussian_lateral", lambda z, w1=1, b1=0: w1 * z + b1)
 
 
 @registered
 def sigmoid_lateral() -> Combinator:
     """Makes z_hat = a1 + a2 z + b1 s(c1 + c2 z): ``sigmoid`` without u.
 
-    Start: a2 = b1 = c2 = 1, the rest 0. ``sig0`` and ``comparison_g20`` in the paper's
-    program.
+    Start: a2 = b1 = c2 = 1, the rest 0. ``sig0`` and ``comparison_g20`` in the paper's program.
     """
-
-    def formula(p: Params, z: Array) -> Array:
-        z_hat: Array = p["a1"] + p["a2"] * z + p["b1"] * _s(p["c1"] + p["c2"] * z)
-        return z_hat
-
-    return _lateral("sigmoid_lateral", formula, a1=0.0, a2=1.0, b1=1.0, c1=0.0, c2=1.0)
+    return _elementwise(
+        "sigmoid_lateral",
+        lambda z, a1=0, a2=1, b1=1, c1=0, c2=1: a1 + a2 * z + b1 * _s(c1 + c2 * z),
+    )
 
 
 @registered
@@ -420,7 +333,7 @@ def bilinear_lateral() -> Combinator:
 
     Start: a2 = 1, a1 = 0. ``comparison_g30`` in the paper's program.
     """
-    return _lateral("bilinear_lateral", lambda p, z: p["a1"] + p["a2"] * z, a1=0.0, a2=1.0)
+    return _elementwise("bilinear_lateral", lambda z, a1=0, a2=1: a1 + a2 * z)
 
 
 @registered
@@ -429,8 +342,12 @@ def separate_lateral() -> Combinator:
 
     Start: w1 = w2 = 1, the rest 0. ``comparison_g40`` in the paper's program.
     """
-    starts = {"b1": 0.0, "b2": 0.0, "w1_lat": 1.0, "w2_lat": 1.0, "w3_lat": 0.0}
-    return _lateral("separate_lateral", lambda p, z: _curve(p, z, "lat") + p["b2"], **starts)
+    return _elementwise(
+        "separate_lateral",
+        lambda z, b1=0, b2=0, w1_lat=1, w2_lat=1, w3_lat=0: (
+            _curve(z, b1, w1_lat, w2_lat, w3_lat) + b2
+        ),
+    )
 
 
 COMBINATORS |= {

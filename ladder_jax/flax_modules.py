@@ -11,11 +11,11 @@ import jax
 import jax.numpy as jnp
 from flax import linen, nnx
 
-from ladder_jax.types import Array, Batch, Hyper, Ladder, Params, Statistics
+from ladder_jax.types import Array, Batch, Hyper, Ladder, Metrics, Params, Statistics
 
 
 def _unit_statistics(net: Ladder, params: Params) -> Statistics:
-    """Mean 0 and variance 1 at every level: what stands there before ``collect``."""
+    """Returns mean 0 and variance 1 at every level: what stands there before ``collect``."""
     rows = jnp.zeros((2, *net.shapes[0]))
     shapes = jax.eval_shape(net.statistics, params, rows)
     mean = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes.mean)
@@ -23,16 +23,12 @@ def _unit_statistics(net: Ladder, params: Params) -> Statistics:
 
 
 class LinenLadder(linen.Module):
-    """A ladder as a Linen module; variables ``params`` and ``statistics``.
+    """Wraps a ladder as a Linen module; variables ``params`` and ``statistics``.
 
     Calling it predicts. ``loss`` takes its noise from the rng named ``noise``;
     ``collect`` wants ``mutable=["statistics"]``.
 
-    Attributes:
-      net: the ladder.
-
     Examples:
-      >>> import jax
       >>> from ladder_jax import presets
       >>> model = LinenLadder(presets.mlp(4, [3, 2]))
       >>> x = jax.random.normal(jax.random.key(1), (6, 4))
@@ -52,10 +48,10 @@ class LinenLadder(linen.Module):
         )
 
     def __call__(self, x: Array) -> Array:
-        """Logits ``[B, classes]`` of ``x``, normalised with the statistics held."""
+        """Computes the logits ``[B, classes]`` of ``x``, normalised with the statistics held."""
         return self.net.predict(self.ladder, self.statistics.value, x)
 
-    def loss(self, batch: Batch, hyper: Hyper | None = None) -> tuple[Array, dict[str, Array]]:
+    def loss(self, batch: Batch, hyper: Hyper | None = None) -> tuple[Array, Metrics]:
         """Computes ``net.loss``: the scalar and its metrics."""
         return self.net.loss(self.ladder, batch, self.make_rng("noise"), hyper)
 
@@ -65,7 +61,7 @@ class LinenLadder(linen.Module):
 
 
 class NNXLadder(nnx.Module):
-    """A ladder as an NNX module: an ``nnx.Param`` for each array of its parameters.
+    """Wraps a ladder as an NNX module: an ``nnx.Param`` for each array of its parameters.
 
     Calling it predicts. ``loss`` takes its noise from the stream named ``noise`` of
     the ``rngs`` given to it.
@@ -75,8 +71,6 @@ class NNXLadder(nnx.Module):
       rngs: whose stream ``params`` starts the parameters.
 
     Examples:
-      >>> import jax
-      >>> from flax import nnx
       >>> from ladder_jax import presets
       >>> model = NNXLadder(presets.mlp(4, [3, 2]), rngs=nnx.Rngs(0))
       >>> x = jax.random.normal(jax.random.key(1), (6, 4))
@@ -96,12 +90,12 @@ class NNXLadder(nnx.Module):
         return jax.tree.map(lambda leaf: leaf[...], self.params, is_leaf=is_leaf)
 
     def __call__(self, x: Array) -> Array:
-        """Logits ``[B, classes]`` of ``x``, normalised with the statistics held."""
+        """Computes the logits ``[B, classes]`` of ``x``, normalised with the statistics held."""
         return self._predict(self._params(), self.statistics.get_value(), x)
 
     def loss(
         self, batch: Batch, rngs: nnx.Rngs, hyper: Hyper | None = None
-    ) -> tuple[Array, dict[str, Array]]:
+    ) -> tuple[Array, Metrics]:
         """Computes ``net.loss``: the scalar and its metrics."""
         return self._loss(self._params(), batch, rngs.noise(), hyper)
 

@@ -3,6 +3,9 @@
 A layer's name, as ``"conv:32:5"``, is that of its constructor and its arguments, and
 what ``config.encoder`` has. To add one, decorate its constructor with ``@registered``:
 configs, tests and documentation have it from there.
+
+Each constructor raises a ``ValueError`` if an argument is out of range and, when the
+ladder is built, if the level below is of a shape that the layer cannot take.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ import functools
 import inspect
 import math
 from collections.abc import Callable
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal, cast
 
 import flax.linen as nn
 import jax
@@ -19,6 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from ladder_jax import _checks
 from ladder_jax.types import Array, Layer, LayerParams, Params, Shape
 
 Padding = Literal["valid", "same", "full"]
@@ -30,34 +34,27 @@ _WIDE = (jnp.float32, jnp.float64)
 
 LAYERS: dict[str, Callable[..., Layer]] = {}
 """By the first word of their names."""
-
-_Make = TypeVar("_Make", bound=Callable[..., Layer])
-
-
-def registered(make: _Make) -> _Make:
-    """Adds a layer to ``LAYERS`` by the name of its constructor."""
-    LAYERS[make.__name__] = make
-    return make
+registered = _checks.registering(LAYERS)
+"""Adds a layer to ``LAYERS`` by the name of its constructor."""
 
 
 def _apply(module: nn.Module, params: Params, x: Array) -> Array:
-    """A Linen module as a pure function of its parameters."""
+    """Calls a Linen module as a pure function of its parameters."""
     return cast(Array, module.apply({"params": params}, x))
 
 
 def _check_count(name: str, value: object, least: int = 1) -> None:
-    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    if not whole or value < least:  # type: ignore[operator]
+    if not _checks.is_whole(value, least):
         raise ValueError(f"{name} is {value!r}; give a whole number, {least} or more.")
 
 
 def _sum(lhs: Array, rhs: Array) -> Array:
-    """``lhs @ rhs``, added up in float32, in the type of ``lhs``."""
+    """Computes ``lhs @ rhs``, added up in float32, in the type of ``lhs``."""
     return jnp.matmul(lhs, rhs, preferred_element_type=jnp.float32).astype(lhs.dtype)
 
 
 def _turned(matrix: Array) -> Array:
-    """The transpose; on a CPU in two pieces.
+    """Computes the transpose; on a CPU in two pieces.
 
     XLA would fold a whole one into the product, and does products of transposes in
     float32 there, three times as slow.
@@ -101,9 +98,6 @@ def dot_general(lhs: Array, rhs: Array, dimensions: Any, **settings: Any) -> Arr
       dimensions: those of that product; others, and wider types, are left to JAX.
       **settings: of ``lax.dot_general``, for what is left to JAX.
 
-    Returns:
-      ``[B, m]``, of that type.
-
     Examples:
       >>> lhs, rhs = jnp.ones((2, 300), jnp.bfloat16), jnp.ones((300, 1), jnp.bfloat16)
       >>> dot_general(lhs, rhs, (((1,), (0,)), ((), ()))).tolist()
@@ -118,11 +112,7 @@ def dot_general(lhs: Array, rhs: Array, dimensions: Any, **settings: Any) -> Arr
 def _dense(features: int) -> nn.Dense:
     # No parent, so that a ladder also runs within a Linen module.
     return nn.Dense(
-        features,
-        use_bias=False,
-        kernel_init=_NORMAL,
-        dot_general=dot_general,
-        parent=None,
+        features, use_bias=False, kernel_init=_NORMAL, dot_general=dot_general, parent=None
     )
 
 
@@ -137,16 +127,8 @@ def dense(units: int) -> Layer:
     Args:
       units: width of the level.
 
-    Returns:
-      A ``Layer``.
-
-    Raises:
-      ValueError: ``units`` is not positive.
-
     Examples:
-      >>> import jax
-      >>> layer = dense(3)
-      >>> params, out_shape = layer.init(jax.random.key(0), (4,))
+      >>> params, out_shape = dense(3).init(jax.random.key(0), (4,))
       >>> out_shape, params.up["kernel"].shape, params.down["kernel"].shape
       ((3,), (4, 3), (3, 4))
     """
@@ -217,15 +199,7 @@ def conv(channels: int, kernel: int, stride: int = 1, padding: Padding = "valid"
       padding: ``"valid"`` (none: H - kernel + 1), ``"same"`` (H) or ``"full"``
         (H + kernel - 1), each divided by the stride and rounded up.
 
-    Returns:
-      A ``Layer``.
-
-    Raises:
-      ValueError: an argument is out of range; when the ladder is built, if the
-        level below is not an image or is smaller than the kernel.
-
     Examples:
-      >>> import jax
       >>> params, out_shape = conv(5, 3, padding="full").init(jax.random.key(0), (8, 8, 2))
       >>> out_shape, params.up["kernel"].shape, params.down["kernel"].shape
       ((10, 10, 5), (3, 3, 2, 5), (3, 3, 5, 2))
@@ -293,19 +267,10 @@ def max_pool(size: int) -> Layer:
     No parameters; the level is normalised and noisy as any other, but linear.
 
     Args:
-      size: height and width of a window.
-
-    Returns:
-      A ``Layer``.
-
-    Raises:
-      ValueError: ``size`` is less than 2; when the ladder is built, if the level
-        below is not an image.
+      size: height and width of a window, 2 or more.
 
     Examples:
-      >>> import jax.numpy as jnp
-      >>> layer = max_pool(2)
-      >>> x = jnp.arange(9.0).reshape(1, 3, 3, 1)
+      >>> layer, x = max_pool(2), jnp.arange(9.0).reshape(1, 3, 3, 1)
       >>> layer.up(None, x)[0, :, :, 0].tolist()
       [[4.0, 5.0], [7.0, 8.0]]
       >>> layer.down(None, layer.up(None, x), (3, 3, 1))[0, :, :, 0].tolist()
@@ -343,17 +308,9 @@ def global_mean_pool() -> Layer:
     normalised channel by channel, which equals normalising the ``C`` values over
     rows before they are spread. No parameters; linear unless it is the top.
 
-    Returns:
-      A ``Layer``.
-
-    Raises:
-      ValueError: when the ladder is built, if the level below is not an image.
-
     Examples:
-      >>> import jax.numpy as jnp
       >>> layer = global_mean_pool()
-      >>> x = jnp.arange(4.0).reshape(1, 2, 2, 1)
-      >>> round(float(layer.up(None, x)[0, 0]), 4)  # 1.5 * 2 * sqrt(3)
+      >>> round(float(layer.up(None, jnp.arange(4.0).reshape(1, 2, 2, 1))[0, 0]), 4)  # 3 sqrt(3)
       5.1962
       >>> layer.down(None, jnp.ones((1, 1)), (2, 2, 1)).shape
       (1, 2, 2, 1)
@@ -377,21 +334,20 @@ def global_mean_pool() -> Layer:
 
 
 def _trace(name: str, module: nn.Module, in_shape: Shape) -> Shape:
-    """The module's output shape; its variables are checked on the way."""
+    """Returns the shape of what a module gives; its variables are checked on the way."""
+    what = f"from_flax: {name} ({type(module).__name__})"
     row = jnp.zeros((1, *in_shape))
     z, variables = jax.eval_shape(module.init_with_output, jax.eval_shape(jax.random.key, 0), row)
     others = sorted(set(variables) - {"params"})
     if others:
         raise ValueError(
-            f"from_flax: {name} ({type(module).__name__}) has variables other than parameters: "
-            f"{', '.join(others)}; a layer is a pure map, so leave them out (the ladder "
-            "normalises each level itself)."
+            f"{what} has variables other than parameters: {', '.join(others)}; a layer is a pure "
+            "map, so leave them out (the ladder normalises each level itself)."
         )
     if not hasattr(z, "shape") or z.ndim < 2 or z.shape[0] != 1:
         raise ValueError(
-            f"from_flax: {name} ({type(module).__name__}) gives "
-            f"{getattr(z, 'shape', type(z).__name__)} for an input of shape {row.shape}; "
-            "wanted one array with the batch as its first axis."
+            f"{what} gives {getattr(z, 'shape', type(z).__name__)} for an input of shape "
+            f"{row.shape}; wanted one array with the batch as its first axis."
         )
     return tuple(z.shape[1:])
 
@@ -401,26 +357,20 @@ def from_flax(
 ) -> Layer:
     """Makes a layer of a pair of Linen modules: a residual block, attention, anything.
 
-    Both are called with one array. The ladder normalises what ``up`` gives, adds
-    noise, bias and activation, so the modules' last step is best a bare map; a
-    module with randomness or running statistics is not a pure map and is refused.
+    Both are called with one array. The ladder normalises what ``up`` gives, adds noise, bias and
+    activation, so the modules' last step is best a bare map; a module with randomness or running
+    statistics is not a pure map and is refused.
 
     Args:
       up: ``[B, *in_shape] -> [B, *out_shape]``.
-      down: ``[B, *out_shape] -> [B, *in_shape]``, or a function that makes such a
-        module for an ``in_shape``.
-      per_unit: whether u below is normalised, and combined, unit by unit instead
-        of channel by channel (the last axis).
-
-    Returns:
-      A ``Layer``.
+      down: ``[B, *out_shape] -> [B, *in_shape]``, or a function of ``in_shape`` that makes one.
+      per_unit: as ``Layer.per_unit``.
 
     Raises:
       ValueError: ``up`` is no module; when the ladder is built: a module has variables other than
         parameters, or ``down`` does not lead back to the lower level's shape.
 
     Examples:
-      >>> import jax, flax.linen as nn
       >>> layer = from_flax(nn.Dense(3), lambda in_shape: nn.Dense(in_shape[-1]))
       >>> params, out_shape = layer.init(jax.random.key(0), (7, 5))
       >>> out_shape, params.down["kernel"].shape
@@ -446,37 +396,27 @@ def from_flax(
         params = LayerParams(variables_up.get("params", {}), variables_down.get("params", {}))
         return params, out_shape
 
-    def apply_up(params: Params, h: Array) -> Array:
-        return _apply(up, params, h)
-
     def apply_down(params: Params, z_hat: Array, in_shape: Shape) -> Array:
         return _apply(module_down(in_shape), params, z_hat)
 
     name = f"from_flax({type(up).__name__})"
-    return Layer(init, apply_up, apply_down, per_unit=per_unit, name=name)
+    return Layer(init, functools.partial(_apply, up), apply_down, per_unit=per_unit, name=name)
 
 
 def compute_in(dtype: Any, layer: Layer) -> Layer:
     """Makes a layer whose maps run in another precision.
 
-    Parameters and inputs are cast to ``dtype`` at the map, its result back to the
-    input's own. Parameters, their gradients, normalisation, combinators and costs
-    stay in float32.
+    Parameters and inputs are cast to ``dtype`` at the map, its result back to the input's own.
+    Parameters, their gradients, normalisation, combinators and costs stay in float32.
 
     Args:
       dtype: e.g. ``jnp.bfloat16``.
-      layer: any.
-
-    Returns:
-      A ``Layer`` with the same parameters.
+      layer: any; the result has the same parameters.
 
     Examples:
-      >>> import jax, jax.numpy as jnp
-      >>> from ladder_jax import dense
-      >>> layer = compute_in(jnp.bfloat16, dense(3))
-      >>> params, _ = layer.init(jax.random.key(0), (4,))
-      >>> params.up["kernel"].dtype.name, layer.up(params.up, jnp.ones((1, 4))).dtype.name
-      ('float32', 'float32')
+      >>> layer = compute_in(jnp.bfloat16, dense(1))
+      >>> layer.up({"kernel": jnp.full((1, 1), 1.001)}, jnp.ones((1, 1))).tolist()
+      [[1.0]]
     """
 
     def cast(tree: Params) -> Params:
@@ -486,8 +426,7 @@ def compute_in(dtype: Any, layer: Layer) -> Layer:
         return layer.up(cast(params), h.astype(dtype)).astype(h.dtype)
 
     def down(params: Params, z_hat: Array, in_shape: Shape) -> Array:
-        u = layer.down(cast(params), z_hat.astype(dtype), in_shape)
-        return u.astype(z_hat.dtype)
+        return layer.down(cast(params), z_hat.astype(dtype), in_shape).astype(z_hat.dtype)
 
     return layer._replace(up=up, down=down)
 
@@ -500,11 +439,10 @@ def from_name(name: str) -> Layer:
     """Makes the layer of a name, as ``config.encoder`` has it.
 
     Args:
-      name: a key of ``LAYERS``, then its arguments, joined by colons; a number alone is
-        a dense layer. The words of the paper's own program serve as well:
-        ``"fc:10"``, ``"convv:C:K:S:S"`` (a valid convolution to C channels, kernel K,
-        stride S), ``"convf:..."`` (full), ``"convs:..."`` (same; not in the original),
-        ``"maxpool:S:S"``, ``"globalmeanpool:..."``.
+      name: a key of ``LAYERS``, then its arguments, joined by colons; a number alone is a dense
+        layer. The words of the paper's own program serve as well: ``"fc:10"``, ``"convv:C:K:S:S"``
+        (a valid convolution to C channels, kernel K, stride S), ``"convf:..."`` (full),
+        ``"convs:..."`` (same; not in the original), ``"maxpool:S:S"``, ``"globalmeanpool:..."``.
 
     Raises:
       ValueError: the name is not known, or its arguments are wrong.
@@ -533,19 +471,16 @@ def from_name(name: str) -> Layer:
     )
 
 
-def _original_conv(padding: Padding) -> Callable[[list[Any]], tuple[str, list[Any]]]:
-    def read(arguments: list[Any]) -> tuple[str, list[Any]]:
-        known = len(arguments) == 4 and arguments[2] == arguments[3]
-        return ("conv", [*arguments[:3], padding]) if known else ("", [])
-
-    return read
+def _original_conv(padding: Padding, arguments: list[Any]) -> tuple[str, list[Any]]:
+    known = len(arguments) == 4 and arguments[2] == arguments[3]
+    return ("conv", [*arguments[:3], padding]) if known else ("", [])
 
 
 _ORIGINAL: dict[str, Callable[[list[Any]], tuple[str, list[Any]]]] = {
     "fc": lambda numbers: ("dense", numbers),
-    "convv": _original_conv("valid"),
-    "convf": _original_conv("full"),
-    "convs": _original_conv("same"),
+    "convv": functools.partial(_original_conv, "valid"),
+    "convf": functools.partial(_original_conv, "full"),
+    "convs": functools.partial(_original_conv, "same"),
     "maxpool": lambda ns: ("max_pool", ns[:1]) if ns[1:] == ns[:1] else ("", []),
     "globalmeanpool": lambda numbers: ("global_mean_pool", []),  # over the whole map, always
 }

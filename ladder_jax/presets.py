@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
@@ -21,99 +22,10 @@ MNIST_UNITS = (1000, 500, 250, 250, 250, 10)
 
 
 class Settings(NamedTuple):
-    """What distinguishes one row of the paper's table 1 from another.
+    """Holds one row of the paper's tables 1 to 3.
 
     Attributes:
-      noise_std: of levels 0 to L.
-      denoising_cost: of levels 0 to L.
-      decoded: whether a level is decoded, for levels 0 to L.
-    """
-
-    noise_std: tuple[float, ...]
-    denoising_cost: tuple[float, ...]
-    decoded: tuple[bool, ...]
-
-
-_FULL: dict[Labels, tuple[float, float, float]] = {
-    50: (2000.0, 20.0, 0.1),
-    100: (1000.0, 10.0, 0.1),
-    1000: (2000.0, 20.0, 0.1),
-    "all": (1000.0, 1.0, 0.01),
-}
-_BOTTOM: dict[Labels, float] = {50: 5000.0, 100: 5000.0, 1000: 2000.0, "all": 2000.0}
-_GAMMA: dict[Labels, float] = {50: 0.5, 100: 0.5, 1000: 10.0, "all": 2.0}
-
-
-def mnist_settings(labels: Labels = 100, model: Model = "full") -> Settings:
-    """Returns noise and denoising costs of one row of the paper's MNIST table.
-
-    The paper has no bottom-only and no Gamma row at 50 labels; those of 100
-    labels serve.
-
-    Args:
-      labels: how many labels: 50, 100, 1000 or ``"all"``.
-      model: ``"full"``, ``"bottom"`` (cost at the input alone), ``"gamma"``
-        (decoder at the top alone) or ``"supervised"`` (no decoder).
-
-    Returns:
-      The ``Settings`` of levels 0 to 6.
-
-    Raises:
-      ValueError: there is no such row.
-
-    Examples:
-      >>> mnist_settings(100).denoising_cost
-      (1000.0, 10.0, 0.1, 0.1, 0.1, 0.1, 0.1)
-    """
-    if labels not in _FULL:
-        raise ValueError(f"labels is {labels!r}; the paper has 50, 100, 1000 and 'all'.")
-    above = len(MNIST_UNITS)
-    noise = (0.3,) + (0.2 if labels == 1000 and model == "full" else 0.3,) * above
-    if model == "full":
-        bottom, first, rest = _FULL[labels]
-        return Settings(noise, (bottom, first) + (rest,) * (above - 1), (True,) * (above + 1))
-    if model == "bottom":
-        return Settings(noise, (_BOTTOM[labels],) + (0.0,) * above, (True,) * (above + 1))
-    if model == "gamma":
-        return Settings(noise, (0.0,) * above + (_GAMMA[labels],), (False,) * above + (True,))
-    if model == "supervised":
-        noise = (0.3,) + (0.5,) * above
-        return Settings(noise, (0.0,) * (above + 1), (False,) * (above + 1))
-    raise ValueError(f"model is {model!r}; wanted 'full', 'bottom', 'gamma' or 'supervised'.")
-
-
-def mnist_mlp(
-    labels: Labels = 100, model: Model = "full", *, combinator: Combinator | None = None
-) -> Ladder:
-    """Builds the paper's permutation-invariant MNIST ladder, 784-1000-500-250-250-250-10.
-
-    Args:
-      labels: as in ``mnist_settings``.
-      model: as in ``mnist_settings``.
-      combinator: of every decoded level; None for the gaussian.
-
-    Returns:
-      A ``Ladder`` over rows of 784 pixels in [0, 1].
-
-    Examples:
-      >>> mnist_mlp().shapes
-      ((784,), (1000,), (500,), (250,), (250,), (250,), (10,))
-    """
-    settings = mnist_settings(labels, model)
-    return mlp(
-        784,
-        MNIST_UNITS,
-        combinators=[(combinator or gaussian()) if d else None for d in settings.decoded],
-        denoising_cost=settings.denoising_cost,
-        noise_std=settings.noise_std,
-    )
-
-
-class ConvSettings(NamedTuple):
-    """One row of the paper's tables 2 and 3.
-
-    Attributes:
-      input_shape: of an image.
+      input_shape: of an example.
       layers: of levels 1 to L.
       decoded: whether a level is decoded, for levels 0 to L.
       denoising_cost: of levels 0 to L.
@@ -131,12 +43,91 @@ class ConvSettings(NamedTuple):
     top_gain: bool = True
 
 
+def _build(settings: Settings, combinator: Combinator) -> Ladder:
+    """Builds the ladder of a row."""
+    return ladder(
+        settings.input_shape,
+        settings.layers,
+        combinators=[combinator if decoded else None for decoded in settings.decoded],
+        denoising_cost=settings.denoising_cost,
+        noise_std=settings.noise_std,
+        activation=settings.activation,
+        top=softmax(gain=settings.top_gain),
+    )
+
+
+def _top_only(levels: int, cost: float) -> tuple[tuple[bool, ...], tuple[float, ...]]:
+    """Returns what is decoded and at what cost where the top alone is; 0: nothing is."""
+    return (False,) * (levels - 1) + (cost > 0,), (0.0,) * (levels - 1) + (cost,)
+
+
+_FULL: dict[Labels, tuple[float, float, float]] = {
+    50: (2000.0, 20.0, 0.1),
+    100: (1000.0, 10.0, 0.1),
+    1000: (2000.0, 20.0, 0.1),
+    "all": (1000.0, 1.0, 0.01),
+}
+_BOTTOM: dict[Labels, float] = {50: 5000.0, 100: 5000.0, 1000: 2000.0, "all": 2000.0}
+_GAMMA: dict[Labels, float] = {50: 0.5, 100: 0.5, 1000: 10.0, "all": 2.0}
+
+
+def mnist_settings(labels: Labels = 100, model: Model = "full") -> Settings:
+    """Returns one row of the paper's MNIST table, of the permutation-invariant ladder.
+
+    The paper has no bottom-only and no Gamma row at 50 labels; those of 100 labels serve.
+
+    Args:
+      labels: how many labels: 50, 100, 1000 or ``"all"``.
+      model: ``"full"``, ``"bottom"`` (cost at the input alone), ``"gamma"``
+        (decoder at the top alone) or ``"supervised"`` (no decoder).
+
+    Raises:
+      ValueError: there is no such row.
+
+    Examples:
+      >>> mnist_settings(100).denoising_cost
+      (1000.0, 10.0, 0.1, 0.1, 0.1, 0.1, 0.1)
+    """
+    if labels not in _FULL:
+        raise ValueError(f"labels is {labels!r}; the paper has 50, 100, 1000 and 'all'.")
+    above = len(MNIST_UNITS)
+    noise = 0.2 if labels == 1000 and model == "full" else 0.3
+    if model in ("full", "bottom"):
+        bottom, first, rest = _FULL[labels] if model == "full" else (_BOTTOM[labels], 0.0, 0.0)
+        decoded, costs = (True,) * (above + 1), (bottom, first) + (rest,) * (above - 1)
+    elif model == "gamma":
+        decoded, costs = _top_only(above + 1, _GAMMA[labels])
+    elif model == "supervised":
+        noise = 0.5
+        decoded, costs = _top_only(above + 1, 0.0)
+    else:
+        raise ValueError(f"model is {model!r}; wanted 'full', 'bottom', 'gamma' or 'supervised'.")
+    maps = tuple(map(dense, MNIST_UNITS))
+    return Settings((784,), maps, decoded, costs, (0.3,) + (noise,) * above)
+
+
+def mnist_mlp(
+    labels: Labels = 100, model: Model = "full", *, combinator: Combinator | None = None
+) -> Ladder:
+    """Builds the paper's permutation-invariant MNIST ladder, over rows of 784 pixels in [0, 1].
+
+    Args:
+      labels: as in ``mnist_settings``.
+      model: as in ``mnist_settings``.
+      combinator: of every decoded level; None for the gaussian.
+
+    Examples:
+      >>> mnist_mlp().shapes
+      ((784,), (1000,), (500,), (250,), (250,), (250,), (10,))
+    """
+    return _build(mnist_settings(labels, model), combinator or gaussian())
+
+
+_full = functools.partial(layers.conv, padding="full")
+
+
 def _valid(*sizes: tuple[int, int]) -> tuple[Layer, ...]:
     return tuple(layers.conv(channels, kernel) for channels, kernel in sizes)
-
-
-def _full(channels: int, kernel: int) -> Layer:
-    return layers.conv(channels, kernel, padding="full")
 
 
 _CONV_FC = (
@@ -157,38 +148,29 @@ _CONV_LARGE = (
 )
 _MNIST, _CIFAR = (28, 28, 1), (32, 32, 3)
 
-
-def _gamma(levels: int, cost: float) -> tuple[tuple[bool, ...], tuple[float, ...]]:
-    """What is decoded and at what cost where the top alone is; 0: nothing is."""
-    return (False,) * (levels - 1) + (cost > 0,), (0.0,) * (levels - 1) + (cost,)
-
-
-CONV: dict[str, ConvSettings] = {
-    "mnist_conv_fc": ConvSettings(
+CONV: dict[str, Settings] = {
+    "mnist_conv_fc": Settings(
         _MNIST, _CONV_FC, (True,) * 8, (1000.0, 10.0) + (0.1,) * 6, (0.3,) * 8
     ),
-    "mnist_conv_small_gamma": ConvSettings(_MNIST, _CONV_SMALL, *_gamma(10, 1.0), (0.3,) * 10),
-    "mnist_conv_small_supervised": ConvSettings(
-        _MNIST, _CONV_SMALL, *_gamma(10, 0.0), (0.3,) + (0.45,) * 9
+    "mnist_conv_small_gamma": Settings(_MNIST, _CONV_SMALL, *_top_only(10, 1.0), (0.3,) * 10),
+    "mnist_conv_small_supervised": Settings(
+        _MNIST, _CONV_SMALL, *_top_only(10, 0.0), (0.3,) + (0.45,) * 9
     ),
-    "cifar10_conv_large_gamma": ConvSettings(
-        _CIFAR, _CONV_LARGE, *_gamma(13, 4.0), (0.3,) * 13, "leaky_relu", False
+    "cifar10_conv_large_gamma": Settings(
+        _CIFAR, _CONV_LARGE, *_top_only(13, 4.0), (0.3,) * 13, "leaky_relu", False
     ),
-    "cifar10_conv_large_supervised": ConvSettings(
-        _CIFAR, _CONV_LARGE, *_gamma(13, 0.0), (0.3,) * 13, "leaky_relu", False
+    "cifar10_conv_large_supervised": Settings(
+        _CIFAR, _CONV_LARGE, *_top_only(13, 0.0), (0.3,) * 13, "leaky_relu", False
     ),
 }
 """The convolutional ladders of the paper, by name."""
 
 
 def conv(name: str) -> Ladder:
-    """Builds one of the paper's convolutional ladders.
+    """Builds one of the paper's convolutional ladders, over images.
 
     Args:
       name: a key of ``CONV``.
-
-    Returns:
-      A ``Ladder`` over images.
 
     Raises:
       ValueError: there is no such name.
@@ -199,16 +181,7 @@ def conv(name: str) -> Ladder:
     """
     if name not in CONV:
         raise ValueError(f"name is {name!r}; known are {', '.join(CONV)}.")
-    settings = CONV[name]
-    return ladder(
-        settings.input_shape,
-        settings.layers,
-        combinators=[gaussian() if decoded else None for decoded in settings.decoded],
-        denoising_cost=settings.denoising_cost,
-        noise_std=settings.noise_std,
-        activation=settings.activation,
-        top=softmax(gain=settings.top_gain),
-    )
+    return _build(CONV[name], gaussian())
 
 
 def mlp(features: int, units: int | Sequence[int], **settings: object) -> Ladder:
@@ -218,9 +191,6 @@ def mlp(features: int, units: int | Sequence[int], **settings: object) -> Ladder
       features: of the input.
       units: of levels 1 to L; the last are the classes; one number: no hidden level.
       **settings: as for ``ladder``.
-
-    Returns:
-      A ``Ladder``.
 
     Examples:
       >>> mlp(64, [100, 10]).shapes

@@ -1,4 +1,21 @@
-"""Training: state, step, epoch, evaluation; all pure, all jitted."""
+"""Training: state, step, epoch, evaluation; all pure, all jitted.
+
+``place`` puts rows where what is made here computes with them, as ``parallel.shard_batch``.
+
+Examples:
+  >>> from ladder_jax import presets
+  >>> net, optimizer = presets.mlp(4, [3, 2]), optax.adam(0.002)
+  >>> state = create_train_state(net, optimizer, jax.random.key(0))
+  >>> x, labels = jax.random.normal(jax.random.key(1), (6, 4)), jnp.arange(2)
+  >>> train_step = make_train_step(net, optimizer)
+  >>> state, metrics = train_step(state, Batch(x[:2], labels, x))
+  >>> epoch = make_epoch(train_step, BatchSizes(labeled=2, unlabeled=3))
+  >>> state, metrics = epoch(state, TrainData(x[:2], labels, x))
+  >>> statistics = make_statistics(net)(state.params, x)
+  >>> y = net.predict(state.params, statistics, x).argmax(-1)
+  >>> int(state.step), float(make_error_rate(net)(state.params, statistics, x, y))
+  (3, 0.0)
+"""
 
 from __future__ import annotations
 
@@ -11,8 +28,7 @@ import jax.numpy as jnp
 import optax
 
 from ladder_jax.types import Array, Batch, Hyper, Ladder, Params, Statistics
-
-Metrics = dict[str, Array]
+from ladder_jax.types import Metrics as Metrics
 
 
 class TrainState(NamedTuple):
@@ -46,7 +62,7 @@ class TrainData(NamedTuple):
 
 
 class BatchSizes(NamedTuple):
-    """Rows per step.
+    """Says how many rows a step takes.
 
     Attributes:
       labeled: labelled rows.
@@ -66,19 +82,8 @@ def create_train_state(
     """Creates a fresh state; the parameters and the run's randomness both come from ``key``.
 
     Args:
-      net: the ladder.
       optimizer: any optax transformation.
       key: a typed key, ``jax.random.key(seed)``.
-
-    Returns:
-      A ``TrainState`` at step 0.
-
-    Examples:
-      >>> import jax, optax
-      >>> from ladder_jax import presets
-      >>> net = presets.mlp(4, [3, 2])
-      >>> int(create_train_state(net, optax.adam(0.002), jax.random.key(0)).step)
-      0
     """
     key_params, key_run = jax.random.split(key)
     params = net.init(key_params)
@@ -95,23 +100,11 @@ def make_train_step(
     Noise comes from the state's key and step, so that a step can be replayed.
 
     Args:
-      net: the ladder.
       optimizer: that which made ``state.opt_state``.
-      hyper: noise and costs, or a schedule of them, ``step -> Hyper``; None for the
-        ladder's own.
+      hyper: noise and costs, or a schedule of them, ``step -> Hyper``; None for the ladder's own.
 
     Returns:
       The step; its metrics are those of ``net.loss``.
-
-    Examples:
-      >>> import jax, jax.numpy as jnp, optax
-      >>> from ladder_jax import Batch, presets
-      >>> net, optimizer = presets.mlp(4, [3, 2]), optax.adam(0.002)
-      >>> state = create_train_state(net, optimizer, jax.random.key(0))
-      >>> x = jax.random.normal(jax.random.key(1), (6, 4))
-      >>> state, metrics = make_train_step(net, optimizer)(state, Batch(x[:2], jnp.arange(2), x))
-      >>> int(state.step)
-      1
     """
 
     @jax.jit
@@ -129,17 +122,10 @@ def make_train_step(
 def row_order(key: Array, rows: int, steps: int, batch: int) -> Array:
     """Draws which rows each step takes: whole shuffled passes, one after another.
 
-    Args:
-      key: of this epoch.
-      rows: how many there are.
-      steps: of this epoch.
-      batch: rows per step.
-
     Returns:
-      int32 ``[steps, batch]``.
+      int32 ``[steps, batch]``, each below ``rows``.
 
     Examples:
-      >>> import jax
       >>> sorted(row_order(jax.random.key(0), 6, steps=2, batch=3).ravel().tolist())
       [0, 1, 2, 3, 4, 5]
     """
@@ -164,7 +150,6 @@ def epoch_order(
       ``(labelled, unlabelled)``, int32 ``[steps, rows per step]`` each.
 
     Examples:
-      >>> import jax
       >>> labeled, unlabeled = epoch_order(jax.random.key(0), 0, 2, 6, BatchSizes(2, 3))
       >>> labeled.shape, sorted(unlabeled.ravel().tolist())
       ((2, 2), [0, 1, 2, 3, 4, 5])
@@ -184,7 +169,6 @@ def steps_per_epoch(data: TrainData, sizes: BatchSizes) -> int:
     """Counts the whole batches that the unlabelled examples make.
 
     Examples:
-      >>> import jax.numpy as jnp
       >>> x = jnp.zeros((250, 4))
       >>> steps_per_epoch(TrainData(x, jnp.zeros(250, int), x), BatchSizes())
       2
@@ -192,39 +176,22 @@ def steps_per_epoch(data: TrainData, sizes: BatchSizes) -> int:
     return data.unlabeled.shape[0] // sizes.unlabeled
 
 
-def _where_it_is(tree: Any) -> Any:
-    return tree
-
-
 def make_epoch(
     train_step: Callable[[TrainState, Batch], tuple[TrainState, Metrics]],
     sizes: BatchSizes,
-    place: Callable[[Any], Any] = _where_it_is,
+    place: Callable[[Any], Any] = lambda tree: tree,
 ) -> Callable[[TrainState, TrainData], tuple[TrainState, Metrics]]:
     """Makes one pass over the unlabelled examples as a single compiled ``lax.scan``.
 
-    The order of both halves follows from the state's key and the epoch's number,
-    the labelled half starting over as often as needed. The state given is donated:
-    use the one returned.
+    The order of both halves follows from the state's key and the epoch's number, the labelled half
+    starting over as often as needed. The state given is donated: use the one returned.
 
     Args:
       train_step: of ``make_train_step``.
       sizes: rows per step.
-      place: what puts a batch where its step runs, as ``parallel.shard_batch``.
 
     Returns:
       ``epoch(state, data) -> (state, metrics)``, metrics averaged over the steps.
-
-    Examples:
-      >>> import jax, jax.numpy as jnp, optax
-      >>> from ladder_jax import presets
-      >>> net, optimizer = presets.mlp(4, [3, 2]), optax.adam(0.002)
-      >>> x = jax.random.normal(jax.random.key(1), (6, 4))
-      >>> epoch = make_epoch(make_train_step(net, optimizer), BatchSizes(2, 3))
-      >>> state = create_train_state(net, optimizer, jax.random.key(0))
-      >>> state, metrics = epoch(state, TrainData(x[:2], jnp.arange(2), x))
-      >>> int(state.step)
-      2
     """
 
     def epoch(state: TrainState, data: TrainData) -> tuple[TrainState, Metrics]:
@@ -243,42 +210,20 @@ def make_epoch(
 
 
 def make_statistics(
-    net: Ladder, place: Callable[[Any], Any] = _where_it_is
+    net: Ladder, place: Callable[[Any], Any] = lambda tree: tree
 ) -> Callable[[Params, Array], Statistics]:
-    """Makes the jitted ``net.statistics``.
-
-    Args:
-      net: the ladder.
-      place: as for ``make_epoch``.
-
-    Returns:
-      ``(params, rows [n, *input_shape]) -> Statistics``.
-    """
+    """Makes the jitted ``net.statistics``."""
     return jax.jit(lambda params, x: net.statistics(params, place(x)))
 
 
 def make_error_rate(
-    net: Ladder, place: Callable[[Any], Any] = _where_it_is
+    net: Ladder, place: Callable[[Any], Any] = lambda tree: tree
 ) -> Callable[[Params, Statistics, Array, Array], Array]:
     """Makes the jitted share of rows put into a wrong class; one of NaN is in none.
-
-    Args:
-      net: the ladder.
-      place: as for ``make_epoch``.
 
     Returns:
       ``(params, statistics, x [B, ...], y [B]) -> `` scalar from 0 to 1. The
       statistics are the training set's, never those of the rows tested.
-
-    Examples:
-      >>> import jax, jax.numpy as jnp
-      >>> from ladder_jax import presets
-      >>> net = presets.mlp(4, [3, 2])
-      >>> params = net.init(jax.random.key(0))
-      >>> x = jax.random.normal(jax.random.key(1), (6, 4))
-      >>> y = net.predict(params, net.statistics(params, x), x).argmax(-1)
-      >>> float(make_error_rate(net)(params, net.statistics(params, x), x, y))
-      0.0
     """
 
     @jax.jit

@@ -3,6 +3,8 @@
 Chain the transformations after the optimizer, the average last::
 
     optax.chain(optax.adam(0.002), unit_norm_weights(), average_params(0.999))
+
+Their ``update`` needs the parameters.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ TINY = 1e-30
 
 
 def _is_weight(place: tuple[object, ...], leaf: Array) -> bool:
-    """Whether a leaf of a ladder's parameters is a weight array of the way up."""
+    """Says whether a leaf of a ladder's parameters is a weight array of the way up."""
     return len(place) > 1 and getattr(place[1], "name", None) == "up" and leaf.ndim > 1
 
 
@@ -31,14 +33,7 @@ def project_weights(params: Params) -> Params:
     The vector of a unit (or channel) is all that leads to it: each kernel is
     normalised over all its axes but the last.
 
-    Args:
-      params: of a ladder.
-
-    Returns:
-      Parameters of the same structure.
-
     Examples:
-      >>> import jax, jax.numpy as jnp
       >>> from ladder_jax import presets
       >>> params = project_weights(presets.mlp(4, [3, 2]).init(jax.random.key(0)))
       >>> bool(jnp.allclose(jnp.linalg.norm(params[1].up["kernel"], axis=0), 1.0))
@@ -61,17 +56,11 @@ def unit_norm_weights() -> optax.GradientTransformation:
     reports 0.91 % test error on MNIST at 100 labels and 1.06 % at 50. Normalisation
     makes a weight vector's length meaningless; kept at 1, its step does not shrink.
 
-    Returns:
-      A transformation; its ``update`` needs the parameters.
-
     Examples:
-      >>> import jax, jax.numpy as jnp, optax
       >>> from ladder_jax import presets
-      >>> params = presets.mlp(4, [3, 2]).init(jax.random.key(0))
-      >>> optimizer = optax.chain(optax.sgd(0.1), unit_norm_weights())
-      >>> updates, _ = optimizer.update(params, optimizer.init(params), params)
-      >>> kernel = optax.apply_updates(params, updates)[1].up["kernel"]
-      >>> bool(jnp.allclose(jnp.linalg.norm(kernel, axis=0), 1.0))
+      >>> params, t = presets.mlp(4, [3, 2]).init(jax.random.key(0)), unit_norm_weights()
+      >>> new = optax.apply_updates(params, t.update(params, t.init(params), params)[0])
+      >>> bool(jnp.allclose(jnp.linalg.norm(new[1].up["kernel"], axis=0), 1.0))
       True
     """
 
@@ -88,12 +77,7 @@ def unit_norm_weights() -> optax.GradientTransformation:
 
 
 class AverageState(NamedTuple):
-    """Holds the running average of the parameters, and over how many steps.
-
-    Attributes:
-      steps: int32 scalar, updates seen.
-      average: like the parameters.
-    """
+    """Holds the average of the parameters over so many steps, an int32 scalar."""
 
     steps: Array
     average: Params
@@ -108,14 +92,10 @@ def average_params(decay: float) -> optax.GradientTransformation:
     Args:
       decay: above 0 and below 1, e.g. 0.999.
 
-    Returns:
-      A transformation; its ``update`` needs the parameters. Last in a chain.
-
     Raises:
       ValueError: ``decay`` is out of range.
 
     Examples:
-      >>> import jax.numpy as jnp, optax
       >>> optimizer = optax.chain(optax.sgd(1.0), average_params(0.5))
       >>> params, state = jnp.array(0.0), optimizer.init(jnp.array(0.0))
       >>> for gradient in (-1.0, -2.0):
@@ -144,16 +124,9 @@ def average_params(decay: float) -> optax.GradientTransformation:
 
 
 def averaged(opt_state: optax.OptState) -> Params:
-    """Returns the average that ``average_params`` keeps within an optimizer's state.
-
-    Args:
-      opt_state: of a chain that holds it.
-
-    Returns:
-      Parameters; None if the chain keeps no average.
+    """Returns the average that ``average_params`` keeps in an optimizer's state; None without.
 
     Examples:
-      >>> import jax.numpy as jnp, optax
       >>> averaged(optax.adam(0.1).init(jnp.zeros(2))) is None
       True
     """
@@ -171,9 +144,6 @@ def constant_then_linear(
       rate: at the start; may be traced.
       steps: of the whole run.
       decay_from: fraction of training after which the rate decays, 0 to 1.
-
-    Returns:
-      ``step -> learning rate``.
 
     Raises:
       ValueError: an argument is out of range.
@@ -206,7 +176,6 @@ def later_consistency(hyper: Hyper, steps: int, start: float) -> Callable[[Array
       ``step -> Hyper``, for ``training.make_train_step``.
 
     Examples:
-      >>> import jax.numpy as jnp
       >>> schedule = later_consistency(Hyper(jnp.ones(2), jnp.ones(2)), 300, start=0.5)
       >>> [float(schedule(jnp.asarray(step)).consistency) for step in (0, 149, 150)]
       [0.0, 0.0, 1.0]

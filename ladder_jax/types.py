@@ -1,4 +1,7 @@
-"""The types that the parts of a ladder are made of."""
+"""The types that the parts of a ladder are made of.
+
+B is the number of rows, L the top level; level 0 is the input. "Each" says one value per level.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from typing import Any, NamedTuple
 import jax
 
 Array = jax.Array
+Metrics = dict[str, Array]
 Params = Any
 """A pytree of arrays."""
 Shape = tuple[int, ...]
@@ -17,14 +21,14 @@ Shape = tuple[int, ...]
 
 
 class LayerParams(NamedTuple):
-    """The parameters of one layer: its map up and its map down."""
+    """Holds the parameters of one layer: of its map up and of its map down."""
 
     up: Params
     down: Params
 
 
 class LevelParams(NamedTuple):
-    """The parameters of one level; None where a level has none.
+    """Holds the parameters of one level; None where a level has none.
 
     Level 0 has no map and no activation. A map down that no decoded level needs is
     dropped, so that nothing is stored or updated in vain.
@@ -49,9 +53,8 @@ class Layer(NamedTuple):
       init: ``(key, in_shape) -> (LayerParams, out_shape)``.
       up: ``(params.up, h [B, *in_shape]) -> z_pre [B, *out_shape]``, no bias.
       down: ``(params.down, z_hat [B, *out_shape], in_shape) -> u [B, *in_shape]``.
-      per_unit: whether the layer sees the level below as unordered units. Then
-        ``u`` below it is normalised, and the combinator below it has its
-        parameters, unit by unit; else channel by channel (the last axis).
+      per_unit: whether the level below is unordered units: u is normalised there, and the
+        combinator has its parameters, unit by unit; else channel by channel (the last axis).
       linear: whether the layer's level has no activation of its own, as after
         pooling, unless it is the top.
       name: as ``config.encoder`` has it, e.g. ``"conv:32:5"``.
@@ -69,7 +72,7 @@ class Layer(NamedTuple):
 
 
 class Combinator(NamedTuple):
-    """The denoising function g of one level: z_hat = g(z_noisy, u).
+    """Computes z_hat = g(z_noisy, u), the denoising function of one level.
 
     Attributes:
       init: ``(key, shape) -> params``; the arrays broadcast against a row.
@@ -108,7 +111,7 @@ class Activation(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """The examples of one step.
+    """Holds the examples of one step.
 
     A ladder also takes a dict or a tuple of the three, lists in place of arrays, and
     None for no unlabelled examples.
@@ -126,7 +129,7 @@ class Batch(NamedTuple):
 
 
 class Noise(NamedTuple):
-    """Standard normal arrays, one per level (0 to L), for each half of a batch.
+    """Holds standard normal arrays, one per level, for each half of a batch.
 
     They are scaled by ``Hyper.noise_std`` where they are added.
     """
@@ -136,7 +139,7 @@ class Noise(NamedTuple):
 
 
 class Hyper(NamedTuple):
-    """The settings that may vary within one compiled program.
+    """Holds the settings that may vary within one compiled program.
 
     Attributes:
       noise_std: ``[L + 1]``, standard deviation of the noise of each level.
@@ -150,14 +153,14 @@ class Hyper(NamedTuple):
 
 
 class Statistics(NamedTuple):
-    """Mean and biased variance by level; None at level 0, which is not normalised."""
+    """Holds mean and biased variance by level; None at level 0, which is not normalised."""
 
     mean: tuple[Array | None, ...]
     var: tuple[Array | None, ...]
 
 
 class Trained(NamedTuple):
-    """What a trained ladder needs for rows that come one by one.
+    """Holds what a trained ladder needs for rows that come one by one.
 
     Attributes:
       params: of the ladder.
@@ -171,7 +174,7 @@ class Trained(NamedTuple):
 
 
 class Pass(NamedTuple):
-    """What one encoder pass computes, level by level (0 to L).
+    """Holds what one encoder pass computes.
 
     Attributes:
       z: ``[B, *shape_l]`` each: normalised and, in a noisy pass, noisy.
@@ -187,7 +190,7 @@ class Pass(NamedTuple):
 
 
 class Reconstruction(NamedTuple):
-    """What the decoder computes, level by level; None where it does nothing.
+    """Holds what the decoder computes; None where it does nothing.
 
     Attributes:
       u: ``[B, *shape_l]`` each: the normalised signal from above.
@@ -223,11 +226,7 @@ class Consistency(NamedTuple):
     temperature: float = 0.5
 
     def check(self) -> None:
-        """Checks that all are in range.
-
-        Raises:
-          ValueError: one is not.
-        """
+        """Raises a ``ValueError`` if a setting is out of range."""
         wanted = {
             "cost": (0 <= self.cost < math.inf, "a finite number, 0 or more"),
             "threshold": (0 <= self.threshold <= 1, "0 to 1"),
@@ -239,7 +238,7 @@ class Consistency(NamedTuple):
 
 
 class Level(NamedTuple):
-    """One level of a ladder; level 0, the input, has neither layer nor activation.
+    """Describes one level of a ladder; level 0 has neither layer nor activation.
 
     Attributes:
       shape: of one example at this level.
@@ -256,7 +255,7 @@ class Level(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Structure:
-    """What is static in a ladder: what its pure functions are functions of.
+    """Holds what is static in a ladder: what its pure functions are functions of.
 
     Attributes:
       levels: 0 to L.
@@ -271,29 +270,37 @@ class Structure:
     consistency: Consistency | None = None
 
     @property
+    def shapes(self) -> tuple[Shape, ...]:
+        """Lists the shape of each level."""
+        return tuple(level.shape for level in self.levels)
+
+    @property
     def lowest(self) -> int:
-        """The lowest decoded level; the number of levels if none is decoded."""
+        """Finds the lowest decoded level; the number of levels if none is decoded."""
         decoded = (i for i, level in enumerate(self.levels) if level.combinator is not None)
         return next(decoded, len(self.levels))
 
     @property
     def decoded(self) -> bool:
-        """Whether any level is decoded."""
+        """Says whether any level is decoded."""
         return self.lowest < len(self.levels)
 
     @property
     def sees_unlabeled(self) -> bool:
-        """Whether the loss reads the unlabelled half of a batch."""
+        """Says whether the loss reads the unlabelled half of a batch."""
         return self.decoded or self.consistency is not None
+
+    def above(self, level: int) -> Layer | None:
+        """Returns the layer that leads up from a level; None at the top."""
+        return self.levels[level + 1].layer if level + 1 < len(self.levels) else None
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Ladder:
-    """A ladder network as a bundle of pure functions; ``ladder()`` makes one.
+    """Bundles the pure functions of a ladder network; ``ladder()`` makes one.
 
-    It is compared and hashed by identity, so that it may be a static argument of
-    ``jax.jit``; ``dataclasses.replace`` exchanges a function. Its repr is a table of
-    its levels.
+    It is compared and hashed by identity, so that it may be a static argument of ``jax.jit``;
+    ``dataclasses.replace`` exchanges a function. Its repr is a table of its levels.
 
     Attributes:
       structure: its levels, and the noise and costs by default.
@@ -314,8 +321,8 @@ class Ladder:
     draw_noise: Callable[[Array, int, int], Noise]
     encode: Callable[..., Pass]
     decode: Callable[..., Reconstruction]
-    loss: Callable[..., tuple[Array, dict[str, Array]]]
-    loss_given: Callable[..., tuple[Array, dict[str, Array]]]
+    loss: Callable[..., tuple[Array, Metrics]]
+    loss_given: Callable[..., tuple[Array, Metrics]]
     statistics: Callable[[Params, Array], Statistics]
     predict: Callable[[Params, Statistics, Array], Array]
     decoder_statistics: Callable[[Params, Statistics, Array], Statistics]
@@ -323,20 +330,19 @@ class Ladder:
 
     @property
     def shapes(self) -> tuple[Shape, ...]:
-        """The shape of each level, 0 (the input) to L (the classes)."""
-        return tuple(level.shape for level in self.structure.levels)
+        """Lists the shape of each level, 0 (the input) to L (the classes)."""
+        return self.structure.shapes
 
     @property
     def hyper(self) -> Hyper:
-        """The noise and costs used where no others are given."""
+        """Returns the noise and costs used where no others are given."""
         return self.structure.hyper
 
     def __repr__(self) -> str:
         head = ("level", "shape", "layer", "activation", "combinator", "noise_std", "cost")
         rows: list[tuple[str, ...]] = [head]
-        for i, (level, std, cost) in enumerate(
-            zip(self.structure.levels, *self.hyper[:2], strict=True)
-        ):
+        by_level = zip(self.structure.levels, *self.hyper[:2], strict=True)
+        for i, (level, std, cost) in enumerate(by_level):
             parts = (level.layer or "input", level.activation or "", level.combinator or "")
             rows.append((f"{i}", f"{level.shape}", *map(str, parts), f"{std:g}", f"{cost:g}"))
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ladder_jax
-from ladder_jax import Batch, Hyper, activations, combinators, dense, ladder, presets
+from ladder_jax import Batch, Hyper, _checks, activations, combinators, dense, ladder, presets
 from ladder_jax.adversarial import virtual_adversarial
 from ladder_jax.types import Noise
 
@@ -51,6 +51,13 @@ def test_loss_is_loss_given_with_drawn_noise():
     noise = FULL.draw_noise(key, 4, 8)
     ours, theirs = jax.jit(FULL.loss), jax.jit(FULL.loss_given)
     assert_same(ours(params, batch, key), theirs(params, batch, noise))
+
+
+def test_an_eager_loss_checks_its_batch_once(monkeypatch):
+    checked, as_batch = [], _checks.as_batch
+    monkeypatch.setattr(_checks, "as_batch", lambda *given: checked.append(0) or as_batch(*given))
+    FULL.loss(perturbed(FULL), make_batch(), jax.random.key(3))
+    assert len(checked) == 1
 
 
 def test_total_is_cross_entropy_plus_weighted_costs():
