@@ -95,6 +95,22 @@ class Rows:
         return np.asarray(self[:], dtype)
 
 
+def chunks(x: Any, rows: int = 1000, least: int = 2) -> Iterator[Any]:
+    """Yields parts of ``rows`` rows each, one at least; the last is no smaller than ``least``.
+
+    One row alone has no variance: it goes with those before it.
+
+    Examples:
+      >>> [list(part) for part in chunks("abcde", 2)], list(chunks("abc", 2, least=1))
+      ([['a', 'b'], ['c', 'd', 'e']], ['ab', 'c'])
+    """
+    start = 0
+    while len(x) - start >= rows + least:
+        yield x[start : start + rows]
+        start += rows
+    yield x[start:]
+
+
 def batches(
     labeled: Examples,
     labels: np.ndarray,
