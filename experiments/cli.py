@@ -11,6 +11,7 @@ import os
 import pathlib
 import re
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
@@ -30,7 +31,6 @@ from ladder_jax.errors import (
     WriteError,
 )
 from ladder_jax.run.files import as_path, is_bucket, make_writable, writing
-from ladder_jax.run.multiprocess import shutdown
 
 DATASET = flags.DEFINE_string(
     "dataset",
@@ -63,6 +63,15 @@ READS = {
     "data_dir": "Folder of its files. Default: the run's.",
 }
 """Help of these flags in a command that reads a run."""
+PATIENCE = 10.0
+"""Seconds that a process that ends waits for the others to end with it."""
+
+
+def local_path(path: str | os.PathLike[str], what: str) -> pathlib.Path:
+    """Returns the path on a disk of what cannot be in a bucket."""
+    if is_bucket(path):
+        raise ConfigError(f"{path}: {what} cannot be in a bucket; give a path on a disk.")
+    return pathlib.Path(path).expanduser()
 
 
 def find_workdir() -> str:
@@ -268,6 +277,23 @@ def _platform_error() -> str | None:
         f"JAX_PLATFORMS={asked} is not to be had here ({reason[:300].rstrip('.')}); give "
         f"JAX_PLATFORMS={there}, or install what JAX needs for {asked}."
     )
+
+
+def shutdown(status: int, words: str = "") -> None:
+    """Ends the other processes before this one ends otherwise than it should.
+
+    Where all of them leave, as after a signal, they wait for each other, and it
+    returns. A process that is left alone ends here, by which JAX ends the others.
+    """
+    if not jax.distributed.is_initialized():
+        return
+    ending = threading.Thread(target=jax.distributed.shutdown, daemon=True)
+    ending.start()
+    ending.join(PATIENCE)
+    if ending.is_alive():
+        print(words, end="", file=sys.stderr, flush=True)
+        sys.stdout.flush()
+        os._exit(status)
 
 
 def _open_output() -> None:

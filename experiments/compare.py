@@ -22,6 +22,21 @@ Known = tuple[Config, inputs.Task]
 """A config and the data that are prepared for it."""
 SUMMARY = "summary.json"
 """What a command writes last."""
+_DECIDING = (
+    *("dataset", "data_dir", "labels", "label_choice", "split", "validation", "preprocess"),
+    *("resident", "seed", "batch_labeled", "batch_unlabeled", "images"),
+)
+"""What prepared data depend on."""
+
+
+def same_inputs(config: Config, other: Config) -> bool:
+    """Returns whether what is prepared for one config serves another.
+
+    Example:
+      >>> same_inputs(Config(), Config(epochs=3)), same_inputs(Config(), Config(seed=3))
+      (True, False)
+    """
+    return all(getattr(config, name) == getattr(other, name) for name in _DECIDING)
 
 
 def is_population(members: Mapping[str, Config], together: str) -> bool:
@@ -70,7 +85,7 @@ def train_all(
     for name, config in members.items():
         done = not overwrite and workfolder.is_done(folder / name)
         with shown(name, config.epochs, done=done) as progress:
-            task = known[1] if known and inputs.same_inputs(config, known[0]) else None
+            task = known[1] if known and same_inputs(config, known[0]) else None
             result = loop.train_task(
                 *(config, folder / name, task or inputs.prepare(config, dataset)),
                 overwrite=overwrite,

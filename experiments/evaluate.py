@@ -16,7 +16,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from experiments import cli, new_examples
+from experiments import cli
 from ladder_jax import data, errors, predictor
 from ladder_jax.config import Config
 from ladder_jax.predictor import Predictor
@@ -55,10 +55,10 @@ def measure(ours: Predictor, x: data.Examples, y: np.ndarray, name: str = "x") -
     Raises:
       DataError: the examples are of another shape or scale than in training, or not finite.
     """
-    found, confidence, total = [], [], 0.0
-    for start in range(0, len(y), new_examples.PART):
-        labels = y[start : start + new_examples.PART]
-        outputs = ours(x[start : start + len(labels)], name, start)
+    found, confidence, total, start = [], [], 0.0, 0
+    for outputs in ours.parts(x, name):
+        labels = y[start : start + len(outputs.logits)]
+        start += len(labels)
         found.append(outputs.classes)
         confidence.append(outputs.probabilities.max(1))
         log_p = np.asarray(jax.nn.log_softmax(outputs.logits), np.float64)

@@ -14,7 +14,6 @@ from experiments import cli
 from ladder_jax import data
 from ladder_jax.data import splits
 from ladder_jax.errors import ConfigError
-from ladder_jax.run import files
 
 LABELS = (20, 50, 100, 1000, 4000)
 SEEDS = 10
@@ -45,7 +44,7 @@ def main() -> None:
     """Reads the flags, writes the file and prints its path."""
     if not cli.DATASET.value:
         raise ConfigError("--dataset is not given; name the set, e.g. --dataset=mnist.")
-    out = files.local_path(_OUT.value, "--out") if _OUT.value else None
+    out = cli.local_path(_OUT.value, "--out") if _OUT.value else None
     dataset = data.load(cli.DATASET.value, cli.DATA_DIR.value or "")
     arrays = make_splits(dataset.y_train, len(dataset.class_names))
     path = out or pathlib.Path(str(splits.FOLDER / f"{dataset.name}.npz"))

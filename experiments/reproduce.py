@@ -168,7 +168,7 @@ def main() -> None:
     if _CHECK.value:
         check()
         return
-    results, table = files.local_path(_RESULTS.value, "--results"), _TABLE.value
+    results, table = cli.local_path(_RESULTS.value, "--results"), _TABLE.value
     for row in chosen_rows():
         wanted = [
             settings(row, seed) for seed in range(_FIRST.value, _FIRST.value + cli.SEEDS.value)

@@ -32,7 +32,7 @@ from experiments.study import STUDY, Study, load_optuna, open_study
 from ladder_jax import data
 from ladder_jax.config import Config
 from ladder_jax.errors import NotFiniteError
-from ladder_jax.run import files, inputs, signals, workfolder
+from ladder_jax.run import inputs, signals, workfolder
 
 _TRIALS = flags.DEFINE_integer("trials", 24, "How many choices of values.", lower_bound=1)
 _BATCH = flags.DEFINE_integer(
@@ -137,7 +137,7 @@ def main() -> None:
     found = knobs(config, _TUNE.value)
     load_optuna()
     workdir = cli.WORKDIR.value or f"runs/sweep-{config.name}-{time.strftime('%Y%m%d-%H%M%S')}"
-    files.local_path(workdir, f"a sweep, whose {STUDY} is SQLite's,")
+    cli.local_path(workdir, f"a sweep, whose {STUDY} is SQLite's,")
     settings.keep_programs()
     with signals.at_once():
         # Bad data ends the run before a folder is made.

@@ -7,9 +7,10 @@ import contextlib
 import functools
 import json
 import logging
+import operator
 import pathlib
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, Self
 
 import jax
@@ -26,7 +27,7 @@ Best = tuple[int, float]
 
 
 class RunProgress(NamedTuple):
-    """How far a run has come.
+    """Says how far a run has come.
 
     Attributes:
       epoch: the last that is done; the metrics file has a line for each.
@@ -42,53 +43,33 @@ class RunProgress(NamedTuple):
     bests: tuple[Best, ...] = ()
 
 
-def _read_best(value: Any) -> Best:
-    """From JSON, which knows no tuples."""
-    epoch, error = value
-    return int(epoch), float(error)
-
-
 def _not_orbax(record: logging.LogRecord) -> bool:
     return "orbax" not in record.pathname
 
 
 def _plain(state: TrainState) -> TrainState:
-    """The state with its key as the numbers that it is made of."""
+    """Returns the state with its key as the numbers that it is made of."""
     return state._replace(key=jax.random.key_data(state.key))
 
 
-def size_of(state: TrainState) -> int:
-    """Returns how many bytes a state takes."""
-    return sum(leaf.nbytes for leaf in jax.tree.leaves(_plain(state)))
-
-
-def layout_of(state: TrainState) -> int:
+def _layout_of(state: TrainState) -> int:
     """Computes a checksum of the names, shapes and types of a state's arrays, in their order."""
     leaves, _ = jax.tree_util.tree_flatten_with_path(_plain(state))
     place = functools.partial(jax.tree_util.keystr, simple=True, separator="/")
     return zlib.crc32(repr([(place(p), x.shape, str(x.dtype)) for p, x in leaves]).encode())
 
 
-def pack(state: TrainState) -> np.ndarray:
+def _pack(state: TrainState) -> np.ndarray:
     """Joins all arrays of a state to one of bytes, a copy that no later step can change.
 
     One array is saved faster than many, and a disk that is full fails it once.
-
-    Examples:
-      >>> import optax
-      >>> from ladder_jax import presets, training
-      >>> net, optimizer = presets.mlp(4, [3, 2]), optax.adam(0.1)
-      >>> state = training.create_train_state(net, optimizer, jax.random.key(0))
-      >>> again = unpack(pack(state), state)
-      >>> bool((again.params[1].up["kernel"] == state.params[1].up["kernel"]).all())
-      True
     """
     leaves = jax.tree.leaves(_plain(state))
     return np.frombuffer(b"".join(np.asarray(leaf).tobytes() for leaf in leaves), np.uint8)
 
 
-def unpack(packed: np.ndarray, like: TrainState) -> TrainState:
-    """Returns the state that ``pack`` was given."""
+def _unpack(packed: np.ndarray, like: TrainState) -> TrainState:
+    """Returns the state that ``_pack`` was given."""
     leaves, structure = jax.tree.flatten(_plain(like))
     ends = np.cumsum([leaf.nbytes for leaf in leaves])
 
@@ -111,14 +92,10 @@ def epochs_in(folder: pathlib.Path) -> list[int]:
 
 
 class _BucketCheckpoints:
-    """What ``checkpoints`` needs of a store: a line of JSON, then the bytes of the state.
+    """Keeps checkpoints in a bucket: each a line of JSON, then the bytes of the state.
 
     Orbax would need the right to read a bucket's settings, a second library with
     credentials of its own, and on S3 would rename, which copies file by file.
-
-    Args:
-      folder: theirs alone.
-      keep: how many of the last are kept, beside the best.
     """
 
     def __init__(self, folder: pathlib.Path, keep: int) -> None:
@@ -128,14 +105,10 @@ class _BucketCheckpoints:
 
     @property
     def busy(self) -> bool:
-        """Whether a save is still being written."""
         return self._last is not None and not self._last.done()
 
-    def save(
-        self, epoch: int, packed: np.ndarray, about: Mapping[str, Any], error: float | None
-    ) -> None:
+    def save(self, epoch: int, packed: np.ndarray, about: Mapping[str, Any]) -> None:
         """Begins to save, when the last save is done."""
-        del error
         self.wait()
         self._last = self._thread.submit(self._write, epoch, packed, about)
 
@@ -169,11 +142,9 @@ class _BucketCheckpoints:
         return np.frombuffer(content, np.uint8, offset=content.index(b"\n") + 1)
 
     def move(self, epoch: int, aside: pathlib.Path) -> None:
-        """Moves a checkpoint out of the way."""
         (self._folder / str(epoch)).replace(aside)
 
     def close(self) -> None:
-        """Waits, and ends the thread."""
         try:
             self.wait()
         finally:
@@ -181,7 +152,7 @@ class _BucketCheckpoints:
 
 
 class _OrbaxCheckpoints:
-    """As ``_BucketCheckpoints``, on a disk."""
+    """Keeps checkpoints on a disk, with the methods of ``_BucketCheckpoints``."""
 
     def __init__(self, folder: pathlib.Path, keep: int) -> None:
         import orbax.checkpoint as ocp  # only where something is saved: it takes its time
@@ -189,10 +160,7 @@ class _OrbaxCheckpoints:
         for left in folder.glob("*orbax-checkpoint-tmp*"):  # by a save cut short
             remove(left)
 
-        def error(metrics: Any) -> float:
-            return float(metrics["error"])
-
-        policies = ocp.checkpoint_managers
+        error, policies = operator.itemgetter("error"), ocp.checkpoint_managers
         last = policies.LatestN(keep)
         best = policies.BestN(
             get_metric_fn=error, reverse=True, n=1, keep_checkpoints_without_metrics=False
@@ -216,13 +184,12 @@ class _OrbaxCheckpoints:
     def busy(self) -> bool:
         return bool(self._manager.is_saving_in_progress())
 
-    def save(
-        self, epoch: int, packed: np.ndarray, about: dict[str, Any], error: float | None
-    ) -> None:
+    def save(self, epoch: int, packed: np.ndarray, about: dict[str, Any]) -> None:
         items = self._args.Composite(
             state=self._args.StandardSave({"bytes": packed}), reached=self._args.JsonSave(about)
         )
-        metrics = None if error is None else {"error": error}
+        best = about["best"]
+        metrics = {"error": best[1]} if best and best[0] == epoch else None
         self._manager.save(epoch, args=items, metrics=metrics, force=True)
 
     def about(self, epoch: int) -> dict[str, Any]:
@@ -241,7 +208,7 @@ class _OrbaxCheckpoints:
 
 
 class Checkpoints:
-    """The last ``keep`` states of a run and the best on validation, in a folder.
+    """Keeps the last ``keep`` states of a run and the best on validation, in a folder.
 
     Saving is asynchronous, and a checkpoint is there whole or not at all. The folder
     is made by the first save. Of several processes the first alone saves and reads.
@@ -272,13 +239,14 @@ class Checkpoints:
         logging.getLogger("absl").addFilter(_not_orbax)
         return self
 
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
+    def __exit__(self, kind: object, *_: object) -> None:
         try:
-            if "_store" in vars(self):
-                self._store.close()
-        except (OSError, ValueError) as failed:  # a save that was not waited for
+            with self._failing():  # a save that was not waited for
+                if self._begun:
+                    self._store.close()
+        except WriteError:
             if kind is None:
-                raise self._write_error(failed) from failed
+                raise
         finally:
             logging.getLogger("absl").removeFilter(_not_orbax)
 
@@ -288,72 +256,61 @@ class Checkpoints:
         return store(self.folder, self._keep)
 
     @property
+    def _begun(self) -> bool:
+        """Returns whether anything was saved or read yet."""
+        return "_store" in vars(self)
+
+    @property
     def epochs(self) -> list[int]:
-        """Of the checkpoints that are there, the newest last."""
+        """Returns those of the checkpoints that are there, the newest last."""
         return epochs_in(self.folder)
 
-    def _write_error(self, error: Exception) -> WriteError:
-        reason = str(error).rsplit(": ", 1)[-1].split("[")[0].strip()
-        intact = ""
-        with contextlib.suppress(Exception):  # a bucket may not even say what is in it
-            intact = f"; that of epoch {self.epochs[-1]} is whole"
-        return WriteError(
-            f"cannot save a checkpoint in {self.folder}: {reason}{intact}; "
-            f"{advice(error, self.folder)}."
-        )
+    @contextlib.contextmanager
+    def _failing(self) -> Iterator[None]:
+        """Makes a ``WriteError`` of any error of saving."""
+        try:
+            yield
+        except (OSError, ValueError) as error:
+            reason = str(error).rsplit(": ", 1)[-1].split("[")[0].strip()
+            intact = ""
+            with contextlib.suppress(Exception):  # a bucket may not even say what is in it
+                intact = f"; that of epoch {self.epochs[-1]} is whole"
+            raise WriteError(
+                f"cannot save a checkpoint in {self.folder}: {reason}{intact}; "
+                f"{advice(error, self.folder)}."
+            ) from error
 
     @property
     def busy(self) -> bool:
-        """Whether a save is still being written, or is another process's to do."""
-        if not multiprocess.is_primary():
-            return True
-        return "_store" in vars(self) and self._store.busy
+        """Returns whether a save is still being written, or is another process's to do."""
+        return not multiprocess.is_primary() or (self._begun and self._store.busy)
 
-    def save(self, state: TrainState, reached: RunProgress, *, error: float | None = None) -> None:
-        """Begins to save a state; it may be used up at once."""
+    def save(self, state: TrainState, reached: RunProgress) -> None:
+        """Begins to save a state; it may be used up at once. One that is the best is kept."""
         if not multiprocess.is_primary():
             return
-        packed = pack(state)
-        extra = reached._asdict() | {"checksum": zlib.crc32(packed.data), "size": packed.size}
-        extra["layout"] = layout_of(state)
-        try:
-            self._store.save(reached.epoch, packed, extra, error)
-        except (OSError, ValueError) as failed:
-            raise self._write_error(failed) from failed
+        packed = _pack(state)
+        checks = {"checksum": zlib.crc32(packed.data), "layout": _layout_of(state)}
+        with self._failing():
+            self._store.save(reached.epoch, packed, reached._asdict() | checks)
 
     def wait(self) -> None:
         """Waits for the save that goes on, if any."""
-        try:
-            if "_store" in vars(self):
+        with self._failing():
+            if self._begun:
                 self._store.wait()
-        except (OSError, ValueError) as failed:
-            raise self._write_error(failed) from failed
-
-    def _read(self, epoch: int, size: int, layout: int) -> tuple[np.ndarray, RunProgress]:
-        """The packed state, which must have so many bytes, laid out so."""
-        extra = self._store.about(epoch)
-        if (found := extra.pop("size")) != size:
-            raise ValueError(f"it has {found} bytes, the run's state {size}")
-        if extra.pop("layout", None) != layout:
-            raise ValueError("its arrays are in another order: it is of another version")
-        packed = self._store.packed(epoch, size)
-        if zlib.crc32(packed.data) != extra.pop("checksum"):
-            raise ValueError("its checksum is wrong")
-        best, bests = extra.pop("best"), tuple(map(_read_best, extra.pop("bests")))
-        return packed, RunProgress(**extra, best=best and _read_best(best), bests=bests)
 
     def restore(self, like: TrainState, lines: int) -> tuple[TrainState, RunProgress] | None:
         """Returns the newest good checkpoint; corrupt ones are moved aside, with a warning."""
-        state = size_of(like), layout_of(like)
-        found = multiprocess.broadcast_from_primary(lambda: self._newest(*state, lines))
-        return found and (unpack(found[0], like), found[1])
+        found = multiprocess.broadcast_from_primary(lambda: self._newest(like, lines))
+        return found and (_unpack(found[0], like), found[1])
 
-    def _newest(self, size: int, layout: int, lines: int) -> tuple[np.ndarray, RunProgress] | None:
-        """Of the good ones, the state not yet unpacked."""
+    def _newest(self, like: TrainState, lines: int) -> tuple[np.ndarray, RunProgress] | None:
+        """Returns that of the good ones, the state not yet unpacked."""
         self.wait()
         for epoch in reversed(self.epochs):
             try:
-                found = self._read(epoch, size, layout)
+                found = self._read(epoch, like)
                 if epoch <= lines:
                     return found
                 reason = "the metrics file is shorter than when it was saved"
@@ -369,6 +326,21 @@ class Checkpoints:
                 *(epoch, reason, aside, on),
             )
         return None
+
+    def _read(self, epoch: int, like: TrainState) -> tuple[np.ndarray, RunProgress]:
+        """Reads a packed state, which must be laid out as this one, and how far it is."""
+        about = self._store.about(epoch)
+        if about.get("layout") != _layout_of(like):
+            raise ValueError(
+                "its arrays have other shapes or another order: it is of another version"
+            )
+        size = sum(leaf.nbytes for leaf in jax.tree.leaves(_plain(like)))
+        packed = self._store.packed(epoch, size)
+        if zlib.crc32(packed.data) != about["checksum"]:
+            raise ValueError("its checksum is wrong")
+        # JSON knows no tuples.
+        best, *bests = (value and tuple(value) for value in (about["best"], *about["bests"]))
+        return packed, RunProgress(about["epoch"], about["seconds"], best, tuple(bests))
 
     def finish(self, best: int | None) -> None:
         """Removes all but the best: a run that is done needs no other."""

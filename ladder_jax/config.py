@@ -48,7 +48,7 @@ def _by_any_name(cls: Any) -> Any:
 @_by_any_name
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """One training run.
+    """Holds the settings of one training run.
 
     Attributes:
       name: of the experiment, used for the work folder.
@@ -176,19 +176,19 @@ class Config:
 
     @property
     def levels(self) -> int:
-        """How many levels there are, the input included."""
+        """Counts the levels, the input included."""
         return self.encoder.count("-") + 2 if self.encoder else len(self.units) + 2
 
     @property
     def consistency_settings(self) -> Consistency:
-        """The three settings of consistency as the ladder takes them."""
+        """Returns the three settings of consistency as the ladder takes them."""
         return Consistency(
             self.consistency, self.consistency_threshold, self.consistency_temperature
         )
 
     @property
     def images(self) -> bool:
-        """Whether the ladder takes images as they are, not as rows of features."""
+        """Returns whether the ladder takes images as they are, not as rows of features."""
         first = self.encoder.split("-")[0].removeprefix("fc:").removeprefix("dense:")
         return bool(first) and not first.isdigit()
 
@@ -244,7 +244,7 @@ def _choice(name: str, value: str, choices: Any) -> None:
 
 
 def _checked(check: Callable[..., object], *values: Any) -> None:
-    """That a part of the library accepts values; a setting is what is wrong, not the data."""
+    """Checks that a part of the library accepts values; if not, a setting is wrong, not data."""
     try:
         check(*values)
     except ValueError as error:
@@ -252,7 +252,7 @@ def _checked(check: Callable[..., object], *values: Any) -> None:
 
 
 def _check_type(name: str, value: object, default: object) -> None:
-    """That a value is of its default's type; an int may stand for a float."""
+    """Checks that a value is of its default's type; an int may stand for a float."""
     if isinstance(default, tuple):
         _require(isinstance(value, tuple), name, repr(value), "a list, e.g. (1.0, 0.1)")
         assert isinstance(value, tuple)

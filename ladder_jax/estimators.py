@@ -43,7 +43,7 @@ _PREPROCESS = "preprocess/"
 
 
 def _as_setting(name: str, value: Any) -> Any:
-    """A parameter as ``Config`` has it: tuples, and Python's numbers for NumPy's."""
+    """Returns a parameter as ``Config`` has it: tuples, and Python's numbers for NumPy's."""
     if isinstance(value, np.ndarray | np.generic):
         value = value.tolist()
     if isinstance(value, list | tuple):
@@ -52,7 +52,7 @@ def _as_setting(name: str, value: Any) -> Any:
 
 
 def _silent(metrics: dict[str, Any]) -> None:
-    """The progress of a fit that says nothing."""
+    """Takes the progress of a fit, and says nothing."""
 
 
 def has_label(y: np.ndarray) -> np.ndarray:
@@ -111,7 +111,7 @@ def number_classes(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _train(config: Config, task: Task, program: Program, progress: Progress) -> Trained:
-    """What ``train_and_evaluate`` does, without a folder."""
+    """Does what ``train_and_evaluate`` does, without a folder."""
     check_progress(progress)
     state = program.init(jax.random.key(config.seed))
     every = epochs(program, state, task.train, stop=config.epochs)
@@ -121,7 +121,7 @@ def _train(config: Config, task: Task, program: Program, progress: Progress) -> 
             tried = nan_search.hints(config, nan_search.largest_input(task.train))
             raise NotFiniteError(f"NaN or infinity in epoch {epoch}. Try {', or '.join(tried)}.")
         progress(line)
-    evaluator = Evaluator(program.evaluate, task, program.mesh, config.norm_statistics)
+    evaluator = Evaluator(program.evaluate, task, config.norm_statistics)
     return evaluator.trained(evaluator.evaluate(program.params(state)))
 
 
@@ -131,7 +131,7 @@ class LadderClassifier(
     ClassifierMixin,  # type: ignore[misc]
     BaseEstimator,  # type: ignore[misc]
 ):
-    """A ladder network that learns from labelled and unlabelled rows of features.
+    """Trains a ladder network on labelled and unlabelled rows of features.
 
     Parameters are the settings of ``Config`` by the same names, its defaults but for
     ``preprocess`` and ``denoising_cost``, which suit small tables. Where one is of each
@@ -235,12 +235,12 @@ class LadderClassifier(
         self.random_state = random_state
 
     def _settings(self) -> dict[str, Any]:
-        """The parameters as ``Config`` has them."""
+        """Returns the parameters as ``Config`` has them."""
         given = self.get_params().items()
         return {name: _as_setting(name, value) for name, value in given if name != "random_state"}
 
     def _config(self, rows: int, labeled: int) -> Config:
-        """The settings of a run on so many rows."""
+        """Returns the settings of a run on so many rows."""
         given, drawn = self.random_state, check_random_state(self.random_state)
         seed = int(given) if isinstance(given, int | np.integer) else int(drawn.randint(2**31))
         fixed = {"name": "LadderClassifier", "dataset": "fit", "labels": 0, "seed": seed}
@@ -288,7 +288,7 @@ class LadderClassifier(
 
     @functools.cached_property
     def predictor_(self) -> Predictor:
-        """Made when first used after unpickling, which is to compute nothing: it may be forked."""
+        """Makes it at the first use after unpickling, which computes nothing: it may be forked."""
         if "_arrays" not in vars(self):
             raise AttributeError("predictor_ is there after fit")
         multiprocess.check_fork()
@@ -348,7 +348,7 @@ class LadderClassifier(
         return tags
 
     def __getstate__(self) -> dict[str, Any]:
-        """Arrays in place of compiled programs."""
+        """Returns arrays in place of compiled programs."""
         state = dict(super().__getstate__())
         state.pop("predictor_", None)
         if "_arrays" in state:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import pathlib
 import time
@@ -12,17 +11,17 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from ladder_jax import data, parallel
 from ladder_jax.checkpoints import Best, Checkpoints, RunProgress
 from ladder_jax.config import Config
 from ladder_jax.errors import ConfigError, Interrupted, NotFiniteError
-from ladder_jax.run import multiprocess, nan_search, signals, workfolder
+from ladder_jax.run import files, multiprocess, nan_search, signals, workfolder
 from ladder_jax.run.evaluation import Evaluation, Evaluator
 from ladder_jax.run.inputs import Task, prepare
 from ladder_jax.run.program import Program, compile_program
-from ladder_jax.run.workfolder import MetricsLog
 from ladder_jax.training import Metrics, TrainState
 from ladder_jax.types import Ladder, Params, Statistics
 
@@ -57,7 +56,7 @@ def metrics_line(epoch: int, metrics: Metrics) -> Line:
 
 
 class Result(NamedTuple):
-    """What a run ends with.
+    """Holds what a run ends with.
 
     Attributes:
       params: of the ladder.
@@ -73,38 +72,27 @@ class Result(NamedTuple):
 
 
 class Member(NamedTuple):
-    """One of the ladders that are trained together, or the only one.
-
-    Attributes:
-      config: its settings.
-      folder: of its run.
-      task: its examples.
-      evaluator: of them.
-    """
+    """Holds one of the ladders that are trained together, or the only one."""
 
     config: Config
-    folder: pathlib.Path
-    task: Task
-    evaluator: Evaluator
+    folder: pathlib.Path  # of its run
+    evaluator: Evaluator  # of its task
 
 
 class Run(NamedTuple):
-    """What is trained together, and where it is saved.
+    """Holds what is trained together, and where it is saved."""
 
-    Attributes:
-      program: of all members.
-      members: at least one; what they share is in the config of each.
-      data: what the program's epoch takes.
-      saved: the checkpoints of all together.
-      not_finite: ``(epoch, members) -> `` what to raise where numbers of these members
-        are not finite.
-    """
+    program: Program  # of all members
+    members: Sequence[Member]  # at least one; what they share is in the config of each
+    data: Any  # what the program's epoch takes
+    saved: Checkpoints  # of all together
 
-    program: Program
-    members: Sequence[Member]
-    data: Any
-    saved: Checkpoints
-    not_finite: Callable[[int, list[int]], NotFiniteError]
+    def start(self) -> tuple[TrainState, RunProgress]:
+        """Returns the newest good checkpoint, or the states that the seeds give."""
+        keys = [jax.random.key(member.config.seed) for member in self.members]
+        fresh = self.program.init(keys[0] if self.program.members is None else jnp.stack(keys))
+        lines = min(workfolder.lines_in(member.folder) for member in self.members)
+        return self.saved.restore(fresh, lines) or (fresh, RunProgress())
 
     def evaluate(self, state: TrainState) -> list[Evaluation]:
         """Evaluates each member as it is now."""
@@ -114,36 +102,28 @@ class Run(NamedTuple):
         ]
 
 
-class Actions(NamedTuple):
-    """What is to be done after an epoch, the same in all processes.
+class _Actions(NamedTuple):
+    """Says what is to be done after an epoch, the same in all processes."""
 
-    Attributes:
-      save: whether a checkpoint is saved.
-      best: whether it is the best on validation examples so far.
-      better: members that are their own best so far.
-      wrong: members whose numbers are not finite.
-      signal: that asks to stop, or 0.
-    """
-
-    save: bool
-    best: bool
-    better: list[int]
-    wrong: list[int]
-    signal: int
+    save: bool  # a checkpoint
+    best: bool  # whether it is the best on validation examples so far
+    better: list[int]  # members that are their own best so far
+    wrong: list[int]  # members whose numbers are not finite
+    signal: int  # that asks to stop, or 0
 
 
 def _improves(line: Line, best: Best | None) -> bool:
-    """Whether a line has the least error on validation examples so far."""
+    """Returns whether a line has the least error on validation examples so far."""
     return "validation_error" in line and (best is None or line["validation_error"] < best[1])
 
 
 def _means(lines: Sequence[Line]) -> Line:
-    """The mean of each figure over the members."""
+    """Returns the mean of each figure over the members."""
     means = {name: np.mean([line[name] for line in lines], 0).tolist() for name in lines[0]}
     return means | {"epoch": lines[0]["epoch"]}
 
 
-def next_actions(
+def _next_actions(
     run: Run,
     state: TrainState,
     lines: Sequence[Line],
@@ -151,7 +131,7 @@ def next_actions(
     *,
     late: bool,
     signal: int,
-) -> Actions:
+) -> _Actions:
     """Decides what is saved: the one policy, for a run and for a population.
 
     Saved is what is late; what is best on validation examples, for a population by
@@ -168,7 +148,7 @@ def next_actions(
         finite = [ok and nan_search.is_finite(part) for ok, part in zip(finite, parts, strict=True)]
     agreed = multiprocess.all_reduce_max(late, best, signal, *better, *(not ok for ok in finite))
     each = np.array(agreed[3:]).reshape(2, len(lines))
-    return Actions(
+    return _Actions(
         save=any(agreed[:3]),
         best=bool(agreed[1]),
         better=np.flatnonzero(each[0]).tolist(),
@@ -178,9 +158,9 @@ def next_actions(
 
 
 def _advanced(
-    reached: RunProgress, lines: Sequence[Line], actions: Actions, seconds: float
+    reached: RunProgress, lines: Sequence[Line], actions: _Actions, seconds: float
 ) -> RunProgress:
-    """How far a run is after an epoch."""
+    """Returns how far a run is after an epoch."""
     number, best, bests = lines[0]["epoch"], reached.best, reached.bests
     if actions.best:
         best = number, float(_means(lines)["validation_error"])
@@ -192,33 +172,18 @@ def _advanced(
     return RunProgress(number, seconds, best, bests)
 
 
-def _save(
-    saved: Checkpoints,
-    logs: Sequence[MetricsLog],
-    state: TrainState,
-    reached: RunProgress,
-    actions: Actions,
-) -> None:
-    """Saves a checkpoint, if one is due, whose lines outlast the machine as it does."""
-    if actions.save:
-        for log in logs:
-            log.sync()
-        error = reached.best[1] if actions.best and reached.best else None
-        saved.save(state, reached, error=error)
-    if actions.signal:
-        saved.wait()
-
-
-def _train(
-    run: Run, state: TrainState, reached: RunProgress, progress: Progress
-) -> tuple[TrainState, RunProgress, list[Evaluation]]:
+def _train(run: Run, progress: Progress) -> tuple[TrainState, RunProgress, list[Evaluation]]:
     """Trains the epochs that are left, each with a line in every member's metrics file."""
-    config, members, evaluations = run.members[0].config, run.members, list[Evaluation]()
+    config, evaluations = run.members[0].config, list[Evaluation]()
+    state, reached = run.start()
     started = saved_at = time.perf_counter()
     before, stop = reached.seconds, config.epochs
     with contextlib.ExitStack() as opened:
         stopped = opened.enter_context(signals.deferred())
-        logs = [opened.enter_context(MetricsLog(m.folder, reached.epoch)) for m in members]
+        logs = [
+            opened.enter_context(files.Log(member.folder / workfolder.METRICS, reached.epoch))
+            for member in run.members
+        ]
         left = epochs(run.program, state, run.data, start=reached.epoch, stop=stop)
         for epoch, state, metrics in left:
             evaluations = []
@@ -228,11 +193,11 @@ def _train(
                 lines = [line | at.errors for line, at in zip(lines, evaluations, strict=True)]
             now = time.perf_counter()
             late = now - saved_at >= config.checkpoint_seconds and not run.saved.busy
-            actions = next_actions(run, state, lines, reached, late=late, signal=stopped() or 0)
+            actions = _next_actions(run, state, lines, reached, late=late, signal=stopped() or 0)
             if actions.wrong:
-                raise run.not_finite(epoch, actions.wrong)
+                raise _not_finite(run, epoch, actions.wrong)
             reached = _advanced(reached, lines, actions, before + now - started)
-            better = [(members[k], evaluations[k]) for k in actions.better]
+            better = [(run.members[k], evaluations[k]) for k in actions.better]
             bests = [(m.folder / workfolder.BEST, m.evaluator.trained(at)) for m, at in better]
             with multiprocess.together():
                 for log, line in zip(logs, lines, strict=True):
@@ -240,18 +205,24 @@ def _train(
                 progress(_means(lines) | {"seconds": round(reached.seconds, 2)})
                 for path, trained in bests:
                     workfolder.save_params(path, trained)
-                _save(run.saved, logs, state, reached, actions)
+                if actions.save:
+                    for log in logs:  # to outlast the machine as the checkpoint does
+                        log.sync()
+                    run.saved.save(state, reached)
+                if actions.signal:
+                    run.saved.wait()
             saved_at = now if actions.save else saved_at
             if actions.signal:
                 raise Interrupted(actions.signal, f"stopped after epoch {epoch}, saved")
     return state, reached, evaluations
 
 
-def finish(member: Member, found: Evaluation, reached: RunProgress, steps: int, k: int) -> Result:
+def _finish(member: Member, found: Evaluation, reached: RunProgress, steps: int, k: int) -> Result:
     """Tests a ladder and writes down what came of its run."""
     started = time.perf_counter()
-    config, folder, task, evaluator = member
-    trained, best = evaluator.trained(found), reached.bests[k] if reached.bests else None
+    config, folder, evaluator = member
+    task, trained = evaluator.task, evaluator.trained(found)
+    best = reached.bests[k] if reached.bests else None
     summary = {
         "dataset": config.dataset,
         "labels": len(task.labeled),
@@ -267,19 +238,20 @@ def finish(member: Member, found: Evaluation, reached: RunProgress, steps: int, 
         "versions": workfolder.versions(),
     }
     with multiprocess.together():
-        workfolder.save_result(folder, trained, summary)
+        workfolder.save_params(folder / "params.npz", trained)
+        files.write_json(folder / "result.json", summary)  # it is done then
     return Result(*trained, summary)
 
 
-def train_members(
-    run: Run, state: TrainState, reached: RunProgress, progress: Progress
-) -> list[Result]:
+def train_members(run: Run, progress: Progress) -> list[Result]:
     """Trains what is left, tests it and leaves no checkpoint but the best."""
-    state, reached, evaluations = _train(run, state, reached, progress)
+    for member in run.members:
+        workfolder.begin(member.folder, member.evaluator.task.preprocessing)
+    state, reached, evaluations = _train(run, progress)
     evaluations = evaluations or run.evaluate(state)
     steps = int(run.program.member(state.step, 0))
     results = [
-        finish(member, at, reached, steps, k)
+        _finish(member, at, reached, steps, k)
         for k, (member, at) in enumerate(zip(run.members, evaluations, strict=True))
     ]
     with multiprocess.together():
@@ -288,11 +260,7 @@ def train_members(
 
 
 def check_progress(progress: object) -> None:
-    """Checks before training that the progress callback can be called.
-
-    Examples:
-      >>> check_progress(print)
-    """
+    """Checks before training that the progress callback can be called."""
     if not callable(progress):
         raise TypeError(
             f"progress is of type {type(progress).__name__}; give a function of the epoch's "
@@ -301,15 +269,7 @@ def check_progress(progress: object) -> None:
 
 
 def check_processes(config: Config, *, together: bool = False) -> None:
-    """Checks that several processes, if there are, can train this.
-
-    Args:
-      config: the settings.
-      together: whether several ladders are trained as one program.
-
-    Raises:
-      ConfigError: they cannot.
-    """
+    """Checks that several processes, if there are, can train this, alone or ``together``."""
     if multiprocess.is_multiprocess() and not config.resident:
         raise ConfigError(
             "resident is False; several processes train on resident data alone: leave it out, or "
@@ -341,27 +301,25 @@ def _share(config: Config, task: Task, program: Program) -> Task:
     return task._replace(train=train, test=test, validation=validation)
 
 
-def _start(
-    program: Program, config: Config, folder: pathlib.Path, saved: Checkpoints
-) -> tuple[TrainState, RunProgress]:
-    """The newest good checkpoint, or the state that the seed gives."""
-    fresh = program.init(jax.random.key(config.seed))
-    return saved.restore(fresh, workfolder.lines_in(folder)) or (fresh, RunProgress())
-
-
-def _not_finite(
-    program: Program, member: Member, saved: Checkpoints, epoch: int, members: list[int]
-) -> NotFiniteError:
-    """What to say of an epoch that went wrong, from going through it again."""
-    del members  # there is one
-    config, folder, task, _ = member
-    state, reached = _start(program, config, folder, saved)
+def _not_finite(run: Run, epoch: int, wrong: Sequence[int]) -> NotFiniteError:
+    """Returns what to say of an epoch that went wrong; a single run goes through it again."""
+    program, saved = run.program, run.saved
+    if program.members is not None:
+        names = ", ".join(run.members[k].folder.name for k in wrong)
+        kept = f"; checkpoints up to epoch {saved.epochs[-1]} are kept" if saved.epochs else ""
+        return NotFiniteError(
+            f"NaN or infinity in epoch {epoch} of {names}{kept}. Train such a member alone to "
+            "learn the step and the level, or leave it out."
+        )
+    state, reached = run.start()
     for _ in range(reached.epoch + 1, epoch):
-        state, _ = program.epoch(state, task.train)
-    net, step, sizes = program.trained_net, program.step, task.sizes
-    origin = nan_search.find_origin(net, step, state, task.train, sizes)
+        state, _ = program.epoch(state, run.data)
+    config, _, evaluator = run.members[0]
+    origin = nan_search.find_origin(
+        program.trained_net, program.step, state, run.data, evaluator.task.sizes
+    )
     good = saved.folder / str(reached.epoch) if reached.epoch else None
-    largest = nan_search.largest_input(task.train)
+    largest = nan_search.largest_input(run.data)
     return NotFiniteError(
         multiprocess.broadcast_from_primary(
             lambda: nan_search.message(origin, epoch, good, config, largest)
@@ -434,15 +392,10 @@ def train_task(
             return done
         if multiprocess.is_multiprocess():
             task = _share(config, task, program)
-        evaluator = Evaluator(program.evaluate, task, program.mesh, config.norm_statistics)
-        member = Member(config, folder, task, evaluator)
-        workfolder.begin(folder, task.preprocessing)
         with Checkpoints(folder / workfolder.CHECKPOINTS, config.keep) as saved:
-            not_finite = functools.partial(_not_finite, program, member, saved)
-            run = Run(program, [member], task.train, saved, not_finite)
-            state, reached = _start(program, config, folder, saved)
-            (result,) = train_members(run, state, reached, progress)
-    return result
+            evaluator = Evaluator(program.evaluate, task, config.norm_statistics)
+            run = Run(program, [Member(config, folder, evaluator)], task.train, saved)
+            return train_members(run, progress)[0]
 
 
 def load_result(folder: pathlib.Path, net: Ladder) -> Result:

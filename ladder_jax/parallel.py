@@ -8,6 +8,7 @@ the same result.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -59,19 +60,17 @@ def replicate(mesh: Mesh, tree: Tree) -> Tree:
     """
     sharding = NamedSharding(mesh, _WHOLE)
     if jax.process_count() > 1:
-        if all(_lies(leaf, sharding) for leaf in jax.tree.leaves(tree)):
+        lies = (
+            isinstance(leaf, jax.Array) and leaf.sharding.is_equivalent_to(sharding, leaf.ndim)
+            for leaf in jax.tree.leaves(tree)
+        )
+        if all(lies):
             return tree
         # As arguments of a compiled function, arrays of one process are those of all.
         spread: Tree = jax.jit(lambda leaves: leaves, out_shardings=sharding)(tree)
         return spread
     placed: Tree = jax.device_put(tree, sharding)
     return placed
-
-
-def _lies(leaf: Any, sharding: NamedSharding) -> bool:
-    if not isinstance(leaf, jax.Array):
-        return False
-    return bool(leaf.sharding.is_equivalent_to(sharding, leaf.ndim))
 
 
 def shard_members(mesh: Mesh, tree: Tree) -> Tree:
@@ -111,11 +110,7 @@ def shard_batch(mesh: Mesh) -> Callable[[Tree], Tree]:
             leaf = constrain(leaf, whole)
         return constrain(leaf, by_row)
 
-    def place(tree: Tree) -> Tree:
-        placed: Tree = jax.tree.map(spread, tree)
-        return placed
-
-    return place
+    return functools.partial(jax.tree.map, spread)
 
 
 def join_processes(**options: Any) -> None:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import os
-import pathlib
 import zlib
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -16,9 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from ladder_jax import data
-from ladder_jax.checkpoints import Checkpoints, RunProgress
+from ladder_jax.checkpoints import Checkpoints
 from ladder_jax.config import Config
-from ladder_jax.errors import ConfigError, NotFiniteError
+from ladder_jax.errors import ConfigError
 from ladder_jax.loop import (
     Member,
     Progress,
@@ -34,7 +32,7 @@ from ladder_jax.run.evaluation import Evaluator
 from ladder_jax.run.inputs import Task, choose_rows, prepare
 from ladder_jax.run.program import MemberData, Members, build_ladder, compile_program
 from ladder_jax.training import TrainData
-from ladder_jax.types import Array, Ladder
+from ladder_jax.types import Array
 
 _MAY_DIFFER = ("name", "seed", "split", *Config.TRACED)
 """Settings in which the members of one program may differ."""
@@ -64,31 +62,23 @@ in name, seed, split, learning_rate, noise_std, denoising_cost alone.
 
 
 class Crew(NamedTuple):
-    """What the members of a population are trained on and with, stacked.
+    """Holds what the members of a population are trained on and with, stacked."""
 
-    Attributes:
-      tasks: one per member.
-      nets: one per member; they differ in their ``hyper`` alone.
-      data: of all of them.
-      members: how they share it.
-    """
-
-    tasks: list[Task]
-    nets: list[Ladder]
-    data: MemberData
-    members: Members
+    tasks: list[Task]  # one per member
+    data: MemberData  # of all of them
+    members: Members  # how they share it
 
 
 def gather(configs: Sequence[Config], dataset: data.Dataset | None = None) -> Crew:
-    """Prepares the data and ladders of all members."""
+    """Prepares the data and settings of all members."""
     if dataset is None:
         dataset = data.load(configs[0].dataset, configs[0].data_dir)
-    first, (_, kept, _) = prepare(configs[0], dataset), choose_rows(configs[0], dataset)
+    rows = [choose_rows(config, dataset) for config in configs]
+    first, kept = prepare(configs[0], dataset, rows[0]), rows[0][1]
     tasks, train = [first], first.train
-    for config in configs[1:]:
-        labeled, own, _ = choose_rows(config, dataset)
+    for config, (labeled, own, held_out) in zip(configs[1:], rows[1:], strict=True):
         if not np.array_equal(own, kept):
-            tasks.append(prepare(config, dataset))
+            tasks.append(prepare(config, dataset, (labeled, own, held_out)))
         elif np.array_equal(labeled, first.labeled):
             tasks.append(first)
         else:
@@ -98,17 +88,16 @@ def gather(configs: Sequence[Config], dataset: data.Dataset | None = None) -> Cr
             own_train = train._replace(labeled=x, labels=y)
             tasks.append(first._replace(train=own_train, labeled=labeled))
     shape, classes = train.unlabeled.shape[1:], len(first.class_names)
-    nets = [build_ladder(config, shape, classes) for config in configs]
     stacked, axes = zip(*map(_stack, *(task.train for task in tasks)), strict=True)
-    hypers = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(net.hyper for net in nets))
-    hypers = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), hypers)
+    hypers = [build_ladder(config, shape, classes).hyper for config in configs]
+    hyper = jax.tree.map(lambda *leaves: jnp.stack(leaves).astype(jnp.float32), *hypers)
     rates = jnp.array([config.learning_rate for config in configs])
     members = Members(len(configs), TrainData(*axes))
-    return Crew(tasks, nets, MemberData(TrainData(*stacked), hypers, rates), members)
+    return Crew(tasks, MemberData(TrainData(*stacked), hyper, rates), members)
 
 
 def _stack(*arrays: Array) -> tuple[Array, int | None]:
-    """One array per member as one array, and which of its axes is the members'."""
+    """Returns one array per member as one array, and which of its axes is the members'."""
     if all(array is arrays[0] for array in arrays):
         return arrays[0], None
     return jnp.stack(arrays), 0
@@ -162,43 +151,16 @@ def train_population(
             for (name, config), task in zip(members.items(), crew.tasks, strict=True)
         ]
         if all(map(workfolder.is_done, folders)):
-            return dict(zip(members, map(load_result, folders, crew.nets), strict=True))
-        for f, task in zip(folders, crew.tasks, strict=True):
-            workfolder.begin(f, task.preprocessing)
-        path = _checkpoints(folder, members, overwrite=overwrite)
-        saved = opened.enter_context(Checkpoints(path, configs[0].keep))
-        evaluators = [
-            Evaluator(program.evaluate, task, program.mesh, configs[0].norm_statistics)
-            for task in crew.tasks
+            results = [load_result(path, program.net) for path in folders]
+            return dict(zip(members, results, strict=True))
+        which = zlib.crc32(" ".join(members).encode())  # members share their checkpoints
+        shared = folder / f"{workfolder.CHECKPOINTS}-{which:08x}"
+        if overwrite:
+            files.remove(shared)
+        saved = opened.enter_context(Checkpoints(shared, configs[0].keep))
+        each = [
+            Member(config, path, Evaluator(program.evaluate, task, config.norm_statistics))
+            for config, path, task in zip(configs, folders, crew.tasks, strict=True)
         ]
-        each = list(map(Member, configs, folders, crew.tasks, evaluators))
-        not_finite = functools.partial(_not_finite, folders, saved)
-        states = program.init(jnp.stack([jax.random.key(c.seed) for c in configs]))
-        found = saved.restore(states, min(map(workfolder.lines_in, folders)))
-        states, reached = found or (states, RunProgress())
-        run = Run(program, each, crew.data, saved, not_finite)
-        results = train_members(run, states, reached, progress)
+        results = train_members(Run(program, each, crew.data, saved), progress)
     return dict(zip(members, results, strict=True))
-
-
-def _checkpoints(
-    folder: pathlib.Path, members: Mapping[str, Config], *, overwrite: bool
-) -> pathlib.Path:
-    """The folder of the checkpoints of these members together."""
-    which = zlib.crc32(" ".join(members).encode())
-    path = folder / f"{workfolder.CHECKPOINTS}-{which:08x}"
-    if overwrite:
-        files.remove(path)
-    return path
-
-
-def _not_finite(
-    folders: Sequence[pathlib.Path], saved: Checkpoints, number: int, members: list[int]
-) -> NotFiniteError:
-    """What to say of members whose loss or parameters are not finite."""
-    names = ", ".join(folders[k].name for k in members)
-    kept = f"; checkpoints up to epoch {saved.epochs[-1]} are kept" if saved.epochs else ""
-    return NotFiniteError(
-        f"NaN or infinity in epoch {number} of {names}{kept}. Train such a member alone to learn "
-        "the step and the level, or leave it out."
-    )

@@ -6,7 +6,7 @@ import functools
 import math
 import os
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -14,13 +14,17 @@ import numpy as np
 
 from ladder_jax import data, errors
 from ladder_jax.data import preprocessing
+from ladder_jax.data.base import chunks
 from ladder_jax.errors import ConfigError
 from ladder_jax.run import evaluation, multiprocess
 from ladder_jax.run.files import as_path
 from ladder_jax.run.inputs import Spec
 from ladder_jax.run.program import compile_program
 from ladder_jax.run.workfolder import load_params, load_summary, read_config
-from ladder_jax.types import Array, Ladder, Shape, Trained
+from ladder_jax.types import Ladder, Shape, Trained
+
+ROWS = 256
+"""Rows that are predicted at a time; fewer are padded, so that one program serves all."""
 
 
 class Outputs(NamedTuple):
@@ -39,7 +43,7 @@ class Outputs(NamedTuple):
 
     @property
     def probabilities(self) -> np.ndarray:
-        """``[n, classes]``, the softmax of the logits."""
+        """Computes the softmax of the logits, ``[n, classes]``."""
         logits = self.logits.astype(np.float64)  # NumPy: nothing is compiled for a new n
         powers = np.exp(logits - logits.max(-1, keepdims=True))
         probabilities: np.ndarray = powers / powers.sum(-1, keepdims=True)
@@ -47,13 +51,13 @@ class Outputs(NamedTuple):
 
     @property
     def classes(self) -> np.ndarray:
-        """``[n]``, the numbers of the most probable classes."""
+        """Returns the numbers of the most probable classes, ``[n]``."""
         numbers: np.ndarray = self.logits.argmax(-1)
         return numbers
 
 
 class Predictor:
-    """A trained ladder with the preprocessing and the classes of its training.
+    """Holds a trained ladder with the preprocessing and the classes of its training.
 
     Args:
       net: the ladder.
@@ -86,8 +90,7 @@ class Predictor:
     ) -> None:
         self.net, self.trained, self.class_names = net, trained, class_names
         self.example_shape, self.fitted = example_shape, fitted
-        own = outputs or jax.jit(functools.partial(evaluation.outputs, net))
-        self._outputs: Callable[..., tuple[Array, Array, Array | None]] = own
+        self._outputs = outputs or jax.jit(functools.partial(evaluation.outputs, net))
 
     def prepared(self, x: np.ndarray, name: str = "x", first: int = 0) -> np.ndarray:
         """Returns rows as the ladder takes them, checked and preprocessed.
@@ -123,28 +126,36 @@ class Predictor:
           RuntimeError: of ``multiprocess.check_fork``.
         """
         multiprocess.check_fork()
-        x, parts = np.asarray(x), []
+        x = np.asarray(x)
         data.check_new(name, x, self.example_shape)
-        for start in range(0, max(len(x), 1), evaluation.PREDICTED):
-            rows = self.prepared(x[start : start + evaluation.PREDICTED], name, first + start)
-            full = np.zeros((evaluation.PREDICTED, *rows.shape[1:]), np.float32)
+        parts = self.parts(x, name, first)
+        found: Outputs = jax.tree.map(lambda *arrays: np.concatenate(arrays), *parts)
+        return found
+
+    def parts(self, x: data.Examples, name: str = "x", first: int = 0) -> Iterator[Outputs]:
+        """Yields what a call returns, ``ROWS`` rows at a time, so that few are in memory.
+
+        Args:
+          x: as for a call, or examples that are on a disk.
+          name: as for a call.
+          first: as for a call.
+        """
+        multiprocess.check_fork()
+        for part in chunks(x, ROWS, least=1):
+            rows = self.prepared(np.asarray(part), name, first)
+            full = np.zeros((ROWS, *rows.shape[1:]), np.float32)
             full[: len(rows)] = rows
-            found = self._outputs(self.trained, full)
-            part = [None if a is None else np.asarray(a)[: len(rows)] for a in found]
-            _check_outputs(name, first + start, part)
-            parts.append(part)
-        logits, features, denoised = (
-            None if column[0] is None else np.concatenate(column)
-            for column in zip(*parts, strict=True)
-        )
-        assert logits is not None and features is not None
-        return Outputs(logits, features, denoised)
+            outputs = Outputs(*self._outputs(self.trained, full))
+            outputs = jax.tree.map(lambda array, n=len(rows): np.asarray(array)[:n], outputs)
+            _check_outputs(name, first, outputs)
+            yield outputs
+            first += len(rows)
 
 
-def _check_outputs(name: str, first: int, outputs: list[np.ndarray | None]) -> None:
+def _check_outputs(name: str, first: int, outputs: Outputs) -> None:
     """Checks that what a ladder gives for rows is finite, whatever it overflowed in."""
-    for array in outputs:
-        if array is not None and not np.isfinite(array).all():
+    for array in jax.tree.leaves(outputs):
+        if not np.isfinite(array).all():
             row = first + int(np.argwhere(~np.isfinite(array))[0, 0])
             raise errors.DataError(
                 f"{name}: the ladder gives NaN or infinity for row {row}, whose "
@@ -205,19 +216,17 @@ def load(workdir: str | os.PathLike[str]) -> Predictor:
             "of another version of ladder_jax; train again."
         ) from error
     spec = Spec(shape if config.images else (math.prod(shape),), len(names))
-    program = compile_program(config, spec)
-    fitted = preprocessing.Preprocessing()
+    program, fitted = compile_program(config, spec), preprocessing.Preprocessing()
     if config.preprocess != "none":
         fitted = _load_preprocessing(folder / "preprocess.npz", config.preprocess, shape)
-    fitted = fitted._replace(scale=scale)
-    of_rows = program.evaluate.outputs
-    return Predictor(program.net, load_params(folder, program.net), names, shape, fitted, of_rows)
+    trained, fitted = load_params(folder, program.net), fitted._replace(scale=scale)
+    return Predictor(program.net, trained, names, shape, fitted, program.evaluate.outputs)
 
 
 def _load_preprocessing(
     path: pathlib.Path, chain: str, shape: Shape
 ) -> preprocessing.Preprocessing:
-    """What a run fitted, tried on a row."""
+    """Loads what a run fitted, tried on a row."""
     fitted = preprocessing.load(path)
     try:
         row = preprocessing.apply(fitted, np.zeros((1, *shape), np.float32))

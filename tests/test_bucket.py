@@ -20,7 +20,8 @@ from ladder_jax.config import Config
 from ladder_jax.errors import ConfigError, WriteError
 from ladder_jax.estimators import LadderClassifier
 from ladder_jax.run import files, workfolder
-from ladder_jax.run.workfolder import MetricsLog, lines_in, read_lines
+from ladder_jax.run.files import Log
+from ladder_jax.run.workfolder import METRICS, lines_in, read_lines
 
 ROOT = pathlib.Path(__file__).parent.parent
 OWN = Config(
@@ -137,7 +138,7 @@ def test_a_shorter_log_than_the_checkpoints(here):
 
 def test_a_log_is_written_whole(here):
     folder = files.as_path("gs://bucket/run")
-    with MetricsLog(folder, 0) as log:
+    with Log(folder / METRICS, 0) as log:
         log.append({"epoch": 1})
         log.append({"epoch": 2})
         assert lines_in(folder) == 0 and not fake_bucket.WRITTEN
@@ -149,7 +150,7 @@ def test_a_log_is_written_whole(here):
         assert len(fake_bucket.WRITTEN) == 2
         log.append({"epoch": 4})
     assert [line["epoch"] for line in read_lines(folder)] == [1, 2, 3, 4]
-    with MetricsLog(folder, 2) as log:
+    with Log(folder / METRICS, 2) as log:
         log.append({"epoch": "three"})
     assert [line["epoch"] for line in read_lines(folder)] == [1, 2, "three"]
 

@@ -97,7 +97,8 @@ def test_keeps_the_last_and_the_best(tmp_path):
     state = training.create_train_state(NET, OPTIMIZER, jax.random.key(5))
     with Checkpoints(tmp_path / "c", keep=2) as saved:
         for epoch, error in enumerate([9.0, 4.0, None, None, 3.0, None, None, None], start=1):
-            saved.save(state, RunProgress(epoch), error=error)
+            best = None if error is None else (epoch, error)
+            saved.save(state, RunProgress(epoch, best=best))
             saved.wait()
             if epoch == 4:
                 assert saved.epochs == [2, 3, 4]

@@ -307,5 +307,9 @@ def test_validation_is_held_out():
 
 def test_unwritable_folder(tmp_path):
     (tmp_path / "file").write_text("x")
-    with pytest.raises(ConfigError, match="give another folder"):
-        workfolder.make_workdir(tmp_path / "file" / "work")
+    folder = tmp_path / "file" / "work"
+    with (
+        pytest.raises(ConfigError, match="give another folder"),
+        workfolder.open_run(folder, Config()),
+    ):
+        pass

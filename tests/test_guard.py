@@ -9,14 +9,14 @@ import pytest
 from ladder_jax import Batch, combinators, data, errors, ladder, layers, loop, training
 from ladder_jax.checkpoints import Checkpoints
 from ladder_jax.config import Config
-from ladder_jax.run import inputs, nan_search
+from ladder_jax.run import nan_search
 from ladder_jax.training import BatchSizes, TrainData
 
 X = np.random.default_rng(0).normal(size=(24, 4)).astype(np.float32)
 Y = np.arange(24) % 2
 SIZES = BatchSizes(4, 6)
 RESIDENT = TrainData(jnp.asarray(X[:8]), jnp.asarray(Y[:8]), jnp.asarray(X))
-HOST = inputs.HostData(X[:8], Y[:8], X)
+HOST = TrainData(X[:8], Y[:8], X)
 
 
 def poisoned(level, *, gradient=False):
@@ -59,8 +59,6 @@ def counting():
 @pytest.mark.parametrize("level", [0, 1, 2])
 @pytest.mark.parametrize("examples", [RESIDENT, HOST], ids=["resident", "streamed"])
 def test_names_step_and_level(level, examples):
-    if examples is HOST:
-        pytest.importorskip("grain", reason="needs the extra stream")
     net, optimizer = poisoned(level), counting()
     state = training.create_train_state(net, optimizer, jax.random.key(0))
     origin = find(net, optimizer, state, examples)

@@ -11,6 +11,9 @@ from ladder_jax import loop, population
 from ladder_jax.checkpoints import Checkpoints
 from ladder_jax.config import Config
 from ladder_jax.errors import ConfigError, Interrupted, NotFiniteError
+from ladder_jax.run.inputs import Spec
+from ladder_jax.run.program import Members, compile_program
+from ladder_jax.training import TrainData
 
 TINY = Config(units=(8,), denoising_cost=(10.0, 1.0, 0.1), epochs=3, eval_every=1)
 MEMBERS = {
@@ -118,3 +121,14 @@ def test_members_must_be_alike():
         population.check_alike([dataclasses.replace(TINY, resident=False)])
     with pytest.raises(ConfigError, match="no member"):
         population.check_alike([])
+
+
+def test_runs_share_a_program_where_only_the_seed_or_the_folder_differs():
+    spec, members = Spec((4,), 10), Members(2, TrainData(None, None, None))
+    alone, together = compile_program(TINY, spec), compile_program(TINY, spec, members)
+    assert alone.net.shapes == ((4,), (8,), (10,)) and together is not alone
+    other = dataclasses.replace(TINY, name="other", seed=1)
+    assert compile_program(other, spec) is alone
+    noisy = dataclasses.replace(TINY, noise_std=(0.1,))
+    assert compile_program(noisy, spec) is not alone
+    assert compile_program(noisy, spec, members) is together

@@ -15,7 +15,7 @@ import pytest
 from absl import flags
 from absl.testing import flagsaver
 
-from experiments import processes
+from experiments import cli, processes
 from ladder_jax import errors, loop, parallel
 from ladder_jax.config import Config
 from ladder_jax.errors import ConfigError
@@ -156,8 +156,8 @@ def test_leaving_waits_for_the_others_a_while(monkeypatch, capsys, alone):
     statuses = []
     monkeypatch.setattr(jax.distributed, "is_initialized", lambda: True)
     monkeypatch.setattr(jax.distributed, "shutdown", lambda: time.sleep(0.2 if alone else 0))
-    monkeypatch.setattr(multiprocess, "PATIENCE", 0.1)
+    monkeypatch.setattr(cli, "PATIENCE", 0.1)
     monkeypatch.setattr(os, "_exit", statuses.append)
-    multiprocess.shutdown(7, "why\n")
+    cli.shutdown(7, "why\n")
     assert statuses == ([7] if alone else [])
     assert capsys.readouterr().err == ("why\n" if alone else "")

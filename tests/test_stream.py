@@ -1,5 +1,7 @@
 """Streamed training against resident training: the same batches, the same numbers."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 
 from ladder_jax import data, errors, loop, presets, training
 from ladder_jax.config import Config
+from ladder_jax.data.base import chunks
 from ladder_jax.run import evaluation, inputs
 from ladder_jax.training import BatchSizes, TrainData
 
@@ -32,11 +35,11 @@ def test_the_same_batches(sizes):
     steps = 23 // sizes.unlabeled
     resident = TrainData(jnp.asarray(X[:n_labeled]), jnp.asarray(Y[:n_labeled]), jnp.asarray(X))
     x_labeled = X if sizes.tied else X[:n_labeled]
-    host = inputs.HostData(x_labeled, Y[:n_labeled], X)
+    host = TrainData(x_labeled, Y[:n_labeled], X)
     for epoch in range(3):
         state = state._replace(step=jnp.int32(epoch * steps))
         order = training.epoch_order(state.key, state.step, n_labeled, 23, sizes)
-        streamed = list(inputs.epoch_batches(training.epoch_order, state, host, sizes))
+        streamed = list(inputs.epoch_batches(state, host, sizes))
         assert len(streamed) == steps
         for step, batch in enumerate(streamed):
             assert np.array_equal(batch.labeled, resident.labeled[order[0][step]])
@@ -62,7 +65,7 @@ def test_any_step_of_an_epoch_gives_its_order():
 
 
 def test_statistics_and_error_rate(monkeypatch):
-    monkeypatch.setattr(evaluation, "CHUNK", 5)
+    monkeypatch.setattr(evaluation, "chunks", functools.partial(chunks, rows=5))
     net = presets.mlp(4, [6, 5, 3])
     params = net.init(jax.random.key(0))
     rows = data.Rows(X * 10 + 3)
@@ -73,6 +76,17 @@ def test_statistics_and_error_rate(monkeypatch):
         assert np.allclose(a, b, rtol=1e-4, atol=1e-5)
     wrong = evaluation.make_error_rate(net)(params, theirs, rows, Y)
     assert np.isclose(wrong, training.make_error_rate(net)(params, theirs, rows[:], Y))
+
+
+def test_pooled_statistics():
+    """Exact at level 1, whatever the chunks; above, near to those of one pass."""
+    net = presets.mlp(4, [6, 5, 3])
+    params, rows = net.init(jax.random.key(0)), data.Rows(X * 10 + 3)
+    ours = evaluation.make_pooled_statistics(net, rows=5)(params, rows)
+    theirs = net.statistics(params, jnp.asarray(rows[:]))
+    assert jax.tree.structure(ours) == jax.tree.structure(theirs)
+    for a, b in ((ours.mean[1], theirs.mean[1]), (ours.var[1], theirs.var[1])):
+        assert np.allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
 def test_a_whole_run(tmp_path):

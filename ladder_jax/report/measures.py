@@ -13,7 +13,6 @@ import numpy as np
 
 from ladder_jax import data
 from ladder_jax.config import Config
-from ladder_jax.data.base import chunks
 from ladder_jax.errors import ConfigError
 from ladder_jax.predictor import Predictor, load
 from ladder_jax.run import inputs
@@ -21,7 +20,6 @@ from ladder_jax.run.workfolder import LABELED, check_data, load_summary, read_co
 from ladder_jax.types import Array, Params
 
 BINS = 15  # of equal width, which calibration is measured in
-_CHUNK = 4096  # examples read and predicted at a time
 _NOISY = 256  # examples in the noisy pass, which is one batch, as in training
 _UNLABELED = 10_000  # unlabelled training examples that are tested, at most
 _SAMPLE = 100_000  # values of a level that its range is computed from
@@ -161,8 +159,7 @@ def find(folder: pathlib.Path, dataset: data.Dataset) -> Findings:
         )
 
     def probabilities(x: data.Examples) -> np.ndarray:
-        parts = chunks(x, _CHUNK, least=1)
-        return np.concatenate([ladder(part).probabilities for part in parts])
+        return np.concatenate([part.probabilities for part in ladder.parts(x)])
 
     labeled, kept, held_out = inputs.choose_rows(config, dataset)
     record = {LABELED: labeled.tolist(), **inputs.checksums(dataset)}

@@ -1,7 +1,6 @@
 """Files that are there whole or not at all, on a disk or in a bucket.
 
-What is true of one and not of the other, only this file knows, and
-``checkpoints``.
+Only this file and ``checkpoints`` know what is true of one and not of the other.
 """
 
 from __future__ import annotations
@@ -16,43 +15,24 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
+from typing import Self
 
 import numpy as np
 
 from ladder_jax.errors import ConfigError, WriteError
 
-_LIBRARIES = {"gs": "gcsfs", "s3": "s3fs"}
-"""What each kind of bucket is reached with."""
+_LIBRARIES = {"gs": "gcsfs", "s3": "s3fs"}  # what each kind of bucket is reached with
 # pathlib makes one slash of two.
 _URL = re.compile(r"(?:(gs|s3):/+|(\w[\w+.-]+)://)(.*)", re.DOTALL)
 
 
 def is_bucket(path: str | os.PathLike[str]) -> bool:
-    """Returns whether a path is in a bucket.
-
-    Examples:
-      >>> [is_bucket(name) for name in ("gs://bucket/run", "runs/gs", "C:/run")]
-      [True, False, False]
-    """
+    """Returns whether a path is in a bucket."""
     return _URL.match(os.fspath(path)) is not None
 
 
-def local_path(path: str | os.PathLike[str], what: str) -> pathlib.Path:
-    """Returns the path on a disk of what cannot be in a bucket."""
-    if is_bucket(path):
-        raise ConfigError(f"{path}: {what} cannot be in a bucket; give a path on a disk.")
-    return pathlib.Path(path).expanduser()
-
-
 def as_path(path: str | os.PathLike[str]) -> pathlib.Path:
-    """Returns the path on a disk, or in a bucket that can be reached.
-
-    Examples:
-      >>> as_path("ftp://host/run")
-      Traceback (most recent call last):
-      ladder_jax.errors.ConfigError: ftp://host/run: ftp:// is not known; give gs:// or
-      s3://, or a path on a disk.
-    """
+    """Returns the path on a disk, or in a bucket that can be reached."""
     if not (url := _URL.match(os.fspath(path))):
         return pathlib.Path(path).expanduser()
     if isinstance(path, pathlib.PurePath) and not isinstance(path, pathlib.Path):
@@ -107,12 +87,7 @@ _ADVICE = {
 
 
 def advice(error: Exception, path: pathlib.Path) -> str:
-    """Returns what to do about an error of writing.
-
-    Examples:
-      >>> advice(OSError(2, "No such file or directory"), pathlib.Path("runs/mine"))
-      'make its folder first'
-    """
+    """Returns what to do about an error of writing."""
     if is_bucket(path):
         return "check your access to the bucket, then do the same again"
     code = getattr(error, "errno", None)
@@ -123,15 +98,7 @@ def advice(error: Exception, path: pathlib.Path) -> str:
 
 @contextlib.contextmanager
 def writing(path: pathlib.Path) -> Iterator[None]:
-    """Makes a ``WriteError`` of any error of writing ``path``, a full disk's above all.
-
-    Examples:
-      >>> with writing(pathlib.Path("params.npz")):
-      ...     raise OSError(28, "No space left on device")
-      Traceback (most recent call last):
-      ladder_jax.errors.WriteError: cannot write params.npz: No space left on device; make
-      room, then do the same again.
-    """
+    """Makes a ``WriteError`` of any error of writing ``path``, a full disk's above all."""
     try:
         yield
     except WriteError:  # of a file within
@@ -178,49 +145,35 @@ def remove(path: pathlib.Path) -> None:
 def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
     """Yields a name to write to; what is there then takes the place of ``path`` at once, or never.
 
-    It may be made a folder; its files come one after another then.
+    It may be made a folder; in a bucket, its files come one after another then.
     """
-    if is_bucket(path):
-        with _uploading(path) as temporary:
-            yield temporary
-        return
-    temporary = path.with_name(f".new-{path.name}")
-    with writing(path):
-        try:
-            yield temporary
+    with contextlib.ExitStack() as stack:
+        if is_bucket(path):
+            made = tempfile.TemporaryDirectory(prefix="ladder-jax-")
+            temporary = pathlib.Path(stack.enter_context(made)) / path.name
+            stack.enter_context(writing(temporary))
+        else:
+            temporary = path.with_name(f".new-{path.name}")
+            stack.enter_context(writing(path))
+            stack.callback(remove, temporary)
+        yield temporary
+        with writing(path):
             if temporary.is_dir():
                 remove(path)
-            temporary.replace(path)
-        finally:
-            remove(temporary)
-
-
-@contextlib.contextmanager
-def _uploading(path: pathlib.Path) -> Iterator[pathlib.Path]:
-    """A name on a disk to write to; an object is sent whole, and replaced at once."""
-    with tempfile.TemporaryDirectory(prefix="ladder-jax-") as name:
-        temporary = pathlib.Path(name) / path.name
-        with writing(temporary):
-            yield temporary
-        with writing(path):
-            if not temporary.is_dir():
+            if not is_bucket(path):
+                temporary.replace(path)
+            elif not temporary.is_dir():
                 path.write_bytes(temporary.read_bytes())
-                return
-            remove(path)
-            for part in temporary.rglob("*"):
-                if part.is_file():
+            else:
+                for part in filter(pathlib.Path.is_file, temporary.rglob("*")):
                     (path / part.relative_to(temporary).as_posix()).write_bytes(part.read_bytes())
 
 
 class Log:
-    """A file that lines are added to, begun with the first of those that it has.
+    """Adds JSON lines to a file, begun with the first of the lines that it has.
 
     On a disk a line is there when it is added. Nothing is added to an object in a
     bucket: it is written whole when the log is synced, and in the end.
-
-    Args:
-      path: of the file.
-      lines: how many are kept.
     """
 
     def __init__(self, path: pathlib.Path, lines: int) -> None:
@@ -232,8 +185,22 @@ class Log:
             if self._file is not None:
                 self._file.truncate(sum(map(len, self._kept)))
 
-    def append(self, line: bytes) -> None:
-        """Adds a line, which ends with a line feed."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+            return
+        try:
+            self.sync()
+        except WriteError:
+            if kind is None:
+                raise
+
+    def append(self, values: Mapping[str, object]) -> None:
+        """Adds a line."""
+        line = (json.dumps(values) + "\n").encode()
         if self._file is None:
             self._kept.append(line)
             self._unsent = True
@@ -243,20 +210,13 @@ class Log:
                 line = line[self._file.write(line) :]
 
     def sync(self) -> None:
-        """Has the lines outlast the machine."""
+        """Has the lines outlast the machine, as a checkpoint does that counts them."""
         with writing(self._path):
             if self._file is not None:
                 os.fsync(self._file.fileno())
             elif self._unsent:
                 self._path.write_bytes(b"".join(self._kept))
                 self._unsent = False
-
-    def close(self) -> None:
-        """Ends it."""
-        if self._file is not None:
-            self._file.close()
-        else:
-            self.sync()
 
 
 def read_bytes(path: pathlib.Path) -> bytes | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import zlib
 from collections.abc import Callable, Iterator
@@ -14,91 +15,52 @@ import numpy as np
 from ladder_jax import data, errors, training
 from ladder_jax.config import Config
 from ladder_jax.data import Examples, batches, preprocessing
+from ladder_jax.data.base import chunks
 from ladder_jax.run import multiprocess
 from ladder_jax.run.workfolder import LABELED
 from ladder_jax.training import BatchSizes, Metrics, TrainData, TrainState
-from ladder_jax.types import Array, Batch, Shape
+from ladder_jax.types import Batch, Shape
 
-_PART = 1000
+ChosenRows = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Numbers of the rows that keep their label, are trained on, are held out."""
 
 
 class Spec(NamedTuple):
-    """The shapes that a program is compiled for.
+    """Holds the shapes that a program is compiled for."""
 
-    Attributes:
-      input_shape: of an example, as the ladder takes it.
-      classes: how many there are.
-      sizes: rows per step.
-      steps: of an epoch.
-    """
-
-    input_shape: Shape
+    input_shape: Shape  # of an example, as the ladder takes it
     classes: int
-    sizes: BatchSizes = BatchSizes()
-    steps: int = 1
-
-
-class HostData(NamedTuple):
-    """Holds examples that rest with the host; the fields of ``TrainData``.
-
-    Attributes:
-      labeled: ``[n_labeled, *input_shape]``.
-      labels: ``[n_labeled]``, integers.
-      unlabeled: ``[n_unlabeled, *input_shape]``.
-    """
-
-    labeled: Examples
-    labels: np.ndarray
-    unlabeled: Examples
+    sizes: BatchSizes = BatchSizes()  # rows per step
+    steps: int = 1  # of an epoch
 
 
 class Task(NamedTuple):
-    """Holds the data of one run: what is trained on and what is tested on.
+    """Holds the data of one run: what is trained on and what is tested on."""
 
-    Attributes:
-      train: the examples, on the device (or with the host, if not resident).
-      sizes: rows per step.
-      test: ``(x, y)``, or None where the data have no test set.
-      validation: ``(x, y)``, or None.
-      labeled: numbers of the labelled rows within the official training set.
-      class_names: one per class.
-      example_shape: of one row as the data have it.
-      preprocessing: what ``x`` has been through.
-      checksums: of ``checksums``.
-    """
-
-    train: Any
-    sizes: BatchSizes
-    test: tuple[Any, Any] | None
-    validation: tuple[Any, Any] | None
-    labeled: np.ndarray
+    train: Any  # ``TrainData``, on the device, or with the host if not resident
+    sizes: BatchSizes  # rows per step
+    test: tuple[Any, Any] | None  # ``(x, y)``, or None where there is none
+    validation: tuple[Any, Any] | None  # the same
+    labeled: np.ndarray  # numbers of the labelled rows within the official training set
     class_names: tuple[str, ...]
-    example_shape: tuple[int, ...]
-    preprocessing: preprocessing.Preprocessing
-    checksums: dict[str, int]
+    example_shape: tuple[int, ...]  # of one row as the data have it
+    preprocessing: preprocessing.Preprocessing  # what ``x`` has been through
+    checksums: dict[str, int]  # of ``checksums``
 
     @property
     def spec(self) -> Spec:
-        """The shapes that its program is compiled for."""
+        """Returns the shapes that its program is compiled for."""
         rows, *shape = self.train.unlabeled.shape
-        steps = rows // self.sizes.unlabeled
-        return Spec(tuple(shape), len(self.class_names), self.sizes, steps)
+        return Spec(tuple(shape), len(self.class_names), self.sizes, rows // self.sizes.unlabeled)
 
     @property
     def record(self) -> dict[str, Any]:
-        """What a run is only to be resumed with, as ``workfolder.check_data`` takes it."""
+        """Returns what a run is only to be resumed with, as ``workfolder.check_data`` takes it."""
         return {LABELED: self.labeled.tolist(), **self.checksums}
 
 
-def choose_rows(config: Config, dataset: data.Dataset) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Chooses which training examples keep their label, are trained on, are held out.
-
-    Examples:
-      >>> import numpy as np
-      >>> own = data.from_arrays(np.zeros((4, 2)), [0, -1, 1, -1])
-      >>> [rows.tolist() for rows in choose_rows(Config(labels=-1), own)]
-      [[0, 2], [0, 1, 2, 3], []]
-    """
+def choose_rows(config: Config, dataset: data.Dataset) -> ChosenRows:
+    """Chooses which training examples keep their label, are trained on, are held out."""
     y, classes = dataset.y_train, len(dataset.class_names)
     named = np.zeros(0, int)
     if config.split:
@@ -132,34 +94,11 @@ def choose_rows(config: Config, dataset: data.Dataset) -> tuple[np.ndarray, np.n
     return kept[chosen], kept, held_out
 
 
-_DECIDING = (
-    *("dataset", "data_dir", "labels", "label_choice", "split", "validation", "preprocess"),
-    *("resident", "seed", "batch_labeled", "batch_unlabeled", "images"),
-)
-
-
-def same_inputs(config: Config, other: Config) -> bool:
-    """Returns whether what is prepared for one config serves another.
-
-    Examples:
-      >>> same_inputs(Config(), Config(epochs=3)), same_inputs(Config(), Config(seed=3))
-      (True, False)
-    """
-    return all(getattr(config, name) == getattr(other, name) for name in _DECIDING)
-
-
 def checksums(dataset: data.Dataset) -> dict[str, int]:
     """Returns what tells examples and labels from others, of training and of test.
 
     Arrays are read whole up to 256 MiB; of larger ones, and of examples that are made
     when asked for, rows at even distances are.
-
-    Examples:
-      >>> import numpy as np
-      >>> x, y = np.eye(2), [0, 1]
-      >>> a, b, c = (checksums(data.from_arrays(*xy)) for xy in ((x, y), (x, y), (-x, y)))
-      >>> a == b, a == c
-      (True, False)
     """
     return {
         "training examples": _checksum(dataset.x_train, dataset.y_train),
@@ -172,19 +111,24 @@ def _checksum(x: Examples, y: np.ndarray) -> int:
     rows = min(len(x), most // (4 * math.prod(x.shape[1:])) + 1)
     chosen = np.linspace(0, max(len(x) - 1, 0), rows).astype(int)
     mark = zlib.crc32(np.ascontiguousarray(y).data, zlib.crc32(repr(x.shape).encode()))
-    for start in range(0, rows, _PART):
-        mark = zlib.crc32(np.ascontiguousarray(x[chosen[start : start + _PART]]).data, mark)
+    for part in chunks(chosen):
+        mark = zlib.crc32(np.ascontiguousarray(x[part]).data, mark)
     return mark
 
 
-def prepare(config: Config, dataset: data.Dataset | None = None) -> Task:
-    """Loads the data, chooses labels and holds out validation, all from the seed."""
+def prepare(
+    config: Config, dataset: data.Dataset | None = None, rows: ChosenRows | None = None
+) -> Task:
+    """Loads the data, chooses labels and holds out validation, all from the seed.
+
+    ``rows`` are those of ``choose_rows``, where they are known.
+    """
     multiprocess.check_fork()
     if dataset is None:
         dataset = data.load(config.dataset, config.data_dir, in_memory=config.resident)
     if not config.resident:
         data.import_grain()
-    labeled, kept, held_out = choose_rows(config, dataset)
+    labeled, kept, held_out = rows or choose_rows(config, dataset)
     if len(kept) < config.batch_unlabeled:
         raise errors.DataError(
             f"batch_unlabeled={config.batch_unlabeled}, but there are {len(kept)} training "
@@ -211,8 +155,7 @@ def prepare(config: Config, dataset: data.Dataset | None = None) -> Task:
     everything = len(labeled) == len(kept)
     tied = everything and config.batch_labeled == config.batch_unlabeled
     x_labeled = unlabeled if everything else put(np.asarray(rows_of(dataset.x_train, labeled)))
-    holder = TrainData if config.resident else HostData
-    train = holder(x_labeled, put(dataset.y_train[labeled]), unlabeled)
+    train = TrainData(x_labeled, put(dataset.y_train[labeled]), unlabeled)
     sizes = BatchSizes(min(config.batch_labeled, len(labeled)), config.batch_unlabeled, tied)
     validation = test = None
     if len(held_out):
@@ -228,16 +171,12 @@ def prepare(config: Config, dataset: data.Dataset | None = None) -> Task:
 
 def make_streamed_epoch(
     train_step: Callable[[TrainState, Batch], tuple[TrainState, Metrics]], sizes: BatchSizes
-) -> Callable[[TrainState, HostData], tuple[TrainState, Metrics]]:
-    """Makes one pass over the unlabelled examples, in the order of ``training.make_epoch``.
+) -> Callable[[TrainState, TrainData], tuple[TrainState, Metrics]]:
+    """Makes one pass over the unlabelled examples, in the order of ``training.make_epoch``."""
 
-    Batches are gathered by threads and put on the accelerator one step ahead.
-    """
-    order_of = jax.jit(training.epoch_order, static_argnums=(2, 3, 4))
-
-    def epoch(state: TrainState, data: HostData) -> tuple[TrainState, Metrics]:
+    def epoch(state: TrainState, data: TrainData) -> tuple[TrainState, Metrics]:
         each = []
-        for batch in epoch_batches(order_of, state, data, sizes):
+        for batch in epoch_batches(state, data, sizes):
             state, metrics = train_step(state, batch)
             each.append(metrics)
         return state, jax.tree.map(lambda *values: jnp.stack(values).mean(0), *each)
@@ -245,22 +184,21 @@ def make_streamed_epoch(
     return epoch
 
 
-def epoch_batches(
-    order_of: Callable[..., tuple[Array, Array]],
-    state: TrainState,
-    data: HostData,
-    sizes: BatchSizes,
-) -> Iterator[Batch]:
-    """Yields the batches of the epoch that a state is in, put on the accelerator one ahead."""
+_epoch_order = jax.jit(training.epoch_order, static_argnums=(2, 3, 4))
+
+
+def epoch_batches(state: TrainState, data: TrainData, sizes: BatchSizes) -> Iterator[Batch]:
+    """Yields the batches of the epoch that a state is in, of examples that rest with the host.
+
+    They are gathered by threads and put on the accelerator one step ahead.
+    """
     rows = len(data.labeled), len(data.unlabeled)
-    order_labeled, order = map(np.asarray, order_of(state.key, state.step, *rows, sizes))
+    order_labeled, order = map(np.asarray, _epoch_order(state.key, state.step, *rows, sizes))
     if sizes.tied:
         order_labeled = order
-    ahead = None
-    for host_batch in batches(data.labeled, data.labels, data.unlabeled, order_labeled, order):
-        batch = Batch(*jax.device_put(host_batch))
-        if ahead is not None:
-            yield ahead
-        ahead = batch
-    if ahead is not None:
-        yield ahead
+    labels = np.asarray(data.labels)
+    gathered = batches(data.labeled, labels, data.unlabeled, order_labeled, order)
+    put = (Batch(*jax.device_put(host_batch)) for host_batch in gathered)
+    for batch, _ in itertools.pairwise(itertools.chain(put, [None])):
+        assert batch is not None  # the last, which is ahead of nothing
+        yield batch

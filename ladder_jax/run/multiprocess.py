@@ -1,7 +1,6 @@
 """What several processes of one job agree on: all must take the same steps.
 
-The first alone has the folder of a run; what hangs on it, or on the clock, is agreed on
-here.
+The first alone has the folder of a run; what hangs on it, or on the clock, is agreed on here.
 """
 
 from __future__ import annotations
@@ -9,8 +8,6 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
-import sys
-import threading
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
@@ -20,37 +17,20 @@ import numpy as np
 from ladder_jax.errors import PeerError
 
 Value = TypeVar("Value")
-PATIENCE = 10.0
-"""Seconds that a process that ends waits for the others to end with it."""
 
 
 def is_primary() -> bool:
-    """Returns whether this process is the one that writes files.
-
-    Examples:
-      >>> is_primary()
-      True
-    """
+    """Returns whether this process is the one that writes files."""
     return jax.process_index() == 0
 
 
 def is_multiprocess() -> bool:
-    """Returns whether there are other processes.
-
-    Examples:
-      >>> is_multiprocess()
-      False
-    """
+    """Returns whether there are other processes."""
     return bool(jax.process_count() > 1)
 
 
 def all_reduce_max(*numbers: int) -> tuple[int, ...]:
-    """Returns the largest of each number over all processes, which must all ask at once.
-
-    Examples:
-      >>> all_reduce_max(3, False)
-      (3, 0)
-    """
+    """Returns the largest of each number over all processes, which must all ask at once."""
     if not is_multiprocess():
         return tuple(map(int, numbers))
     from jax.experimental import multihost_utils
@@ -61,12 +41,7 @@ def all_reduce_max(*numbers: int) -> tuple[int, ...]:
 
 @contextlib.contextmanager
 def together() -> Iterator[None]:
-    """Makes a part of the program fail in every process if it fails in one.
-
-    Examples:
-      >>> with together():
-      ...     value = 3
-    """
+    """Makes a part of the program fail in every process if it fails in one."""
     try:
         yield
     except BaseException:
@@ -77,12 +52,7 @@ def together() -> Iterator[None]:
 
 
 def broadcast_from_primary(ask: Callable[[], Value]) -> Value:
-    """Returns what a function gives in the first process, in all of them.
-
-    Examples:
-      >>> broadcast_from_primary(lambda: {"done": True})
-      {'done': True}
-    """
+    """Returns what a function gives in the first process, in all of them."""
     if not is_multiprocess():
         return ask()
     from jax.experimental import multihost_utils
@@ -95,35 +65,8 @@ def broadcast_from_primary(ask: Callable[[], Value]) -> Value:
     return value
 
 
-def shutdown(status: int, words: str = "") -> None:
-    """Ends the other processes before this one ends otherwise than it should.
-
-    Where all of them leave, as after a signal, they wait for each other, and it
-    returns. A process that is left alone ends here, by which JAX ends the others.
-
-    Examples:
-      >>> shutdown(1)  # nothing, as nothing was joined
-    """
-    if not jax.distributed.is_initialized():
-        return
-    ending = threading.Thread(target=jax.distributed.shutdown, daemon=True)
-    ending.start()
-    ending.join(PATIENCE)
-    if ending.is_alive():
-        print(words, end="", file=sys.stderr, flush=True)
-        sys.stdout.flush()
-        os._exit(status)
-
-
-_state = {"used": False, "lost": False}
-
-
-def _in_child() -> None:
-    _state["lost"] = _state["used"]
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
-    os.register_at_fork(after_in_child=_in_child)
+_users = set[int]()
+"""Numbers of the processes that have used JAX: this one, or one that it was forked from."""
 
 
 def check_fork() -> None:
@@ -131,13 +74,10 @@ def check_fork() -> None:
 
     A fork leaves them behind, and what waits for them waits forever. Only what was
     computed through this library is known of.
-
-    Examples:
-      >>> check_fork()
     """
-    if _state["lost"]:
+    if _users - {os.getpid()}:
         raise RuntimeError(
             "this process was forked from one that has used JAX, in which JAX hangs; start "
             'processes by multiprocessing.get_context("spawn") or joblib\'s loky, or use threads.'
         )
-    _state["used"] = True
+    _users.add(os.getpid())

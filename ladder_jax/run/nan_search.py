@@ -13,36 +13,22 @@ import numpy as np
 from ladder_jax import training
 from ladder_jax.algorithm import supervised_cost
 from ladder_jax.config import Config
-from ladder_jax.run import inputs
-from ladder_jax.training import BatchSizes, TrainState
+from ladder_jax.training import BatchSizes, TrainData, TrainState
 from ladder_jax.types import Array, Batch, Ladder, Noise, Params
 
-_UNSCALED = 1e6
-"""Inputs of a larger magnitude are taken for unscaled."""
+_UNSCALED = 1e6  # inputs of a larger magnitude are taken for unscaled
 
 
 class Origin(NamedTuple):
-    """Where numbers stopped being finite.
+    """Says where numbers stopped being finite."""
 
-    Attributes:
-      step: the number of the step, from 0 on; None if it does not happen again step
-        by step.
-      level: of the ladder, 0 the input; None if it is none.
-      quantity: the first that is not finite, in the order of computation.
-    """
-
-    step: int | None
-    level: int | None
-    quantity: str
+    step: int | None  # from 0 on; None if it does not happen again step by step
+    level: int | None  # of the ladder, 0 the input; None if it is none
+    quantity: str  # the first that is not finite, in the order of computation
 
 
 def is_finite(tree: Any) -> bool:
-    """Returns whether every number of a pytree is finite.
-
-    Examples:
-      >>> is_finite({"a": jnp.ones(2)}), is_finite([jnp.array(jnp.nan)])
-      (True, False)
-    """
+    """Returns whether every number of a pytree is finite."""
     # On the host: nothing is compiled for it.
     leaves = map(np.asarray, jax.tree.leaves(tree))
     return all(np.isfinite(x).all() for x in leaves if jnp.issubdtype(x.dtype, jnp.inexact))
@@ -51,17 +37,7 @@ def is_finite(tree: Any) -> bool:
 def quantities(
     net: Ladder, params: Params, batch: Batch, noise: Noise
 ) -> Iterator[tuple[int, str, Any]]:
-    """Yields all that a step computes, in order: the way up, the way down, the gradients.
-
-    Examples:
-      >>> from ladder_jax import presets
-      >>> net = presets.mlp(4, [3, 2])
-      >>> params, x = net.init(jax.random.key(0)), jnp.eye(4)
-      >>> batch, noise = Batch(x, jnp.arange(4) % 2, x), net.draw_noise(jax.random.key(1), 4, 4)
-      >>> names = [f"{level} {name}" for level, name, _ in quantities(net, params, batch, noise)]
-      >>> names[:4], names[-1]
-      (['0 examples', '0 parameters', '1 parameters', '2 parameters'], '2 gradient')
-    """
+    """Yields all that a step computes, in order: the way up, the way down, the gradients."""
     top = len(net.shapes) - 1
     yield 0, "examples", (batch.labeled, batch.unlabeled)
     for level in range(top + 1):
@@ -93,7 +69,7 @@ def quantities(
 def _first_not_finite(
     net: Ladder, params: Params, batch: Batch, noise: Noise
 ) -> tuple[int, str] | None:
-    """Level and name of the first quantity that is not finite."""
+    """Finds level and name of the first quantity that is not finite."""
     names: list[tuple[int, str]] = []
 
     @jax.jit
@@ -109,26 +85,18 @@ def _first_not_finite(
     return next((name for name, ok in zip(names, found, strict=True) if not ok), None)
 
 
-def _batches(state: TrainState, data: Any, sizes: BatchSizes) -> Iterator[Batch]:
-    """The batches of the epoch that a state is in, wherever the examples are."""
-    if isinstance(data, inputs.HostData):
-        yield from inputs.epoch_batches(training.epoch_order, state, data, sizes)
-        return
-    rows = len(data.labeled), len(data.unlabeled)
-    order_labeled, order = training.epoch_order(state.key, state.step, *rows, sizes)
-    for labeled, unlabeled in zip(np.asarray(order_labeled), np.asarray(order), strict=True):
-        yield Batch(data.labeled[labeled], data.labels[labeled], data.unlabeled[unlabeled])
-
-
 def find_origin(
     net: Ladder,
     train_step: Callable[[TrainState, Batch], tuple[TrainState, training.Metrics]],
     state: TrainState,
-    data: Any,
+    data: TrainData,
     sizes: BatchSizes,
 ) -> Origin:
     """Goes through an epoch step by step to the first whose numbers are not finite."""
-    for batch in _batches(state, data, sizes):
+    rows = len(data.labeled), len(data.unlabeled)
+    orders = training.epoch_order(state.key, state.step, *rows, sizes)
+    for labeled, unlabeled in zip(*map(np.asarray, orders), strict=True):
+        batch = Batch(data.labeled[labeled], data.labels[labeled], data.unlabeled[unlabeled])
         after, metrics = train_step(state, batch)
         if not is_finite((metrics["loss"], after.params)):
             key = jax.random.fold_in(state.key, state.step)
@@ -143,7 +111,7 @@ def find_origin(
     return Origin(None, None, "the epoch as a whole, not any step of it alone")
 
 
-def largest_input(data: Any) -> float:
+def largest_input(data: TrainData) -> float:
     """Returns the largest magnitude among the first training examples of a run."""
     return float(np.abs(np.asarray(data.unlabeled[:10_000])).max())
 

@@ -11,11 +11,10 @@ from typing import Any
 from ladder_jax.errors import Interrupted
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
-Handler = Callable[[int, Any], Any]
 
 
 @contextlib.contextmanager
-def handled(handler: Handler) -> Iterator[None]:
+def handled(handler: Callable[[int, Any], Any]) -> Iterator[None]:
     """Has both signals handled, and puts the former handlers back in the end.
 
     Only the main thread may; in another nothing changes.
@@ -44,13 +43,7 @@ def at_once() -> Iterator[None]:
 
 @contextlib.contextmanager
 def deferred() -> Iterator[Callable[[], int | None]]:
-    """Notes a signal for the caller to see; a second one has its former effect.
-
-    Examples:
-      >>> with deferred() as stopped:
-      ...     stopped() is None, signal.raise_signal(signal.SIGTERM), stopped() == signal.SIGTERM
-      (True, None, True)
-    """
+    """Notes a signal for the caller to see; a second one has its former effect."""
     came: list[int] = []
     former = {int(number): signal.getsignal(number) for number in _SIGNALS}
 

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from typing import Any, Self
+from typing import Any
 
 import jax
 import numpy as np
@@ -25,46 +25,24 @@ from ladder_jax import data
 from ladder_jax.config import Config, current_names
 from ladder_jax.data import preprocessing
 from ladder_jax.data.arrays import read_npz
-from ladder_jax.errors import ConfigError, WriteError
+from ladder_jax.errors import ConfigError
 from ladder_jax.run import files, multiprocess
-from ladder_jax.run.files import Log, read_bytes, replacing, write_arrays, write_json
+from ladder_jax.run.files import read_bytes, replacing, write_arrays, write_json
 from ladder_jax.types import Array, Ladder, Trained
 
-CHECKPOINTS = "checkpoints"
-"""The folder of the checkpoints within that of a run."""
-BEST = "best.npz"
-"""The parameters that were best on validation examples, in the form of ``params.npz``."""
-EVENTS = "tensorboard"
-"""The folder of the events that TensorBoard reads."""
+CHECKPOINTS = "checkpoints"  # folder within that of a run
+METRICS = "metrics.jsonl"  # a line of figures per epoch
+BEST = "best.npz"  # parameters that were best on validation examples, as in params.npz
+EVENTS = "tensorboard"  # folder of the events that TensorBoard reads
 REPORT = "report.html"
-FIGURES = "figures"
-"""The folder of the report's figures as files."""
-LABELED = "labelled rows"
-"""What the numbers of the labelled rows are called in ``check_data``."""
+FIGURES = "figures"  # folder of the report's figures as files
+LABELED = "labelled rows"  # what their numbers are called in ``check_data``
 _LABELS, _EXAMPLES = "labels.json", "examples.json"
 _WRITTEN = (
-    *(_LABELS, _EXAMPLES, "metrics.jsonl", "params.npz", "preprocess.npz", "result.json"),
-    *(BEST, REPORT),
+    *(_LABELS, _EXAMPLES, METRICS, "params.npz", "preprocess.npz", "result.json", BEST, REPORT),
 )
+# They change no result, and may change where a run resumes.
 _WHEREABOUTS = {"name", "data_dir", "keep", "checkpoint_seconds"}
-"""Settings that change no result, and may change where a run goes on."""
-
-
-def make_workdir(workdir: str | os.PathLike[str], *, overwrite: bool = False) -> pathlib.Path:
-    """Makes an empty folder to write into."""
-    folder = files.as_path(workdir)
-    try:
-        files.make_writable(folder)
-        occupied = any(not path.name.startswith(".") for path in files.listed(folder))
-    except files.failures(folder) as error:
-        reason = files.reason_of(error)
-        raise ConfigError(f"workdir {folder}: {reason}; give another folder.") from error
-    if occupied and not overwrite:
-        raise ConfigError(
-            f"workdir {folder} is not empty; give another folder, or overwrite=True to replace "
-            "what is in it."
-        )
-    return folder
 
 
 @contextlib.contextmanager
@@ -119,11 +97,21 @@ def open_run(
 def _open(
     workdir: str | os.PathLike[str], config: Config, record: Mapping[str, Any], *, overwrite: bool
 ) -> Iterator[pathlib.Path]:
-    """The folder itself."""
-    settings = _located(as_json(config))
-    known = files.as_path(workdir) / "config.json"
+    """Opens the folder itself."""
+    settings, folder = _located(as_json(config)), files.as_path(workdir)
+    known = folder / "config.json"
     begun = known.is_file() and not overwrite
-    folder = make_workdir(workdir, overwrite=overwrite or begun)
+    try:
+        files.make_writable(folder)
+        occupied = any(not path.name.startswith(".") for path in files.listed(folder))
+    except files.failures(folder) as error:
+        reason = files.reason_of(error)
+        raise ConfigError(f"workdir {folder}: {reason}; give another folder.") from error
+    if occupied and not (begun or overwrite):
+        raise ConfigError(
+            f"workdir {folder} is not empty; give another folder, or overwrite=True to replace "
+            "what is in it."
+        )
     with _locked(folder):
         if begun:
             check_same(folder, _known_settings(folder, settings), settings)
@@ -140,14 +128,14 @@ def _open(
 
 
 def _located(settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings that hold in any working directory."""
+    """Returns settings that hold in any working directory."""
     data_dir = str(settings.get("data_dir", ""))
     where = {"data_dir": str(pathlib.Path(data_dir).expanduser().resolve())} if data_dir else {}
     return settings | {"dataset": data.located(str(settings.get("dataset", "")))} | where
 
 
 def _known_settings(folder: pathlib.Path, now: dict[str, Any]) -> dict[str, Any]:
-    """Those that the folder's run was begun with.
+    """Returns those that the folder's run was begun with.
 
     Where checksums tell what is in a file, it may have moved with its folder.
     """
@@ -209,12 +197,7 @@ def check_same(folder: pathlib.Path, old: dict[str, Any], new: dict[str, Any]) -
 
 
 def versions() -> dict[str, str]:
-    """Returns the versions and the machine that a result depends on.
-
-    Examples:
-      >>> sorted(versions())[:3]
-      ['cores', 'device', 'flax']
-    """
+    """Returns the versions and the machine that a result depends on."""
     names = ("ladder_jax", "jax", "jaxlib", "flax", "optax", "numpy")
     found = {name: importlib.metadata.version(name) for name in names}
     device = f"{jax.device_count()} x {jax.devices()[0].device_kind}"
@@ -247,10 +230,6 @@ def origin() -> dict[str, str]:
     """Says when a result comes, and by which command and commit as far as that is known.
 
     The command is that of ``python -m``: it has no path but those given.
-
-    Examples:
-      >>> origin()["date"].endswith("+00:00")
-      True
     """
     now = datetime.datetime.now(datetime.UTC)
     found = {"date": now.isoformat(timespec="seconds")}
@@ -283,76 +262,26 @@ def check_data(
         )
 
 
-class MetricsLog:
-    """``metrics.jsonl``, cut to the lines that it had at a checkpoint.
-
-    What follows in it will be written again, the same.
-
-    Args:
-      folder: of the run.
-      lines: how many to keep; 0 to begin.
-
-    Examples:
-      >>> import tempfile
-      >>> with tempfile.TemporaryDirectory() as name:
-      ...     with MetricsLog(pathlib.Path(name), 0) as log:
-      ...         log.append({"epoch": 1})
-      ...         log.append({"epoch": 2})
-      ...     with MetricsLog(pathlib.Path(name), 1) as log:
-      ...         log.append({"epoch": "two"})
-      ...     (pathlib.Path(name) / "metrics.jsonl").read_text().splitlines()
-      ['{"epoch": 1}', '{"epoch": "two"}']
-    """
-
-    def __init__(self, folder: pathlib.Path, lines: int) -> None:
-        self._log = Log(folder / "metrics.jsonl", lines)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        try:
-            self._log.close()
-        except WriteError:
-            if kind is None:
-                raise
-
-    def append(self, line: dict[str, Any]) -> None:
-        """Writes a line."""
-        self._log.append((json.dumps(line) + "\n").encode())
-
-    def sync(self) -> None:
-        """Has the lines outlast the machine, as a checkpoint does that counts them."""
-        self._log.sync()
-
-
 def read_lines(folder: pathlib.Path) -> list[dict[str, Any]]:
     """Reads the lines of ``metrics.jsonl``; none if it is not there."""
-    content = read_bytes(folder / "metrics.jsonl") or b""
+    content = read_bytes(folder / METRICS) or b""
     return [json.loads(line) for line in content.splitlines()]
 
 
 def lines_in(folder: pathlib.Path) -> int:
     """Counts the whole lines of the metrics file, 0 if there is none."""
-    return (read_bytes(folder / "metrics.jsonl") or b"").count(b"\n")
+    return (read_bytes(folder / METRICS) or b"").count(b"\n")
 
 
-def _named(trained: Trained) -> tuple[list[str], list[Any], Any]:
-    """The leaves, what each is called in a file, and the structure."""
-    leaves, structure = jax.tree_util.tree_flatten_with_path(trained)
-    names = [jax.tree_util.keystr(place, simple=True, separator="/") for place, _ in leaves]
-    return names, [leaf for _, leaf in leaves], structure
+def _name(place: tuple[Any, ...]) -> str:
+    """Returns what an array is called in a file, by its place in the tree."""
+    return jax.tree_util.keystr(place, simple=True, separator="/")
 
 
 def as_arrays(trained: Trained) -> dict[str, np.ndarray]:
-    """Returns parameters and statistics, keyed by their place in the tree.
-
-    Examples:
-      >>> list(as_arrays(Trained({"up": np.ones(2)}, (), ())))
-      ['params/up']
-    """
-    names, leaves, _ = _named(trained)
-    return {name: np.asarray(leaf) for name, leaf in zip(names, leaves, strict=True)}
+    """Returns parameters and statistics, keyed by their place in the tree."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path(trained)
+    return {_name(place): np.asarray(leaf) for place, leaf in leaves}
 
 
 def save_params(path: pathlib.Path, trained: Trained) -> None:
@@ -368,12 +297,14 @@ def as_trained(arrays: Mapping[str, np.ndarray], net: Ladder) -> Trained:
         statistics = net.statistics(params, rows)
         return Trained(params, statistics, net.decoder_statistics(params, statistics, rows))
 
+    def take(place: tuple[Any, ...], leaf: jax.ShapeDtypeStruct) -> Array:
+        if arrays[_name(place)].shape != leaf.shape:
+            raise ValueError("arrays of other shapes")
+        return jax.numpy.asarray(arrays[_name(place)])
+
     rows = np.zeros((2, *net.shapes[0]), np.float32)
-    names, leaves, structure = _named(jax.eval_shape(blank, jax.random.key(0), rows))
-    found = [arrays[name] for name in names]
-    if [array.shape for array in found] != [leaf.shape for leaf in leaves]:
-        raise ValueError("arrays of other shapes")
-    trained: Trained = jax.tree.unflatten(structure, map(jax.numpy.asarray, found))
+    wanted = jax.eval_shape(blank, jax.random.key(0), rows)
+    trained: Trained = jax.tree_util.tree_map_with_path(take, wanted)
     return trained
 
 
@@ -396,12 +327,6 @@ def begin(folder: pathlib.Path, fitted: preprocessing.Preprocessing) -> None:
         if fitted.chain != "none":
             with replacing(folder / "preprocess.npz") as path:
                 preprocessing.save(path, fitted)
-
-
-def save_result(folder: pathlib.Path, trained: Trained, summary: dict[str, Any]) -> None:
-    """Writes down what came of a run; it is done then."""
-    save_params(folder / "params.npz", trained)
-    write_json(folder / "result.json", summary)
 
 
 def is_done(folder: pathlib.Path) -> bool:
