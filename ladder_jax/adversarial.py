@@ -52,6 +52,12 @@ def _to_norm(noise: Array) -> Array:
     return noise * length * jax.lax.rsqrt(jnp.maximum(squares, TINY))
 
 
+def _or_else(gradient: Array, noise: Array) -> Array:
+    """Returns the gradient, but the noise where a row has none: no direction is worse there."""
+    flat = (gradient == 0).all(tuple(range(1, gradient.ndim)), keepdims=True)
+    return jnp.where(flat, noise, gradient)
+
+
 def adversarial_noise(
     net: Ladder,
     params: Params,
@@ -103,7 +109,7 @@ def adversarial_noise(
     turned = noise[:count]
     for _ in range(steps):
         near = tuple(xi * _to_norm(n) for n in turned)
-        turned = tuple(map(_to_norm, jax.grad(of_turned)(near)))
+        turned = tuple(map(_to_norm, map(_or_else, jax.grad(of_turned)(near), near)))
     return jax.lax.stop_gradient((*turned, *noise[count:]))
 
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ladder_jax import Batch, dense, ladder, loop, presets, training
@@ -87,6 +87,7 @@ def divergences(seed, levels):
 
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 2**31 - 1), st.sampled_from(["input", "all"]))
+@example(158229, "all")  # no unit of a level is active in a row, whose gradient is 0
 def test_adversarial_noise_beats_random_noise_of_its_norm(seed, levels):
     turned, random, lengths = divergences(seed, levels)
     assert turned > random
