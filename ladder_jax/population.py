@@ -29,7 +29,7 @@ from ladder_jax.loop import (
     load_result,
     train_members,
 )
-from ladder_jax.run import files, workfolder
+from ladder_jax.run import files, precision, workfolder
 from ladder_jax.run.evaluation import Evaluator
 from ladder_jax.run.inputs import Task, choose_rows, prepare
 from ladder_jax.run.program import MemberData, Members, build_ladder, compile_program
@@ -67,23 +67,31 @@ class Crew(NamedTuple):
     """What the members of a population are trained on and with, stacked.
 
     Attributes:
+      configs: one per member, ``compute_dtype`` settled.
       tasks: one per member.
       nets: one per member; they differ in their ``hyper`` alone.
       data: of all of them.
       members: how they share it.
     """
 
+    configs: list[Config]
     tasks: list[Task]
     nets: list[Ladder]
     data: MemberData
     members: Members
 
 
-def gather(configs: Sequence[Config], dataset: data.Dataset | None = None) -> Crew:
-    """Prepares the data and ladders of all members."""
+def gather(
+    configs: Sequence[Config],
+    dataset: data.Dataset | None = None,
+    workdir: pathlib.Path | None = None,
+) -> Crew:
+    """Prepares the data and ladders of all members; the folder is the first one's."""
     if dataset is None:
         dataset = data.load(configs[0].dataset, configs[0].data_dir)
     first, (_, kept, _) = prepare(configs[0], dataset), choose_rows(configs[0], dataset)
+    dtype = precision.settle(configs[0], first.spec, workdir).compute_dtype
+    configs = [dataclasses.replace(config, compute_dtype=dtype) for config in configs]
     tasks, train = [first], first.train
     for config in configs[1:]:
         labeled, own, _ = choose_rows(config, dataset)
@@ -104,7 +112,7 @@ def gather(configs: Sequence[Config], dataset: data.Dataset | None = None) -> Cr
     hypers = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), hypers)
     rates = jnp.array([config.learning_rate for config in configs])
     members = Members(len(configs), TrainData(*axes))
-    return Crew(tasks, nets, MemberData(TrainData(*stacked), hypers, rates), members)
+    return Crew(configs, tasks, nets, MemberData(TrainData(*stacked), hypers, rates), members)
 
 
 def _stack(*arrays: Array) -> tuple[Array, int | None]:
@@ -151,15 +159,16 @@ def train_population(
     configs = list(members.values())
     check_alike(configs)
     check_processes(configs[0], together=True)
-    crew = gather(configs, dataset)
-    program = compile_program(configs[0], crew.tasks[0].spec, crew.members)
     folder = files.as_path(workdir)
+    crew = gather(configs, dataset, folder / next(iter(members)))
+    configs = crew.configs
+    program = compile_program(configs[0], crew.tasks[0].spec, crew.members)
     with contextlib.ExitStack() as opened:
         folders = [
             opened.enter_context(
                 workfolder.open_run(folder / name, config, task.record, overwrite=overwrite)
             )
-            for (name, config), task in zip(members.items(), crew.tasks, strict=True)
+            for name, config, task in zip(members, configs, crew.tasks, strict=True)
         ]
         if all(map(workfolder.is_done, folders)):
             return dict(zip(members, map(load_result, folders, crew.nets), strict=True))
