@@ -50,6 +50,7 @@ LABELS = flags.DEFINE_string(
     "it has.",
 )
 SEEDS = flags.DEFINE_integer("seeds", 1, "How many seeds.", lower_bound=1)
+FIRST_SEED = flags.DEFINE_integer("first_seed", 0, "The first of them.", lower_bound=0)
 WORKDIR_HELP = "Folder to write to; a stopped run in it resumes."
 WORKDIR = flags.DEFINE_string("workdir", None, f"{WORKDIR_HELP} Default: runs/NAME-TIME.")
 OUTPUT = flags.DEFINE_string("output", None, "File to write. Default: none.")
@@ -83,6 +84,11 @@ def find_workdir() -> str:
     if not WORKDIR.value:
         raise ConfigError("--workdir is not given; name the folder of a finished run.")
     return str(WORKDIR.value)
+
+
+def seeds() -> range:
+    """Returns the seeds asked for."""
+    return range(FIRST_SEED.value, FIRST_SEED.value + SEEDS.value)
 
 
 def output_path(default: str) -> pathlib.Path:

@@ -25,7 +25,7 @@ from experiments import baselines, cli, compare, record
 from experiments.configs import RENAMED
 from experiments.tables import TABLES, Row
 from ladder_jax import data, layers
-from ladder_jax.config import Config
+from ladder_jax.config import AUTO, Config
 from ladder_jax.errors import ConfigError
 from ladder_jax.run import files, inputs, signals, workfolder
 from ladder_jax.run.program import compile_program
@@ -35,9 +35,8 @@ HERE = pathlib.Path(__file__).parent
 
 _TABLE = flags.DEFINE_enum("table", "mnist", list(TABLES), "Which table.")
 _ROWS = flags.DEFINE_list("rows", [], "Which rows, e.g. full,gamma. Default: all.")
-_FIRST = flags.DEFINE_integer("first_seed", 0, "The first of them.", lower_bound=0)
 _DTYPE = flags.DEFINE_enum(
-    "compute_dtype", None, list(layers.DTYPES), "Of matrix products. Default: the row's own."
+    "compute_dtype", None, [*layers.DTYPES, AUTO], "Of matrix products. Default: the row's own."
 )
 _RESULTS = flags.DEFINE_string("results", str(HERE / "results"), "Folder of the JSON files.")
 _PAGE = flags.DEFINE_string("page", str(HERE.parent / "RESULTS.md"), "File of the tables.")
@@ -121,10 +120,13 @@ def run_ladders(row: Row, configs: list[Config], dataset: data.Dataset) -> None:
         name: described(row, config, dataset, len(configs)) for name, config in members.items()
     }
     compare.train_all(members, folder, "test", dataset, together="auto", overwrite=False)
-    count = operations(configs[0], inputs.prepare(configs[0], dataset))  # of any seed
+    dtype = workfolder.read_config(folder / next(iter(members))).compute_dtype
+    first = dataclasses.replace(configs[0], compute_dtype=dtype)
+    count = operations(first, inputs.prepare(first, dataset))  # of any seed
     for name, config in members.items():
         done = workfolder.load_summary(folder / name)
         found = begun[name] | {
+            "config": begun[name]["config"] | {"compute_dtype": dtype},
             "test_error": round(done["test_error"], 4),
             "steps": done["steps"],
             "wall_time": done["seconds"],
@@ -170,9 +172,7 @@ def main() -> None:
         return
     results, table = cli.local_path(_RESULTS.value, "--results"), _TABLE.value
     for row in chosen_rows():
-        wanted = [
-            settings(row, seed) for seed in range(_FIRST.value, _FIRST.value + cli.SEEDS.value)
-        ]
+        wanted = [settings(row, seed) for seed in cli.seeds()]
         missing = [c for c in wanted if not record.file_of(results, table, row, c.seed).exists()]
         if not missing:
             continue
@@ -196,4 +196,6 @@ if __name__ == "__main__":
         "labels": "Which numbers of labels, e.g. 100,all. Default: all rows of the table.",
         "workdir": "Folder of the runs; stopped ones in it resume. Default: runs/reproduce.",
     }
-    cli.run(main, shared=(cli.DATA_DIR, cli.LABELS, cli.SEEDS, cli.WORKDIR), about=about)
+    cli.run(
+        main, shared=(cli.DATA_DIR, cli.LABELS, cli.SEEDS, cli.FIRST_SEED, cli.WORKDIR), about=about
+    )

@@ -20,6 +20,7 @@ import optax
 
 from ladder_jax import _checks, activations
 from ladder_jax import combinators as combinators_lib
+from ladder_jax._noise import normal
 from ladder_jax.normalization import known, moments, normalize
 from ladder_jax.types import (
     Activation,
@@ -73,8 +74,7 @@ def draw_noise(s: Structure, key: Array, n_labeled: int, n_unlabeled: int) -> No
     def draw(key: Array, rows: int) -> tuple[Array, ...]:
         keys = jax.random.split(key, len(s.levels))
         return tuple(
-            jax.random.normal(k, (rows, *level.shape))
-            for k, level in zip(keys, s.levels, strict=True)
+            normal(k, (rows, *level.shape)) for k, level in zip(keys, s.levels, strict=True)
         )
 
     key_labeled, key_unlabeled = jax.random.split(key)

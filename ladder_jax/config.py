@@ -13,6 +13,8 @@ from ladder_jax.data import preprocessing
 from ladder_jax.errors import ConfigError
 from ladder_jax.types import Consistency
 
+AUTO = "auto"
+"""The ``compute_dtype`` that is left to the machine."""
 OLD_NAMES = {"average": "ema_decay", "statistics": "norm_statistics"}
 """Settings by the name that they once had: it is understood, and never written."""
 
@@ -89,8 +91,9 @@ class Config:
       consistency_from: the part of the run without it, at the start.
       consistency_threshold: a row counts if its clean pass gives a class this probability.
       consistency_temperature: that the clean logits are divided by for the target.
-      compute_dtype: of the maps, "float32" or "bfloat16"; parameters and statistics
-        stay in float32.
+      compute_dtype: of the maps, "float32", "bfloat16" or, which of them is faster on
+        the machine where the run begins, "auto"; parameters and statistics stay in
+        float32.
       norm_statistics: what prediction is normalised with: the clean pass over all
         training examples ("train") or the labelled ones ("labeled").
       seed: decides labels, start, order and noise.
@@ -162,7 +165,7 @@ class Config:
         _checked(self.consistency_settings.check)
         late = self.consistency_from
         _require(0 <= late < 1, "consistency_from", late, "0 or more, below 1")
-        _choice("compute_dtype", self.compute_dtype, layers.DTYPES)
+        _choice("compute_dtype", self.compute_dtype, (*layers.DTYPES, AUTO))
         _choice("norm_statistics", self.norm_statistics, ("train", "labeled"))
         if self.encoder:
             try:

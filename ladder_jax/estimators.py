@@ -30,7 +30,7 @@ from ladder_jax.data.arrays import read_npz
 from ladder_jax.errors import ConfigError, NotFiniteError
 from ladder_jax.loop import Progress, check_progress, epochs, metrics_line
 from ladder_jax.predictor import Outputs, Predictor
-from ladder_jax.run import files, inputs, multiprocess, nan_search, workfolder
+from ladder_jax.run import files, inputs, multiprocess, nan_search, precision, workfolder
 from ladder_jax.run.evaluation import Evaluator
 from ladder_jax.run.inputs import Spec, Task
 from ladder_jax.run.program import Program, compile_program
@@ -162,7 +162,7 @@ class LadderClassifier(
       consistency_from: the part of the run without it, at the start.
       consistency_threshold: a row counts if its clean pass gives a class this probability.
       consistency_temperature: that the clean logits are divided by for the target.
-      compute_dtype: of the maps, "float32" or "bfloat16".
+      compute_dtype: of the maps, "float32", "bfloat16" or "auto", the faster one here.
       norm_statistics: what prediction is normalised with: "train" or "labeled" rows.
       random_state: decides start, order and noise; an int is ``Config.seed``.
 
@@ -273,6 +273,7 @@ class LadderClassifier(
         classes, numbers = number_classes(y)
         config = self._config(len(X), int((numbers != data.NO_LABEL).sum()))
         task = inputs.prepare(config, data.from_arrays(X, numbers, name="fit"))
+        config = precision.settle(config, task.spec)
         program = compile_program(config, task.spec)
         trained = _train(config, task, program, progress)
         self.classes_, self.n_iter_, self.config_ = classes, config.epochs, config

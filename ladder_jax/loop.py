@@ -18,7 +18,7 @@ from ladder_jax import data, parallel
 from ladder_jax.checkpoints import Best, Checkpoints, RunProgress
 from ladder_jax.config import Config
 from ladder_jax.errors import ConfigError, Interrupted, NotFiniteError
-from ladder_jax.run import files, multiprocess, nan_search, signals, workfolder
+from ladder_jax.run import files, multiprocess, nan_search, precision, signals, workfolder
 from ladder_jax.run.evaluation import Evaluation, Evaluator
 from ladder_jax.run.inputs import Task, prepare
 from ladder_jax.run.program import Program, compile_program
@@ -383,6 +383,7 @@ def train_task(
     progress: Progress = lambda metrics: None,
 ) -> Result:
     """Does what ``train_and_evaluate`` does, on data that are prepared already."""
+    config = precision.settle(config, task.spec, workdir)
     program = compile_program(config, task.spec)
     with workfolder.open_run(workdir, config, task.record, overwrite=overwrite) as folder:
         done = multiprocess.broadcast_from_primary(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import pathlib
 import zlib
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -27,7 +28,7 @@ from ladder_jax.loop import (
     load_result,
     train_members,
 )
-from ladder_jax.run import files, workfolder
+from ladder_jax.run import files, precision, workfolder
 from ladder_jax.run.evaluation import Evaluator
 from ladder_jax.run.inputs import Task, choose_rows, prepare
 from ladder_jax.run.program import MemberData, Members, build_ladder, compile_program
@@ -64,17 +65,24 @@ in name, seed, split, learning_rate, noise_std, denoising_cost alone.
 class Crew(NamedTuple):
     """Holds what the members of a population are trained on and with, stacked."""
 
+    configs: list[Config]  # one per member, ``compute_dtype`` settled
     tasks: list[Task]  # one per member
     data: MemberData  # of all of them
     members: Members  # how they share it
 
 
-def gather(configs: Sequence[Config], dataset: data.Dataset | None = None) -> Crew:
-    """Prepares the data and settings of all members."""
+def gather(
+    configs: Sequence[Config],
+    dataset: data.Dataset | None = None,
+    workdir: pathlib.Path | None = None,
+) -> Crew:
+    """Prepares the data and settings of all members; the folder is the first one's."""
     if dataset is None:
         dataset = data.load(configs[0].dataset, configs[0].data_dir)
     rows = [choose_rows(config, dataset) for config in configs]
     first, kept = prepare(configs[0], dataset, rows[0]), rows[0][1]
+    dtype = precision.settle(configs[0], first.spec, workdir).compute_dtype
+    configs = [dataclasses.replace(config, compute_dtype=dtype) for config in configs]
     tasks, train = [first], first.train
     for config, (labeled, own, held_out) in zip(configs[1:], rows[1:], strict=True):
         if not np.array_equal(own, kept):
@@ -93,7 +101,7 @@ def gather(configs: Sequence[Config], dataset: data.Dataset | None = None) -> Cr
     hyper = jax.tree.map(lambda *leaves: jnp.stack(leaves).astype(jnp.float32), *hypers)
     rates = jnp.array([config.learning_rate for config in configs])
     members = Members(len(configs), TrainData(*axes))
-    return Crew(tasks, MemberData(TrainData(*stacked), hyper, rates), members)
+    return Crew(configs, tasks, MemberData(TrainData(*stacked), hyper, rates), members)
 
 
 def _stack(*arrays: Array) -> tuple[Array, int | None]:
@@ -140,15 +148,16 @@ def train_population(
     configs = list(members.values())
     check_alike(configs)
     check_processes(configs[0], together=True)
-    crew = gather(configs, dataset)
-    program = compile_program(configs[0], crew.tasks[0].spec, crew.members)
     folder = files.as_path(workdir)
+    crew = gather(configs, dataset, folder / next(iter(members)))
+    configs = crew.configs
+    program = compile_program(configs[0], crew.tasks[0].spec, crew.members)
     with contextlib.ExitStack() as opened:
         folders = [
             opened.enter_context(
                 workfolder.open_run(folder / name, config, task.record, overwrite=overwrite)
             )
-            for (name, config), task in zip(members.items(), crew.tasks, strict=True)
+            for name, config, task in zip(members, configs, crew.tasks, strict=True)
         ]
         if all(map(workfolder.is_done, folders)):
             results = [load_result(path, program.net) for path in folders]

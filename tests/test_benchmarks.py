@@ -1,6 +1,7 @@
 """The benchmarks' table is put together, and what they time is what they say."""
 
 import ast
+import dataclasses
 import doctest
 import itertools
 import json
@@ -16,11 +17,11 @@ import pytest
 from absl import flags
 from absl.testing import flagsaver
 
-from benchmarks import growth, paper, rows, table, timers
+from benchmarks import growth, paper, rows, table, time_to_error, timers
 from benchmarks.sizes import Sizes
 from benchmarks.workers import Worker, WorkerError
 from experiments import relative_time, tables
-from ladder_jax import Batch, presets
+from ladder_jax import Batch, data, presets
 from ladder_jax.config import Config
 from ladder_jax.errors import ConfigError
 from ladder_jax.run.program import build_ladder
@@ -38,7 +39,9 @@ def check_rows(rows):
         assert given or row.note.startswith("not measured")
 
 
-@pytest.mark.parametrize("module", [rows, table, timers], ids=lambda module: module.__name__)
+@pytest.mark.parametrize(
+    "module", [rows, table, time_to_error, timers], ids=lambda module: module.__name__
+)
 def test_examples(module):
     results = doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE)
     assert results.attempted and not results.failed
@@ -71,6 +74,41 @@ def test_paper_without_peers():
         "not measured: give --torch_python=...",
         "not measured: give --lamda_python=...",
     ]
+
+
+def test_time_to_error(monkeypatch, tmp_path, capsys):
+    digits = data.load("digits")
+    monkeypatch.setattr(time_to_error.data, "load", lambda name, folder: digits)
+    tiny = Config(units=(4,), epochs=3, eval_every=1, validation=50, batch_unlabeled=700)
+    given = []
+
+    def settings(model, seed, held_out, epochs):
+        given.append(time_to_error.configs.load(f"mnist:labels=100,model={model}"))
+        return dataclasses.replace(tiny, seed=seed, compute_dtype=given[-1].compute_dtype)
+
+    monkeypatch.setattr(time_to_error, "settings", settings)
+    flags.FLAGS.mark_as_parsed()
+    output = tmp_path / "times.json"
+    asked = {"models": ["full", "quick"], "workdir": str(tmp_path / "runs"), "error": 99.0}
+    with flagsaver.flagsaver(**asked, output=str(output)):
+        time_to_error.main()
+        printed = capsys.readouterr().out
+        output.unlink()
+        time_to_error.main()  # nothing is trained again
+    again = capsys.readouterr().out
+    assert again.splitlines()[:-1] == printed.splitlines()[:-1]  # the last names the load
+    assert "after" in printed and "never" not in printed
+    full, quick = json.loads(output.read_text())["runs"]
+    assert full["compute_dtype"] == "float32" and quick["compute_dtype"] in ("float32", "bfloat16")
+    assert 0 < full["seconds_to_error"] <= full["seconds"]
+    assert given[1].epochs < given[0].epochs
+
+
+def test_settings_of_time_to_error():
+    config = time_to_error.settings("quick", 3, 0, None)
+    assert (config.seed, config.validation, config.eval_every) == (3, 0, config.epochs)
+    config = time_to_error.settings("full", 0, 10_000, 7)
+    assert (config.epochs, config.validation, config.eval_every) == (7, 10_000, 1)
 
 
 @pytest.fixture

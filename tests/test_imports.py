@@ -10,11 +10,11 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent
 ORDER = [
-    *("errors", "types", "_checks", "normalization", "activations", "layers", "combinators"),
-    *("algorithm", "adversarial", "presets", "flax_modules"),
+    *("errors", "types", "_checks", "_noise", "normalization", "activations", "layers"),
+    *("combinators", "algorithm", "adversarial", "presets", "flax_modules"),
     *("data", "parallel", "training", "transforms", "config"),
     *("run.multiprocess", "run.signals", "run.files", "run.workfolder"),
-    *("run.inputs", "run.nan_search", "run.evaluation", "run.program"),
+    *("run.inputs", "run.nan_search", "run.evaluation", "run.program", "run.precision"),
     *("checkpoints", "loop", "population", "predictor", "exporting", "report", "estimators"),
 ]
 """Each module imports those before it alone; ``data`` and ``report`` are one each."""

@@ -1,4 +1,4 @@
-"""MNIST: the paper's ladders and baselines, and "tuned", our recipe.
+"""MNIST: the paper's ladders and baselines, "tuned", our recipe, and "quick", its short form.
 
   python -m experiments.train --config=mnist:labels=100 --data_dir=FOLDER
   python -m experiments.train --config=mnist:labels=1000,model=gamma --data_dir=FOLDER
@@ -22,6 +22,7 @@ TABLE: base.Table = {
     "gamma": {"50": None, "100": (3.06, 1.44), "1000": (1.53, 0.10), "all": (0.78, 0.03)},
     "supervised": {"50": None, "100": (21.74, 1.77), "1000": (5.70, 0.20), "all": (0.80, 0.03)},
     "tuned": dict.fromkeys(("20", "50", "100", "1000", "all")),
+    "quick": dict.fromkeys(("100",)),
     "conv_fc": {"100": (0.99, 0.15)},
     "conv_small_gamma": {"100": (0.89, 0.50)},
     "conv_small_supervised": {"100": (6.43, 0.84)},
@@ -72,11 +73,21 @@ def tuned(labels: str) -> ConfigDict:
     return config
 
 
+def quick(labels: str) -> ConfigDict:
+    """Makes the recipe in half the updates, in the type that is faster on the machine."""
+    config = tuned(labels)
+    config.update(name=f"mnist_{labels}_quick", epochs=75, compute_dtype="auto")
+    return config
+
+
+_OURS = {"tuned": tuned, "quick": quick}
+
+
 def get_config(arguments: str = "") -> ConfigDict:
     """Returns a row of ``TABLE``: that of ``labels=LABELS,model=MODEL``."""
     labels, model = base.choose(TABLE, arguments, labels="100", model="full")
-    if model == "tuned":
-        return tuned(labels)
+    if model in _OURS:
+        return _OURS[model](labels)
     if model.startswith("conv"):
         return base.conv(f"mnist_{model}", labels, **_CONV_TRAINING.get(model, {}))
     return mlp(labels, model)

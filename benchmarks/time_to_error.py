@@ -1,0 +1,171 @@
+"""Times how long this machine trains a ladder until it errs as seldom as the paper's.
+
+  python -m benchmarks.time_to_error --data_dir=FOLDER
+  python -m benchmarks.time_to_error --data_dir=FOLDER --models=quick --seeds=5 --held_out=0
+
+MNIST, 100 labels, by the paper's settings (full), our recipe (tuned) and its short form
+(quick). The time ends when the error on held-out training images reaches --error; the
+test error is that at the end of the run. With --held_out=0 all images are trained on
+and no test image is looked at before the end, so that no time to an error is given.
+
+Each run is a folder in --workdir, with its curve beside it: a stopped benchmark goes on.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import os
+import pathlib
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from absl import flags
+
+from benchmarks.table import machine
+from experiments import cli, configs
+from ladder_jax import data, loop
+from ladder_jax.config import Config
+from ladder_jax.run import files, workfolder
+
+MODELS = ("full", "tuned", "quick")
+
+_MODELS = flags.DEFINE_list("models", list(MODELS), "Which settings.")
+_ERROR = flags.DEFINE_float("error", 1.06, "The held-out error to reach, in percent.")
+_HELD_OUT = flags.DEFINE_integer("held_out", 10_000, "Training images held out.", lower_bound=0)
+_EPOCHS = flags.DEFINE_integer("epochs", None, "Epochs instead of each model's own.", lower_bound=1)
+
+
+class Timed(NamedTuple):
+    """What came of one run.
+
+    Attributes:
+      model: its settings.
+      seed: of the run.
+      compute_dtype: of the matrix products.
+      epochs: of the whole run.
+      seconds_to_error: until the held-out error was reached; None: never.
+      validation_error: in percent, at the end; None: nothing was held out.
+      test_error: in percent, at the end.
+      seconds: of the whole run.
+    """
+
+    model: str
+    seed: int
+    compute_dtype: str
+    epochs: int
+    seconds_to_error: float | None
+    validation_error: float | None
+    test_error: float
+    seconds: float
+
+
+def seconds_to(error: float, curve: Sequence[dict[str, Any]]) -> float | None:
+    """Returns the seconds after which a held-out error was reached, None if it never was.
+
+    Example:
+      >>> lines = [{"seconds": 2.0, "validation_error": 3.0}, {"seconds": 4.0}]
+      >>> seconds_to(3.5, lines), seconds_to(1.0, lines)
+      (2.0, None)
+    """
+    reached = [line["seconds"] for line in curve if line.get("validation_error", np.inf) <= error]
+    return min(reached, default=None)
+
+
+def _append(path: pathlib.Path, line: dict[str, Any]) -> None:
+    kept = {name: line[name] for name in ("epoch", "seconds", "validation_error") if name in line}
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(kept) + "\n")
+
+
+def timed(
+    model: str, config: Config, dataset: data.Dataset, folder: pathlib.Path, error: float
+) -> Timed:
+    """Trains one ladder, or goes on with it, its curve a file beside the folder."""
+    curve = folder.with_name(f"{folder.name}.curve.jsonl")
+    progress = functools.partial(_append, curve)
+    summary = loop.train_and_evaluate(config, folder, dataset=dataset, progress=progress).summary
+    lines = [json.loads(line) for line in curve.read_text(encoding="utf-8").splitlines()]
+    return Timed(
+        model,
+        config.seed,
+        workfolder.read_config(folder).compute_dtype,
+        config.epochs,
+        seconds_to(error, lines),
+        summary.get("validation_error"),
+        summary["test_error"],
+        summary["seconds"],
+    )
+
+
+def settings(model: str, seed: int, held_out: int, epochs: int | None) -> Config:
+    """Returns the settings of one run, evaluated after each epoch where images are held out."""
+    config = configs.load(f"mnist:labels=100,model={model}")
+    return dataclasses.replace(
+        config,
+        seed=seed,
+        validation=held_out,
+        epochs=epochs or config.epochs,
+        eval_every=1 if held_out else epochs or config.epochs,
+    )
+
+
+def shown(run: Timed) -> str:
+    """Returns a line of the table.
+
+    Example:
+      >>> shown(Timed("quick", 0, "float32", 75, None, 1.2, 1.1, 60.0))
+      'quick   seed   0  float32    75 epochs     60 s  never below  held out 1.20 %  test 1.10 %'
+    """
+    reached = "never below"
+    if run.seconds_to_error is not None:
+        reached = f"after {run.seconds_to_error:.0f} s"
+    held = (
+        ""
+        if run.validation_error is None
+        else f"  {reached}  held out {run.validation_error:.2f} %"
+    )
+    return (
+        f"{run.model:7} seed {run.seed:3}  {run.compute_dtype:9}{run.epochs:4} epochs "
+        f"{run.seconds:6.0f} s{held}  test {run.test_error:.2f} %"
+    )
+
+
+def main() -> None:
+    """Trains, prints and writes the file."""
+    path = cli.output_path("") if cli.OUTPUT.value else None
+    load = os.getloadavg()[0]
+    dataset = data.load("mnist", cli.DATA_DIR.value or "")
+    folder = files.as_path(cli.WORKDIR.value or "runs/time_to_error")
+    folder.mkdir(parents=True, exist_ok=True)
+    runs = []
+    for seed in cli.seeds():
+        for model in _MODELS.value:
+            config = settings(model, seed, _HELD_OUT.value, _EPOCHS.value)
+            name = f"{model}-{seed}-{config.validation}-{config.epochs}"
+            runs.append(timed(model, config, dataset, folder / name, _ERROR.value))
+            print(shown(runs[-1]), flush=True)
+    for model in _MODELS.value:
+        errors = [run.test_error for run in runs if run.model == model]
+        print(f"{model:7} test {np.mean(errors):.3f} % over {len(errors)} seeds")
+    about = {"processor": machine(), "load": round(load, 2), "versions": workfolder.versions()}
+    print(f"{about['processor']}; load at the start {load:.1f}")
+    if path is not None:
+        given = {"error": _ERROR.value, "validation": _HELD_OUT.value}
+        files.write_json(path, {"runs": [run._asdict() for run in runs]} | given | about)
+
+
+if __name__ == "__main__":
+    helped = {"output": "File to write the runs to, as JSON. Default: none."}
+    helped["workdir"] = f"{cli.WORKDIR_HELP} Default: runs/time_to_error."
+    flagged = (
+        cli.DATA_DIR,
+        cli.SEEDS,
+        cli.FIRST_SEED,
+        cli.WORKDIR,
+        cli.OUTPUT,
+        cli.OVERWRITE_OUTPUT,
+    )
+    cli.run(main, shared=flagged, about=helped)

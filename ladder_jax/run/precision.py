@@ -1,0 +1,102 @@
+"""Which type the matrix products of a run take, where the machine is to decide."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+import logging
+import math
+import os
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from ladder_jax import layers
+from ladder_jax.config import AUTO, Config
+from ladder_jax.run import files, multiprocess, workfolder
+from ladder_jax.run.inputs import Spec
+from ladder_jax.run.program import build_ladder
+from ladder_jax.types import Array, Layer, Params, Shape
+
+_LOG = logging.getLogger("ladder_jax")
+_WORTH = 0.9
+"""What part of float32's time another type may take to be worth its rounding."""
+_REPEATS = 9
+
+
+def settle(config: Config, spec: Spec, workdir: str | os.PathLike[str] | None = None) -> Config:
+    """Replaces ``compute_dtype="auto"`` by the type that is the faster one here.
+
+    A run that was begun goes on in its type, on whatever machine.
+
+    Args:
+      config: the settings.
+      spec: the shapes of the run.
+      workdir: its folder, if it has one.
+    """
+    if config.compute_dtype != AUTO:
+        return config
+    dtype = multiprocess.broadcast_from_primary(
+        lambda: _begun_in(workdir) or _fastest(config, spec)
+    )
+    return dataclasses.replace(config, compute_dtype=dtype)
+
+
+def _begun_in(workdir: str | os.PathLike[str] | None) -> str | None:
+    """The type in which the run in a folder was begun, if there is one."""
+    folder = None if workdir is None else files.as_path(workdir)
+    if folder is None or not (folder / "config.json").is_file():
+        return None
+    return workfolder.read_config(folder).compute_dtype
+
+
+def _fastest(config: Config, spec: Spec) -> str:
+    """The faster type for the map up that has the most operations."""
+    float32 = dataclasses.replace(config, compute_dtype="float32")
+    levels = build_ladder(float32, spec.input_shape, spec.classes).structure.levels
+    maps = {
+        _operations(level.layer, below.shape, level.shape): (level.layer.name, below.shape)
+        for below, level in itertools.pairwise(levels)
+        if level.layer is not None
+    }
+    rows = spec.sizes.labeled + 2 * spec.sizes.unlabeled
+    wide, narrow = _milliseconds(*maps[max(maps)], rows)
+    dtype = "bfloat16" if narrow < _WORTH * wide else "float32"
+    _LOG.warning(
+        "compute_dtype is auto: %s, as the largest map takes %.2f ms in float32 and %.2f in "
+        "bfloat16",
+        *(dtype, wide, narrow),
+    )
+    return dtype
+
+
+def _operations(layer: Layer, in_shape: Shape, out_shape: Shape) -> int:
+    """Counts multiplications for a row: each weight is used once a position above."""
+    weights = jax.eval_shape(lambda: layer.init(jax.random.key(0), in_shape)[0].up)
+    return math.prod(out_shape[:-1]) * sum(int(leaf.size) for leaf in jax.tree.leaves(weights))
+
+
+@functools.cache
+def _milliseconds(name: str, in_shape: Shape, rows: int) -> tuple[float, float]:
+    """The time of a map up with its gradients in float32 and in bfloat16."""
+    layer = layers.from_name(name)
+    params, h = layer.init(jax.random.key(0), in_shape)[0].up, jnp.ones((rows, *in_shape))
+
+    def timed(layer: Layer) -> Any:
+        def cost(params: Params, h: Array) -> Array:
+            return jnp.square(layer.up(params, h)).mean()
+
+        return jax.jit(jax.grad(cost, argnums=(0, 1)))
+
+    ways = [timed(layers.compute_in(dtype, layer)) for dtype in layers.DTYPES.values()]
+    seconds: list[list[float]] = [[], []]
+    for _ in range(1 + _REPEATS):  # the first compiles; in turn, as a machine's speed drifts
+        for way, of_way in zip(ways, seconds, strict=True):
+            started = time.perf_counter()
+            way(params, h)[1].block_until_ready()
+            of_way.append(time.perf_counter() - started)
+    wide, narrow = (1000 * min(of_way) for of_way in seconds)
+    return wide, narrow
