@@ -21,7 +21,7 @@ import optax
 from ladder_jax import _checks, activations
 from ladder_jax import combinators as combinators_lib
 from ladder_jax._noise import normal
-from ladder_jax.normalization import known, moments, normalize
+from ladder_jax.normalization import batch_normalize, known, normalize
 from ladder_jax.types import (
     Activation,
     Array,
@@ -81,6 +81,16 @@ def draw_noise(s: Structure, key: Array, n_labeled: int, n_unlabeled: int) -> No
     return Noise(draw(key_labeled, n_labeled), draw(key_unlabeled, n_unlabeled))
 
 
+def _normalize(
+    x: Array, statistics: Statistics | None, level: int, *, per_unit: bool = False
+) -> tuple[Array, Array, Array]:
+    """Normalises by what is known of a level, or by the batch; with the mean and variance used."""
+    if statistics is None:
+        return batch_normalize(x, per_unit=per_unit)
+    mean, var = known(statistics, level)
+    return normalize(x, mean, var), mean, var
+
+
 class Stream(NamedTuple):
     """Holds rows that are normalised together.
 
@@ -99,10 +109,6 @@ class Stream(NamedTuple):
         if self.noise is None:
             return z
         return z + noise_std[level].astype(z.dtype) * self.noise[level].astype(z.dtype)
-
-    def moments(self, z_pre: Array, level: int) -> tuple[Array, Array]:
-        """Returns the mean and variance that a level of this stream is normalised with."""
-        return moments(z_pre) if self.statistics is None else known(self.statistics, level)
 
 
 def encode_streams(
@@ -138,14 +144,14 @@ def encode_streams(
     for level, (_, layer, activation, _) in enumerate(s.levels[1:], start=1):
         assert layer is not None and activation is not None
         z_pre = split(layer.up(params[level].up, h))
-        of_level = [stream.moments(x, level) for stream, x in zip(streams, z_pre, strict=True)]
-        z = [
-            stream.corrupt(normalize(x, mean, var), level, noise_std)
-            for stream, x, (mean, var) in zip(streams, z_pre, of_level, strict=True)
-        ]
+        parts = zip(streams, z_pre, strict=True)
+        clean, mean, var = zip(
+            *(_normalize(x, of.statistics, level) for of, x in parts), strict=True
+        )
+        z = [stream.corrupt(x, level, noise_std) for stream, x in zip(streams, clean, strict=True)]
         affine = activation.affine(params[level].activation, jnp.concatenate(z))
         h = activation.nonlinearity(affine)
-        done.append([(*zh, *m) for *zh, m in zip(z, split(h), of_level, strict=True)])
+        done.append(list(zip(z, split(h), mean, var, strict=True)))
     passes = []
     for logits, levels in zip(split(affine), zip(*done, strict=True), strict=True):
         z_levels, h_levels, mean, var = zip(*levels, strict=True)
@@ -219,11 +225,8 @@ def decode(
             continue
         if g.uses_u:  # the level above is decoded, then, and z_hat is its estimate
             u = z_hat if above is None else above.down(params[level + 1].down, z_hat, shape)
-            if statistics is None:
-                mean, var = moments(u, per_unit=above is not None and above.per_unit)
-            else:
-                mean, var = known(statistics, level)
-            u = normalize(u, mean, var)
+            per_unit = above is not None and above.per_unit
+            u, mean, var = _normalize(u, statistics, level, per_unit=per_unit)
         z_hat = estimate = g.apply(params[level].combinator, noisy.z[level], u)
         if s.normalize_estimate and level > 0:
             estimate = normalize(z_hat, *known(clean.statistics, level))

@@ -6,6 +6,10 @@ which no library's batch norm returns; hence our own.
 
 from __future__ import annotations
 
+import functools
+from typing import Any
+
+import jax
 import jax.numpy as jnp
 
 from ladder_jax.types import Array, Statistics
@@ -13,8 +17,14 @@ from ladder_jax.types import Array, Statistics
 EPSILON = 1e-10
 
 
-def moments(x: Array, *, per_unit: bool = False) -> tuple[Array, Array]:
-    """Computes mean and biased variance over a batch.
+def batch_normalize(x: Array, *, per_unit: bool = False) -> tuple[Array, Array, Array]:
+    """Computes z = (x - mean) / sqrt(var + 1e-10) with the mean and variance of a batch.
+
+    Its derivative is written out, in two sums over the batch where that of the formula
+    takes three: with r = sqrt(var + 1e-10) and means over the batch::
+
+        dz = (dx - mean(dx) - z mean(z dx)) / r
+        dmean = mean(dx),  dvar = 2 r mean(z dx)
 
     Args:
       x: ``[B, ..., C]``.
@@ -22,17 +32,33 @@ def moments(x: Array, *, per_unit: bool = False) -> tuple[Array, Array]:
         one value a channel (the last axis). The same for ``[B, C]``.
 
     Returns:
-      ``(mean, var)``, each of the shape of a row (or ``[C]``).
+      ``(z, mean, var)``: z as ``x``, the biased variance and the mean each of the shape of
+      a row (or ``[C]``).
 
     Examples:
       >>> import jax.numpy as jnp
-      >>> mean, var = moments(jnp.array([[1.0, 5.0], [3.0, 5.0]]))
-      >>> mean.tolist(), var.tolist()
-      ([2.0, 5.0], [1.0, 0.0])
+      >>> z, mean, var = batch_normalize(jnp.array([[1.0, 5.0], [3.0, 5.0]]))
+      >>> z.tolist(), mean.tolist(), var.tolist()
+      ([[-1.0, 0.0], [1.0, 0.0]], [2.0, 5.0], [1.0, 0.0])
     """
-    axes = (0,) if per_unit else tuple(range(x.ndim - 1))
+    return _batch_normalize(x, (0,) if per_unit else tuple(range(x.ndim - 1)))
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
+def _batch_normalize(x: Array, axes: tuple[int, ...]) -> tuple[Array, Array, Array]:
     mean = x.mean(axes)
-    return mean, jnp.square(x - mean).mean(axes)
+    var = jnp.square(x - mean).mean(axes)
+    return normalize(x, mean, var), mean, var
+
+
+@_batch_normalize.defjvp
+def _derivative(axes: tuple[int, ...], primals: tuple[Array], tangents: tuple[Array]) -> Any:
+    (x,), (dx,) = primals, tangents
+    z, mean, var = _batch_normalize(x, axes)
+    root = jnp.sqrt(var + EPSILON)
+    dmean, along = dx.mean(axes), (z * dx).mean(axes)
+    dz = (dx - dmean - z * along) * (1.0 / root)
+    return (z, mean, var), (dz, dmean, 2.0 * root * along)
 
 
 def normalize(x: Array, mean: Array, var: Array) -> Array:

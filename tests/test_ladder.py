@@ -10,7 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ladder_jax
-from ladder_jax import Batch, Hyper, _checks, activations, combinators, dense, ladder, presets
+from ladder_jax import (
+    Batch,
+    Hyper,
+    _checks,
+    activations,
+    combinators,
+    dense,
+    ladder,
+    normalization,
+    presets,
+)
 from ladder_jax.adversarial import virtual_adversarial
 from ladder_jax.types import Noise
 
@@ -220,17 +230,43 @@ def test_the_order_of_rows_does_not_matter(labeled, unlabeled):
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.floats(0.1, 100), st.floats(-100, 100))
 def test_normalisation_undoes_scale_and_shift(seed, scale, shift):
-    from ladder_jax.normalization import moments, normalize
-
     x = np.random.default_rng(seed).normal(size=(16, 3)).astype(np.float32)
-
-    def batch_normalize(x):
-        return normalize(jnp.asarray(x), *moments(jnp.asarray(x)))
-
+    batch_normalize = lambda x: normalization.batch_normalize(jnp.asarray(x))[0]
     normal = batch_normalize(x)
     np.testing.assert_allclose(batch_normalize(scale * x + shift), normal, atol=2e-2)
     np.testing.assert_allclose(normal.mean(0), 0, atol=1e-5)
     np.testing.assert_allclose(normal.var(0), 1, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("shape", "per_unit"), [((5, 3), False), ((4, 2, 3, 2), False), ((4, 3, 2), True)]
+)
+def test_normalisation_has_the_derivatives_of_its_formula(shape, per_unit):
+    axes = (0,) if per_unit else tuple(range(len(shape) - 1))
+
+    def formula(x):
+        mean = x.mean(axes)
+        var = jnp.square(x - mean).mean(axes)
+        return (x - mean) / jnp.sqrt(var + 1e-10), mean, var
+
+    def number(normalize, x):
+        z, mean, var = normalize(x)
+        return (jnp.sin(z) * jnp.cos(x)).sum() + jnp.sin(mean).sum() + (var**2).sum()
+
+    with jax.enable_x64(True):
+        x, dx = np.random.default_rng(0).normal(size=(2, *shape))
+        ours = functools.partial(normalization.batch_normalize, per_unit=per_unit)
+        for of in (lambda f: f(x), lambda f: jax.jvp(f, (x,), (dx,))):
+            for found, expected in zip(*map(jax.tree.leaves, (of(ours), of(formula))), strict=True):
+                np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
+        ours, formula = (functools.partial(number, f) for f in (ours, formula))
+        slope = lambda f: lambda x: (jax.grad(f)(x) * dx).sum()
+        for of in (jax.grad, lambda f: jax.grad(slope(f)), jax.hessian):
+            np.testing.assert_allclose(of(ours)(x), of(formula)(x), rtol=1e-7, atol=1e-9)
+        several = np.stack([x, dx])
+        np.testing.assert_allclose(
+            jax.vmap(jax.grad(ours))(several), [jax.grad(formula)(x), jax.grad(formula)(dx)]
+        )
 
 
 def test_constant_units_give_no_nan():
