@@ -68,6 +68,7 @@ NOT_RUN = {
     "prepare_data": "may need the network; tests/test_prepared.py",
     "gs://": "needs a bucket; tests/test_bucket.py has one in memory",
     "benchmarks.conv": "compiles for minutes; tests/test_benchmarks.py",
+    "benchmarks.time_to_error": "takes hours; tests/test_benchmarks.py",
 }
 """Commands of which the flags alone are read, by a part of them."""
 
