@@ -24,6 +24,7 @@ from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ladder_jax.types import Array, Combinator, Params, Shape
 
@@ -47,8 +48,8 @@ def _with_u(
 
     def init(key: Array, shape: Shape) -> Params:
         del key
-        # value * ones, as jnp.full would give a weakly typed array.
-        return {parameter: value * jnp.ones(shape) for parameter, value in starts.items()}
+        # Made by NumPy: eagerly, each shape would be compiled.
+        return {name: jnp.asarray(np.full(shape, value)) for name, value in starts.items()}
 
     def apply(params: Params, z_noisy: Array, u: Array | None) -> Array:
         assert u is not None

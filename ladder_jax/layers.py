@@ -45,6 +45,12 @@ def _apply(module: nn.Module, params: Params, x: Array) -> Array:
     return cast(Array, module.apply({"params": params}, x))
 
 
+def _fresh(module: nn.Module, key: Array, in_shape: Shape) -> Params:
+    """Start parameters of a Linen module, which is not applied: eagerly, that compiles it."""
+    row = jax.eval_shape(lambda: jnp.zeros((1, *in_shape)))
+    return cast(Params, module.lazy_init(key, row)["params"])
+
+
 def _check_count(name: str, value: object, least: int = 1) -> None:
     whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
     if not whole or value < least:  # type: ignore[operator]
@@ -155,8 +161,7 @@ def dense(units: int) -> Layer:
     def init(key: Array, in_shape: Shape) -> tuple[LayerParams, Shape]:
         size = math.prod(in_shape)
         key_up, key_down = jax.random.split(key)
-        up = _dense(units).init(key_up, jnp.zeros((1, size)))["params"]
-        down = _dense(size).init(key_down, jnp.zeros((1, units)))["params"]
+        up, down = _fresh(_dense(units), key_up, (size,)), _fresh(_dense(size), key_down, (units,))
         return LayerParams(up, down), (units,)
 
     def up(params: Params, h: Array) -> Array:
@@ -269,11 +274,11 @@ def conv(channels: int, kernel: int, stride: int = 1, padding: Padding = "valid"
                 "smaller than the kernel; give a smaller kernel, or padding='same'."
             )
         key_up, key_down = jax.random.split(key)
-        x = jnp.zeros((1, *in_shape))
-        z, variables = module_up(in_shape).init_with_output(key_up, x)
-        out_shape = z.shape[1:]
-        down = module_down(in_shape, out_shape).init(key_down, z)["params"]
-        return LayerParams(variables["params"], down), out_shape
+        of_up = _fresh(module_up(in_shape), key_up, in_shape)
+        row = jax.eval_shape(lambda: up(of_up, jnp.zeros((1, *in_shape))))
+        out_shape = row.shape[1:]
+        of_down = _fresh(module_down(in_shape, out_shape), key_down, out_shape)
+        return LayerParams(of_up, of_down), out_shape
 
     def up(params: Params, h: Array) -> Array:
         return _apply(module_up(h.shape[1:]), params, h)
