@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from benchmarks import timers
 from benchmarks.sizes import Sizes
@@ -44,19 +44,23 @@ PEERS = {
 }
 
 
+def peer_settings(sizes: Sizes) -> dict[str, Any]:
+    """Returns what a peer is told of the ladder that it is to time."""
+    return {
+        "widths": list(sizes.widths),
+        "rows": sizes.rows,
+        "steps": sizes.steps,
+        "matrix": sizes.matrix,
+        "denoising_cost": list(timers.full_ladder(sizes.widths).denoising_cost),
+    }
+
+
 def start_peers(
     sizes: Sizes, pythons: Mapping[str, str | None], stack: contextlib.ExitStack
 ) -> tuple[dict[str, Worker], dict[str, str]]:
     """Starts the peers' workers; returns the reason for those that cannot run."""
     workers, missing = {}, {}
-    costs = list(timers.full_ladder(sizes.widths).denoising_cost)
-    settings = {
-        "widths": list(sizes.widths),
-        "rows": sizes.rows,
-        "steps": sizes.steps,
-        "matrix": sizes.matrix,
-        "denoising_cost": costs,
-    }
+    settings = peer_settings(sizes)
     for name, peer in PEERS.items():
         python = pythons.get(name)
         if python is None:

@@ -167,9 +167,9 @@ def call_timer(config: Config, data: TrainData, rows: int = ROWS, steps: int = 1
     return in_turn(several, compiled.init(jax.random.key(0)), steps)
 
 
-def matrix_timer(size: int = MATRIX, repeats: int = 10) -> Timer:
-    """A float32 matrix product; seconds for one."""
-    a, b = jax.random.normal(jax.random.key(0), (2, size, size))
+def matrix_timer(size: int = MATRIX, repeats: int = 10, dtype: str = "float32") -> Timer:
+    """A matrix product; seconds for one."""
+    a, b = jax.random.normal(jax.random.key(0), (2, size, size)).astype(dtype)
     product = jax.jit(jnp.matmul)
 
     def run() -> float:

@@ -36,7 +36,9 @@ OVERWRITE = flags.DEFINE_bool(
     "overwrite", False, "Whether to begin anew, replacing files in --workdir."
 )
 _CACHE = flags.DEFINE_string(
-    "compilation_cache", None, "Folder that keeps compiled programs for the next start."
+    "compilation_cache",
+    None,
+    "Folder that keeps compiled programs for the next start. Default: the user's cache folder.",
 )
 SHARED = (
     _CONFIG,

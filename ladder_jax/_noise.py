@@ -7,7 +7,9 @@ the noise.
 
 from __future__ import annotations
 
+import functools
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -38,17 +40,20 @@ def _hash(key: Array, count: Array) -> Array:
     return a ^ b
 
 
-def normal(key: Array, shape: Shape) -> Array:
-    """Draws standard normal numbers, those of ``jax.random.normal(key, shape)``.
+@functools.partial(jax.jit, static_argnums=(1, 2))
+def normal(key: Array, shape: Shape, dtype: Any = float) -> Array:
+    """Draws standard normal numbers, those of ``jax.random.normal(key, shape, dtype)``.
 
-    Keys of another kind than JAX's usual one, and numbers in float64, are left to it.
+    Keys of another kind than JAX's usual one, and numbers of another type than float32, are
+    left to it.
 
     Args:
       key: a typed key.
       shape: of the result.
+      dtype: of the result; ``float`` is JAX's default type.
 
     Returns:
-      ``shape``, in JAX's default type.
+      An array of that shape.
 
     Examples:
       >>> key = jax.random.key(0)
@@ -58,11 +63,11 @@ def normal(key: Array, shape: Shape) -> Array:
     References:
       Salmon et al. 2011, Parallel random numbers: as easy as 1, 2, 3.
     """
-    size, dtype = math.prod(shape), jax.dtypes.canonicalize_dtype(float)
+    size, dtype = math.prod(shape), jax.dtypes.canonicalize_dtype(dtype)
     usual = str(jax.random.key_impl(key)) == "threefry2x32"
     usual = usual and jax.config.jax_threefry_partitionable  # type: ignore[attr-defined]
     if not usual or dtype != jnp.float32 or size >= 2**32:
-        return jax.random.normal(key, shape)
+        return jax.random.normal(key, shape, dtype)
     count = lax.iota(jnp.uint32, size).reshape(shape)
     # The upper 23 bits are the mantissa of a number in [1, 2); from there to (-1, 1).
     mantissa = _hash(jax.random.key_data(key), count) >> 9

@@ -17,6 +17,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ladder_jax import _checks
 from ladder_jax.types import Activation, Array, Params, Shape
@@ -50,9 +51,9 @@ def activation(
     def init(shape: Shape) -> Params:
         params = {}
         if bias:
-            params["bias"] = jnp.zeros(shape[-1:])
+            params["bias"] = jnp.asarray(np.zeros(shape[-1:]))
         if gain:
-            params["gain"] = jnp.ones(shape[-1:])
+            params["gain"] = jnp.asarray(np.ones(shape[-1:]))
         return params
 
     def affine(params: Params, z: Array) -> Array:

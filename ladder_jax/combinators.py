@@ -30,6 +30,7 @@ from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ladder_jax import _checks
 from ladder_jax.types import Array, Combinator, Params, Shape
@@ -52,8 +53,8 @@ def _elementwise(name: str, formula: Callable[..., Array]) -> Combinator:
 
     def init(key: Array, shape: Shape) -> Params:
         del key
-        # value * ones, as jnp.full would give a weakly typed array.
-        return {parameter: value * jnp.ones(shape) for parameter, value in starts.items()}
+        # Made by NumPy: eagerly, each shape would be compiled.
+        return {name: jnp.asarray(np.full(shape, value, float)) for name, value in starts.items()}
 
     def apply(params: Params, z_noisy: Array, u: Array | None) -> Array:
         return formula(z_noisy, u, **params) if "u" in arguments else formula(z_noisy, **params)

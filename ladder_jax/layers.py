@@ -23,12 +23,20 @@ import numpy as np
 from jax import lax
 
 from ladder_jax import _checks
+from ladder_jax._noise import normal
 from ladder_jax.types import Array, Layer, LayerParams, Params, Shape
 
 Padding = Literal["valid", "same", "full"]
 Pairs = list[tuple[int, int]]
 
-_NORMAL = nn.initializers.variance_scaling(1.0, "fan_in", "normal")
+
+def _normal(key: Array, shape: Shape, dtype: Any) -> Array:
+    """Draws from N(0, 1 / fan_in): ``variance_scaling`` of Flax, to the bit, compiled sooner."""
+    variance = jnp.array(1.0 / math.prod(shape[:-1]), dtype)
+    drawn: Array = normal(key, shape, dtype) * jnp.sqrt(variance)
+    return drawn
+
+
 _UNIFORM = nn.initializers.variance_scaling(1.0, "fan_in", "uniform")
 _WIDE = (jnp.float32, jnp.float64)
 
@@ -41,6 +49,12 @@ registered = _checks.registering(LAYERS)
 def _apply(module: nn.Module, params: Params, x: Array) -> Array:
     """Calls a Linen module as a pure function of its parameters."""
     return cast(Array, module.apply({"params": params}, x))
+
+
+def _fresh(module: nn.Module, key: Array, in_shape: Shape) -> Params:
+    """Draws the parameters of a Linen module without applying it: eagerly, that compiles it."""
+    row = jax.eval_shape(lambda: jnp.zeros((1, *in_shape)))
+    return cast(Params, module.lazy_init(key, row)["params"])
 
 
 def _check_count(name: str, value: object, least: int = 1) -> None:
@@ -112,7 +126,7 @@ def dot_general(lhs: Array, rhs: Array, dimensions: Any, **settings: Any) -> Arr
 def _dense(features: int) -> nn.Dense:
     # No parent, so that a ladder also runs within a Linen module.
     return nn.Dense(
-        features, use_bias=False, kernel_init=_NORMAL, dot_general=dot_general, parent=None
+        features, use_bias=False, kernel_init=_normal, dot_general=dot_general, parent=None
     )
 
 
@@ -137,8 +151,7 @@ def dense(units: int) -> Layer:
     def init(key: Array, in_shape: Shape) -> tuple[LayerParams, Shape]:
         size = math.prod(in_shape)
         key_up, key_down = jax.random.split(key)
-        up = _dense(units).init(key_up, jnp.zeros((1, size)))["params"]
-        down = _dense(size).init(key_down, jnp.zeros((1, units)))["params"]
+        up, down = _fresh(_dense(units), key_up, (size,)), _fresh(_dense(size), key_down, (units,))
         return LayerParams(up, down), (units,)
 
     def up(params: Params, h: Array) -> Array:
@@ -243,11 +256,11 @@ def conv(channels: int, kernel: int, stride: int = 1, padding: Padding = "valid"
                 "smaller than the kernel; give a smaller kernel, or padding='same'."
             )
         key_up, key_down = jax.random.split(key)
-        x = jnp.zeros((1, *in_shape))
-        z, variables = module_up(in_shape).init_with_output(key_up, x)
-        out_shape = z.shape[1:]
-        down = module_down(in_shape, out_shape).init(key_down, z)["params"]
-        return LayerParams(variables["params"], down), out_shape
+        of_up = _fresh(module_up(in_shape), key_up, in_shape)
+        row = jax.eval_shape(lambda: up(of_up, jnp.zeros((1, *in_shape))))
+        out_shape = row.shape[1:]
+        of_down = _fresh(module_down(in_shape, out_shape), key_down, out_shape)
+        return LayerParams(of_up, of_down), out_shape
 
     def up(params: Params, h: Array) -> Array:
         return _apply(module_up(h.shape[1:]), params, h)

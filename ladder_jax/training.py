@@ -87,7 +87,8 @@ def create_train_state(
     """
     key_params, key_run = jax.random.split(key)
     params = net.init(key_params)
-    return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params), key_run)
+    # The optimizer starts with zeros and copies: one program, and no rounding.
+    return TrainState(jnp.zeros((), jnp.int32), params, jax.jit(optimizer.init)(params), key_run)
 
 
 def make_train_step(

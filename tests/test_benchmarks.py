@@ -1,8 +1,10 @@
 """The benchmarks' table is put together, and what they time is what they say."""
 
 import ast
+import contextlib
 import dataclasses
 import doctest
+import io
 import itertools
 import json
 import math
@@ -10,6 +12,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import types
 
 import jax
 import numpy as np
@@ -17,7 +20,7 @@ import pytest
 from absl import flags
 from absl.testing import flagsaver
 
-from benchmarks import growth, paper, rows, table, time_to_error, timers
+from benchmarks import accelerator, growth, paper, rows, table, time_to_error, timers
 from benchmarks.sizes import Sizes
 from benchmarks.workers import Worker, WorkerError
 from experiments import relative_time, tables
@@ -317,3 +320,116 @@ def test_torch_ladder_is_ours():
     fresh = torch_ladder.init(widths)
     shapes = [{name: tuple(value.shape) for name, value in level.items()} for level in fresh]
     assert shapes == [{n: v.shape for n, v in named(level).items()} for level in params]
+
+
+MEMBERS = {
+    f"seed-{seed}": Config(units=(4,), labels=20, epochs=3, batch_unlabeled=500, seed=seed)
+    for seed in (0, 1)
+}
+"""A population that trains in no time."""
+
+
+@pytest.fixture(scope="module")
+def on_an_accelerator(tmp_path_factory):
+    """The folder of the command's results and what it printed, here and given once more."""
+    folder = tmp_path_factory.mktemp("accelerator")
+    flags.FLAGS.mark_as_parsed()
+    with pytest.MonkeyPatch.context() as patch, contextlib.ExitStack() as stack:
+        patch.setattr(accelerator, "Sizes", lambda matrix: TINY)
+        patch.setattr(accelerator, "ROUNDS", 1)
+        patch.setattr(accelerator.configs, "load", lambda name: MEMBERS["seed-0"])
+        stack.enter_context(flagsaver.flagsaver(workdir=str(folder), members=2))
+        outputs = []
+        for _ in range(2):
+            with contextlib.redirect_stdout(io.StringIO()) as output:
+                accelerator.main()
+            outputs.append(output.getvalue())
+            measured_once = lambda *_, **__: pytest.fail("measured again")
+            patch.setattr(accelerator, "measure_steps", measured_once)
+            patch.setattr(accelerator, "measure_kernels", measured_once)
+            patch.setattr(accelerator, "train_population", measured_once)
+    return folder, outputs
+
+
+@pytest.mark.parametrize("precision", accelerator.PRECISIONS)
+def test_accelerator_steps(precision, on_an_accelerator):
+    folder, (output, _) = on_an_accelerator
+    part = json.loads((folder / f"steps-{precision}.json").read_text())
+    group = accelerator.as_group(part["group"])
+    check_rows(group.rows)
+    ladder, supervised, torch, peak = group.rows
+    assert group.title == precision and precision in output
+    assert ladder.ratio == peak.peak == 1.0 and torch.note.startswith("not measured: give --torch")
+    assert ladder.peak == pytest.approx(ladder.gflops / peak.gflops)
+    assert supervised.ratio == pytest.approx(supervised.ms / ladder.ms)
+    assert part["device"] and part["versions"]["jax"] == jax.__version__
+
+
+def test_accelerator_goes_on(on_an_accelerator):
+    folder, (first, again) = on_an_accelerator
+    assert first == again and "to come" not in first
+    kernels = json.loads((folder / "kernels.json").read_text())
+    assert 1 <= len(kernels["kernels"]) <= accelerator.KERNELS
+    assert all(ms > 0 for ms in kernels["kernels"].values())
+    assert 0 < sum(kernels["shares"].values()) <= 1 + 1e-9
+    trained = json.loads((folder / "population-digits.json").read_text())
+    assert trained["done"] and trained["epochs"] == trained["of"] == 3
+    results = [
+        json.loads((folder / "population-digits" / name / "result.json").read_text())
+        for name in MEMBERS
+    ]
+    assert trained["errors"] == [result["test_error"] for result in results]
+    assert "2 seeds as one population, 3 of 3 epochs" in first
+
+
+def test_accelerator_stops_in_time(tmp_path):
+    dataset = data.load("digits")
+    part = accelerator.train(MEMBERS, tmp_path, dataset, left=lambda: 0.0)
+    # Asked to stop in the first epoch, it stops after the next one.
+    assert part["epochs"] == 2 and not part["done"]
+    part = accelerator.train(MEMBERS, tmp_path, dataset, left=lambda: math.inf)
+    assert part["epochs"] == 3 and part["done"] and len(part["errors"]) == 2
+    assert len((tmp_path / "seed-1" / "metrics.jsonl").read_text().splitlines()) == 3
+
+
+def test_accelerator_parts(tmp_path):
+    numbers = itertools.count()
+    parts = {
+        "once": lambda: {"number": next(numbers)},
+        "twice": lambda: {"number": (number := next(numbers)), "done": number > 1},
+    }
+    work = lambda left: accelerator.work_through(parts, tmp_path, "a card", lambda: left)
+    assert work(accelerator.LEAST - 1) == {}
+    for expected in ({"once": 0, "twice": 1}, {"once": 0, "twice": 2}, {"once": 0, "twice": 2}):
+        assert {name: part["number"] for name, part in work(100.0).items()} == expected
+    with pytest.raises(ConfigError, match="was measured on a card, this is another"):
+        accelerator.work_through(parts, tmp_path, "another", lambda: 100.0)
+    (tmp_path / "once.json").write_text("{")
+    with pytest.raises(ConfigError, match="is not of this command; remove it"):
+        work(100.0)
+
+
+@pytest.mark.parametrize("name", accelerator.PRECISIONS)
+def test_precisions(name):
+    precision = accelerator.PRECISIONS[name]
+    seen = []
+    timer = lambda: seen.append(jax.config.jax_default_matmul_precision)
+    accelerator.in_precision(timer, precision)()
+    assert seen == [precision.products]
+
+
+def test_kernels_of_a_card(monkeypatch):
+    """Those of its streams; other lines and the host's threads sum them up again."""
+    event = lambda name, ns: types.SimpleNamespace(
+        name=name, duration_ns=ns, stats=[("hlo_op", name)]
+    )
+    line = lambda name, *events: types.SimpleNamespace(name=name, events=events)
+    plane = lambda name, *lines: types.SimpleNamespace(name=name, lines=lines)
+    copy = types.SimpleNamespace(name="MemcpyH2D", duration_ns=7.0, stats=[])
+    stream = line("Stream #13(Compute)", event("gemm", 3e9), event("add", 1e9), copy)
+    other = line("Stream #14(Compute)", event("gemm", 2e9))
+    card = plane("/device:GPU:0", stream, other, line("XLA Ops", event("gemm", 5e9)))
+    planes = [plane("/host:CPU", line("a thread", event("gemm", 9e9))), card]
+    profile = types.SimpleNamespace(planes=planes)
+    monkeypatch.setattr(jax.profiler.ProfileData, "from_file", lambda path: profile)
+    assert accelerator.kernel_times(pathlib.Path("trace")) == {"gemm": 5.0, "add": 1.0}

@@ -55,6 +55,16 @@ def test_a_command_lists_its_own_flags_alone(texts):
         assert ("config" in flags_of(text)) == trains, name
 
 
+def test_benchmarks_list_no_flag_of_training(texts):
+    training = set(flags_of(texts["experiments.train"]))
+    for name in NAMES:
+        if name.startswith("benchmarks."):
+            found = set(flags_of(texts[name]))
+            assert found & training <= {"workdir", "dataset", "data_dir"}, name
+    whole = ["rounds", "steps", "only", "json", "markdown", "torch_python", "lamda_python"]
+    assert flags_of(texts["benchmarks.__main__"]) == whole
+
+
 def test_configs_and_settings_are_listed(texts):
     for name in ("experiments.train", "experiments.sweep"):
         text = texts[name]

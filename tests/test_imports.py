@@ -13,7 +13,7 @@ ORDER = [
     *("errors", "types", "_checks", "_noise", "normalization", "activations", "layers"),
     *("combinators", "algorithm", "adversarial", "presets", "flax_modules"),
     *("data", "parallel", "training", "transforms", "config"),
-    *("run.multiprocess", "run.signals", "run.files", "run.workfolder"),
+    *("run.multiprocess", "run.signals", "run.files", "run.compilation_cache", "run.workfolder"),
     *("run.inputs", "run.nan_search", "run.evaluation", "run.program", "run.precision"),
     *("checkpoints", "loop", "population", "predictor", "exporting", "report", "estimators"),
 ]

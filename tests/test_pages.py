@@ -58,6 +58,7 @@ MORE = {
     "experiments.make_splits": ["--out=splits.npz"],
     "benchmarks.rows": ["--images=1000", "--rounds=1", "--output=times.json", "--overwrite_output"],
     "benchmarks.stream": ["--steps=1", "--batch=20"],
+    "benchmarks.accelerator": ["--limit_s=1"],
     "benchmarks": ["--only=width,depth"],
 }
 """Appended to a command, as it would take long; of flags given twice the last counts."""

@@ -20,7 +20,7 @@ from ladder_jax import activations as activations_lib
 from ladder_jax import adversarial, algorithm, layers, parallel, training, transforms
 from ladder_jax.config import Config
 from ladder_jax.errors import ConfigError
-from ladder_jax.run import evaluation, inputs, multiprocess
+from ladder_jax.run import compilation_cache, evaluation, inputs, multiprocess
 from ladder_jax.run.inputs import Spec
 from ladder_jax.training import Metrics, TrainData, TrainState
 from ladder_jax.types import Array, Batch, Hyper, Ladder, Params, Shape
@@ -122,6 +122,7 @@ def _make_training(
 
 @functools.lru_cache(_KEPT)
 def _compile(config: Config, spec: Spec, members: Members | None) -> Program:
+    compilation_cache.enable()
     net = build_ladder(config, spec.input_shape, spec.classes)
     trained_net = net
     if config.adversarial != "none":
