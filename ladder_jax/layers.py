@@ -14,7 +14,7 @@ import functools
 import inspect
 import math
 from collections.abc import Callable
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import flax.linen as nn
 import jax
@@ -23,11 +23,9 @@ import numpy as np
 from jax import lax
 
 from ladder_jax import _checks
+from ladder_jax._convolution import Padding, Pairs, convolve, largest, pads_down, pads_up
 from ladder_jax._noise import normal
 from ladder_jax.types import Array, Layer, LayerParams, Params, Shape
-
-Padding = Literal["valid", "same", "full"]
-Pairs = list[tuple[int, int]]
 
 
 def _normal(key: Array, shape: Shape, dtype: Any) -> Array:
@@ -172,29 +170,6 @@ def _check_image(name: str, in_shape: Shape) -> None:
         )
 
 
-def _pads_up(kernel: int, stride: int, padding: Padding, in_shape: Shape) -> Pairs:
-    """Zeros before and after each of the two axes on the way up."""
-    if padding == "valid":
-        return [(0, 0)] * 2
-    if padding == "full":
-        return [(kernel - 1, kernel - 1)] * 2
-    pads = []
-    for size in in_shape[:2]:
-        total = max((math.ceil(size / stride) - 1) * stride + kernel - size, 0)
-        pads.append((total // 2, total - total // 2))
-    return pads
-
-
-def _pads_down(kernel: int, stride: int, up: Pairs, in_shape: Shape, out_shape: Shape) -> Pairs:
-    """The same for the way down, so that the result has the lower level's size."""
-    pads = []
-    for (before_up, _), below, above in zip(up, in_shape[:2], out_shape[:2], strict=True):
-        spread = stride * (above - 1) + 1  # with stride - 1 zeros between any two values
-        before = kernel - 1 - before_up
-        pads.append((before, below + kernel - 1 - spread - before))
-    return pads
-
-
 @registered
 def conv(channels: int, kernel: int, stride: int = 1, padding: Padding = "valid") -> Layer:
     """Makes a convolution; on the way down the transposed one, with weights of its own.
@@ -225,28 +200,25 @@ def conv(channels: int, kernel: int, stride: int = 1, padding: Padding = "valid"
     words = [channels, kernel, *([stride, padding] if (stride, padding) != (1, "valid") else [])]
     name = ":".join(map(str, ("conv", *words)))
 
-    def module_up(in_shape: Shape) -> nn.Conv:
+    def module(features: int, pads: Pairs, **steps: Any) -> nn.Conv:
         return nn.Conv(
-            channels,
+            features,
             (kernel, kernel),
-            strides=stride,
-            padding=_pads_up(kernel, stride, padding, in_shape),
+            padding=pads,
             use_bias=False,
             kernel_init=_UNIFORM,
+            conv_general_dilated=convolve,
             parent=None,
+            **steps,
         )
 
-    def module_down(in_shape: Shape, out_shape: Shape) -> nn.ConvTranspose:
-        up = _pads_up(kernel, stride, padding, in_shape)
-        return nn.ConvTranspose(
-            in_shape[-1],
-            (kernel, kernel),
-            strides=(stride, stride),
-            padding=_pads_down(kernel, stride, up, in_shape, out_shape),
-            use_bias=False,
-            kernel_init=_UNIFORM,
-            parent=None,
-        )
+    def module_up(in_shape: Shape) -> nn.Conv:
+        return module(channels, pads_up(kernel, stride, padding, in_shape), strides=stride)
+
+    def module_down(in_shape: Shape, out_shape: Shape) -> nn.Conv:
+        up = pads_up(kernel, stride, padding, in_shape)
+        pads = pads_down(kernel, stride, up, in_shape, out_shape)
+        return module(in_shape[-1], pads, input_dilation=stride)
 
     def init(key: Array, in_shape: Shape) -> tuple[LayerParams, Shape]:
         _check_image(f"conv({channels}, {kernel})", in_shape)
@@ -299,10 +271,7 @@ def max_pool(size: int) -> Layer:
 
     def up(params: Params, h: Array) -> Array:
         del params
-        pads = [(0, -side % size) for side in h.shape[1:3]]
-        window = (size, size)
-        z_pre = nn.max_pool(h, window, strides=window, padding=pads)  # type: ignore[no-untyped-call]
-        return cast(Array, z_pre)
+        return largest(h, size)
 
     def down(params: Params, z_hat: Array, in_shape: Shape) -> Array:
         del params

@@ -1,0 +1,202 @@
+"""Convolution and max pooling of images, with gradients that are fast on a CPU, too.
+
+Both are XLA's own everywhere, but for what XLA does slowly on a CPU: the gradient of a
+kernel, and that of max pooling. The figures are in ``benchmarks/NOTES.md``.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple, cast
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.custom_derivatives import SymbolicZero
+
+from ladder_jax.types import Array, Shape
+
+Padding = Literal["valid", "same", "full"]
+Pairs = list[tuple[int, int]]
+
+_PIXELS = 2048
+"""Of the result in one product, at most, so that its operands stay in the cache."""
+
+
+def pads_up(kernel: int, stride: int, padding: Padding, in_shape: Shape) -> Pairs:
+    """Returns the zeros before and after each of the two axes on the way up."""
+    if padding == "valid":
+        return [(0, 0)] * 2
+    if padding == "full":
+        return [(kernel - 1, kernel - 1)] * 2
+    pads = []
+    for size in in_shape[:2]:
+        total = max((math.ceil(size / stride) - 1) * stride + kernel - size, 0)
+        pads.append((total // 2, total - total // 2))
+    return pads
+
+
+def pads_down(kernel: int, stride: int, up: Pairs, in_shape: Shape, out_shape: Shape) -> Pairs:
+    """Returns the same for the way down, so that the result has the lower level's size."""
+    pads = []
+    for (before_up, _), below, above in zip(up, in_shape[:2], out_shape[:2], strict=True):
+        spread = stride * (above - 1) + 1  # with stride - 1 zeros between any two values
+        before = kernel - 1 - before_up
+        pads.append((before, below + kernel - 1 - spread - before))
+    return pads
+
+
+class Window(NamedTuple):
+    """How a kernel moves over an image.
+
+    Attributes:
+      strides: steps between two positions, by axis.
+      padding: zeros before and after, by axis.
+      dilation: one more than the zeros put between two pixels, by axis.
+    """
+
+    strides: tuple[int, ...]
+    padding: tuple[tuple[int, int], ...]
+    dilation: tuple[int, ...] = (1, 1)
+
+
+def _by_xla(x: Array, kernel: Array, window: Window) -> Array:
+    strides, padding, dilation = window
+    layout = ("NHWC", "HWIO", "NHWC")
+    return lax.conv_general_dilated(
+        x, kernel, strides, padding, lhs_dilation=dilation, dimension_numbers=layout
+    )
+
+
+def _by_products(x: Array, kernel: Array, window: Window) -> Array:
+    """The same as matrix products, a few images at a time, in float32 at least.
+
+    One product takes one row of the kernel, the k pixels beneath it side by side as
+    ``[pixels, k * C]``; where these are fewer than the channels, the whole kernel.
+    """
+    (height, width, inputs, channels), (down, right) = kernel.shape, window.strides
+    dtype = jnp.promote_types(x.dtype, jnp.float32)
+    edges = [(*pad, step - 1) for pad, step in zip(window.padding, window.dilation, strict=True)]
+    at_once = height if width * inputs < channels else 1
+    # Transposed, so that the cotangent need not be, and arrays of their own in the loop.
+    parts = list(kernel.astype(dtype).reshape(height // at_once, -1, channels).swapaxes(1, 2))
+
+    def some(x: Array) -> Array:
+        x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *edges, (0, 0, 0)]).astype(dtype)
+        last_i, last_j = x.shape[1] - height + 1, x.shape[2] - width + 1
+        rows = [
+            [x[:, i : i + last_i : down, j : j + last_j : right] for j in range(width)]
+            for i in range(height)
+        ]
+        terms = []
+        for n, part in enumerate(parts):
+            taps = [tap for row in rows[n : n + at_once] for tap in row]
+            beneath = jnp.concatenate(taps, -1)
+            flat = beneath.reshape(-1, beneath.shape[-1])
+            terms.append(lax.dot_general(flat, part, (((1,), (1,)), ((), ()))))
+        return sum(terms[1:], terms[0]).reshape(*rows[0][0].shape[:3], channels)
+
+    pixels = math.prod(jax.eval_shape(some, x[:1]).shape[1:3])
+    most = min(max(_PIXELS // pixels, 1), x.shape[0])
+    images = max(n for n in range(1, most + 1) if x.shape[0] % n == 0)
+    # What the products take is made of x when they are due, and not kept until then.
+    apply = jax.checkpoint(some, prevent_cse=False)
+    z: Array = lax.map(apply, x.reshape(-1, images, *x.shape[1:]))
+    return z.reshape(-1, *z.shape[2:]).astype(x.dtype)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
+def _convolve(x: Array, kernel: Array, window: Window) -> Array:
+    return _by_xla(x, kernel, window)
+
+
+@functools.partial(_convolve.defjvp, symbolic_zeros=True)
+def _tangents(
+    window: Window, primals: tuple[Array, Array], tangents: tuple[Array, Array]
+) -> tuple[Array, Array]:
+    """A rule of tangents, of which the gradient is the transpose: all of JAX's derivatives."""
+    (x, kernel), (x_dot, kernel_dot) = primals, tangents
+    z = _convolve(x, kernel, window)
+    terms = []
+    if not isinstance(x_dot, SymbolicZero):
+        terms.append(_by_xla(x_dot, kernel, window))
+    if not isinstance(kernel_dot, SymbolicZero):
+        by_xla = by_products = functools.partial(_by_xla, window=window)
+        known = all(isinstance(size, int) for size in x.shape) and x.size > 0
+        # XLA is as fast where the kernel is larger than an image.
+        if known and max(kernel.shape[:2]) <= min(*x.shape[1:3], *z.shape[1:3]):
+            by_products = functools.partial(_by_products, window=window)
+        terms.append(lax.platform_dependent(x, kernel_dot, cpu=by_products, default=by_xla))
+    return z, sum(terms[1:], terms[0])
+
+
+def convolve(
+    x: Array,
+    kernel: Array,
+    strides: Sequence[int],
+    padding: Sequence[tuple[int, int]],
+    *,
+    lhs_dilation: Sequence[int],
+    **settings: Any,
+) -> Array:
+    """Computes a convolution for a Linen ``Conv`` as XLA does, but for a gradient on a CPU.
+
+    XLA has the gradient of a kernel as a convolution, too, by a kernel as large as an
+    image: the cotangent. On a CPU this takes up to 50 times as long as the products here.
+
+    Args:
+      x: images ``[B, H, W, C]``.
+      kernel: ``[k, k, C, channels]``.
+      strides: as in ``Window``.
+      padding: as in ``Window``.
+      lhs_dilation: the dilation of ``Window``.
+      **settings: of ``lax.conv_general_dilated``, all as a plain convolution has them.
+
+    Returns:
+      ``[B, H', W', channels]``.
+
+    Examples:
+      >>> x, kernel = jnp.ones((1, 4, 4, 1)), jnp.ones((3, 3, 1, 2))
+      >>> convolve(x, kernel, (1, 1), [(0, 0), (0, 0)], lhs_dilation=(1, 1))[0, 0].tolist()
+      [[9.0, 9.0], [9.0, 9.0]]
+    """
+    del settings
+    return _convolve(x, kernel, Window(tuple(strides), tuple(padding), tuple(lhs_dilation)))
+
+
+def _larger(a: Array, b: Array) -> Array:
+    """The first of equal ones, and NaN if there is one, so that the gradient is XLA's."""
+    return jnp.where((a >= b) | jnp.isnan(a), a, b)
+
+
+def largest(x: Array, size: int) -> Array:
+    """Computes the largest value of each window, for a gradient to the first of equal ones.
+
+    On a CPU XLA takes 20 times as long to scatter that gradient as slices take.
+
+    Args:
+      x: images ``[B, H, W, C]``.
+      size: height and width of a window, and the steps to the next; the last may be partial.
+
+    Returns:
+      ``[B, ceil(H / size), ceil(W / size), C]``.
+
+    Examples:
+      >>> largest(jnp.arange(9.0).reshape(1, 3, 3, 1), 2)[0, :, :, 0].tolist()
+      [[4.0, 5.0], [7.0, 8.0]]
+    """
+    beyond = [(0, -side % size) for side in x.shape[1:3]]
+
+    def by_slices(x: Array) -> Array:
+        x = jnp.pad(x, [(0, 0), *beyond, (0, 0)], constant_values=-jnp.inf)
+        x = functools.reduce(_larger, [x[:, :, j::size] for j in range(size)])
+        return functools.reduce(_larger, [x[:, i::size] for i in range(size)])
+
+    def by_xla(x: Array) -> Array:
+        window = (size, size)
+        return cast(Array, nn.max_pool(x, window, window, beyond))  # type: ignore[no-untyped-call]
+
+    return cast(Array, lax.platform_dependent(x, cpu=by_slices, default=by_xla))
