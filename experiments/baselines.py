@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.semi_supervised import LabelSpreading, SelfTrainingClassifier
 from sklearn.svm import SVC
 
+from ladder_jax.config import Config
+from ladder_jax.estimators import LadderClassifier
 from ladder_jax.run.inputs import Task
 
 BASELINES: dict[str, Callable[[], object]] = {
@@ -21,6 +24,25 @@ BASELINES: dict[str, Callable[[], object]] = {
     # For tens of thousands of rows, with which an SVC takes hours.
     "self_training_linear": lambda: SelfTrainingClassifier(LogisticRegression(max_iter=200)),
 }
+
+
+def estimator_of(config: Config) -> LadderClassifier:
+    """Returns the ladder with the settings of a config, as far as the estimator has them."""
+    names = LadderClassifier().get_params().keys() - {"random_state"}
+    return LadderClassifier(**{name: getattr(config, name) for name in names})
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Silences what the classifiers' authors leave to the user.
+
+    These are iterations, the planned removal of SVC's probabilities, and rows that no
+    labelled one reaches, as with a narrow kernel.
+    """
+    with warnings.catch_warnings():
+        for kind in (ConvergenceWarning, FutureWarning, RuntimeWarning):
+            warnings.simplefilter("ignore", kind)
+        yield
 
 
 def timed_error(name: str, task: Task) -> tuple[float, float]:
@@ -44,11 +66,7 @@ def baseline_error(name: str, task: Task, measured: str) -> float:
 
     x = flat(np.concatenate([task.train.labeled, task.train.unlabeled]))
     y = np.concatenate([task.train.labels, np.full(len(task.train.unlabeled), -1)])
-    with warnings.catch_warnings():
-        # What their authors leave to the user: iterations, the planned removal of SVC's
-        # probabilities, and rows that no labelled one reaches.
-        for kind in (ConvergenceWarning, FutureWarning, RuntimeWarning):
-            warnings.simplefilter("ignore", kind)
+    with quiet():
         model = BASELINES[name]().fit(x, y)  # type: ignore[attr-defined]
         examples = task.test if measured == "test" else task.validation
         assert examples is not None  # train.py has seen to it

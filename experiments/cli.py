@@ -91,6 +91,22 @@ def seeds() -> range:
     return range(FIRST_SEED.value, FIRST_SEED.value + SEEDS.value)
 
 
+def label_numbers(default: str, least: int = 1) -> list[int]:
+    """Returns the numbers of labels asked for, each once.
+
+    Args:
+      default: what ``--labels`` is where it is not given.
+      least: the smallest that is accepted.
+
+    Raises:
+      ConfigError: they are not such numbers.
+    """
+    words = (LABELS.value or default).split(",")
+    if not all(word.isdecimal() and int(word) >= least for word in words):
+        raise ConfigError(f"--labels={LABELS.value}; give numbers from {least} on, e.g. {default}.")
+    return list(dict.fromkeys(map(int, words)))
+
+
 def output_path(default: str) -> pathlib.Path:
     """Returns the file to write: that given, or the default.
 

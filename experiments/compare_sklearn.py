@@ -11,14 +11,12 @@ of labels anew: its error in the table is, if anything, too low.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from absl import flags
 from sklearn.base import clone
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import ParameterGrid
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -26,11 +24,10 @@ from sklearn.semi_supervised import LabelPropagation, LabelSpreading, SelfTraini
 from sklearn.svm import SVC
 from tqdm import tqdm
 
-from experiments import cli, compare
+from experiments import baselines, cli, compare
 from experiments.configs import digits
 from ladder_jax import data
 from ladder_jax.config import Config
-from ladder_jax.errors import ConfigError
 from ladder_jax.estimators import LadderClassifier
 from ladder_jax.run import files, workfolder
 
@@ -94,8 +91,7 @@ def others() -> dict[str, list[Any]]:
 def ladder() -> LadderClassifier:
     """Returns the ladder with the settings of ``configs/digits.py``."""
     config = Config.create(digits.get_config().to_dict())
-    names = LadderClassifier().get_params().keys() - {"random_state"}
-    return LadderClassifier(**{name: getattr(config, name) for name in names})
+    return baselines.estimator_of(config)
 
 
 def splits(y: np.ndarray, labels: int, seeds: int) -> list[Split]:
@@ -130,11 +126,7 @@ def errors(model: Any, dataset: data.Dataset, chosen: Sequence[Split]) -> list[f
         fitted = clone(model)
         if "random_state" in fitted.get_params():
             fitted.set_params(random_state=split.seed)
-        with warnings.catch_warnings():
-            # What their authors leave to the user: iterations, the planned removal of
-            # SVC's probabilities, and test rows out of reach of a narrow kernel.
-            for kind in (ConvergenceWarning, FutureWarning, RuntimeWarning):
-                warnings.simplefilter("ignore", kind)
+        with baselines.quiet():
             wrong = fitted.fit(x, split.y).predict(x_test) != dataset.y_test
         found.append(100 * float(np.mean(wrong)))
     return found
@@ -173,12 +165,10 @@ def table(found: dict[str, dict[int, list[float]]]) -> str:
 
 def main() -> None:
     """Fits everything on every split and prints the table."""
-    words = (cli.LABELS.value or "50,100").split(",")
-    if not all(word.isdigit() and int(word) for word in words):
-        raise ConfigError(f"--labels={cli.LABELS.value}; give numbers, e.g. 50,100.")
+    numbers = cli.label_numbers("50,100")
     output = cli.output_path(cli.OUTPUT.value) if cli.OUTPUT.value else None
     dataset, seeds = data.load("digits"), cli.SEEDS.value
-    by_labels = {n: splits(dataset.y_train, n, seeds) for n in map(int, words)}
+    by_labels = {n: splits(dataset.y_train, n, seeds) for n in numbers}
     found: dict[str, dict[int, list[float]]] = {}
     notes = []
     for name, models in {"LadderClassifier": [ladder()], **others()}.items():

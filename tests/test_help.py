@@ -60,7 +60,7 @@ def test_benchmarks_list_no_flag_of_training(texts):
     for name in NAMES:
         if name.startswith("benchmarks."):
             found = set(flags_of(texts[name]))
-            assert found & training <= {"workdir", "dataset", "data_dir"}, name
+            assert found & training <= {"workdir", "dataset", "data_dir", "labels", "seeds"}, name
     whole = ["rounds", "steps", "only", "json", "markdown", "torch_python", "lamda_python"]
     assert flags_of(texts["benchmarks.__main__"]) == whole
 

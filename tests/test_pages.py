@@ -59,6 +59,10 @@ MORE = {
     "benchmarks.rows": ["--images=1000", "--rounds=1", "--output=times.json", "--overwrite_output"],
     "benchmarks.stream": ["--steps=1", "--batch=20"],
     "benchmarks.accelerator": ["--limit_s=1"],
+    "benchmarks.tables": [
+        *("--sets=iris", "--labels=2", "--splits=1", "--output=tables.jsonl"),
+        "--methods=k_nearest,logistic_regression",
+    ],
     "benchmarks": ["--only=width,depth"],
 }
 """Appended to a command, as it would take long; of flags given twice the last counts."""

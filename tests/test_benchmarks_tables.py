@@ -1,0 +1,303 @@
+"""The benchmark on tables: what it reads, how it splits, ranks, resumes and refuses."""
+
+import doctest
+import json
+
+import numpy as np
+import pytest
+from absl import flags
+from absl.testing import flagsaver
+from scipy import stats
+from sklearn.base import clone
+
+from benchmarks import ranks, tables, tables_data, tables_report
+from benchmarks.tables_report import Fit, Key
+from experiments import baselines, cli
+from ladder_jax.config import Config
+from ladder_jax.errors import ConfigError, DataError
+from ladder_jax.estimators import LadderClassifier
+
+DAT = """@relation tiny
+@attribute width real
+@data
+1.5, red, ?, yes, b
+-2, green, 4, no, a
+
+ 3 ,blue, 6, yes,b
+0, red, <null>, no, a
+"""
+
+
+@pytest.fixture(autouse=True)
+def parsed():
+    flags.FLAGS.mark_as_parsed()
+
+
+@pytest.fixture(autouse=True)
+def no_keel(monkeypatch):
+    """The same with and without the package."""
+    monkeypatch.setattr(tables_data.importlib.util, "find_spec", lambda name: None)
+
+
+@pytest.mark.parametrize(
+    "module", [tables, tables_data, tables_report, ranks], ids=lambda module: module.__name__
+)
+def test_examples(module):
+    results = doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE)
+    assert results.attempted and not results.failed
+
+
+def test_read_dat(tmp_path):
+    path = tmp_path / "tiny.dat"
+    path.write_text(DAT)
+    x, y = tables_data.read_dat(path)
+    assert y.tolist() == [1, 0, 1, 0]
+    blue_green_red = [[0, 0, 1], [0, 1, 0], [1, 0, 0], [0, 0, 1]]
+    np.testing.assert_array_equal(x[:, 1:4], blue_green_red)
+    np.testing.assert_array_equal(x[:, [0, 4, 5]], [[1.5, 5, 1], [-2, 4, 0], [3, 6, 1], [0, 5, 0]])
+
+
+@pytest.mark.parametrize("text", ["1,2,a\n1,b\n", "@data\n", "a\nb\n"])
+def test_dat_that_is_no_table(tmp_path, text):
+    path = tmp_path / "wrong.dat"
+    path.write_text(text)
+    with pytest.raises(DataError, match=r"wrong\.dat: its rows have .* values; give rows"):
+        tables_data.read_dat(path)
+
+
+def numbered(folder, name, rows, classes):
+    """A set whose only column is the number of the row."""
+    lines = [f"{row},{row % classes}" for row in range(rows)]
+    (folder / f"{name}.dat").write_text("\n".join(lines))
+    return folder
+
+
+def test_split(tmp_path):
+    keel = numbered(tmp_path, "tae", 90, 3)
+    one, other = (tables_data.load_split("tae", keel, 5, seed) for seed in (0, 1))
+    assert np.bincount(one.y + 1).tolist() == [30, 5, 5, 5]
+    # Rows are known by their value, which standardisation only shifts and stretches.
+    np.testing.assert_allclose([one.x.mean(), one.x.std()], [0, 1], atol=1e-12)
+    values = np.sort(np.concatenate([one.x, one.x_test]).ravel())
+    np.testing.assert_allclose(np.diff(values), np.diff(values)[0])
+    assert len(values) == 90 and len(one.y_test) == 45
+    places = np.searchsorted(values, one.x.ravel() - 1e-9)
+    given = one.y >= 0
+    np.testing.assert_array_equal(one.y[given], places[given] % 3)
+    places = np.searchsorted(values, one.x_test.ravel() - 1e-9)
+    np.testing.assert_array_equal(one.y_test, places % 3)
+    assert not np.array_equal(one.x, other.x)
+    with pytest.raises(DataError, match=r"tae has a class of 30 rows.* labels=16; give fewer"):
+        tables_data.load_split("tae", keel, 16, 0)
+
+
+def test_large_sets_are_cut(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables_data, "ROWS", 20)
+    keel = numbered(tmp_path, "letter", 200, 2)
+    drawn = [tables_data.load("letter", keel, seed) for seed in (0, 0, 1)]
+    assert all(len(np.unique(table.x)) == len(table.y) == 20 for table in drawn)
+    np.testing.assert_array_equal(drawn[0].x, drawn[1].x)
+    assert not np.array_equal(drawn[0].x, drawn[2].x)
+    np.testing.assert_array_equal(drawn[0].y, drawn[0].x[:, 0] % 2)
+
+
+def test_only_development_sets_are_read(tmp_path):
+    for name in ("tae", "other", "wdbc"):
+        numbered(tmp_path, name, 20, 2)
+    choose = tables_data.choose_sets
+    for name in ("other", "breast_cancer", "digits"):
+        with pytest.raises(ConfigError, match=f"--sets={name} is not among the sets .* --final"):
+            choose(["iris", name], tmp_path, final=False)
+        assert choose([name], tmp_path, final=True) == [name]
+    assert choose([], tmp_path, final=True) == ["other", "breast_cancer"]
+    assert choose(["tae", "tae"], tmp_path, final=False) == ["tae"]
+    with pytest.raises(ConfigError, match=f"--sets=breast: no such set in {tmp_path}"):
+        choose([], tmp_path, final=False)
+    with pytest.raises(ConfigError, match=r"--sets=vowel: no such set without pip install"):
+        choose(["vowel"], None, final=False)
+    with pytest.raises(ConfigError, match=r"--keel=.*: no \.dat file is there"):
+        tables_data.find_keel(str(tmp_path / "none"))
+
+
+def test_keel_is_found_where_it_is_installed(tmp_path, monkeypatch):
+    spec = type("Spec", (), {"submodule_search_locations": [str(tmp_path)]})
+    monkeypatch.setattr(tables_data.importlib.util, "find_spec", lambda name: spec)
+    assert tables_data.find_keel(None) == tmp_path / "data" / "balanced" / "raw"
+
+
+@pytest.mark.parametrize(
+    ("methods", "quantile"),  # Demšar 2006, table 5a
+    [(2, 1.960), (3, 2.343), (5, 2.728), (8, 3.031), (10, 3.164)],
+)
+def test_critical_distance(methods, quantile):
+    distance = ranks.critical_distance(methods, 10)
+    expected = quantile * np.sqrt(methods * (methods + 1) / 60)
+    assert distance == pytest.approx(expected, abs=1e-3)
+
+
+def test_friedman():
+    errors = np.random.default_rng(0).normal([0, 0, 1, 2], size=(12, 4))
+    assert ranks.friedman(errors) == pytest.approx(stats.friedmanchisquare(*errors.T).pvalue)
+    assert ranks.friedman(np.ones((5, 3))) == 1.0
+    assert ranks.friedman(errors[:, :2]) is ranks.friedman(errors[:1]) is None
+
+
+def test_alike():
+    assert ranks.alike([1.0, 2.0, 3.0], 2.0) == [(0, 2)]
+    assert ranks.alike([1.0, 2.5, 3.0, 5.5], 1.0) == [(1, 2)]
+    assert ranks.alike([1.0, 2.0], 0.5) == []
+
+
+def test_diagram():
+    picture = ranks.diagram({"5 labels": {"one": 1.25, "two": 1.75}}, {"5 labels": 0.4})
+    text = picture.content.decode()
+    assert all(words in text for words in ("one 1.25", "two 1.75", "critical distance 0.40"))
+
+
+def test_methods():
+    bare, whole = tables.without_decoder(), LadderClassifier()
+    config = Config.create(bare._settings())
+    assert config == Config.create(whole._settings()).supervised()
+    names = list(tables.METHODS)
+    assert len({tables.settings_of(name) for name in names}) == len(names)
+    assert tables.settings_of("label_spreading_rbf") == tables.settings_of("label_spreading_rbf")
+    part = tables_data.load_split("iris", None, tables.LEAST, 0)
+    for name in set(names) - {"ladder", "no_decoder"}:
+        done = tables.fit(tables.METHODS[name], part, 0, first=True)
+        assert done.error < 60 and done.seconds > 0, name  # 67 % by chance
+
+
+def test_rows_that_a_method_is_given():
+    part = tables_data.load_split("iris", None, 2, 0)
+    seen = []
+
+    class Model:
+        def get_params(self):
+            return {"random_state": None}
+
+        def set_params(self, random_state):
+            seen.append(random_state)
+
+        def fit(self, x, y):
+            seen.append((len(x), np.bincount(y + 1).tolist()))
+
+        def predict(self, x):
+            return np.where(part.y_test == 2, 0, part.y_test)
+
+    for alone in (False, True):
+        assert tables.fit(tables.Method(Model, alone), part, 3, False).error == pytest.approx(
+            100 / 3
+        )
+    assert seen == [3, (75, [69, 2, 2, 2]), 3, (6, [0, 2, 2, 2])]
+
+
+def asked(path, **more):
+    given = {"sets": ["iris"], "labels": "2,3", "splits": 2, "output": str(path)}
+    return flagsaver.flagsaver(**given | {"methods": ["k_nearest", "logistic_regression"]} | more)
+
+
+def test_end_to_end_and_resumed(tmp_path, monkeypatch, capsys):
+    path, figure = tmp_path / "fits.jsonl", tmp_path / "ranks.svg"
+    with asked(path, figure=str(figure)):
+        tables.main()
+        printed, whole = capsys.readouterr().out, path.read_bytes()
+    lines = [json.loads(line) for line in whole.splitlines()]
+    assert len(lines) == 1 + 2 * 2 * 2 and figure.read_text().startswith("<?xml")
+    assert [line["first"] for line in lines[1:]] == [True, True, False, False] * 2
+    mean = np.mean([line["error"] for line in lines[1:] if line["labels"] == 3][::2])
+    assert f"\n| iris | {mean:.1f} |" in printed.partition("| 3 labels per class")[2]
+
+    fitted = []
+    fit = lambda method, *rest: fitted.append(method) or Fit(1.0, 2.0, True)
+    monkeypatch.setattr(tables, "fit", fit)
+    with asked(path):
+        tables.main()
+        assert not fitted and path.read_bytes() == whole
+        assert capsys.readouterr().out == printed
+        path.write_bytes(whole[:-9])  # stopped while it wrote
+        tables.main()
+        assert fitted == [tables.METHODS["logistic_regression"]]
+        assert path.read_bytes().splitlines()[:-1] == whole.splitlines()[:-1]
+    with asked(path, splits=3):
+        tables.main()
+        assert len(fitted) == 1 + 2 * 2
+    other = clone(tables.METHODS["k_nearest"].build()).set_params(n_neighbors=1)
+    changed = tables.Method(lambda: other, labeled_alone=True)
+    monkeypatch.setitem(tables.METHODS, "k_nearest", changed)
+    with asked(path):
+        tables.main()
+        assert fitted[5:] == [changed] * 4
+    with asked(path, overwrite_output=True, labels="2"):
+        tables.main()
+        assert len(fitted) == 9 + 4 and len(path.read_bytes().splitlines()) == 1 + 4
+
+
+def test_other_files_are_not_resumed(tmp_path, monkeypatch):
+    path = tmp_path / "fits.jsonl"
+    for text in ("{}\n", "a page\n", "no line", '{"rows": 2000}\n'):
+        path.write_text(text)
+        with asked(path), pytest.raises(ConfigError, match="holds no fits of this command; give"):
+            tables.main()
+        assert path.read_text() == text
+    path.write_text(json.dumps(tables.about() | {"jax": "0.1", "rows": 7}) + "\n")
+    with asked(path), pytest.raises(ConfigError, match="is of other rows, jax than these; give"):
+        tables.main()
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"methods": ["boosting"]}, "--methods=boosting: no such method; give some of ladder"),
+        ({"labels": "1"}, "--labels=1; give numbers from 2 on, e.g. 2,5,10"),
+        ({"labels": "2,many"}, "--labels=2,many; give numbers"),
+        ({"figure": "ranks.png"}, "--figure=ranks.png; give a name ending in .svg"),
+        ({"figure": "none/ranks.svg"}, "in a folder that is there"),
+        ({"figure": "ranks.svg", "methods": ["ladder"]}, "give two or more --methods"),
+        ({"sets": ["digits"]}, "--sets=digits is not among"),
+        ({"labels": "2,30"}, "too few for labels=30; give fewer labels"),
+        ({"output": "none/fits.jsonl"}, "none is not a folder; make it first"),
+    ],
+)
+def test_refused_before_anything_is_fitted(tmp_path, monkeypatch, given, said):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tables, "fit", None)
+    with (
+        asked(tmp_path / "fits.jsonl", **given),
+        pytest.raises((ConfigError, DataError)) as error,
+    ):
+        tables.main()
+    assert said in str(error.value) and "\n" not in str(error.value)
+    assert not any(tmp_path.iterdir())
+
+
+def test_table():
+    fits = {
+        Key(name, 5, split, method, ""): Fit(error + split, error, split == 0)
+        for name, errors in {"a": (1.0, 5.0), "b": (3.0, 3.0)}.items()
+        for method, error in zip(("x", "y"), errors, strict=True)
+        for split in (0, 1)
+    }
+    sets, methods, errors = tables_report.mean_errors(fits)
+    assert (sets, methods) == (["a", "b"], ["x", "y"])
+    np.testing.assert_allclose(errors, [[1.5, 5.5], [3.5, 3.5]])
+    lines = tables_report.table(fits).splitlines()
+    assert lines[2:8] == [
+        "| a | 1.5 | 5.5 |",
+        "| b | 3.5 | 3.5 |",
+        "| **mean error** | 2.5 | 4.5 |",
+        "| **mean rank** | 1.25 | 1.75 |",
+        "| **wins**, shared ones included | 2 | 1 |",
+        "| **seconds per fit**, median | 2.000 | 4.000 |",
+    ]
+    later = {key: done._replace(first=False) for key, done in fits.items()}
+    assert tables_report.table(later).splitlines()[-1].endswith("| - | - |")
+    assert "differ significantly from 1.39 on (Nemenyi, 2 set(s))" in tables_report.remark(fits)
+
+
+def test_shared_with_the_other_commands():
+    ladder = baselines.estimator_of(Config(units=(5,), epochs=3))
+    assert (ladder.units, ladder.epochs, ladder.random_state) == ((5,), 3, None)
+    with flagsaver.flagsaver(labels="50,20,50"):
+        assert cli.label_numbers("1") == [50, 20]
+    with flagsaver.flagsaver(labels=None):
+        assert cli.label_numbers("2,5") == [2, 5]
