@@ -45,7 +45,6 @@ _LIMIT = flags.DEFINE_float("limit_s", 540.0, "Seconds that the command may take
 _MODEL = flags.DEFINE_enum(
     "model", "full", ["full", "tuned"], "Which row of MNIST is trained: the paper's, or ours."
 )
-_EPOCHS = flags.DEFINE_integer("epochs", None, "Of each seed. Default: the row's.", lower_bound=1)
 _MEMBERS = flags.DEFINE_integer("members", 10, "Seeds trained together.", lower_bound=1)
 _PYTHON = flags.DEFINE_string(
     "torch_python", None, "A Python that has PyTorch. Default: this one, if it has."
@@ -353,7 +352,7 @@ def main() -> None:
         raise ConfigError("--workdir is not given; name a folder for the results.")
     folder, where = cli.local_path(cli.WORKDIR.value, "--workdir"), cli.DATA_DIR.value
     config = configs.load(f"mnist:labels=100,model={_MODEL.value}" if where else "digits")
-    config = dataclasses.replace(config, epochs=_EPOCHS.value or config.epochs)
+    config = dataclasses.replace(config, epochs=cli.EPOCHS.value or config.epochs)
     dataset = data.load(config.dataset, where or "")
     with files.writing(folder):
         files.make_writable(folder)
@@ -368,4 +367,4 @@ if __name__ == "__main__":
         "workdir": "Folder of the results; given again, the command goes on.",
         "data_dir": "Folder with MNIST's files. Default: none, and the digits are trained.",
     }
-    cli.run(main, shared=(cli.WORKDIR, cli.DATA_DIR), about=about)
+    cli.run(main, shared=(cli.WORKDIR, cli.DATA_DIR, cli.EPOCHS), about=about)

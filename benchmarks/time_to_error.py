@@ -35,7 +35,6 @@ MODELS = ("full", "tuned", "quick")
 _MODELS = flags.DEFINE_list("models", list(MODELS), "Which settings.")
 _ERROR = flags.DEFINE_float("error", 1.06, "The held-out error to reach, in percent.")
 _HELD_OUT = flags.DEFINE_integer("held_out", 10_000, "Training images held out.", lower_bound=0)
-_EPOCHS = flags.DEFINE_integer("epochs", None, "Epochs instead of each model's own.", lower_bound=1)
 
 
 class Timed(NamedTuple):
@@ -143,7 +142,7 @@ def main() -> None:
     runs = []
     for seed in cli.seeds():
         for model in _MODELS.value:
-            config = settings(model, seed, _HELD_OUT.value, _EPOCHS.value)
+            config = settings(model, seed, _HELD_OUT.value, cli.EPOCHS.value)
             name = f"{model}-{seed}-{config.validation}-{config.epochs}"
             runs.append(timed(model, config, dataset, folder / name, _ERROR.value))
             print(shown(runs[-1]), flush=True)

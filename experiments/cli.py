@@ -51,6 +51,7 @@ LABELS = flags.DEFINE_string(
 )
 SEEDS = flags.DEFINE_integer("seeds", 1, "How many seeds.", lower_bound=1)
 FIRST_SEED = flags.DEFINE_integer("first_seed", 0, "The first of them.", lower_bound=0)
+EPOCHS = flags.DEFINE_integer("epochs", None, "Instead of the config's own.", lower_bound=1)
 WORKDIR_HELP = "Folder to write to; a stopped run in it resumes."
 WORKDIR = flags.DEFINE_string("workdir", None, f"{WORKDIR_HELP} Default: runs/NAME-TIME.")
 OUTPUT = flags.DEFINE_string("output", None, "File to write. Default: none.")

@@ -114,7 +114,8 @@ def test_operations_are_those_of_all_rows_of_a_step():
 def test_costs_are_of_whole_runs():
     rows = tables.TABLES["mnist"]
     step_ms = relative_time.read(RESULTS)
-    assert set(step_ms) == {row.config for row in rows}
+    runs = record.read(RESULTS, "mnist")
+    assert {row.config for row in rows if record.of_row(runs, row)} <= set(step_ms)
     (tuned,) = (row for row in rows if (row.row, row.labels) == ("tuned", "1000"))
     (supervised,) = (row for row in rows if (row.row, row.labels) == ("baseline", "1000"))
     # Batches three times as large: a third of the steps.

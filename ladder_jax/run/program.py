@@ -18,7 +18,7 @@ from jax.sharding import Mesh
 
 from ladder_jax import activations as activations_lib
 from ladder_jax import adversarial, algorithm, layers, parallel, training, transforms
-from ladder_jax.config import Config
+from ladder_jax.config import AUTO, Config
 from ladder_jax.errors import ConfigError
 from ladder_jax.run import compilation_cache, evaluation, inputs, multiprocess
 from ladder_jax.run.inputs import Spec
@@ -70,7 +70,7 @@ def build_ladder(config: Config, input_shape: Shape, classes: int) -> Ladder:
     """Builds the ladder that a config describes."""
     encoder = config.encoder or "-".join(map(str, (*config.units, classes)))
     maps = layers.from_names(encoder)
-    if config.compute_dtype != "float32":
+    if config.compute_dtype not in ("float32", AUTO):  # not settled, it has these shapes too
         maps = [layers.compute_in(layers.DTYPES[config.compute_dtype], layer) for layer in maps]
     try:
         net = algorithm.ladder(
