@@ -238,10 +238,9 @@ def test_normalisation_undoes_scale_and_shift(seed, scale, shift):
     np.testing.assert_allclose(normal.var(0), 1, atol=1e-4)
 
 
-@pytest.mark.parametrize("shape", [(5, 3), (4, 3, 2)])
 @pytest.mark.parametrize("per_unit", [False, True])
-def test_normalisation_has_the_derivatives_of_its_formula(shape, per_unit):
-    axes = (0,) if per_unit else tuple(range(len(shape) - 1))
+def test_normalisation_has_the_derivatives_of_its_formula(per_unit):
+    shape, axes = (4, 3, 2), (0,) if per_unit else (0, 1)
 
     def formula(x):
         mean = x.mean(axes)

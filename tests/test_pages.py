@@ -58,11 +58,6 @@ MORE = {
     "experiments.make_splits": ["--out=splits.npz"],
     "benchmarks.rows": ["--images=1000", "--rounds=1", "--output=times.json", "--overwrite_output"],
     "benchmarks.stream": ["--steps=1", "--batch=20"],
-    "benchmarks.accelerator": ["--limit_s=1"],
-    "benchmarks.tables": [
-        *("--sets=iris", "--labels=2", "--splits=1", "--output=tables.jsonl"),
-        "--methods=k_nearest,logistic_regression",
-    ],
     "benchmarks": ["--only=width,depth"],
 }
 """Appended to a command, as it would take long; of flags given twice the last counts."""
@@ -74,6 +69,8 @@ NOT_RUN = {
     "gs://": "needs a bucket; tests/test_bucket.py has one in memory",
     "benchmarks.conv": "compiles for minutes; tests/test_benchmarks.py",
     "benchmarks.time_to_error": "takes hours; tests/test_benchmarks.py",
+    "benchmarks.accelerator": "tests/test_benchmarks.py",
+    "benchmarks.tables": "takes hours; tests/test_benchmarks_tables.py",
 }
 """Commands of which the flags alone are read, by a part of them."""
 
