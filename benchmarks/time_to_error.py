@@ -14,7 +14,6 @@ Each run is a folder in --workdir, with its curve beside it: a stopped benchmark
 from __future__ import annotations
 
 import dataclasses
-import functools
 import json
 import os
 import pathlib
@@ -73,20 +72,22 @@ def seconds_to(error: float, curve: Sequence[dict[str, Any]]) -> float | None:
     return min(reached, default=None)
 
 
-def _append(path: pathlib.Path, line: dict[str, Any]) -> None:
-    kept = {name: line[name] for name in ("epoch", "seconds", "validation_error") if name in line}
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(kept) + "\n")
-
-
 def timed(
     model: str, config: Config, dataset: data.Dataset, folder: pathlib.Path, error: float
 ) -> Timed:
     """Trains one ladder, or goes on with it, its curve a file beside the folder."""
     curve = folder.with_name(f"{folder.name}.curve.jsonl")
-    progress = functools.partial(_append, curve)
-    summary = loop.train_and_evaluate(config, folder, dataset=dataset, progress=progress).summary
-    lines = [json.loads(line) for line in curve.read_text(encoding="utf-8").splitlines()]
+    lines = [json.loads(line) for line in (files.read_bytes(curve) or b"").splitlines()]
+    with files.Log(curve, len(lines)) as log:
+
+        def progress(line: dict[str, Any]) -> None:
+            kept = ("epoch", "seconds", "validation_error")
+            lines.append({name: line[name] for name in kept if name in line})
+            log.append(lines[-1])
+
+        summary = loop.train_and_evaluate(
+            config, folder, dataset=dataset, progress=progress
+        ).summary
     return Timed(
         model,
         config.seed,
@@ -138,7 +139,7 @@ def main() -> None:
     load = os.getloadavg()[0]
     dataset = data.load("mnist", cli.DATA_DIR.value or "")
     folder = files.as_path(cli.WORKDIR.value or "runs/time_to_error")
-    folder.mkdir(parents=True, exist_ok=True)
+    files.make_folder(folder)
     runs = []
     for seed in cli.seeds():
         for model in _MODELS.value:
@@ -163,6 +164,7 @@ if __name__ == "__main__":
         cli.DATA_DIR,
         cli.SEEDS,
         cli.FIRST_SEED,
+        cli.EPOCHS,
         cli.WORKDIR,
         cli.OUTPUT,
         cli.OVERWRITE_OUTPUT,

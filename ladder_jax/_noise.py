@@ -1,7 +1,7 @@
 """Standard normal noise: what ``jax.random.normal`` draws, to the bit, sooner on a CPU.
 
-Before version 0.11 JAX runs the hash behind its keys on a CPU as a loop, a pass over
-memory a round. Written out, its twenty rounds are a part of the operation that uses
+JAX runs the hash behind its keys on a CPU as a loop, a pass over memory a round, or as an
+operation of its own. Written out, its twenty rounds are a part of the operation that uses
 the noise.
 """
 
@@ -23,7 +23,7 @@ _PARITY = np.uint32(0x1BD11BDA)
 
 
 def _hash(key: Array, count: Array) -> Array:
-    """The words of Threefry-2x32 with 20 rounds, as JAX joins them to one.
+    """Computes the words of Threefry-2x32 with 20 rounds, as JAX joins them to one.
 
     Args:
       key: ``[2]``, uint32.

@@ -15,11 +15,10 @@ import jax
 import jax.numpy as jnp
 
 from ladder_jax._checks import as_batch
+from ladder_jax.normalization import inverse_norm
 from ladder_jax.types import Array, Batch, Hyper, Ladder, Metrics, Noise, Params
 
 Levels = Literal["input", "all"]
-TINY = 1e-30
-"""Keeps a gradient of zeros from a division by 0."""
 RowsNoise = tuple[Array, ...]
 
 
@@ -46,10 +45,8 @@ def divergence(
 
 def _to_norm(noise: Array) -> Array:
     """Scales each row to the length that standard normal noise of its size has."""
-    axes = tuple(range(1, noise.ndim))
-    squares = jnp.square(noise).sum(axes, keepdims=True)
     length = math.sqrt(math.prod(noise.shape[1:]))
-    return noise * length * jax.lax.rsqrt(jnp.maximum(squares, TINY))
+    return noise * length * inverse_norm(noise, tuple(range(1, noise.ndim)))
 
 
 def _or_else(gradient: Array, noise: Array) -> Array:

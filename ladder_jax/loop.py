@@ -383,7 +383,7 @@ def train_task(
     progress: Progress = lambda metrics: None,
 ) -> Result:
     """Does what ``train_and_evaluate`` does, on data that are prepared already."""
-    config = precision.settle(config, task.spec, workdir)
+    config = precision.settle(config, task.spec, None if overwrite else workdir)
     program = compile_program(config, task.spec)
     with workfolder.open_run(workdir, config, task.record, overwrite=overwrite) as folder:
         done = multiprocess.broadcast_from_primary(

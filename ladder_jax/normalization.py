@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from ladder_jax.types import Array, Statistics
 
 EPSILON = 1e-10
+_TINY = 1e-30  # keeps a vector of zeros from a division by 0
 
 
 def batch_normalize(x: Array, *, per_unit: bool = False) -> tuple[Array, Array, Array]:
@@ -80,6 +81,16 @@ def normalize(x: Array, mean: Array, var: Array) -> Array:
     # The root may be divided by or multiplied with; the reciprocal root of one
     # row is cheaper than a division for each element.
     return (x - mean) * (1.0 / jnp.sqrt(var + EPSILON))
+
+
+def inverse_norm(x: Array, axes: tuple[int, ...]) -> Array:
+    """Computes 1 / |x| over some axes, which stay with length 1; 1e15 where x is 0.
+
+    Examples:
+      >>> inverse_norm(jnp.array([[0.0, 4.0]]), (1,)).tolist()
+      [[0.25]]
+    """
+    return jax.lax.rsqrt(jnp.maximum(jnp.square(x).sum(axes, keepdims=True), _TINY))
 
 
 def known(statistics: Statistics, level: int) -> tuple[Array, Array]:

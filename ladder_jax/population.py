@@ -149,7 +149,7 @@ def train_population(
     check_alike(configs)
     check_processes(configs[0], together=True)
     folder = files.as_path(workdir)
-    crew = gather(configs, dataset, folder / next(iter(members)))
+    crew = gather(configs, dataset, None if overwrite else folder / next(iter(members)))
     configs = crew.configs
     program = compile_program(configs[0], crew.tasks[0].spec, crew.members)
     with contextlib.ExitStack() as opened:

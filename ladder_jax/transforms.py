@@ -16,10 +16,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from ladder_jax.normalization import inverse_norm
 from ladder_jax.types import Array, Hyper, Params
-
-TINY = 1e-30
-"""Keeps a vector of zeros from a division by 0."""
 
 
 def _is_weight(place: tuple[object, ...], leaf: Array) -> bool:
@@ -43,8 +41,7 @@ def project_weights(params: Params) -> Params:
     def project(place: tuple[object, ...], leaf: Array) -> Array:
         if not _is_weight(place, leaf):
             return leaf
-        squares = jnp.square(leaf).sum(tuple(range(leaf.ndim - 1)))
-        return leaf * jax.lax.rsqrt(jnp.maximum(squares, TINY))
+        return leaf * inverse_norm(leaf, tuple(range(leaf.ndim - 1)))
 
     return jax.tree_util.tree_map_with_path(project, params)
 

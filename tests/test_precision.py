@@ -94,3 +94,14 @@ def test_population_and_estimator(faster, tmp_path):
         assert workfolder.read_config(tmp_path / name).compute_dtype == "bfloat16"
     model = LadderClassifier(units=(3,), epochs=1, compute_dtype="auto").fit(X, Y)
     assert model.config_.compute_dtype == "bfloat16" and len(measured) == 2
+
+
+def test_a_run_begun_anew_has_the_type_of_this_machine(faster, tmp_path):
+    faster("bfloat16")
+    with pytest.raises(StopError):
+        loop.train_and_evaluate(CONFIG, tmp_path, dataset=OWN, progress=stop_at(1))
+    (tmp_path / "config.json").write_text("{'no json'")  # which is no matter
+    faster("float32")
+    with pytest.raises(StopError):
+        loop.train_and_evaluate(CONFIG, tmp_path, dataset=OWN, overwrite=True, progress=stop_at(1))
+    assert workfolder.read_config(tmp_path).compute_dtype == "float32"

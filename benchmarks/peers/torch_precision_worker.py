@@ -8,8 +8,8 @@ from typing import Any
 import torch
 import torch._inductor.config
 
-from benchmarks.peers.serve import Timer, repeated, serve
-from benchmarks.peers.torch_worker import facts, step_timer
+from benchmarks.peers.serve import Timer, serve
+from benchmarks.peers.torch_worker import facts, matrix_timer, step_timer
 
 
 def awaited(timer: Timer, precision: str, device: str) -> Timer:
@@ -40,9 +40,9 @@ def prepare(settings: dict[str, Any]) -> tuple[dict[str, Timer], dict[str, str]]
     torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
     # On a CPU noise is drawn faster in eager mode than by what is compiled.
     torch._inductor.config.fallback_random = device == "cpu"
-    side, dtype = settings["matrix"], torch.bfloat16 if precision == "bfloat16" else torch.float32
-    a, b = torch.randn(2, side, side).to(dtype)
-    timers = {"peak": repeated(lambda number: a @ b, 10), "step": step_timer(settings, True)}
+    dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+    peak = matrix_timer(settings["matrix"], dtype)
+    timers = {"peak": peak, "step": step_timer(settings, compiled=True)}
     about = {"device": torch.cuda.get_device_name()} if device == "cuda" else {}
     return {k: awaited(timer, precision, device) for k, timer in timers.items()}, facts() | about
 

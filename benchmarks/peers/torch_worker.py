@@ -14,9 +14,9 @@ from benchmarks.peers import torch_ladder
 from benchmarks.peers.serve import Timer, repeated, serve
 
 
-def matrix_timer(size: int) -> Timer:
-    """A float32 matrix product."""
-    a, b = torch.randn(size, size), torch.randn(size, size)
+def matrix_timer(size: int, dtype: torch.dtype = torch.float32) -> Timer:
+    """A matrix product."""
+    a, b = torch.randn(size, size).to(dtype), torch.randn(size, size).to(dtype)
     return repeated(lambda number: a @ b, 10)
 
 

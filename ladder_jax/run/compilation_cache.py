@@ -74,7 +74,7 @@ def prune(folder: pathlib.Path, limit: int = LIMIT) -> None:
 
 
 def _silence_loader() -> None:
-    """Has XLA not print an error for every program that it loads.
+    """Keeps XLA from printing an error for every program that it loads.
 
     With AVX-512, jaxlib 0.10 counts hints to its compiler (prefer-no-gather) among what
     a processor must have. JAX's level "NOTSET" leaves that of its C++ code as it was.
@@ -88,7 +88,7 @@ def _silence_loader() -> None:
 
 
 def enable() -> None:
-    """Has JAX keep compiled programs, unless it is told where to or that it shall not.
+    """Lets JAX keep compiled programs, unless it is told where to or that it shall not.
 
     The cache saves time and nothing else: where the folder cannot be written, or the disk
     is full, there is none.

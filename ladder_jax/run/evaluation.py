@@ -23,7 +23,7 @@ from ladder_jax.types import Array, Ladder, Params, Statistics, Trained
 def sample_rows(x: Any, most: int = 1000) -> Any:
     """Returns up to ``most`` rows spread evenly over ``x``, which may be sorted by class."""
     if len(x) <= most:
-        return x[:]
+        return x[:]  # without a program that gathers them
     return x[np.unique(np.linspace(0, len(x) - 1, most).astype(int))]
 
 

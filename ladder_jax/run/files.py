@@ -210,7 +210,7 @@ class Log:
                 line = line[self._file.write(line) :]
 
     def sync(self) -> None:
-        """Has the lines outlast the machine, as a checkpoint does that counts them."""
+        """Makes the lines outlast the machine, as a checkpoint does that counts them."""
         with writing(self._path):
             if self._file is not None:
                 os.fsync(self._file.fileno())

@@ -35,7 +35,7 @@ def settle(config: Config, spec: Spec, workdir: str | os.PathLike[str] | None = 
     Args:
       config: the settings.
       spec: the shapes of the run.
-      workdir: its folder, if it has one.
+      workdir: its folder, if one that may hold it begun.
     """
     if config.compute_dtype != AUTO:
         return config
@@ -46,7 +46,7 @@ def settle(config: Config, spec: Spec, workdir: str | os.PathLike[str] | None = 
 
 
 def _begun_in(workdir: str | os.PathLike[str] | None) -> str | None:
-    """The type in which the run in a folder was begun, if there is one."""
+    """Returns the type in which the run in a folder was begun, if there is one."""
     folder = None if workdir is None else files.as_path(workdir)
     if folder is None or not (folder / "config.json").is_file():
         return None
@@ -54,16 +54,16 @@ def _begun_in(workdir: str | os.PathLike[str] | None) -> str | None:
 
 
 def _fastest(config: Config, spec: Spec) -> str:
-    """The faster type for the map up that has the most operations."""
-    float32 = dataclasses.replace(config, compute_dtype="float32")
-    levels = build_ladder(float32, spec.input_shape, spec.classes).structure.levels
-    maps = {
-        _operations(level.layer, below.shape, level.shape): (level.layer.name, below.shape)
+    """Finds the faster type for the map up that has the most operations."""
+    levels = build_ladder(config, spec.input_shape, spec.classes).structure.levels
+    maps = [
+        (level.layer, below.shape, level.shape)
         for below, level in itertools.pairwise(levels)
         if level.layer is not None
-    }
+    ]
+    layer, in_shape, _ = max(maps, key=lambda given: _operations(*given))
     rows = spec.sizes.labeled + 2 * spec.sizes.unlabeled
-    wide, narrow = _milliseconds(*maps[max(maps)], rows)
+    wide, narrow = _milliseconds(layer.name, in_shape, rows)
     dtype = "bfloat16" if narrow < _WORTH * wide else "float32"
     _LOG.warning(
         "compute_dtype is auto: %s, as the largest map takes %.2f ms in float32 and %.2f in "
@@ -81,7 +81,7 @@ def _operations(layer: Layer, in_shape: Shape, out_shape: Shape) -> int:
 
 @functools.cache
 def _milliseconds(name: str, in_shape: Shape, rows: int) -> tuple[float, float]:
-    """The time of a map up with its gradients in float32 and in bfloat16."""
+    """Times a map up with its gradients in float32 and in bfloat16."""
     layer = layers.from_name(name)
     params, h = layer.init(jax.random.key(0), in_shape)[0].up, jnp.ones((rows, *in_shape))
 

@@ -15,7 +15,7 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 @contextlib.contextmanager
 def handled(handler: Callable[[int, Any], Any]) -> Iterator[None]:
-    """Has both signals handled, and puts the former handlers back in the end.
+    """Handles both signals, and puts the former handlers back in the end.
 
     Only the main thread may; in another nothing changes.
     """
