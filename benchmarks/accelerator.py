@@ -25,6 +25,7 @@ import signal
 import statistics
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -201,7 +202,10 @@ def measure_kernels(sizes: Sizes) -> Part:
         with jax.profiler.trace(name):
             timer()
         (profile,) = pathlib.Path(name).rglob("*.xplane.pb")
-        seconds = kernel_times(profile)
+        with warnings.catch_warnings():
+            # Python 3.12 says it of a type of jaxlib 0.11.
+            warnings.filterwarnings("ignore", ".*has no __module__", DeprecationWarning)
+            seconds = kernel_times(profile)
     largest = sorted(seconds, key=lambda kernel: -seconds[kernel])[:KERNELS]
     total = sum(seconds.values())
     return {

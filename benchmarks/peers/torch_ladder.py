@@ -41,9 +41,12 @@ def init(widths: Sequence[int]) -> list[Level]:
     return levels
 
 
-def draw_noise(widths: Sequence[int], rows: int) -> Noise:
-    """Standard normal arrays of levels 0 to L."""
-    return [torch.randn(rows, width) for width in widths]
+def draw_noise(widths: Sequence[int], like: Tensor) -> Noise:
+    """Standard normal arrays of levels 0 to L, as many rows and on the device as ``like``.
+
+    The device is named, as what ``torch.compile`` traces does not know the default one.
+    """
+    return [torch.randn(len(like), width, device=like.device) for width in widths]
 
 
 def moments(x: Tensor) -> tuple[Tensor, Tensor]:

@@ -38,7 +38,7 @@ def step_timer(settings: dict[str, Any], compiled: bool) -> Timer:
     params = torch_ladder.init(widths)
 
     def noisy_loss(labeled: Tensor, labels: Tensor, unlabeled: Tensor) -> Tensor:
-        noise = torch_ladder.draw_noise(widths, rows), torch_ladder.draw_noise(widths, rows)
+        noise = torch_ladder.draw_noise(widths, labeled), torch_ladder.draw_noise(widths, unlabeled)
         return torch_ladder.loss(
             params, labeled, labels, unlabeled, noise, 0.3, settings["denoising_cost"]
         )
