@@ -177,7 +177,7 @@ def config(command: str) -> Config:
         found = layers.from_names(args.encoder_layers)
     except ValueError as error:
         raise ConfigError(f"--encoder-layers: {error}") from error
-    values: dict[str, Any] = {"encoder": "-".join(layer.name for layer in found)}
+    values: dict[str, Any] = {"encoder": layers.to_names(found)}
     if all(word.isdigit() for word in words):
         values = {"units": tuple(map(int, words[:-1]))}
     try:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ladder_jax import activations, combinators, layers, presets, training, transforms
 from ladder_jax.algorithm import ladder
-from ladder_jax.layers import conv, dense, from_flax, global_mean_pool, max_pool
+from ladder_jax.layers import conv, dense, from_flax, global_mean_pool, max_pool, upsample
 from ladder_jax.types import (
     Activation,
     Batch,
@@ -66,6 +66,7 @@ __all__ = [
     "train_population",
     "training",
     "transforms",
+    "upsample",
 ]
 
 _LAZY = {

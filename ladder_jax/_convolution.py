@@ -26,26 +26,29 @@ _PIXELS = 2048
 """Of the result in one product, at most, so that its operands stay in the cache."""
 
 
-def pads_up(kernel: int, stride: int, padding: Padding, in_shape: Shape) -> Pairs:
-    """Returns the zeros before and after each of the two axes on the way up."""
+def pads_up(reach: int, stride: int, padding: Padding, in_shape: Shape) -> Pairs:
+    """Returns the zeros before and after each of the two axes on the way up.
+
+    The reach is the height and width of the kernel, gaps of its dilation included.
+    """
     if padding == "valid":
         return [(0, 0)] * 2
     if padding == "full":
-        return [(kernel - 1, kernel - 1)] * 2
+        return [(reach - 1, reach - 1)] * 2
     pads = []
     for size in in_shape[:2]:
-        total = max((math.ceil(size / stride) - 1) * stride + kernel - size, 0)
+        total = max((math.ceil(size / stride) - 1) * stride + reach - size, 0)
         pads.append((total // 2, total - total // 2))
     return pads
 
 
-def pads_down(kernel: int, stride: int, up: Pairs, in_shape: Shape, out_shape: Shape) -> Pairs:
+def pads_down(reach: int, stride: int, up: Pairs, in_shape: Shape, out_shape: Shape) -> Pairs:
     """Returns the same for the way down, so that the result has the lower level's size."""
     pads = []
     for (before_up, _), below, above in zip(up, in_shape[:2], out_shape[:2], strict=True):
         spread = stride * (above - 1) + 1  # with stride - 1 zeros between any two values
-        before = kernel - 1 - before_up
-        pads.append((before, below + kernel - 1 - spread - before))
+        before = reach - 1 - before_up
+        pads.append((before, below + reach - 1 - spread - before))
     return pads
 
 
@@ -56,19 +59,18 @@ class Window(NamedTuple):
       strides: steps between two positions, by axis.
       padding: zeros before and after, by axis.
       dilation: one more than the zeros put between two pixels, by axis.
+      kernel_dilation: steps between two pixels that the kernel covers, by axis.
     """
 
     strides: tuple[int, ...]
     padding: tuple[tuple[int, int], ...]
     dilation: tuple[int, ...] = (1, 1)
+    kernel_dilation: tuple[int, ...] = (1, 1)
 
 
 def _by_xla(x: Array, kernel: Array, window: Window) -> Array:
-    strides, padding, dilation = window
     layout = ("NHWC", "HWIO", "NHWC")
-    return lax.conv_general_dilated(
-        x, kernel, strides, padding, lhs_dilation=dilation, dimension_numbers=layout
-    )
+    return lax.conv_general_dilated(x, kernel, *window, dimension_numbers=layout)
 
 
 def _by_products(x: Array, kernel: Array, window: Window) -> Array:
@@ -78,6 +80,7 @@ def _by_products(x: Array, kernel: Array, window: Window) -> Array:
     ``[pixels, k * C]``; where these are fewer than the channels, the whole kernel.
     """
     (height, width, inputs, channels), (down, right) = kernel.shape, window.strides
+    below, beside = window.kernel_dilation
     dtype = jnp.promote_types(x.dtype, jnp.float32)
     edges = [(*pad, step - 1) for pad, step in zip(window.padding, window.dilation, strict=True)]
     at_once = height if width * inputs < channels else 1
@@ -86,11 +89,9 @@ def _by_products(x: Array, kernel: Array, window: Window) -> Array:
 
     def some(x: Array) -> Array:
         x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *edges, (0, 0, 0)]).astype(dtype)
-        last_i, last_j = x.shape[1] - height + 1, x.shape[2] - width + 1
-        rows = [
-            [x[:, i : i + last_i : down, j : j + last_j : right] for j in range(width)]
-            for i in range(height)
-        ]
+        tops, lefts = range(0, height * below, below), range(0, width * beside, beside)
+        last_i, last_j = x.shape[1] - tops[-1], x.shape[2] - lefts[-1]
+        rows = [[x[:, i : i + last_i : down, j : j + last_j : right] for j in lefts] for i in tops]
         terms = []
         for n, part in enumerate(parts):
             taps = [tap for row in rows[n : n + at_once] for tap in row]
@@ -140,6 +141,7 @@ def convolve(
     padding: Sequence[tuple[int, int]],
     *,
     lhs_dilation: Sequence[int],
+    rhs_dilation: Sequence[int] = (1, 1),
     **settings: Any,
 ) -> Array:
     """Computes a convolution for a Linen ``Conv`` as XLA does, but for a gradient on a CPU.
@@ -153,6 +155,7 @@ def convolve(
       strides: as in ``Window``.
       padding: as in ``Window``.
       lhs_dilation: the dilation of ``Window``.
+      rhs_dilation: its kernel_dilation.
       **settings: of ``lax.conv_general_dilated``, all as a plain convolution has them.
 
     Returns:
@@ -164,7 +167,8 @@ def convolve(
       [[9.0, 9.0], [9.0, 9.0]]
     """
     del settings
-    return _convolve(x, kernel, Window(tuple(strides), tuple(padding), tuple(lhs_dilation)))
+    window = Window(tuple(strides), tuple(padding), tuple(lhs_dilation), tuple(rhs_dilation))
+    return _convolve(x, kernel, window)
 
 
 def _larger(a: Array, b: Array) -> Array:

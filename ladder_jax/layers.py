@@ -13,7 +13,7 @@ from __future__ import annotations
 import functools
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 import flax.linen as nn
@@ -171,14 +171,17 @@ def _check_image(name: str, in_shape: Shape) -> None:
 
 
 @registered
-def conv(channels: int, kernel: int, stride: int = 1, padding: Padding = "valid") -> Layer:
+def conv(
+    channels: int, kernel: int, stride: int = 1, padding: Padding = "valid", dilation: int = 1
+) -> Layer:
     """Makes a convolution; on the way down the transposed one, with weights of its own.
 
     The kernel up is ``[kernel, kernel, C, channels]``, the one down ``[kernel,
     kernel, channels, C]``, both uniform within sqrt(3 / (kernel^2 * inputs)). The
     inverse of a valid convolution is a full one and of a full one a valid one;
-    with a stride, zeros are put between the values first. Combinator and
-    normalisation of u below are channel by channel.
+    with a stride, zeros are put between the values first. The way down ends with the
+    height and width of the level below, also where the stride does not divide them.
+    Combinator and normalisation of u below are channel by channel.
 
     Args:
       channels: of the level.
@@ -186,25 +189,33 @@ def conv(channels: int, kernel: int, stride: int = 1, padding: Padding = "valid"
       stride: steps between two positions.
       padding: ``"valid"`` (none: H - kernel + 1), ``"same"`` (H) or ``"full"``
         (H + kernel - 1), each divided by the stride and rounded up.
+      dilation: steps between two pixels that the kernel covers, 1 or more; its height and
+        width, as padding counts them, are then dilation * (kernel - 1) + 1.
 
     Examples:
       >>> params, out_shape = conv(5, 3, padding="full").init(jax.random.key(0), (8, 8, 2))
       >>> out_shape, params.up["kernel"].shape, params.down["kernel"].shape
       ((10, 10, 5), (3, 3, 2, 5), (3, 3, 5, 2))
+      >>> conv(5, 3, padding="same", dilation=2)
+      conv:5:3:1:same:2
     """
-    for argument, value in (("channels", channels), ("kernel", kernel), ("stride", stride)):
+    counts = {"channels": channels, "kernel": kernel, "stride": stride, "dilation": dilation}
+    for argument, value in counts.items():
         _check_count(f"conv: {argument}", value)
     if padding not in ("valid", "same", "full"):
         raise ValueError(f"conv: padding is {padding!r}; wanted 'valid', 'same' or 'full'.")
 
-    words = [channels, kernel, *([stride, padding] if (stride, padding) != (1, "valid") else [])]
-    name = ":".join(map(str, ("conv", *words)))
+    words, defaults = (stride, padding, dilation), (1, "valid", 1)
+    given = 0 if words == defaults else 2 if dilation == 1 else 3
+    name = ":".join(map(str, ("conv", channels, kernel, *words[:given])))
+    reach = dilation * (kernel - 1) + 1
 
     def module(features: int, pads: Pairs, **steps: Any) -> nn.Conv:
         return nn.Conv(
             features,
             (kernel, kernel),
             padding=pads,
+            kernel_dilation=dilation,
             use_bias=False,
             kernel_init=_UNIFORM,
             conv_general_dilated=convolve,
@@ -213,19 +224,22 @@ def conv(channels: int, kernel: int, stride: int = 1, padding: Padding = "valid"
         )
 
     def module_up(in_shape: Shape) -> nn.Conv:
-        return module(channels, pads_up(kernel, stride, padding, in_shape), strides=stride)
+        return module(channels, pads_up(reach, stride, padding, in_shape), strides=stride)
 
     def module_down(in_shape: Shape, out_shape: Shape) -> nn.Conv:
-        up = pads_up(kernel, stride, padding, in_shape)
-        pads = pads_down(kernel, stride, up, in_shape, out_shape)
+        up = pads_up(reach, stride, padding, in_shape)
+        pads = pads_down(reach, stride, up, in_shape, out_shape)
         return module(in_shape[-1], pads, input_dilation=stride)
 
     def init(key: Array, in_shape: Shape) -> tuple[LayerParams, Shape]:
         _check_image(f"conv({channels}, {kernel})", in_shape)
-        if padding == "valid" and min(in_shape[:2]) < kernel:
+        if padding == "valid" and min(in_shape[:2]) < reach:
+            size, less = "", "kernel"
+            if dilation > 1:
+                size, less = f", {reach} x {reach} with dilation {dilation}", "kernel or dilation"
             raise ValueError(
                 f"conv({channels}, {kernel}): the level below is {in_shape[0]} x {in_shape[1]}, "
-                "smaller than the kernel; give a smaller kernel, or padding='same'."
+                f"smaller than the kernel{size}; give a smaller {less}, or padding='same'."
             )
         key_up, key_down = jax.random.split(key)
         of_up = _fresh(module_up(in_shape), key_up, in_shape)
@@ -241,6 +255,16 @@ def conv(channels: int, kernel: int, stride: int = 1, padding: Padding = "valid"
         return _apply(module_down(in_shape, z_hat.shape[1:]), params, z_hat)
 
     return Layer(init, up, down, name=name)
+
+
+def _fill(x: Array, size: int, shape: Shape) -> Array:
+    """Fills windows with one value each; what is beyond the border of ``shape`` is cut off."""
+    return x.repeat(size, axis=1).repeat(size, axis=2)[:, : shape[0], : shape[1]]
+
+
+def _windows(size: int, shape: Shape) -> tuple[int, int]:
+    """Counts the windows of an image downwards and across; the last may be partial."""
+    return math.ceil(shape[0] / size), math.ceil(shape[1] / size)
 
 
 @registered
@@ -266,8 +290,7 @@ def max_pool(size: int) -> Layer:
     def init(key: Array, in_shape: Shape) -> tuple[LayerParams, Shape]:
         del key
         _check_image(f"max_pool({size})", in_shape)
-        height, width, channels = in_shape
-        return LayerParams({}, {}), (math.ceil(height / size), math.ceil(width / size), channels)
+        return LayerParams({}, {}), (*_windows(size, in_shape), in_shape[-1])
 
     def up(params: Params, h: Array) -> Array:
         del params
@@ -275,10 +298,74 @@ def max_pool(size: int) -> Layer:
 
     def down(params: Params, z_hat: Array, in_shape: Shape) -> Array:
         del params
-        u = z_hat.repeat(size, axis=1).repeat(size, axis=2)
-        return u[:, : in_shape[0], : in_shape[1]]
+        return _fill(z_hat, size, in_shape)
 
     return Layer(init, up, down, linear=True, name=f"max_pool:{size}")
+
+
+@registered
+def upsample(size: int, height: int | None = None, width: int | None = None) -> Layer:
+    """Fills a window with each value; on the way down takes the mean of each window.
+
+    The way up is the way down of ``max_pool``. To come back to the image that was pooled
+    where ``size`` does not divide it, give that image's height and width, and what is beyond
+    is cut off. A partial window has the mean of what is left of it, so that up and down again
+    changes nothing. No parameters; the level is linear, as after pooling.
+
+    Args:
+      size: height and width of a window, 2 or more.
+      height: of the level; None for ``size`` times that below.
+      width: of the level, given if ``height`` is.
+
+    Examples:
+      >>> layer, x = upsample(2, 3, 3), jnp.arange(4.0).reshape(1, 2, 2, 1)
+      >>> layer.up(None, x)[0, :, :, 0].tolist()
+      [[0.0, 0.0, 1.0], [0.0, 0.0, 1.0], [2.0, 2.0, 3.0]]
+      >>> layer.down(None, jnp.arange(9.0).reshape(1, 3, 3, 1), (2, 2, 1))[0, :, :, 0].tolist()
+      [[2.0, 3.5], [6.5, 8.0]]
+      >>> layer, upsample(2)
+      (upsample:2:3:3, upsample:2)
+    """
+    _check_count("upsample: size", size, least=2)
+    if (height is None) != (width is None):
+        raise ValueError(f"upsample: height is {height} and width {width}; give both or neither.")
+    cut = () if height is None or width is None else (height, width)
+    for argument, value in zip(("height", "width"), cut, strict=False):
+        _check_count(f"upsample: {argument}", value)
+    words = [str(word) for word in (size, *cut)]
+    call = f"upsample({', '.join(words)})"
+
+    def out_shape(in_shape: Shape) -> Shape:
+        return cut or (size * in_shape[0], size * in_shape[1])
+
+    def init(key: Array, in_shape: Shape) -> tuple[LayerParams, Shape]:
+        del key
+        _check_image(call, in_shape)
+        rows, columns, channels = in_shape
+        if cut and _windows(size, cut) != (rows, columns):
+            raise ValueError(
+                f"{call}: the level below is {rows} x {columns}; give a height from "
+                f"{size * rows - size + 1} to {size * rows} and a width from "
+                f"{size * columns - size + 1} to {size * columns}."
+            )
+        return LayerParams({}, {}), (*out_shape(in_shape), channels)
+
+    def up(params: Params, h: Array) -> Array:
+        del params
+        return _fill(h, size, out_shape(h.shape[1:]))
+
+    def down(params: Params, z_hat: Array, in_shape: Shape) -> Array:
+        del params
+        sides = list(zip(in_shape[:2], z_hat.shape[1:3], strict=True))
+        beyond = [(0, size * n - side) for n, side in sides]
+        padded = jnp.pad(z_hat, [(0, 0), *beyond, (0, 0)])
+        rows, columns, channels = in_shape
+        windows = padded.reshape(z_hat.shape[0], rows, size, columns, size, channels)
+        high, wide = (np.minimum(size, side - size * np.arange(n)) for n, side in sides)
+        within = jnp.asarray(np.multiply.outer(high, wide)[:, :, None], z_hat.dtype)
+        return windows.sum((2, 4)) / within
+
+    return Layer(init, up, down, linear=True, name=":".join(["upsample", *words]))
 
 
 @registered
@@ -477,3 +564,13 @@ def from_names(names: str) -> list[Layer]:
       [conv:32:5, max_pool:2, dense:10]
     """
     return [from_name(name) for name in names.split("-")]
+
+
+def to_names(layers: Iterable[Layer]) -> str:
+    """Joins the names of layers by dashes, as ``config.encoder`` has them.
+
+    Examples:
+      >>> to_names([conv(32, 5), max_pool(2), dense(10)])
+      'conv:32:5-max_pool:2-dense:10'
+    """
+    return "-".join(layer.name for layer in layers)

@@ -1,4 +1,4 @@
-"""The ladders of the paper (Rasmus et al. 2015, section 4), by name."""
+"""The ladders of the paper (Rasmus et al. 2015, section 4), by name, and some for other shapes."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from ladder_jax import layers
-from ladder_jax._checks import as_shape
+from ladder_jax._checks import as_shape, is_whole, per_level
 from ladder_jax.activations import softmax
 from ladder_jax.algorithm import ladder
 from ladder_jax.combinators import gaussian
-from ladder_jax.layers import dense, global_mean_pool, max_pool
+from ladder_jax.layers import dense, global_mean_pool, max_pool, upsample
 from ladder_jax.types import Combinator, Ladder, Layer, Shape
 
 Model = Literal["full", "bottom", "gamma", "supervised"]
@@ -198,3 +198,88 @@ def mlp(features: int, units: int | Sequence[int], **settings: object) -> Ladder
     """
     widths = as_shape("units", units)
     return ladder((features,), [dense(n) for n in widths], **settings)  # type: ignore[arg-type]
+
+
+def _check_classes(classes: int) -> None:
+    if not is_whole(classes, 2):
+        raise ValueError(f"classes is {classes!r}; give a whole number, 2 or more.")
+
+
+def hourglass_layers(
+    input_shape: Shape, classes: int, channels: int | Sequence[int] = (16, 32, 64), kernel: int = 3
+) -> list[Layer]:
+    """Makes the layers of an hourglass, to coarser scales and back, for a class per pixel.
+
+    One convolution per scale, then max pooling to half the size; from the coarsest scale back
+    by upsampling and one convolution per scale, and at last a convolution by 1 x 1 to the
+    classes. The top has the height and width of the input, odd ones included.
+
+    Args:
+      input_shape: of an image, ``(height, width, channels)``.
+      classes: of a pixel.
+      channels: of each scale, the finest first; one number: one scale.
+      kernel: height and width of the kernels.
+
+    Returns:
+      Layers to a level ``(height, width, classes)``; ``layers.to_names`` makes a
+      ``config.encoder`` of them.
+
+    Examples:
+      >>> hourglass_layers((27, 36, 1), 5, (8, 16), kernel=5)[:3]
+      [conv:8:5:1:same, max_pool:2, conv:16:5:1:same]
+      >>> hourglass_layers((27, 36, 1), 5, (8, 16), kernel=5)[3:]
+      [upsample:2:27:36, conv:8:5:1:same, conv:5:1]
+    """
+    sizes = as_shape("input_shape", input_shape)
+    if len(sizes) != 3:
+        raise ValueError(
+            f"input_shape is {input_shape!r}; give that of an image, (height, width, channels)."
+        )
+    _check_classes(classes)
+    *finer, coarsest = (
+        layers.conv(n, kernel, padding="same") for n in as_shape("channels", channels)
+    )
+    down: list[Layer] = []
+    up: list[Layer] = []
+    height, width = sizes[:2]
+    for convolution in finer:
+        exact = height % 2 == width % 2 == 0
+        down += [convolution, max_pool(2)]
+        up = [upsample(2) if exact else upsample(2, height, width), convolution, *up]
+        height, width = (height + 1) // 2, (width + 1) // 2
+    return [*down, coarsest, *up, layers.conv(classes, 1)]
+
+
+def fully_convolutional_layers(
+    classes: int,
+    channels: int | Sequence[int] = 32,
+    dilations: Sequence[int] = (1, 1, 2, 4),
+    kernel: int = 3,
+) -> list[Layer]:
+    """Makes the layers of a net at full resolution, for a class per pixel.
+
+    With growing dilations few convolutions see far: a pixel's class depends on those up to
+    (kernel - 1) / 2 times the sum of the dilations away.
+
+    Args:
+      classes: of a pixel.
+      channels: of all convolutions, or one number for each.
+      dilations: of each convolution.
+      kernel: height and width of the kernels.
+
+    Returns:
+      Layers from an image of any height and width to a level ``(height, width, classes)``;
+      ``layers.to_names`` makes a ``config.encoder`` of them.
+
+    Examples:
+      >>> fully_convolutional_layers(5, 8, (1, 2))
+      [conv:8:3:1:same, conv:8:3:1:same:2, conv:5:1]
+    """
+    _check_classes(classes)
+    steps = as_shape("dilations", dilations)
+    widths = per_level("channels", channels, len(steps), 1)
+    convolutions = [
+        layers.conv(n, kernel, padding="same", dilation=step)
+        for n, step in zip(widths, steps, strict=True)
+    ]
+    return [*convolutions, layers.conv(classes, 1)]

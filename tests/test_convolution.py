@@ -19,8 +19,10 @@ from ladder_jax._convolution import convolve, largest, pads_down, pads_up
 PLAIN = {"dimension_numbers": ("NHWC", "HWIO", "NHWC")}
 
 
-def of_xla(x, kernel, strides, padding, lhs_dilation):
-    return lax.conv_general_dilated(x, kernel, strides, padding, lhs_dilation, **PLAIN)
+def of_xla(x, kernel, strides, padding, lhs_dilation, rhs_dilation):
+    return lax.conv_general_dilated(
+        x, kernel, strides, padding, lhs_dilation, rhs_dilation, **PLAIN
+    )
 
 
 def operands(shape, kernel, channels, dtype=np.float32, seed=0):
@@ -29,8 +31,9 @@ def operands(shape, kernel, channels, dtype=np.float32, seed=0):
     return x, rng.standard_normal((kernel, kernel, shape[-1], channels)).astype(dtype)
 
 
-def both(strides=(1, 1), padding=((0, 0), (0, 0)), dilation=(1, 1)):
+def both(strides=(1, 1), padding=((0, 0), (0, 0)), dilation=(1, 1), kernel_dilation=(1, 1)):
     window = {"strides": strides, "padding": padding, "lhs_dilation": dilation}
+    window["rhs_dilation"] = kernel_dilation
     return [functools.partial(f, **window) for f in (convolve, of_xla)]
 
 
@@ -46,7 +49,7 @@ def assert_close(ours, theirs, rtol):
         np.testing.assert_allclose(a, b, rtol=rtol, atol=rtol * np.abs(b).max(initial=0.0))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     st.tuples(st.integers(1, 6), st.integers(1, 7), st.integers(1, 7), st.integers(1, 3)),
     st.integers(1, 4),
@@ -54,15 +57,19 @@ def assert_close(ours, theirs, rtol):
     st.integers(1, 3),
     st.sampled_from(["valid", "same", "full"]),
     st.booleans(),
+    st.integers(1, 3),
 )
-def test_gradients_are_xlas_in_float64(shape, kernel, channels, stride, padding, down):
-    if padding == "valid" and min(shape[1:3]) < kernel:
-        kernel = min(shape[1:3])
-    steps, ones, pads = (stride, stride), (1, 1), pads_up(kernel, stride, padding, shape[1:])
-    window = (steps, pads, ones)
+def test_gradients_are_xlas_in_float64(shape, kernel, channels, stride, padding, down, dilation):
+    if padding == "valid":
+        kernel = min(kernel, (min(shape[1:3]) - 1) // dilation + 1)
+    reach, steps, ones = dilation * (kernel - 1) + 1, (stride, stride), (1, 1)
+    pads = pads_up(reach, stride, padding, shape[1:])
+    window = (steps, pads, ones, (dilation, dilation))
     if down:
-        out_shape = conv(1, kernel, stride, padding).init(jax.random.key(0), shape[1:])[1]
-        window = (ones, pads_down(kernel, stride, pads, shape[1:], out_shape), steps)
+        layer = conv(1, kernel, stride, padding, dilation)
+        out_shape = layer.init(jax.random.key(0), shape[1:])[1]
+        pads = pads_down(reach, stride, pads, shape[1:], out_shape)
+        window = (ones, pads, steps, (dilation, dilation))
         shape = (shape[0], *out_shape[:2], shape[-1])
     with jax.enable_x64(True):
         found, wanted = (
@@ -79,6 +86,7 @@ def test_gradients_are_xlas_in_float64(shape, kernel, channels, stride, padding,
     [
         (conv(3, 3, padding="full"), (3, 5, 4, 2)),
         (conv(5, 2, stride=2, padding="same"), (2, 5, 4, 2)),
+        (conv(2, 2, stride=2, padding="same", dilation=2), (2, 5, 4, 2)),
     ],
 )
 def test_gradients_are_difference_quotients_to_the_second_order(layer, shape):
@@ -95,12 +103,12 @@ def test_gradients_are_difference_quotients_to_the_second_order(layer, shape):
             check_grads(smooth, args, order=2, modes=["fwd", "rev"], rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("channels", [1, 7])
-def test_mixes_with_vmap_and_second_derivatives(channels):
+@pytest.mark.parametrize(("channels", "dilation"), [(1, 1), (7, 1), (3, 2)])
+def test_mixes_with_vmap_and_second_derivatives(channels, dilation):
     """Also where each member of a population has a kernel of its own."""
     pairs = [operands((3, 5, 5, 2), 3, channels, seed=seed) for seed in range(2)]
     x, kernel = (jnp.stack(arrays) for arrays in zip(*pairs, strict=True))
-    full = both(padding=((2, 2), (2, 2)))
+    full = both(padding=((2, 2), (2, 2)), kernel_dilation=(dilation, dilation))
 
     def slope(f):
         gradient = jax.grad(curved(f), argnums=1)
@@ -128,16 +136,17 @@ def operations(text):
     return [text.count(f"stablehlo.{name}") for name in ("convolution", "dot_general", "while")]
 
 
-@pytest.mark.parametrize("kernel", [1, 3])
-def test_on_a_cpu_alone_the_gradient_of_a_kernel_is_products(kernel):
+@pytest.mark.parametrize(("kernel", "dilation"), [(1, 1), (3, 1), (2, 3)])
+def test_on_a_cpu_alone_the_gradient_of_a_kernel_is_products(kernel, dilation):
     args = operands((4, 6, 6, 2), kernel, 2)
-    found, wanted = (lowered(jax.grad(curved(f), (0, 1)), *args) for f in both())
+    pair = both(kernel_dilation=(dilation, dilation))
+    found, wanted = (lowered(jax.grad(curved(f), (0, 1)), *args) for f in pair)
     for platform in ("cuda", "tpu"):
         assert operations(found[platform]) == operations(wanted[platform]) == [3, 0, 0]
     assert operations(found["cpu"]) == [2, kernel, 1]
     # Nothing is computed for an operand that has no gradient.
     for argnum, number in ((0, [2, 0, 0]), (1, [1, kernel, 1])):
-        text = lowered(jax.grad(curved(both()[0]), argnum), *args)["cpu"]
+        text = lowered(jax.grad(curved(pair[0]), argnum), *args)["cpu"]
         assert operations(text) == number
 
 
@@ -148,9 +157,8 @@ def test_a_kernel_larger_than_the_image_is_left_to_xla():
 
 def test_exports_gradients_for_all_platforms_and_any_number_of_rows():
     def gradients(kernel, x):
-        return jax.grad(curved(lambda x, kernel: largest(both()[0](x, kernel), 2)), (0, 1))(
-            x, kernel
-        )
+        dilated = both(kernel_dilation=(2, 1))[0]
+        return jax.grad(curved(lambda x, kernel: largest(dilated(x, kernel), 2)), (0, 1))(x, kernel)
 
     x, kernel = operands((3, 5, 5, 2), 2, 3)
     (batch,) = export.symbolic_shape("batch")

@@ -12,9 +12,13 @@ from jax.test_util import check_grads
 from ladder_jax import Batch, conv, dense, from_flax, global_mean_pool, ladder, layers, max_pool
 from ladder_jax.layers import LAYERS
 
+EXAMPLES = (*LAYERS, "conv:3:3:1:same:2", "conv:2:2:2:valid:3", "upsample:2:9:8", "upsample:2:10:7")
+
 
 def example(name):
-    """A layer with 3 for each argument that it requires."""
+    """A layer with 3 for each argument that it requires, or that of a whole name."""
+    if name not in LAYERS:
+        return layers.from_name(name)
     arguments = inspect.signature(LAYERS[name]).parameters.values()
     return LAYERS[name](*(3 for argument in arguments if argument.default is argument.empty))
 
@@ -30,7 +34,7 @@ def small(layer):
     raise AssertionError(f"{layer}: refuses images, sequences and vectors")
 
 
-@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("name", EXAMPLES)
 def test_shapes_name_and_vmap(name):
     layer = example(name)
     shape = small(layer)
@@ -45,14 +49,14 @@ def test_shapes_name_and_vmap(name):
     assert_same(z[0, :3], up(x[0, :3]))  # each example by itself
     assert_same(u[1], down(z[1]))
     again = layers.from_name(layer.name)
-    assert layer.name.split(":")[0] == name and again.name == layer.name
+    assert layer.name.split(":")[0] == name.split(":")[0] and again.name == layer.name
     assert again[3:] == layer[3:]
     assert_same(again.init(jax.random.key(0), shape)[0], params)
     assert_same(again.up(params.up, x[0]), z[0])
     assert_same(again.down(params.down, z[0], shape), u[0])
 
 
-@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("name", EXAMPLES)
 def test_gradients_are_difference_quotients(name):
     layer = example(name)
     shape = small(layer)
@@ -67,7 +71,7 @@ def test_gradients_are_difference_quotients(name):
             check_grads(jax.jit(apply), args, order=1, modes=["rev"], rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("name", EXAMPLES)
 def test_a_ladder_with_it_trains(name):
     layer = example(name)
     net = ladder(small(layer), [layer, dense(3)], denoising_cost=1.0)
@@ -86,12 +90,23 @@ def test_a_ladder_with_it_trains(name):
 
 @pytest.mark.parametrize("padding", ["valid", "same", "full"])
 @pytest.mark.parametrize(
-    ("shape", "kernel", "stride"),
-    [((7, 6, 2), 3, 1), ((8, 5, 1), 2, 2), ((9, 9, 2), 4, 3), ((5, 6, 3), 2, 3), ((4, 4, 2), 1, 2)],
+    ("shape", "kernel", "stride", "dilation"),
+    [
+        ((7, 6, 2), 3, 1, 1),
+        ((8, 5, 1), 2, 2, 1),
+        ((9, 9, 2), 4, 3, 1),
+        ((5, 6, 3), 2, 3, 1),
+        ((4, 4, 2), 1, 2, 1),
+        ((7, 6, 2), 3, 1, 2),
+        ((8, 5, 1), 2, 2, 3),
+        ((9, 8, 2), 3, 3, 3),
+    ],
 )
-def test_down_is_the_transposed_map(padding, shape, kernel, stride):
+def test_down_is_the_transposed_map(padding, shape, kernel, stride, dilation):
     """<up(x), z> = <x, down(z)> where the kernel down is the kernel up turned round."""
-    layer = conv(3, kernel, stride=stride, padding=padding)
+    if padding == "valid" and dilation * (kernel - 1) >= min(shape[:2]):
+        shape = (9, 10, shape[2])
+    layer = conv(3, kernel, stride=stride, padding=padding, dilation=dilation)
     params, out_shape = layer.init(jax.random.key(0), shape)
     x = jax.random.normal(jax.random.key(1), (2, *shape))
     z = jax.random.normal(jax.random.key(2), (2, *out_shape))
@@ -101,7 +116,8 @@ def test_down_is_the_transposed_map(padding, shape, kernel, stride):
     u = layer.down(turned, z, shape)
     assert h.shape == z.shape and u.shape == x.shape
     np.testing.assert_allclose((h * z).sum(), (x * u).sum(), rtol=1e-4, atol=1e-4)
-    sizes = {"valid": [n - kernel + 1 for n in shape], "full": [n + kernel - 1 for n in shape]}
+    beside = dilation * (kernel - 1)
+    sizes = {"valid": [n - beside for n in shape], "full": [n + beside for n in shape]}
     expected = sizes.get(padding, shape)
     assert out_shape == (-(-expected[0] // stride), -(-expected[1] // stride), 3)
 

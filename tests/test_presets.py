@@ -10,7 +10,7 @@ import pytest
 
 from experiments import configs, original
 from experiments.configs import base
-from ladder_jax import presets
+from ladder_jax import layers, presets
 from ladder_jax.config import Config
 from ladder_jax.errors import ConfigError
 from ladder_jax.run import program
@@ -97,7 +97,7 @@ def test_conv_presets(name):
     [config] = [
         c
         for c in map(configs.load, CONFIGS)
-        if c.encoder == "-".join(layer.name for layer in presets.CONV[name].layers)
+        if c.encoder == layers.to_names(presets.CONV[name].layers)
         and c.name.endswith(name.split("_", 1)[1])
     ]
     same_ladder(net, program.build_ladder(config, INPUTS[dataset], 10))

@@ -9,7 +9,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from experiments.configs import RENAMED
-from ladder_jax import presets
+from ladder_jax import layers, presets
 from ladder_jax.config import Config
 from ladder_jax.errors import ConfigError
 
@@ -74,7 +74,7 @@ def conv(preset: str, labels: str, **settings: Any) -> ConfigDict:
             name=f"{dataset}_{labels}_{rest}",
             dataset=dataset,
             labels=int(labels),
-            encoder="-".join(layer.name for layer in row.layers),
+            encoder=layers.to_names(row.layers),
             activation=row.activation,
             top_gain=row.top_gain,
             combinators=tuple("gaussian" if d else "none" for d in row.decoded),
