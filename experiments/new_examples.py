@@ -10,14 +10,14 @@ import itertools
 import math
 import pathlib
 import stat
-import warnings
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, TextIO
+from typing import NamedTuple, TextIO
 
 import numpy as np
 
 from ladder_jax.data.arrays import read_npz, require_arrays
-from ladder_jax.data.base import MODES, check_new, require
+from ladder_jax.data.base import MODES, check_new
+from ladder_jax.data.png import is_png, read_png
 from ladder_jax.errors import DataError
 
 PART = 256
@@ -216,50 +216,5 @@ def _read_folder(folder: pathlib.Path, shape: tuple[int, ...]) -> Iterator[Part]
         raise DataError(f"{folder}: no PNG files in it.")
     for start in range(0, len(paths), PART):
         part = paths[start : start + PART]
-        pixels = np.stack([_read_png(path, image_shape).ravel() for path in part])
+        pixels = np.stack([read_png(path, image_shape).ravel() for path in part])
         yield Part([path.name for path in part], pixels, str(folder), start)
-
-
-def is_png(path: pathlib.Path) -> bool:
-    """Returns whether a file is one to read, by its name.
-
-    Examples:
-      >>> [is_png(pathlib.Path(name)) for name in ("a.PNG", "a.jpg", "._a.png")]
-      [True, False, False]
-    """
-    return path.suffix.lower() == ".png" and not path.name.startswith(".")
-
-
-def _read_png(path: pathlib.Path, shape: tuple[int, ...]) -> np.ndarray:
-    """Reads the bytes of an image, ``[height, width, channels]``, grey or coloured as asked for."""
-    pillow = require("PIL.Image", "PNG files are read with it", "pillow")
-    height, width, channels = shape
-    try:
-        # What Pillow warns of, a huge image, is refused by its size before it is unpacked.
-        with warnings.catch_warnings(action="ignore"), pillow.open(path, formats=("PNG",)) as image:
-            if image.size != (width, height):
-                raise DataError(
-                    f"{path}: {image.size[1]} x {image.size[0]} pixels; wanted {height} x {width}, "
-                    "as in training."
-                )
-            image.verify()  # its checksums; it cannot be read afterwards
-        with pillow.open(path, formats=("PNG",)) as image:
-            _check_kind(path, image, channels)
-            return np.asarray(image.convert(MODES[channels])).reshape(shape)
-    except DataError:
-        raise
-    except Exception as error:  # on corrupt bytes Pillow raises a dozen kinds
-        reason = getattr(error, "strerror", None)
-        raise DataError(
-            f"{path}: not a PNG file, or a corrupt one{f' ({reason})' if reason else ''}."
-        ) from error
-
-
-def _check_kind(path: pathlib.Path, image: Any, channels: int) -> None:
-    """Checks that its pixels are bytes, and that none is transparent where that would be lost."""
-    if image.mode.startswith("I"):
-        raise DataError(f"{path}: 16 bits per pixel; write it with 8.")
-    if channels != 4 and image.has_transparency_data:
-        least, _ = image.convert("RGBA").getchannel("A").getextrema()
-        if least < 255:
-            raise DataError(f"{path}: has transparent pixels; put it on a background first.")

@@ -28,6 +28,7 @@ from absl import flags
 
 from experiments import cli, new_examples
 from ladder_jax import predictor
+from ladder_jax.data.png import is_png
 from ladder_jax.errors import ConfigError
 from ladder_jax.predictor import Outputs, Predictor
 from ladder_jax.run import files, signals
@@ -127,7 +128,7 @@ def left_out(path: pathlib.Path) -> int:
     if not path.is_dir():
         return 0
     seen = [p for p in path.iterdir() if not p.name.startswith(".")]
-    return sum(not new_examples.is_png(p) for p in seen)
+    return sum(not is_png(p) for p in seen)
 
 
 def main() -> None:

@@ -29,7 +29,8 @@ def main() -> None:
     name, data_dir = cli.DATASET.value, cli.DATA_DIR.value or ""
     if not name:
         raise ConfigError("--dataset is not given; name the set to prepare, e.g. --dataset=mnist.")
-    if data.is_file(name) or NAMED.get(name, NamedSet()).load:
+    known = NAMED.get(name, NamedSet())
+    if data.is_file(name) or known.load or known.of_digits:
         raise ConfigError(f"--dataset={name} needs no preparing; train with it.")
     folder = data.prepare(name, data_dir, _DOWNLOAD_DIR.value)
     given = f" --data_dir={folder}" if data_dir else ""

@@ -8,7 +8,6 @@ pickle and without trust in their headers.
 
 from __future__ import annotations
 
-import collections
 import math
 import pathlib
 import zipfile
@@ -17,12 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from ladder_jax.data import base
+from ladder_jax.data import base, labels
 from ladder_jax.data.base import Dataset, to_float
 from ladder_jax.errors import DataError
-
-NO_LABEL = -1
-"""The label of an example without one, as in scikit-learn."""
 
 # What becomes of later rows, by what those of training were:
 SCALES = {
@@ -143,6 +139,8 @@ def from_arrays(
     *,
     class_names: Sequence[str] = (),
     name: str = "arrays",
+    kind: str = "",
+    ignore: Sequence[int] = labels.VOID,
 ) -> Dataset:
     """Makes a ``Dataset`` of your own.
 
@@ -153,11 +151,17 @@ def from_arrays(
       x: ``[n, ...]``, numbers of any kind; bytes (uint8) are taken for pixels and
         divided by 255, unless they are 0 and 1 alone. ``SCALES`` says what that means
         for rows that come later.
-      y: ``[n]``, integers: classes from 0, without a gap, or -1 for no label.
+      y: ``[n]``, integers: classes from 0, without a gap, or -1 for no label. Or a class
+        per pixel of images ``[n, height, width]``, with or without a last axis of
+        channels; or numbers, ``[n]`` or ``[n, d]``, NaN for none; or several labels
+        ``[n, k]``, integers 0, 1 or -1 for none.
       x_test: ``[m, ...]``, put on the scale of ``x``, or None.
-      y_test: ``[m]``, each a class, or None.
-      class_names: one per class; the numbers, if none are given.
+      y_test: as ``y``, but for rows without any label, or None.
+      class_names: one per class, or per column of ``y``; the numbers, if none are given.
       name: for messages and results.
+      kind: what the labels are, one of ``KINDS``; "" to tell it as ``labels.kind_of`` does.
+        Whole numbers as floats are refused without it.
+      ignore: what stands for no label in masks.
 
     Raises:
       DataError: shapes, dtypes or values are wrong.
@@ -167,45 +171,35 @@ def from_arrays(
       >>> own.y_train.tolist(), own.class_names, len(own.x_test)
       ([0, 1, -1], ('no', 'yes'), 0)
     """
-    x, y = _features(f"{name}, x", x), _labels(f"{name}, y", y)
-    scale = scale_of(x)
+    x, y = _features(f"{name}, x", x), np.asarray(y)
+    kind = kind or labels.kind_of(f"{name}, y", y)
+    y = labels.as_kind(f"{name}, y", y, kind, ignore)
     names = tuple(str(item) for item in class_names)
-    classes = len(names) or int(y.max(initial=NO_LABEL)) + 1
-    if len(y) and not (y != NO_LABEL).any():
-        raise DataError(f"{name}, y: all labels are -1 (no label); give some of each class.")
-    base.check_examples(f"{name}, x and y", x, y, classes, unlabeled=True)
-    _check_classes(name, y, classes, names)
+    known = len(names) or labels.count(y, kind)
+    labels.check_any(f"{name}, y", y, kind)
+    labels.check(f"{name}, x and y", x, y, kind, known, unlabeled=True)
+    labels.check_training(name, y, kind, known, names)
     if (x_test is None) != (y_test is None):
         raise DataError(f"{name}: x_test and y_test go together; give both or neither.")
     if x_test is None:
         x_test, y_test = x[:0], y[:0]
     else:
-        x_test, y_test = _features(f"{name}, x_test", x_test), _labels(f"{name}, y_test", y_test)
-        base.check_examples(f"{name}, x_test and y_test", x_test, y_test, classes)
+        x_test = _features(f"{name}, x_test", x_test)
+        y_test = labels.as_kind(f"{name}, y_test", np.asarray(y_test), kind, ignore)
+        labels.check(f"{name}, x_test and y_test", x_test, y_test, kind, known)
+    if kind == "pixels":
+        x, x_test = (part[..., None] if part.ndim == 3 else part for part in (x, x_test))
+    scale = scale_of(x)
     x, x_test = to_scale(f"{name}, x", x, scale), to_scale(f"{name}, x_test", x_test, scale)
     if x.shape[1:] != x_test.shape[1:]:
         raise DataError(
             f"{name}: a row of x is {x.shape[1:]}, one of x_test {x_test.shape[1:]}; they must "
             "be of one shape."
         )
-    names = names or tuple(str(number) for number in range(classes))
-    return Dataset(name, x, y.astype(np.int32), x_test, y_test.astype(np.int32), names, scale)
-
-
-def _check_classes(name: str, y: np.ndarray, classes: int, names: tuple[str, ...]) -> None:
-    """Checks that there are several classes, an example of each, and no name twice."""
-    present = np.unique(y[y != NO_LABEL])
-    if len(present) < classes:  # not by counting to the largest label, which may be any
-        missing = np.setdiff1d(np.arange(len(present) + 1), present)[0]
-        raise DataError(
-            f"{name}, y: no example of class {missing}, though there are {classes} classes; "
-            "number them from 0 without a gap, and give -1 where there is no label."
-        )
-    for item, times in collections.Counter(names).items():
-        if times > 1:
-            raise DataError(f"{name}: class name {item!r} given twice; give each class its own.")
-    if classes < 2:
-        raise DataError(f"{name}, y: one class alone; give at least two.")
+    if kind == "classes":
+        y, y_test = y.astype(np.int32), y_test.astype(np.int32)
+    names = names or tuple(str(number) for number in range(known))
+    return Dataset(name, x, y, x_test, y_test, names, scale, kind)
 
 
 def _features(name: str, given: Any) -> np.ndarray:
@@ -217,22 +211,12 @@ def _features(name: str, given: Any) -> np.ndarray:
     return x
 
 
-def _labels(name: str, y: Any) -> np.ndarray:
-    y = np.asarray(y)
-    if y.dtype.kind not in "iu":
-        raise DataError(f"{name}: dtype {y.dtype}; give class numbers as integers.")
-    if y.ndim != 1:
-        raise DataError(f"{name}: shape {y.shape}; give one label per row, [rows].")
-    if y.size and int(y.max()) >= 2**31 - 1:
-        raise DataError(f"{name}: label {y.max()}; number the classes from 0 without a gap.")
-    return np.asarray(y, np.int64)
-
-
 def load_npz(path: str | pathlib.Path) -> Dataset:
     """Loads a ``Dataset`` from an ``.npz`` file with ``x``, ``y`` and more, by these names.
 
-    Optional are ``x_test``, ``y_test`` and ``class_names`` (strings). Their meanings are
-    those of ``from_arrays``. The file is one of ``numpy.savez`` or ``savez_compressed``.
+    Optional are ``x_test``, ``y_test``, ``class_names`` (strings), ``kind`` (a string) and
+    ``ignore``. Their meanings are those of ``from_arrays``. The file is one of
+    ``numpy.savez`` or ``savez_compressed``.
 
     Raises:
       DataError: the file is missing, corrupt or holds Python objects, ``x`` or
@@ -247,15 +231,20 @@ def load_npz(path: str | pathlib.Path) -> Dataset:
       ('0', '1')
     """
     path = pathlib.Path(path).expanduser()
-    arrays, names = _read(path)
+    arrays, about = _read(path)
     require_arrays(path, arrays, ("x", "y"))
-    return from_arrays(**arrays, class_names=names, name=path.stem)
+    return from_arrays(**arrays | about, name=path.stem)
 
 
 def load_test_npz(
-    path: str | pathlib.Path, classes: int
+    path: str | pathlib.Path, classes: int, kind: str = "classes"
 ) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
     """Loads examples to test on from an ``.npz`` file: ``x_test, y_test``, or else ``x, y``.
+
+    Args:
+      path: of the file.
+      classes: how many there are, or how many columns ``y`` has.
+      kind: what the labels are, one of ``KINDS``.
 
     Returns:
       ``(x, y, class names)``, x as it is in the file, no names where it has none.
@@ -264,25 +253,32 @@ def load_test_npz(
       DataError: as ``load_npz``, or an example has no label or is of no known class.
     """
     path = pathlib.Path(path).expanduser()
-    arrays, names = _read(path)
+    arrays, about = _read(path)
     suffix = "_test" if {"x_test", "y_test"} & arrays.keys() else ""
     x_key, y_key = f"x{suffix}", f"y{suffix}"
     require_arrays(path, arrays, (x_key, y_key))
-    x, y = _features(f"{path}, {x_key}", arrays[x_key]), _labels(f"{path}, {y_key}", arrays[y_key])
-    base.check_examples(f"{path}, {x_key} and {y_key}", x, y, classes)
-    return x, y.astype(np.int32), names
+    x, ignore = _features(f"{path}, {x_key}", arrays[x_key]), about["ignore"]
+    y = labels.as_kind(f"{path}, {y_key}", arrays[y_key], kind, ignore)
+    labels.check(f"{path}, {x_key} and {y_key}", x, y, kind, classes)
+    return x, y.astype(np.int32) if kind == "classes" else y, about["class_names"]
 
 
-def _read(path: pathlib.Path) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
-    """Returns a file's arrays, and the class names out of them, if there are any."""
-    arrays = read_npz(path, ("x", "y", "x_test", "y_test", "class_names"))
+def _read(path: pathlib.Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Returns a file's arrays, and what it says about them, as ``from_arrays`` takes it."""
+    arrays = read_npz(path, ("x", "y", "x_test", "y_test", "class_names", "kind", "ignore"))
     names = arrays.pop("class_names", np.zeros(0, str))
+    kind, ignore = arrays.pop("kind", np.array("")), arrays.pop("ignore", np.array(labels.VOID))
     if names.ndim != 1 or names.dtype.kind != "U":
         raise DataError(f"{path}: class_names must be a list of strings, one per class.")
+    if kind.ndim or kind.dtype.kind != "U":
+        raise DataError(f"{path}: kind must be a string, one of {', '.join(labels.KINDS)}.")
+    if ignore.ndim > 1 or ignore.dtype.kind not in "iu":
+        raise DataError(f"{path}: ignore must be a list of integers.")
     try:
-        return arrays, tuple(names.tolist())
+        about = {"class_names": tuple(names.tolist()), "kind": str(kind)}
     except ValueError as error:  # bytes that are no characters
-        raise DataError(f"{path}: class_names are corrupt ({error}).") from error
+        raise DataError(f"{path}: class_names or kind are corrupt ({error}).") from error
+    return arrays, about | {"ignore": ignore.reshape(-1).tolist()}
 
 
 def require_arrays(path: pathlib.Path, arrays: Collection[str], keys: Sequence[str]) -> None:

@@ -40,16 +40,19 @@ class Examples(Protocol):
 
 
 class Dataset(NamedTuple):
-    """Images or rows with their classes.
+    """Images or rows with their labels; ``data.labels`` says of which kinds they may be.
 
     Attributes:
       name: e.g. ``"mnist"``.
       x_train: float32 or float64 ``[n, ...]``; bytes of images as 0 to 1.
-      y_train: int32 ``[n]``, classes from 0; -1 where there is no label.
+      y_train: int32 ``[n]``, classes from 0; -1 where there is no label. Of another
+        ``kind``: int32 ``[n, height, width]`` with -1, float ``[n, d]`` with NaN, or int32
+        ``[n, k]`` with -1 where there is none.
       x_test: float32 ``[m, ...]``; m is 0 where there is no test set.
-      y_test: int32 ``[m]``.
-      class_names: one per class.
+      y_test: int32 ``[m]``, or as ``y_train``; each row has a label, or one at least.
+      class_names: one per class; of numbers or several labels, one per column.
       scale: what numbers the examples were, one of ``SCALES``.
+      kind: what the labels are, one of ``KINDS``.
     """
 
     name: str
@@ -59,6 +62,7 @@ class Dataset(NamedTuple):
     y_test: np.ndarray
     class_names: tuple[str, ...]
     scale: str = "unknown"
+    kind: str = "classes"
 
 
 class Rows:
@@ -198,14 +202,19 @@ def check_new(name: str, x: np.ndarray, shape: tuple[int, ...]) -> None:
         raise DataError(f"{name} has dtype {x.dtype}; give numbers.")
 
 
-def check_examples(
-    name: str, x: np.ndarray, y: np.ndarray, classes: int, *, unlabeled: bool = False
-) -> None:
-    """Checks that features and labels fit each other; -1, no label, only if ``unlabeled``."""
+def check_lengths(name: str, x: np.ndarray, y: np.ndarray) -> None:
+    """Checks that there are examples, and labels for as many."""
     if len(x) != len(y):
         raise DataError(f"{name}: {len(x)} examples but {len(y)} labels; give one label each.")
     if len(x) == 0:
         raise DataError(f"{name}: no examples; give at least one.")
+
+
+def check_examples(
+    name: str, x: np.ndarray, y: np.ndarray, classes: int, *, unlabeled: bool = False
+) -> None:
+    """Checks that features and labels fit each other; -1, no label, only if ``unlabeled``."""
+    check_lengths(name, x, y)
     if y.dtype.kind not in "iu":
         raise DataError(f"{name}: labels have dtype {y.dtype}; give class numbers as integers.")
     outside = np.flatnonzero((y < (-1 if unlabeled else 0)) | (y >= classes))

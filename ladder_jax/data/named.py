@@ -12,6 +12,8 @@ import numpy as np
 from ladder_jax.data import idx, tfds
 from ladder_jax.data.arrays import from_arrays, load_npz, to_scale
 from ladder_jax.data.base import Dataset, check_examples
+from ladder_jax.data.folder import is_folder, load_folder
+from ladder_jax.data.textured import textured_digits
 from ladder_jax.errors import DataError
 
 
@@ -19,6 +21,8 @@ class NamedSet(NamedTuple):
     """Holds what is known of a data set by name; downloads have tensorflow-datasets' addresses."""
 
     load: Callable[[], Dataset] | None = None  # where the set needs no preparing
+    of_digits: Callable[[Dataset], Dataset] | None = None
+    """Makes the set of MNIST's digits where they are, else of scikit-learn's."""
     class_names: tuple[str, ...] = ()  # of a set with ``read``
     read: Callable[[pathlib.Path], idx.Splits] | None = None
     """Reads the original files of a folder, so that preparing needs no TensorFlow."""
@@ -47,6 +51,7 @@ def _idx(names: str) -> NamedSet:
 
 NAMED = {
     "digits": NamedSet(load=load_digits),
+    "textured_digits": NamedSet(of_digits=textured_digits),
     "mnist": _idx("0, 1, 2, 3, 4, 5, 6, 7, 8, 9"),
     "fashion_mnist": _idx(
         "T-shirt/top, Trouser, Pullover, Dress, Coat, Sandal, Shirt, Sneaker, Bag, Ankle boot"
@@ -69,17 +74,17 @@ NAMES = tuple(NAMED)
 
 
 def is_file(name: str) -> bool:
-    """Returns whether a data set is named by the path of a file.
+    """Returns whether a data set is named by the path of a file, or of a folder of images.
 
     Examples:
       >>> is_file("data/mine.npz"), is_file("mnist")
       (True, False)
     """
-    return name.endswith(".npz")
+    return name not in NAMED and (name.endswith(".npz") or is_folder(name))
 
 
 def located(name: str) -> str:
-    """Returns a data set's name; if it is the path of a file, absolute and resolved.
+    """Returns a data set's name; if it is the path of a file or folder, absolute and resolved.
 
     Examples:
       >>> located("mnist"), located("a/../b.npz") == located("./b.npz")
@@ -94,8 +99,9 @@ def load(name: str, data_dir: str = "", *, in_memory: bool = True) -> Dataset:
     Nothing is fetched here: ``prepare`` does that, once.
 
     Args:
-      name: one of ``NAMES``, any image classification set of tensorflow-datasets, or
-        the path of an ``.npz`` file (see ``load_npz``).
+      name: one of ``NAMES``, any image classification set of tensorflow-datasets, the
+        path of an ``.npz`` file (see ``load_npz``), or that of a folder of images and
+        masks (see ``load_folder``).
       data_dir: the folder with its IDX files, or in which it was prepared; "" for
         tensorflow-datasets' default.
       in_memory: whether all of a prepared set is read now; else when asked for.
@@ -108,10 +114,12 @@ def load(name: str, data_dir: str = "", *, in_memory: bool = True) -> Dataset:
       (500, 8, 8, 1)
     """
     if is_file(name):
-        return load_npz(name)
+        return load_npz(name) if name.endswith(".npz") else load_folder(name)
     known = NAMED.get(name)
     if known and known.load:
         return known.load()
+    if known and known.of_digits:
+        return known.of_digits(load("mnist" if has_mnist(data_dir) else "digits", data_dir))
     folder = tfds.tfds_folder(data_dir)
     if data_dir and not folder.is_dir():
         raise DataError(f"{folder}: not a folder; give the one that holds the data as data_dir.")
@@ -126,7 +134,8 @@ def load(name: str, data_dir: str = "", *, in_memory: bool = True) -> Dataset:
     if not known and (find_spec("tensorflow_datasets") is None or not tfds.find_builder(name)):
         raise DataError(
             f"dataset {name!r} is not known; known are {', '.join(NAMES)}, the path of an .npz "
-            "file, and with pip install 'ladder_jax[tfds]' the names of tensorflow-datasets."
+            "file or of a folder of images and masks, and with pip install 'ladder_jax[tfds]' the "
+            "names of tensorflow-datasets."
         )
     where = f", {data_dir!r}" if data_dir else ""
     files = ", or give the folder of its IDX files as data_dir" if known and known.direct else ""
@@ -134,6 +143,13 @@ def load(name: str, data_dir: str = "", *, in_memory: bool = True) -> Dataset:
         f"{name} is not prepared in {folder}: prepare it by ladder_jax.data.prepare({name!r}"
         f"{where}){files}."
     )
+
+
+def has_mnist(data_dir: str) -> bool:
+    """Returns whether MNIST is in a folder that is given."""
+    folder = pathlib.Path(data_dir).expanduser()
+    files = any(idx.find_idx(folder, name) for name in idx.FILES)
+    return bool(data_dir) and (files or tfds.is_prepared("mnist", data_dir))
 
 
 def _read(known: NamedSet, folder: pathlib.Path) -> idx.Splits:

@@ -4,7 +4,8 @@ Labelled splits have names, ``dataset.SEED@LABELS``, so that programs can be com
 Those of MNIST, Fashion-MNIST and CIFAR-10 are files beside this module:
 ``label_splits/DATASET.npz`` holds an array ``SEED@LABELS`` of row numbers within
 the official training set for each, and the SHA-256 of the labels in that order.
-They hold what ``choose_labeled`` gives; any other name is computed by it.
+They hold what ``choose_labeled`` gives; any other name is computed by it, or, where labels
+are no classes, by ``choose_uniform``.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ladder_jax.data import labels as kinds
 from ladder_jax.errors import DataError
 
 CHOICES = ("balanced", "stratified", "uniform")
@@ -81,6 +83,62 @@ def choose_labeled(
     return np.sort(np.concatenate(chosen))
 
 
+def choose_uniform(y: np.ndarray, labels: int, seed: int, kind: str) -> np.ndarray:
+    """Chooses the rows that keep their labels, of those that have any, whatever these are.
+
+    The rows are shuffled with the seed as by ``choose_labeled``, and the first are taken.
+    Where a class has no pixel in these, or one of several labels is 1 in none, a row that
+    has it takes the place of one that is not needed, if there are such rows.
+
+    Args:
+      y: labels of all training examples, as ``Dataset`` has them.
+      labels: how many rows to choose; 0 for all that have a label.
+      seed: of the shuffle.
+      kind: one of ``data.KINDS``.
+
+    Returns:
+      Sorted row numbers, int64 ``[labels]``.
+
+    Raises:
+      DataError: there cannot be that many, or there is nothing to learn from them.
+
+    Examples:
+      >>> several = np.array([[0, 1], [0, 1], [1, 0], [0, 1], [-1, -1]])
+      >>> [choose_uniform(several, 2, seed, "several").tolist() for seed in (0, 1, 2)]
+      [[2, 3], [0, 2], [2, 3]]
+    """
+    order = np.random.default_rng(seed).permutation(len(y))
+    order = order[kinds.has_label(y[order], kind)]
+    if labels > len(order):
+        raise DataError(f"labels={labels}, but {len(order)} examples have one; give fewer.")
+    if labels:
+        order = order[_covering(_present(y[order], kind), labels)[:labels]]
+    if kind == "numbers":
+        kinds.check_varies(f"labels={labels}, seed={seed}", y[order])
+    return np.sort(order)
+
+
+def _present(y: np.ndarray, kind: str) -> np.ndarray:
+    """Returns which classes, or labels of 1, each row has, bool ``[n, classes]``."""
+    if kind == "several":
+        return np.asarray(y == 1)
+    found = np.unique(y[y >= 0]).tolist() if kind != "numbers" else []
+    each = [(y == label).reshape(len(y), -1).any(1) for label in found]
+    return np.stack([np.zeros(len(y), bool), *each], 1)  # a column at least
+
+
+def _covering(present: np.ndarray, size: int) -> np.ndarray:
+    """Returns an order of rows in which the first have each class, if exchanging one does it."""
+    order = np.arange(len(present))
+    for label in np.flatnonzero(present.any(0)):
+        counts = present[order[:size]].sum(0)
+        spare = np.flatnonzero((counts - present[order[:size]] >= np.minimum(counts, 1)).all(1))
+        if not counts[label] and spare.size:
+            other = size + np.flatnonzero(present[order[size:], label])[0]
+            order[[spare[-1], other]] = order[[other, spare[-1]]]
+    return order
+
+
 def _shares(counts: np.ndarray, labels: int, choice: str) -> np.ndarray:
     """Returns the labels of each class: as many as of any other, or its share of the examples.
 
@@ -113,7 +171,8 @@ def hold_out(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Takes a validation split out of the training set.
 
-    With y, the classes of all n examples, each class keeps one for training.
+    With y, the classes of all n examples, each class keeps one for training; labels of
+    other kinds have no classes of rows, and are held out without y.
 
     Returns:
       ``(rows kept for training, rows held out)``, sorted, int64.
@@ -171,10 +230,11 @@ def labels_checksum(y: np.ndarray) -> str:
     return hashlib.sha256(np.asarray(y).astype(np.uint8).tobytes()).hexdigest()
 
 
-def named_split(name: str, y: np.ndarray, classes: int) -> np.ndarray:
+def named_split(name: str, y: np.ndarray, classes: int, kind: str = "classes") -> np.ndarray:
     """Returns the labelled rows of a split by name.
 
-    y are the classes of all training examples, in the official order.
+    y are the classes of all training examples, in the official order, or labels of
+    another kind.
 
     Raises:
       DataError: the name is of another form, or the labels are not those that the
@@ -185,6 +245,8 @@ def named_split(name: str, y: np.ndarray, classes: int) -> np.ndarray:
       [2, 3]
     """
     split = parse_split(name)
+    if kind != "classes":
+        return choose_uniform(y, split.labels, split.seed, kind)
     file, key = FOLDER / f"{split.dataset}.npz", f"{split.seed}@{split.labels}"
     if file.is_file():
         with file.open("rb") as opened, np.load(opened, allow_pickle=False) as arrays:

@@ -1,0 +1,240 @@
+"""What labels may be: a class per row or per pixel, numbers, or several labels at once.
+
+======== ==================== ====================== ===========================
+kind     labels               no label               names
+======== ==================== ====================== ===========================
+classes  int32 ``[n]``        -1                     of the classes
+pixels   int32 ``[n, H, W]``  -1, pixel by pixel     of the classes
+numbers  float ``[n, d]``     NaN, number by number  of the columns
+several  int32 ``[n, k]``     -1; else 0 or 1        of the labels
+======== ==================== ====================== ===========================
+"""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Sequence
+
+import numpy as np
+
+from ladder_jax.data import base
+from ladder_jax.errors import DataError
+
+KINDS = ("classes", "pixels", "numbers", "several")
+"""What the labels of a data set may be."""
+
+NO_LABEL = -1
+"""The label of an example without one, as in scikit-learn."""
+
+VOID = (NO_LABEL, 255)
+"""Values of a mask that stand for no label, unless others are named."""
+
+_WANTED = {
+    "classes": "class numbers as integers",
+    "pixels": "masks of class numbers as integers, [rows, height, width]",
+    "numbers": "numbers, [rows] or [rows, columns]",
+    "several": "a matrix of 0, 1 and -1 (no label) as integers, [rows, labels]",
+}
+_NONE = {
+    "classes": "all labels are -1 (no label); give some of each class",
+    "pixels": "no pixel of any mask has a label; give some of each class",
+    "numbers": "NaN everywhere (no label); give some numbers",
+    "several": "all labels are -1 (no label); give some of each",
+}
+_MOST_LABEL = 2**31 - 2
+
+
+def kind_of(name: str, y: np.ndarray) -> str:
+    """Returns which of ``KINDS`` labels are, by their shape and their numbers.
+
+    Integers are classes if ``[n]`` or ``[n, 1]``, several labels if ``[n, k]``, and
+    masks if ``[n, height, width]``. Floats are numbers. Where floats are whole, they
+    might be classes, and a ``DataError`` asks which; if a NaN is among them, that is so
+    only where the others run from 0 without a gap.
+
+    Examples:
+      >>> kind_of("y", np.array([0.5, 2.0])), kind_of("y", np.array([[0, 1], [1, 1]]))
+      ('numbers', 'several')
+    """
+    if y.ndim > 2:
+        return "pixels"
+    if y.dtype.kind != "f":
+        return "several" if y.ndim == 2 and y.shape[1] > 1 else "classes"
+    known = y[np.isfinite(y)]
+    found = np.unique(known)
+    gapless = np.array_equal(found, np.arange(len(found)))
+    if known.size and (known % 1 == 0).all() and (known.size == y.size or gapless):
+        raise DataError(
+            f"{name}: dtype {y.dtype}, but whole numbers alone; give integers if they are classes, "
+            "or say kind='numbers'."
+        )
+    return "numbers"
+
+
+def as_kind(name: str, y: np.ndarray, kind: str, ignore: Sequence[int] = VOID) -> np.ndarray:
+    """Returns labels in the layout of their kind, classes as int64; values are not checked.
+
+    Args:
+      name: for messages.
+      y: as given; masks may have a last axis of 1, numbers be a vector.
+      kind: one of ``KINDS``.
+      ignore: what stands for no label in masks.
+
+    Raises:
+      DataError: the shape or the dtype is not one of this kind.
+
+    Examples:
+      >>> as_kind("y", np.array([[[0, 255]]]), "pixels").tolist()
+      [[[0, -1]]]
+      >>> as_kind("y", np.array([1, 2]), "numbers").tolist()
+      [[1.0], [2.0]]
+    """
+    if kind not in KINDS:
+        raise DataError(f"{name}: kind {kind!r}; give one of {', '.join(KINDS)}.")
+    allowed = {"classes": "iu", "numbers": "biuf"}.get(kind, "biu")
+    if y.dtype.kind not in allowed:
+        raise DataError(f"{name}: dtype {y.dtype}; give {_WANTED[kind]}.")
+    if kind == "classes" and y.ndim != 1:
+        raise DataError(f"{name}: shape {y.shape}; give one label per row, [rows].")
+    if kind == "numbers" and y.ndim == 1:
+        y = y[:, None]
+    if kind == "pixels" and y.ndim == 4:
+        if y.shape[-1] != 1:
+            raise DataError(
+                f"{name}: shape {y.shape}, {y.shape[-1]} values per pixel, as of colours; give the "
+                "number of its class."
+            )
+        y = y[..., 0]
+    if y.ndim != {"classes": 1, "pixels": 3}.get(kind, 2) or 0 in y.shape[1:]:
+        raise DataError(f"{name}: shape {y.shape}; give {_WANTED[kind]}.")
+    if kind == "numbers":
+        return base.to_float(y)
+    if y.size and not -(2**31) <= int(y.min()) <= int(y.max()) <= _MOST_LABEL:
+        wrong = y.max() if y.max() > _MOST_LABEL else y.min()
+        raise DataError(f"{name}: label {wrong}; number the classes from 0 without a gap.")
+    if kind == "pixels":
+        y = np.where(np.isin(y, ignore), NO_LABEL, y.astype(np.int32))
+    return y.astype(np.int64 if kind == "classes" else np.int32, copy=False)
+
+
+def has_label(y: np.ndarray, kind: str) -> np.ndarray:
+    """Returns which rows have a label, or one at least, bool ``[n]``.
+
+    Examples:
+      >>> has_label(np.array([[np.nan, 1.0], [np.nan, np.nan]]), "numbers").tolist()
+      [True, False]
+    """
+    known = ~np.isnan(y) if kind == "numbers" else y >= 0
+    return np.asarray(known.any(tuple(range(1, y.ndim))))
+
+
+def count(y: np.ndarray, kind: str) -> int:
+    """Returns how many classes, columns or labels there are."""
+    return y.shape[1] if kind in ("numbers", "several") else int(y.max(initial=NO_LABEL)) + 1
+
+
+def check(
+    name: str, x: np.ndarray, y: np.ndarray, kind: str, known: int, *, unlabeled: bool = False
+) -> None:
+    """Checks that examples and labels, of ``as_kind``, fit each other.
+
+    Args:
+      name: for messages.
+      x: ``[n, ...]``.
+      y: labels of this kind.
+      kind: one of ``KINDS``.
+      known: how many classes, columns or labels there are.
+      unlabeled: whether a row may be without any label.
+
+    Raises:
+      DataError: they do not; the message says where.
+    """
+    if kind == "classes":
+        base.check_examples(name, x, y, known, unlabeled=unlabeled)
+        return
+    base.check_lengths(name, x, y)
+    if kind == "pixels" and (x.ndim not in (3, 4) or x.shape[1:3] != y.shape[1:]):
+        size = "rows of features" if x.ndim < 3 else " x ".join(map(str, x.shape[1:3]))
+        raise DataError(
+            f"{name}: masks are {y.shape[1]} x {y.shape[2]}, but examples are {size}; give images "
+            "and a class per pixel."
+        )
+    if kind != "pixels" and y.shape[1] != known:
+        raise DataError(
+            f"{name}: {y.shape[1]} labels per row; wanted {known}, as in training and in names."
+        )
+    if kind == "numbers":
+        wrong, wanted = np.isinf(y), "give finite numbers, NaN where there is none"
+    else:
+        high = known - 1 if kind == "pixels" else 1
+        wrong, wanted = (y < -1) | (y > high), f"labels run from 0 to {high} (or -1: no label)"
+        wanted += "; if they are numbers, say kind='numbers'" if kind == "several" else ""
+    bad = np.flatnonzero(wrong.any(tuple(range(1, y.ndim))))
+    if bad.size:
+        value, where = y[bad[0]][wrong[bad[0]]][0], base.place(wrong[bad[0]])
+        raise DataError(f"{name}: label {value} in row {bad[0]}, {where}; {wanted}.")
+    bare = np.flatnonzero(~has_label(y, kind))
+    if bare.size and not unlabeled:
+        raise DataError(f"{name}: no label in row {bare[0]}; leave the row out.")
+    base.check_finite(name, x)
+
+
+def check_any(name: str, y: np.ndarray, kind: str) -> None:
+    """Checks that there is a label at all."""
+    if len(y) and not has_label(y, kind).any():
+        raise DataError(f"{name}: {_NONE[kind]}.")
+
+
+def check_training(
+    name: str, y: np.ndarray, kind: str, known: int, names: Sequence[str] = ()
+) -> None:
+    """Checks that there is something to learn of each class, column or label.
+
+    Args:
+      name: of the data, for messages.
+      y: training labels of this kind.
+      kind: one of ``KINDS``.
+      known: how many classes, columns or labels there are.
+      names: theirs, if given; classes of pixels may then have no example.
+
+    Raises:
+      DataError: there is not, or a name is given twice.
+    """
+    for item, times in collections.Counter(names).items():
+        if times > 1:
+            raise DataError(f"{name}: class name {item!r} given twice; give each class its own.")
+    if kind in ("numbers", "several"):
+        check_varies(f"{name}, y", y, names)
+        return
+    present = np.unique(y[y != NO_LABEL])
+    what, hint = {
+        "classes": ("example", "; if they are numbers, say kind='numbers'"),
+        "pixels": ("pixel", "; class numbers, not grey levels"),
+    }[kind]
+    if len(present) < known and not (kind == "pixels" and names):
+        # not by counting to the largest label, which may be any
+        missing = np.setdiff1d(np.arange(len(present) + 1), present)[0]
+        raise DataError(
+            f"{name}, y: no {what} of class {missing}, though there are {known} classes; "
+            f"number them from 0 without a gap, and give -1 where there is no label{hint}."
+        )
+    if min(known, len(present)) < 2:
+        hint = "" if kind == "classes" else ", numbered from 0 (-1 and 255 mark no label)"
+        raise DataError(f"{name}, y: one class alone; give at least two{hint}.")
+
+
+def check_varies(name: str, y: np.ndarray, names: Sequence[str] = ()) -> None:
+    """Checks that numbers, or several labels, have two values in each column at least.
+
+    Examples:
+      >>> check_varies("y", np.array([[0.5], [np.nan], [2.0]]))
+    """
+    for number, column in enumerate(y.T):
+        known = column[~np.isnan(column) if y.dtype.kind == "f" else column >= 0]
+        if len(known) and known.min() < known.max():
+            continue
+        found = f"always {known[0]:g}" if len(known) else "never given"
+        called = repr(names[number]) if len(names) > number else number
+        raise DataError(
+            f"{name}: label {called} is {found}; give rows of different values, or leave it out."
+        )

@@ -1,0 +1,108 @@
+"""Reads PNG files, images and masks, with Pillow."""
+
+from __future__ import annotations
+
+import contextlib
+import pathlib
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from ladder_jax.data.base import MODES, require
+from ladder_jax.errors import DataError
+
+_INDEXED = ("1", "L", "P")
+"""Pillow's names for masks: two values, grey, numbers of a palette."""
+
+
+def is_png(path: pathlib.Path) -> bool:
+    """Returns whether a file is one to read, by its name.
+
+    Examples:
+      >>> [is_png(pathlib.Path(name)) for name in ("a.PNG", "a.jpg", "._a.png")]
+      [True, False, False]
+    """
+    return path.suffix.lower() == ".png" and not path.name.startswith(".")
+
+
+@contextlib.contextmanager
+def _opened(path: pathlib.Path) -> Iterator[Any]:
+    """Yields an image of which the header alone is read; a ``DataError`` says if it is none."""
+    pillow = require("PIL.Image", "PNG files are read with it", "pillow")
+    try:
+        # What Pillow warns of, a huge image, is refused by its size before it is unpacked.
+        with warnings.catch_warnings(action="ignore"), pillow.open(path, formats=("PNG",)) as image:
+            yield image
+    except DataError:
+        raise
+    except Exception as error:  # on corrupt bytes Pillow raises a dozen kinds
+        reason = getattr(error, "strerror", None)
+        raise DataError(
+            f"{path}: not a PNG file, or a corrupt one{f' ({reason})' if reason else ''}."
+        ) from error
+
+
+def png_shape(path: pathlib.Path) -> tuple[int, int, int]:
+    """Returns the height, width and channels (1 or 3) of an image, from its header."""
+    with _opened(path) as image:
+        width, height = image.size
+        return height, width, 3 if image.mode[:1] in "PR" else 1  # P, RGB, RGBA
+
+
+def _verify(path: pathlib.Path, height: int, width: int, like: str) -> None:
+    """Checks the size of an image and its checksums."""
+    with _opened(path) as image:
+        if image.size != (width, height):
+            raise DataError(
+                f"{path}: {image.size[1]} x {image.size[0]} pixels; wanted {height} x {width}, "
+                f"{like}."
+            )
+        image.verify()  # it cannot be read afterwards
+
+
+def read_png(
+    path: pathlib.Path, shape: tuple[int, ...], like: str = "as in training"
+) -> np.ndarray:
+    """Reads the bytes of an image, ``[height, width, channels]``, grey or coloured as asked for.
+
+    Args:
+      path: of the file.
+      shape: that it must have.
+      like: says why, in messages.
+
+    Raises:
+      DataError: it is missing, corrupt, of another size, of 16 bits, or transparent.
+    """
+    height, width, channels = shape
+    _verify(path, height, width, like)
+    with _opened(path) as image:
+        _check_kind(path, image, channels)
+        return np.asarray(image.convert(MODES[channels])).reshape(shape)
+
+
+def _check_kind(path: pathlib.Path, image: Any, channels: int) -> None:
+    """Checks that its pixels are bytes, and that none is transparent where that would be lost."""
+    if image.mode.startswith("I"):
+        raise DataError(f"{path}: 16 bits per pixel; write it with 8.")
+    if channels != 4 and image.has_transparency_data:
+        least, _ = image.convert("RGBA").getchannel("A").getextrema()
+        if least < 255:
+            raise DataError(f"{path}: has transparent pixels; put it on a background first.")
+
+
+def read_mask(path: pathlib.Path, height: int, width: int) -> np.ndarray:
+    """Reads the bytes of a mask, ``[height, width]``: numbers of its palette, or grey values.
+
+    Raises:
+      DataError: it is missing, corrupt, of another size, or has colours.
+    """
+    _verify(path, height, width, "as its image")
+    with _opened(path) as image:
+        if image.mode not in _INDEXED:
+            raise DataError(
+                f"{path}: a mask of mode {image.mode}; write class numbers from 0, 255 for none, "
+                "as 8 bits grey or with a palette, not colours."
+            )
+        return np.asarray(image).astype(np.uint8)

@@ -1,0 +1,440 @@
+"""Labels that are no classes of rows: masks, numbers, several at once; files, folders, choices."""
+
+import numpy as np
+import pytest
+from data_files import mnist_like, write_idx
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from ladder_jax import data, errors
+from ladder_jax.data import labels
+from ladder_jax.data.named import NAMED, NamedSet, load_digits
+from ladder_jax.data.textured import GROUND, textured_digits
+
+RNG = np.random.default_rng(0)
+IMAGES = RNG.integers(0, 256, (6, 3, 4), np.uint8)
+MASKS = np.arange(72).reshape(6, 3, 4) % 3
+MASKS[1], MASKS[2, 0, 0], MASKS[2, 0, 1] = 255, -1, 255
+X = RNG.normal(size=(6, 2))
+NUMBERS = np.array([0.5, 2, np.nan, -1, 2, 3])
+SEVERAL = np.array([[0, 1, 1], [1, 0, -1], [-1, -1, -1], [0, 0, 0], [1, 1, 1], [0, 1, 0]])
+
+
+def line(call, *given, **named):
+    """The message of the error that a call ends with."""
+    with pytest.raises(errors.DataError) as caught:
+        call(*given, **named)
+    message = str(caught.value)
+    assert "\n" not in message and message.endswith(".")
+    return message
+
+
+def test_masks():
+    own = data.from_arrays(IMAGES, MASKS, IMAGES[:1], MASKS[:1])
+    assert own.kind == "pixels" and own.class_names == ("0", "1", "2") and own.scale == "bytes"
+    assert own.x_train.shape == (6, 3, 4, 1) and own.x_test.shape == (1, 3, 4, 1)
+    assert own.y_train.dtype == own.y_test.dtype == np.int32
+    np.testing.assert_array_equal(own.y_train, np.where(MASKS == 255, -1, MASKS))
+    assert labels.has_label(own.y_train, "pixels").tolist() == [True, False] + [True] * 4
+    coloured = data.from_arrays(np.stack([IMAGES] * 3, -1), MASKS[..., None])
+    assert coloured.x_train.shape == (6, 3, 4, 3)
+    np.testing.assert_array_equal(coloured.y_train, own.y_train)
+    of_bytes = data.from_arrays(IMAGES, (MASKS % 256).astype(np.uint8))  # -1 is 255
+    np.testing.assert_array_equal(of_bytes.y_train, own.y_train)
+
+
+def test_what_a_mask_ignores_can_be_named():
+    other = np.where(MASKS == 255, 7, np.maximum(MASKS, 0))
+    own = data.from_arrays(IMAGES, other, ignore=(7, 2))
+    assert own.class_names == ("0", "1") and (own.y_train[1] == -1).all()
+    assert ((own.y_train == -1) == np.isin(other, (7, 2))).all()
+
+
+def test_a_class_that_is_named_may_have_no_pixel():
+    own = data.from_arrays(IMAGES, MASKS, class_names=["sky", "sea", "sand", "ship"])
+    assert own.class_names[3] == "ship" and own.y_train.max() == 2
+    assert "no pixel of class 1" in line(data.from_arrays, IMAGES, np.where(MASKS == 1, 0, MASKS))
+
+
+def test_numbers():
+    own = data.from_arrays(X, NUMBERS, X[:2], NUMBERS[:2])
+    assert own.kind == "numbers" and own.class_names == ("0",)
+    assert own.y_train.dtype == np.float64 and own.y_train.shape == (6, 1)
+    np.testing.assert_array_equal(own.y_train[:, 0], NUMBERS)
+    table = np.stack([NUMBERS, NUMBERS[::-1]], 1).astype(np.float32)
+    two = data.from_arrays(X, table, X[:1], table[:1], class_names=["height", "width"])
+    assert two.y_train.dtype == np.float32 and two.class_names == ("height", "width")
+    assert labels.has_label(two.y_train, "numbers").all()  # one of both is known in each row
+    whole = data.from_arrays(X, np.arange(6), kind="numbers")
+    assert whole.y_train[:, 0].tolist() == [0, 1, 2, 3, 4, 5] and whole.kind == "numbers"
+
+
+def test_several():
+    own = data.from_arrays(X, SEVERAL, X[:2], SEVERAL[:2], class_names=["a", "b", "c"])
+    assert own.kind == "several" and own.y_train.dtype == np.int32
+    np.testing.assert_array_equal(own.y_train, SEVERAL)
+    assert labels.has_label(own.y_train, "several").sum() == 5
+    assert labels.has_label(own.y_test[:0], "several").shape == (0,)
+    yes = data.from_arrays(X, SEVERAL > 0)
+    np.testing.assert_array_equal(yes.y_train, SEVERAL > 0)
+
+
+@pytest.mark.parametrize(
+    ("y", "kind"),
+    [
+        (np.array([0, 1, -1]), "classes"),
+        (np.array([[0], [1]]), "classes"),  # refused by its shape
+        (np.array([[0, 1], [1, 1]]), "several"),
+        (np.array([[True, False]]), "several"),
+        (np.array([0.5, 1]), "numbers"),
+        (np.array([0.0, 1, 5, np.nan]), "numbers"),
+        (np.array([[0.5, 1], [1, 1]]), "numbers"),
+        (np.array([np.nan, np.nan]), "numbers"),
+        (np.array([0.5, np.inf]), "numbers"),
+        (np.zeros((2, 3, 4), int), "pixels"),
+        (np.zeros((2, 3, 4)), "pixels"),
+    ],
+)
+def test_kinds_are_told(y, kind):
+    assert labels.kind_of("y", y) == kind
+
+
+@pytest.mark.parametrize("y", [[0.0, 1.0], [25.0, 346.0], [0.0, 1.0, np.nan], [[1.0, 0.0]]])
+def test_whole_floats_are_asked_about(y):
+    assert "give integers if they are classes, or say kind='numbers'" in line(
+        labels.kind_of, "y", np.array(y)
+    )
+
+
+def test_npz_equals_arrays(tmp_path):
+    path, kinds = tmp_path / "mine.npz", []
+    for x, y, more in (
+        (IMAGES, MASKS, {"ignore": [255]}),
+        (X, NUMBERS, {"class_names": ["height"]}),
+        (X, np.arange(6.0), {"kind": "numbers"}),
+        (X, SEVERAL, {}),
+    ):
+        y = np.maximum(y, 0) if "ignore" in more else y
+        np.savez(path, x=x, y=y, x_test=x[:1], y_test=y[:1], **more)
+        ours = data.load(str(path))
+        theirs = data.from_arrays(x, y, x[:1], y[:1], name="mine", **more)
+        assert ours.kind == theirs.kind and ours.class_names == theirs.class_names
+        for a, b in zip(ours[1:5], theirs[1:5], strict=True):
+            np.testing.assert_array_equal(a, b)
+        x_test, y_test, _ = data.load_test_npz(path, len(ours.class_names), ours.kind)
+        np.testing.assert_array_equal(y_test, ours.y_test)
+        assert y_test.dtype == ours.y_test.dtype and len(x_test) == 1
+        kinds.append(ours.kind)
+    assert kinds == ["pixels", "numbers", "numbers", "several"]
+    for wrong, wanted in (({"kind": "pixel"}, "give one of classes, pixels"), ({"kind": 1}, "kind "
+        "must be a string"), ({"ignore": [0.5]}, "list of integers")):  # fmt: skip
+        np.savez(path, x=X, y=NUMBERS, **wrong)
+        assert wanted in line(data.load, str(path))
+
+
+def changed(array, place, value):
+    array = np.array(array)
+    array[place] = value
+    return array
+
+
+BAD = {
+    "size": (IMAGES, MASKS[:, :2], {}, "masks are 2 x 4, but examples are 3 x 4"),
+    "turned": (IMAGES, MASKS.swapaxes(1, 2), {}, "masks are 4 x 3, but examples are 3 x 4"),
+    "no images": (X, MASKS, {}, "examples are rows of features; give images"),
+    "range": (
+        *(IMAGES, changed(MASKS, (3, 1, 2), 9), {"class_names": "abc"}),
+        r"label 9 in row 3, position (1, 2); labels run from 0 to 2 (or -1",
+    ),
+    "negative": (IMAGES, changed(MASKS, (0, 0, 1), -2), {}, "label -2 in row 0, position (0, 1)"),
+    "grey levels": (IMAGES, MASKS % 3 * 100, {}, "no pixel of class 1, though there are 201"),
+    "0 and 255": (IMAGES, MASKS // 2 % 2 * 255, {}, "one class alone; give at least two, numbered"),
+    "colours": (IMAGES, np.stack([MASKS] * 3, -1), {}, "3 values per pixel, as of colours"),
+    "float masks": (IMAGES, MASKS / 255, {}, "give masks of class numbers as integers"),
+    "all ignored": (IMAGES, np.full_like(MASKS, 255), {}, "no pixel of any mask has a label"),
+    "huge": (IMAGES, changed(MASKS, (0, 0, 1), 2**40), {}, "label 1099511627776; number"),
+    "masks missing": (IMAGES, MASKS[:5], {}, "6 examples but 5 labels"),
+    "NaN everywhere": (X, np.full(6, np.nan), {}, "NaN everywhere (no label)"),
+    "infinite": (X, changed(NUMBERS, 4, np.inf), {}, "label inf in row 4, column 0; give finite"),
+    "constant": (X, np.where(np.isnan(NUMBERS), np.nan, 0.5), {}, "label 0 is always 0.5"),
+    "one column": (
+        *(X, np.stack([NUMBERS, NUMBERS * np.nan], 1), {"class_names": ["a", "b"]}),
+        "label 'b' is never given",
+    ),
+    "one number": (X, np.where(np.arange(6) == 1, 1.5, np.nan), {}, "label 0 is always 1.5"),
+    "cube": (IMAGES, MASKS * 1.5, {"kind": "numbers"}, "give numbers, [rows] or [rows, columns]"),
+    "words": (X, np.full(6, "a"), {"kind": "numbers"}, "dtype <U1; give numbers"),
+    "names": (X, NUMBERS, {"class_names": ["a", "b"]}, "1 labels per row; wanted 2"),
+    "twice": (X, SEVERAL, {"class_names": ["a", "b", "a"]}, "class name 'a' given twice"),
+    "counts": (X, SEVERAL * 2, {}, "label 2 in row 0, column 1; labels run from 0 to 1 (or -1: "),
+    "always": (X, changed(SEVERAL, (slice(None), 1), 1), {}, "label 1 is always 1"),
+    "vector": (X, SEVERAL[:, 0], {"kind": "several"}, "give a matrix of 0, 1 and -1"),
+    "no labels": (X, SEVERAL * 0 - 1, {}, "all labels are -1 (no label)"),
+    "kind": (X, NUMBERS, {"kind": "number"}, "give one of classes, pixels, numbers, several"),
+    "features": (changed(X, (2, 1), np.nan), NUMBERS, {}, "NaN or infinite values in 1 row(s)"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_labels(case):
+    x, y, more, wanted = BAD[case]
+    assert wanted in line(data.from_arrays, x, y, name="mine", **more)
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "y_test", "wanted"),
+    [
+        (IMAGES, MASKS, MASKS, "no label in row 1; leave the row out"),
+        (IMAGES, MASKS, changed(MASKS, 1, 3), "label 3 in row 1, position (0, 0)"),
+        (X, NUMBERS, NUMBERS, "no label in row 2; leave the row out"),
+        (X, NUMBERS, np.stack([np.arange(6)] * 2, 1), "2 labels per row; wanted 1"),
+        (X, SEVERAL, SEVERAL, "no label in row 2; leave the row out"),
+        (X, SEVERAL, SEVERAL[:, :2], "2 labels per row; wanted 3"),
+        (X, SEVERAL, NUMBERS, "dtype float64; give a matrix"),
+    ],
+)
+def test_bad_test_labels(tmp_path, x, y, y_test, wanted):
+    assert wanted in line(data.from_arrays, x, y, x, y_test)
+    own = data.from_arrays(x, y)
+    np.savez(tmp_path / "new.npz", x=x, y=y_test)
+    found = line(data.load_test_npz, tmp_path / "new.npz", len(own.class_names), own.kind)
+    assert wanted in found and "new.npz" in found
+
+
+def save(path, pixels, palette=False):
+    """Writes an image; with a palette, of no more bits than its numbers need."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = Image.fromarray(np.asarray(pixels, np.uint8))
+    if palette:
+        image.putpalette([200, 0, 0, 0, 90, 0, 7, 7, 7] + [224] * 759 * int(np.max(pixels) > 2))
+    image.save(path)
+
+
+def folder_of(folder, palette=False):
+    """Six images, of which the second has no mask and the third some void pixels."""
+    for i, (image, mask) in enumerate(zip(IMAGES, MASKS, strict=True)):
+        save(folder / "images" / f"{i}.png", image)
+        if i != 1:
+            save(folder / "masks" / f"{i}.png", mask % 256, palette)
+    return folder
+
+
+@pytest.mark.parametrize("palette", [False, True])
+def test_folder_equals_arrays(tmp_path, palette):
+    ours = data.load(str(folder_of(tmp_path / "scans", palette)))
+    theirs = data.from_arrays(IMAGES, MASKS, name="scans")
+    assert ours.name == "scans" and ours.kind == "pixels" and not len(ours.y_test)
+    for a, b in zip(ours[1:5], theirs[1:5], strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_folder_with_a_test_set_colours_and_names(tmp_path, monkeypatch):
+    folder = tmp_path / "scans"
+    folder_of(folder / "train")
+    save(folder / "train" / "images" / "0.png", np.stack([IMAGES[0]] * 3, -1))  # one is coloured
+    save(folder / "test" / "images" / "z.PNG", IMAGES[0])
+    save(folder / "test" / "masks" / "z.png", MASKS[0])
+    (folder / "classes.txt").write_text("sky\nsea \n\nsand\nship\n")
+    monkeypatch.chdir(tmp_path)
+    own = data.load("scans")
+    assert own.class_names == ("sky", "sea", "sand", "ship") and data.is_file("scans")
+    assert own.x_train.shape == (6, 3, 4, 3) and own.x_test.shape == (1, 3, 4, 3)
+    np.testing.assert_array_equal(own.y_test[0], MASKS[0])
+    assert data.is_file(data.located("scans")) and data.located("") == ""
+    for name in data.NAMES:  # a folder of that name changes nothing
+        (tmp_path / name / "images").mkdir(parents=True)
+        assert not data.is_file(name)
+
+
+def test_folder_to_test_on(tmp_path):
+    folder = folder_of(tmp_path / "scans")
+    found = line(data.load_test_folder, folder, 3, (3, 4, 1))
+    assert "no mask 1.png; give one for each test image" in found
+    (folder / "images" / "1.png").unlink()
+    x, y, names = data.load_test_folder(folder, 3, (3, 4, 1))
+    assert x.dtype == np.uint8 and names == ()
+    np.testing.assert_array_equal(x[..., 0], np.delete(IMAGES, 1, 0))
+    np.testing.assert_array_equal(y, np.delete(np.where(MASKS == 255, -1, MASKS), 1, 0))
+    assert "label 2 in row 0" in line(data.load_test_folder, folder, 2, (3, 4, 1))
+    assert "wanted 4 x 4, as in training" in line(data.load_test_folder, folder, 3, (4, 4, 1))
+    save(folder / "test" / "images" / "a.png", IMAGES[0])
+    save(folder / "test" / "masks" / "a.png", MASKS[0])
+    assert len(data.load_test_folder(folder, 3, (3, 4, 3))[0]) == 1
+
+
+def spoil(folder, name, pixels=None, mode=None):
+    """Writes a file into a folder of images and masks; None removes it."""
+    path = folder / name
+    if pixels is None:
+        path.unlink()
+    else:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image = Image.fromarray(pixels)
+        image.convert(mode or image.mode).save(path)
+
+
+BAD_FOLDERS = {
+    "colours": ({"masks/0.png": (IMAGES[0], "RGB")}, "0.png: a mask of mode RGB; write class"),
+    "alpha": ({"masks/0.png": (IMAGES[0], "LA")}, "0.png: a mask of mode LA; write class"),
+    "16 bits": ({"masks/0.png": (IMAGES[0].astype(np.uint16), None)}, "a mask of mode I;16"),
+    "mask size": ({"masks/0.png": (IMAGES[0].T, None)}, "4 x 3 pixels; wanted 3 x 4, as its image"),
+    "size": ({"images/3.png": (IMAGES[0].T, None)}, "4 x 3 pixels; wanted 3 x 4, as the first"),
+    "no image": ({"masks/9.png": (IMAGES[0], None)}, "masks/9.png: no image 9.png in"),
+    "twice": ({"images/3.PNG": (IMAGES[0], None)}, "3.png: named as 3.PNG; give each"),
+    "levels": ({"masks/0.png": (MASKS[0].astype(np.uint8) * 100, None)}, "no pixel of class 3"),
+    "deep": ({"images/3.png": (IMAGES[0].astype(np.uint16), None)}, "16 bits per pixel"),
+    "no masks": ({f"masks/{i}.png": (None,) for i in (0, 2, 3, 4, 5)}, "no pixel of any mask has"),
+    "no images": ({f"images/{i}.png": (None,) for i in range(6)}, "images: no PNG files in it"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_FOLDERS)
+def test_bad_folders(tmp_path, case):
+    files, wanted = BAD_FOLDERS[case]
+    folder = folder_of(tmp_path / "scans")
+    for name, content in files.items():
+        spoil(folder, name, *content)
+    assert wanted in line(data.load, str(folder))
+
+
+def test_other_bad_folders(tmp_path):
+    assert "not a folder; give one that holds images" in line(data.load, str(tmp_path / "nowhere"))
+    folder_of(tmp_path / "train")
+    save(tmp_path / "test" / "images" / "z.png", IMAGES[0])
+    assert "no mask z.png; give one for each test image" in line(data.load, str(tmp_path))
+    (tmp_path / "train" / "masks" / "0.png").write_bytes(b"no image")
+    (tmp_path / "test" / "images" / "z.png").unlink()
+    assert "test/images: no PNG files" in line(data.load, str(tmp_path))
+    save(tmp_path / "test" / "images" / "z.png", IMAGES[0])
+    assert "0.png: not a PNG file, or a corrupt one" in line(data.load, str(tmp_path))
+
+
+@given(st.integers(2, 60), st.integers(0, 2**32 - 1))
+def test_chosen_rows_have_a_label(count, seed):
+    y = np.where(np.arange(100) % 5 < 3, np.arange(100.0), np.nan)[:, None]
+    rows = data.choose_uniform(y, count, seed, "numbers")
+    assert len(set(rows)) == count and (np.diff(rows) > 0).all() and not np.isnan(y[rows]).any()
+    assert np.array_equal(rows, data.choose_uniform(y, count, seed, "numbers"))
+
+
+def test_each_label_has_a_positive_where_it_can():
+    """Of 100 rows, two have the rarest label: a plain choice of ten often misses it."""
+    y = (RNG.random((100, 4)) < [0.5, 0.3, 0.1, 0]).astype(int)
+    y[[17, 71], 3] = 1
+    y[90:] = -1
+    missed = 0
+    for seed in range(50):
+        plain = np.random.default_rng(seed).permutation(100)
+        plain = plain[plain < 90][:10]
+        rows = data.choose_uniform(y, 10, seed, "several")
+        assert len(set(rows)) == 10 and rows.max() < 90 and (y[rows] == 1).any(0).all()
+        missed += not (y[plain] == 1).any(0).all()
+        if (y[plain] == 1).any(0).all():
+            assert set(rows) == set(plain)  # a choice without the fault stays
+    assert 20 < missed < 50
+    assert len(data.choose_uniform(y, 1, 0, "several")) == 1  # what cannot be is not
+
+
+def test_each_class_has_a_pixel_where_it_can():
+    y = np.full((40, 2, 2), -1)
+    y[:30] = RNG.integers(0, 3, (30, 1, 1))
+    y[7, 1, 1] = y[8, 1, 1] = 3
+    chosen = [data.choose_uniform(y, 4, seed, "pixels") for seed in range(20)]
+    assert all(set(y[rows].ravel()) >= {0, 1, 2, 3} and rows.max() < 30 for rows in chosen)
+    assert len({tuple(rows) for rows in chosen}) > 10
+    assert data.choose_uniform(y, 0, 0, "pixels").tolist() == list(range(30))
+
+
+def test_rows_that_cannot_be_chosen():
+    y = np.array([[1.0], [1.0], [2.0], [np.nan]])
+    assert "3 examples have one" in line(data.choose_uniform, y, 4, 0, "numbers")
+    assert "labels=1, seed=0: label 0 is always" in line(data.choose_uniform, y, 1, 0, "numbers")
+
+
+def test_named_splits_of_other_kinds():
+    rows = data.named_split("textured_digits.3@2", MASKS, 3, "pixels")
+    assert np.array_equal(rows, data.choose_uniform(MASKS, 2, 3, "pixels"))
+
+
+@pytest.fixture(scope="module")
+def textured():
+    return textured_digits(load_digits(), train=300, test=40)
+
+
+def best_threshold(values, figure):
+    """The share of both kinds of pixels, in the mean, that the best threshold tells apart."""
+    edges = np.linspace(values.min(), values.max(), 200)
+    below = [
+        np.searchsorted(np.sort(values[part]), edges) / part.sum() for part in (figure, ~figure)
+    ]
+    return 0.5 + np.abs(below[0] - below[1]).max() / 2
+
+
+def test_texture_alone_tells_digits_from_the_ground(textured):
+    image, figure = textured.x_train[..., 0], textured.y_train != GROUND
+    assert 0.1 < figure.mean() < 0.4
+    assert best_threshold(image, figure) < 0.51  # chance is 0.5
+    for order in (1, 2):  # nor do the mean and the spread of what is around a pixel
+        moment = smooth((image - image.mean()) ** order)
+        assert best_threshold(moment, figure) < 0.57
+    down, across = (smooth(part**2) for part in np.gradient(image, axis=(1, 2)))
+    assert best_threshold(down / (down + across), figure) > 0.8
+
+
+def smooth(image):
+    """The mean of 5 x 5 pixels around each."""
+    padded = np.pad(image, ((0, 0), (2, 2), (2, 2)), mode="reflect")
+    return np.lib.stride_tricks.sliding_window_view(padded, (5, 5), (1, 2)).mean((-1, -2))
+
+
+def test_every_pixel_has_one_of_11_classes(textured):
+    assert textured.kind == "pixels" and textured.scale == "bytes"
+    assert textured.class_names == (*"0123456789", "ground")
+    assert set(np.unique(textured.y_train)) == set(range(11))
+    assert textured.x_train.shape == (300, 32, 32, 1) and textured.y_test.shape == (40, 32, 32)
+    digits = [len(set(np.unique(mask)) - {GROUND}) for mask in textured.y_train]
+    assert set(digits) <= {1, 2, 3} and np.mean(digits) > 2
+
+
+def test_the_seed_decides_everything(textured):
+    first = textured_digits(load_digits(), train=300, test=40)
+    other = textured_digits(load_digits(), train=300, test=40, seed=1)
+    for ours, same, theirs in zip(textured[1:5], first[1:5], other[1:5], strict=True):
+        assert np.array_equal(ours, same) and not np.array_equal(ours, theirs)
+
+
+def test_test_digits_are_others():
+    digits = load_digits()
+    train, test = digits.y_train == 4, digits.y_test == 7
+    known = digits._replace(
+        **{"x_train": digits.x_train[train], "y_train": digits.y_train[train]},
+        **{"x_test": digits.x_test[test], "y_test": digits.y_test[test]},
+    )
+    small = textured_digits(known, train=40, test=30, size=20)
+    assert set(np.unique(small.y_train)) == {4, GROUND}
+    assert set(np.unique(small.y_test)) == {7, GROUND} and small.x_test.shape == (30, 20, 20, 1)
+
+
+def test_textured_digits_by_name():
+    own = data.load("textured_digits")
+    assert own.name == "textured_digits" and own.x_train.dtype == np.float32
+    assert (len(own.x_train), len(own.x_test)) == (2000, 500)
+    shares = np.bincount(own.y_train.ravel(), minlength=11)[:10]
+    assert shares.min() > 0.6 * shares.max()
+
+
+def test_digits_of_mnist_where_it_is(tmp_path, monkeypatch):
+    monkeypatch.setitem(NAMED, "textured_digits", NamedSet(of_digits=lambda digits: digits))
+    assert data.load("textured_digits", str(tmp_path)).x_train.shape[1:] == (8, 8, 1)
+    write_idx(tmp_path, mnist_like())
+    assert data.load("textured_digits", str(tmp_path)).x_train.shape[1:] == (28, 28, 1)
+
+
+def test_digits_of_any_size_and_form():
+    """Digits of other sizes, one of them wider than it is high, fit into an image."""
+    flat = np.zeros((2, 28, 28, 1), np.float32)
+    flat[0, 12:15, 2:26] = flat[1, 2:26, 12:15] = 1
+    y = np.array([0, 1], np.int32)
+    own = textured_digits(data.Dataset("flat", flat, y, flat, y, ("0", "1")), 9, 9, size=24)
+    assert own.x_train.shape == (9, 24, 24, 1) and (own.y_train != GROUND).any((1, 2)).all()
