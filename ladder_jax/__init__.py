@@ -7,7 +7,7 @@ first used.
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from ladder_jax import activations, combinators, layers, presets, training, transforms
+from ladder_jax import activations, combinators, layers, presets, targets, training, transforms
 from ladder_jax.algorithm import ladder
 from ladder_jax.layers import conv, dense, from_flax, global_mean_pool, max_pool, upsample
 from ladder_jax.types import (
@@ -24,6 +24,7 @@ from ladder_jax.types import (
     Pass,
     Reconstruction,
     Statistics,
+    Target,
 )
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ __all__ = [
     "Pass",
     "Reconstruction",
     "Statistics",
+    "Target",
     "activations",
     "combinators",
     "conv",
@@ -62,6 +64,7 @@ __all__ = [
     "load",
     "max_pool",
     "presets",
+    "targets",
     "train_and_evaluate",
     "train_population",
     "training",

@@ -146,19 +146,24 @@ def as_batch(batch: Any, s: Structure) -> Batch:
     least = 2 if s.sees_unlabeled else 0
     unlabeled = as_rows("batch.unlabeled", unlabeled, s.shapes[0], at_least=least)
     labels = _as_array("batch.labels", batch.labels)
-    if not jnp.issubdtype(labels.dtype, jnp.integer):
-        raise TypeError(f"batch.labels has dtype {labels.dtype}; give class numbers as integers.")
-    if labels.shape != labeled.shape[:1]:
+    s.target.check_labels("batch.labels", labels, labeled.shape[0], s.shapes[-1])
+    weight = batch.weight
+    if weight is not None:
+        weight = _as_array("batch.weight", weight)
+        _check_weight(weight, labeled.shape[0])
+    return Batch(labeled, labels, unlabeled, weight)
+
+
+def _check_weight(weight: Any, rows: int) -> None:
+    if weight.shape != (rows,):
         raise ValueError(
-            f"batch.labels has shape {tuple(labels.shape)} for {labeled.shape[0]} labelled rows; "
-            "give one label per row."
+            f"batch.weight has shape {tuple(weight.shape)} for {rows} labelled rows; give one "
+            "number per row."
         )
-    if not isinstance(labels, jax.core.Tracer):  # else nothing is known of their values
-        top = s.shapes[-1][-1] - 1
-        wrong = np.flatnonzero((np.asarray(labels) < -1) | (np.asarray(labels) > top))
+    if not isinstance(weight, jax.core.Tracer):  # else nothing is known of their values
+        known = np.asarray(weight)
+        wrong = np.flatnonzero(~(np.isfinite(known) & (known >= 0)))
         if len(wrong):
             raise ValueError(
-                f"batch.labels[{wrong[0]}] is {labels[wrong[0]]}; give classes from 0 to {top}, or "
-                "-1 where there is no label."
+                f"batch.weight[{wrong[0]}] is {known[wrong[0]]}; give finite numbers, 0 or more."
             )
-    return Batch(labeled, labels, unlabeled)

@@ -91,13 +91,23 @@ def softplus() -> Activation:
 
 
 def softmax(*, gain: bool = True) -> Activation:
-    """Makes softmax(gain (z + bias)): the top level, always; ``gain`` is the paper's ``top_c``.
+    """Makes softmax(gain (z + bias)): the top level of classes; ``gain`` is the paper's ``top_c``.
 
     Examples:
       >>> softmax(gain=False).nonlinearity(jnp.zeros(2)).tolist()
       [0.5, 0.5]
     """
     return activation(jax.nn.softmax, gain=gain, name="softmax")
+
+
+def affine() -> Activation:
+    """Makes gain (z + bias): the top of a ladder that learns numbers.
+
+    Examples:
+      >>> sorted(affine().init((2,)))
+      ['bias', 'gain']
+    """
+    return activation(lambda z: z, gain=True, name="affine")
 
 
 @registered

@@ -27,6 +27,9 @@ def divergence(
 ) -> Array:
     """Computes KL(p_clean || p_noisy) of the class probabilities, its mean over the rows.
 
+    Of another target it is that of the distributions its outputs stand for, and its mean is over
+    positions or entries too; numbers without a variance are means of Gaussians of variance 1.
+
     Returns:
       A scalar, 0 or more.
 
@@ -37,10 +40,9 @@ def divergence(
       >>> float(divergence(net, net.init(jax.random.key(0)), jnp.eye(4), noise))
       0.0
     """
-    log_clean = jax.nn.log_softmax(net.encode(params, x).logits)
+    clean = net.encode(params, x).logits
     noisy = net.encode(params, x, noise, noise_std=noise_std).logits
-    difference = log_clean - jax.nn.log_softmax(noisy)
-    return (jnp.exp(log_clean) * difference).sum(-1).mean()
+    return net.structure.target.divergence(clean, noisy)
 
 
 def _to_norm(noise: Array) -> Array:

@@ -16,12 +16,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
-from ladder_jax import _checks, activations
+from ladder_jax import _checks, activations, targets
 from ladder_jax import combinators as combinators_lib
 from ladder_jax._noise import normal
 from ladder_jax.normalization import batch_normalize, known, normalize
+from ladder_jax.targets import consistency_cost as consistency_cost
+from ladder_jax.targets import supervised_cost as supervised_cost
 from ladder_jax.types import (
     Activation,
     Array,
@@ -41,6 +42,7 @@ from ladder_jax.types import (
     Shape,
     Statistics,
     Structure,
+    Target,
     Trained,
 )
 
@@ -60,7 +62,7 @@ def init(s: Structure, key: Array) -> tuple[LevelParams, ...]:
             params = LevelParams(maps.up, down, activation.init(shape))
         if combinator is not None:
             above = s.above(level)
-            per_unit = above is None or above.per_unit
+            per_unit = not s.target.positions if above is None else above.per_unit
             of_g = combinator.init(key_combinator, shape if per_unit else shape[-1:])
             params = params._replace(combinator=of_g)
         return params
@@ -156,7 +158,7 @@ def encode_streams(
     for logits, levels in zip(split(affine), zip(*done, strict=True), strict=True):
         z_levels, h_levels, mean, var = zip(*levels, strict=True)
         statistics = Statistics(mean, var)
-        passes.append(Pass(z_levels, h_levels, statistics, logits.reshape(logits.shape[0], -1)))
+        passes.append(Pass(z_levels, h_levels, statistics, s.target.outputs(logits)))
     return passes
 
 
@@ -198,8 +200,8 @@ def decode(
 ) -> Reconstruction:
     """Runs Algorithm 1, lines 13 to 20: from the top to the lowest decoded level.
 
-    With ``z_hat_{L+1}`` the noisy pass's class probabilities and no map at the
-    top, for each decoded level::
+    With ``z_hat_{L+1}`` the noisy pass's class probabilities (or what else the top's activation
+    gives) and no map at the top, for each decoded level::
 
         u       = N_B(down(z_hat_{l+1}))
         z_hat   = g(z_noisy, u)
@@ -236,68 +238,14 @@ def decode(
     return Reconstruction(u_levels, z_hats, normalized, costs, Statistics(means, variances))
 
 
-def supervised_cost(logits: Array, labels: Array) -> tuple[Array, Array]:
-    """Computes the cross-entropy and the error rate of the rows that have a label.
-
-    A label that is no class, as -1, marks a row without one: it counts in neither
-    mean. Both are 0 where no row has a label.
-
-    Args:
-      logits: ``[B, classes]``.
-      labels: ``[B]``, integers.
-
-    Returns:
-      ``(cross_entropy, error)``, scalars.
-
-    Examples:
-      >>> cost, error = supervised_cost(jnp.array([[0.0, 0.0], [9.0, -9.0]]), jnp.array([1, -1]))
-      >>> round(float(cost), 4), float(error)
-      (0.6931, 1.0)
-    """
-    labeled = (labels >= 0) & (labels < logits.shape[-1])
-    # The mean of all rows times a ratio that is exactly 1 where all have a label.
-    ratio = (labels.size / jnp.maximum(labeled.sum(), 1)).astype(logits.dtype)
-    losses = optax.softmax_cross_entropy_with_integer_labels(logits, jnp.where(labeled, labels, 0))
-    wrong = labeled & ((logits.argmax(-1) != labels) | jnp.isnan(logits).any(-1))
-    return jnp.where(labeled, losses, 0.0).mean() * ratio, jnp.mean(wrong) * ratio
-
-
-def consistency_cost(how: Consistency, clean: Array, noisy: Array) -> Array:
-    """Computes the cross-entropy of noisy predictions with the sharpened clean ones as targets.
-
-    With p_clean = softmax(clean), the mean over all B rows of::
-
-        [max p_clean >= threshold] H(softmax(clean / temperature), softmax(noisy))
-
-    not yet weighted. No gradient flows through the target: the noisy pass follows
-    the clean one, never the other way. Pseudo-labels as in FixMatch (Sohn et al.
-    2020), the noise of the ladder's levels in the place of their augmentations.
-
-    Args:
-      how: threshold and temperature.
-      clean: logits ``[B, classes]`` of the clean pass.
-      noisy: those of the noisy pass over the same rows.
-
-    Returns:
-      A scalar, 0 or more.
-
-    Examples:
-      >>> clean, noisy = jnp.array([[9.0, 0.0], [0.1, 0.0]]), jnp.array([[0.0, 0.0], [5.0, 0.0]])
-      >>> round(float(consistency_cost(Consistency(), clean, noisy)), 3)  # the first row: log(2)
-      0.347
-    """
-    clean = jax.lax.stop_gradient(clean)
-    sure = jax.nn.softmax(clean).max(-1) >= how.threshold
-    target = jax.nn.softmax(clean / how.temperature)
-    return jnp.mean(sure * optax.softmax_cross_entropy(noisy, target))
-
-
 def loss_given(
     s: Structure, params: Params, batch: Batch, noise: Noise, hyper: Hyper | None = None
 ) -> tuple[Array, Metrics]:
     """Computes the loss of a batch with given noise (equation 6)::
 
         C = -mean log p_noisy(y | x) + sum_l denoising_cost[l] C_l
+
+    The first term is the cost of the ladder's target.
 
     Args:
       batch: its labelled rows with a label count in the first term, its unlabelled
@@ -306,9 +254,10 @@ def loss_given(
       hyper: noise and costs; None for the ladder's own.
 
     Returns:
-      ``(loss, metrics)``; the metrics are the loss, its cross-entropy, the denoising
-      cost of each level ``[L + 1]``, not yet weighted, and the error of the noisy
-      labelled rows.
+      ``(loss, metrics)``; the metrics are the loss, its cross-entropy (of another target, its
+      ``cost_name``), the denoising cost of each level ``[L + 1]``, not yet weighted, and the
+      error of the noisy labelled rows: a share where the target's error is a percentage, and
+      of numbers the RMSE in units of the labels given.
     """
     return _loss(s, params, _checks.as_batch(batch, s), noise, hyper)
 
@@ -332,17 +281,17 @@ def _loss(
     if s.sees_unlabeled:
         streams += [Stream(batch.unlabeled, noise.unlabeled), Stream(batch.unlabeled)]
     labeled, *unlabeled = encode_streams(s, params, streams, noise_std)
-    cross_entropy, error = supervised_cost(labeled.logits, batch.labels)
-    zero = jnp.zeros_like(cross_entropy)
+    supervised, error = s.target.cost(labeled.logits, batch.labels, batch.weight)
+    zero = jnp.zeros_like(supervised)
     none = [None] * len(s.levels)
     costs = decode(s, params, unlabeled[0], unlabeled[1]).cost if s.decoded else none
     denoising = jnp.stack([zero if c is None else c for c in costs])  # [L + 1]
-    total = cross_entropy + denoising_cost.astype(zero.dtype) @ denoising
-    metrics = {"cross_entropy": cross_entropy, "denoising": denoising, "error": error}
+    total = supervised + denoising_cost.astype(zero.dtype) @ denoising
+    metrics = {s.target.cost_name: supervised, "denoising": denoising, "error": error}
     if s.consistency is not None:
         noisy, clean = unlabeled
         weight = s.consistency.cost * (1.0 if given.consistency is None else given.consistency)
-        metrics["consistency"] = consistency_cost(s.consistency, clean.logits, noisy.logits)
+        metrics["consistency"] = s.target.consistency(s.consistency, clean.logits, noisy.logits)
         total = total + weight * metrics["consistency"]
     return total, metrics | {"loss": total}
 
@@ -353,7 +302,7 @@ def statistics(s: Structure, params: Params, x: Array) -> Statistics:
 
 
 def predict(s: Structure, params: Params, statistics: Statistics, x: Array) -> Array:
-    """Computes the logits ``[B, classes]`` of the clean pass, each row by itself."""
+    """Computes the logits ``[B, classes]``, or the target's outputs, of the clean pass."""
     return encode(s, params, x, statistics=statistics).logits
 
 
@@ -394,6 +343,23 @@ def _as_combinator(level: int, value: Any) -> Combinator | None:
     return _checks.from_name(f"combinators[{level}]", value, known, Combinator)
 
 
+def _as_target(target: Any, shape: Shape) -> Target:
+    """Returns what a top level of this shape learns."""
+    if isinstance(target, str):
+        target = targets.from_name(target)
+    if target is None:
+        if math.prod(shape) != shape[-1] or shape[-1] < 2:
+            raise ValueError(
+                f"the last layer gives shape {shape}; wanted (classes,) with at least 2 classes, "
+                "e.g. end with dense(10), or with conv(10, 1) and global_mean_pool()."
+            )
+        return targets.classes(shape[-1])
+    if not isinstance(target, Target):
+        raise TypeError(f"target is {target!r}; give a Target, e.g. targets.pixels(11).")
+    target.check(shape)
+    return target
+
+
 def ladder(
     input_shape: Shape | int,
     layers: Layer | Sequence[Layer],
@@ -405,6 +371,7 @@ def ladder(
     top: Activation | None = None,
     normalize_estimate: bool = True,
     consistency: Consistency | None = None,
+    target: Target | str | None = None,
 ) -> Ladder:
     """Builds a ladder network (Rasmus et al. 2015, Algorithm 1) as pure functions.
 
@@ -419,22 +386,26 @@ def ladder(
 
     Args:
       input_shape: of one example, e.g. ``(784,)``.
-      layers: of levels 1 to L; the last has as many units as there are classes.
+      layers: of levels 1 to L; the last has as many units as there are classes, or what else
+        the target wants.
       combinators: one for all levels 0 to L, or one (or None) for each; a name in
         ``COMBINATORS`` will do.
       denoising_cost: lambda_l, one for all decoded levels or one for each level.
       noise_std: of the noise of each level 0 to L, or one for all.
       activation: of levels 1 to L - 1, or one for all of them, or names in
         ``ACTIVATIONS``; a level after pooling stays linear (``Layer.linear``).
-      top: the activation of level L; None for ``activations.softmax()``.
+      top: the activation of level L; None for the target's, ``activations.softmax()`` of classes.
       normalize_estimate: whether estimates are normalised with the clean
         statistics before the comparison, as in the paper.
       consistency: if given, a cost of the noisy predictions of unlabelled rows that
         differ from the clean ones is added, and is among the metrics.
+      target: what the labels say, and so what the top learns, or its name, as ``"pixels:11"``;
+        None for ``targets.classes`` of as many as the last layer has units.
 
     Raises:
       ValueError: there is no layer, the top is not a vector of at least two
-        classes, a list has the wrong length, or settings contradict each other.
+        classes, or not what the target wants, a list has the wrong length, or
+        settings contradict each other.
       TypeError: an argument is of another type.
 
     Examples:
@@ -461,11 +432,7 @@ def ladder(
     lowest = _checks.as_shape("input_shape", input_shape)
     shapes = list(itertools.accumulate(layers, _out_shape, initial=lowest))
     count = len(shapes)
-    if math.prod(shapes[-1]) != shapes[-1][-1] or shapes[-1][-1] < 2:
-        raise ValueError(
-            f"the last layer gives shape {shapes[-1]}; wanted (classes,) with at least 2 classes, "
-            "e.g. end with dense(10), or with conv(10, 1) and global_mean_pool()."
-        )
+    target = _as_target(target, shapes[-1])
     gs = _checks.per_level("combinators", combinators, count)
     gs = tuple(map(_as_combinator, range(count), gs))
     costs = _checks.per_level("denoising_cost", denoising_cost, count)
@@ -481,11 +448,11 @@ def ladder(
     ]
     linear = activations.linear()
     acts = [linear if layer.linear else a for layer, a in zip(layers, hidden, strict=False)]
-    acts.append(top or activations.softmax())
+    acts.append(top or target.top)
     # NumPy, float64: exact under float64, and no device is touched before use.
     hyper = Hyper(np.array(stds), np.array(costs))  # type: ignore[arg-type]
     levels = tuple(map(Level, shapes, (None, *layers), (None, *acts), gs))
-    structure = Structure(levels, hyper, normalize_estimate, consistency)
+    structure = Structure(levels, hyper, target, normalize_estimate, consistency)
     functions: list[Callable[..., Any]] = [init, draw_noise, encode, decode, loss, loss_given]
     functions += [statistics, predict, decoder_statistics, denoise]
     return Ladder(structure, *(functools.partial(f, structure) for f in functions))

@@ -48,7 +48,7 @@ class LinenLadder(linen.Module):
         )
 
     def __call__(self, x: Array) -> Array:
-        """Computes the logits ``[B, classes]`` of ``x``, normalised with the statistics held."""
+        """Computes ``net.predict`` of ``x``, normalised with the statistics held."""
         return self.net.predict(self.ladder, self.statistics.value, x)
 
     def loss(self, batch: Batch, hyper: Hyper | None = None) -> tuple[Array, Metrics]:
@@ -90,7 +90,7 @@ class NNXLadder(nnx.Module):
         return jax.tree.map(lambda leaf: leaf[...], self.params, is_leaf=is_leaf)
 
     def __call__(self, x: Array) -> Array:
-        """Computes the logits ``[B, classes]`` of ``x``, normalised with the statistics held."""
+        """Computes ``net.predict`` of ``x``, normalised with the statistics held."""
         return self._predict(self._params(), self.statistics.get_value(), x)
 
     def loss(

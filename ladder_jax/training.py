@@ -27,7 +27,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ladder_jax.types import Array, Batch, Hyper, Ladder, Params, Statistics
+from ladder_jax.types import Array, Batch, Hyper, Ladder, Params, Statistics, Sums
 from ladder_jax.types import Metrics as Metrics
 
 
@@ -52,13 +52,20 @@ class TrainData(NamedTuple):
 
     Attributes:
       labeled: ``[n_labeled, *input_shape]``.
-      labels: ``[n_labeled]``, integers.
+      labels: ``[n_labeled]``, integers; of another target than classes, as its labels are.
       unlabeled: ``[n_unlabeled, *input_shape]``.
+      weight: ``[n_labeled]``, as ``Batch.weight``; None: all alike.
     """
 
     labeled: Array
     labels: Array
     unlabeled: Array
+    weight: Array | None = None
+
+    def batch(self, labeled: Array, unlabeled: Array) -> Batch:
+        """Gathers the rows of these numbers."""
+        weight = None if self.weight is None else self.weight[labeled]
+        return Batch(self.labeled[labeled], self.labels[labeled], self.unlabeled[unlabeled], weight)
 
 
 class BatchSizes(NamedTuple):
@@ -200,9 +207,7 @@ def make_epoch(
         order_labeled, order = epoch_order(state.key, state.step, *rows, sizes)
 
         def body(state: TrainState, rows: tuple[Array, Array]) -> tuple[TrainState, Metrics]:
-            labeled, unlabeled = rows
-            batch = Batch(data.labeled[labeled], data.labels[labeled], data.unlabeled[unlabeled])
-            return train_step(state, place(batch))
+            return train_step(state, place(data.batch(*rows)))
 
         state, metrics = jax.lax.scan(body, state, (order_labeled, order))
         return state, jax.tree.map(lambda m: m.mean(0), metrics)
@@ -217,10 +222,31 @@ def make_statistics(
     return jax.jit(lambda params, x: net.statistics(params, place(x)))
 
 
+def make_measures(
+    net: Ladder, place: Callable[[Any], Any] = lambda tree: tree
+) -> Callable[[Params, Statistics, Array, Array], Sums]:
+    """Makes the jitted sums that the target's ``summary`` reads; those of chunks of rows add up.
+
+    Returns:
+      ``(params, statistics, x [B, ...], labels [B, ...]) -> Sums``. The statistics are the
+      training set's, never those of the rows tested.
+    """
+
+    @jax.jit
+    def measures(params: Params, statistics: Statistics, x: Array, labels: Array) -> Sums:
+        outputs = net.predict(params, statistics, place(x))
+        return net.structure.target.measures(outputs, labels)
+
+    return measures
+
+
 def make_error_rate(
     net: Ladder, place: Callable[[Any], Any] = lambda tree: tree
 ) -> Callable[[Params, Statistics, Array, Array], Array]:
     """Makes the jitted share of rows put into a wrong class; one of NaN is in none.
+
+    Of another target it is the error as ``Target.cost`` gives it, of all rows together; where
+    rows come in chunks, add up ``make_measures``.
 
     Returns:
       ``(params, statistics, x [B, ...], y [B]) -> `` scalar from 0 to 1. The
@@ -229,7 +255,7 @@ def make_error_rate(
 
     @jax.jit
     def error_rate(params: Params, statistics: Statistics, x: Array, y: Array) -> Array:
-        logits = net.predict(params, statistics, place(x))
-        return jnp.mean((logits.argmax(-1) != y) | jnp.isnan(logits).any(-1))
+        outputs = net.predict(params, statistics, place(x))
+        return net.structure.target.cost(outputs, y)[1]
 
     return error_rate

@@ -18,6 +18,8 @@ Params = Any
 """A pytree of arrays."""
 Shape = tuple[int, ...]
 """The shape of one example, the batch axis left out."""
+Sums = dict[str, Any]
+"""What a target's measures are computed from: arrays that add up over chunks of rows."""
 
 
 class LayerParams(NamedTuple):
@@ -118,14 +120,17 @@ class Batch(NamedTuple):
 
     Attributes:
       labeled: ``[N, *input_shape]``.
-      labels: ``[N]``, integers from 0 to classes - 1; -1: the example has no label, and
-        counts in the batch statistics of ``labeled`` alone.
+      labels: as the ladder's target says: of classes ``[N]``, integers from 0 to classes - 1;
+        -1: the example has no label, and counts in the batch statistics of ``labeled`` alone.
       unlabeled: ``[M, *input_shape]``; M may be 0 if no level is decoded.
+      weight: ``[N]``, 0 or more: how much each labelled row counts in the cost of the labels, a
+        weighted mean; None: all alike.
     """
 
     labeled: Array
     labels: Array
     unlabeled: Array
+    weight: Array | None = None
 
 
 class Noise(NamedTuple):
@@ -178,9 +183,10 @@ class Pass(NamedTuple):
 
     Attributes:
       z: ``[B, *shape_l]`` each: normalised and, in a noisy pass, noisy.
-      h: ``[B, *shape_l]`` each: activations; the last are class probabilities.
+      h: ``[B, *shape_l]`` each: activations; the last are class probabilities, or what else the
+        target's activation gives.
       statistics: what each level was normalised with.
-      logits: ``[B, classes]``, before the softmax of the top.
+      logits: ``[B, classes]``, before the softmax of the top: the outputs of the target.
     """
 
     z: tuple[Array, ...]
@@ -212,7 +218,7 @@ class Consistency(NamedTuple):
 
     Attributes:
       cost: the weight of the cross-entropy in the loss.
-      threshold: a row counts if its clean pass gives a class this probability.
+      threshold: a row (position, or entry) counts if its clean pass gives a class this probability.
       temperature: the clean logits are divided by it: below 1 the target is sharper
         than the clean prediction.
 
@@ -235,6 +241,82 @@ class Consistency(NamedTuple):
         for name, (fits, range_) in wanted.items():
             if not fits:
                 raise ValueError(f"consistency {name} is {getattr(self, name)}; give {range_}.")
+
+
+class Target(NamedTuple):
+    """Says what the labels of the top level are: a value of pure functions.
+
+    Outputs are what the top's nonlinearity is applied to: ``[N, size]``, or ``[N, ..., size]``,
+    one per position. ``predict``, ``probabilities`` and ``uncertainty`` take arrays of NumPy
+    too, and compile nothing for them.
+
+    Attributes:
+      name: as ``targets.from_name`` reads it, e.g. ``"pixels:11"``.
+      size: of the top level's last axis.
+      top: the activation of level L by default; the decoder starts from what it gives.
+      check_labels: ``(name, labels, rows, top_shape)``, raises a ``ValueError`` or ``TypeError``
+        where labels do not fit; their values, unless they are traced, included.
+      entries: ``(labels) -> `` bool, of the shape of the labels: which entries have one.
+      cost: ``(outputs, labels, weight=None) -> (cost, error)``, scalars: the mean cost over the
+        labelled entries, rows weighted by ``weight [N]``, and their error as ``summary`` has it,
+        a share where that is a percentage; 0 where nothing is labelled.
+      measures: ``(outputs, labels) -> Sums``, of labelled entries; those of chunks of rows
+        add up, leaf by leaf.
+      summary: ``(sums, scale=1.0) -> `` dict of numbers: ``"error"`` is what is minimised, the
+        rest is beside it. ``scale``: of outputs in the labels' own units, where these have any.
+      predict: ``(outputs) -> `` predictions: a class, a mask, numbers, or zeros and ones.
+      probabilities: ``(outputs) -> `` probabilities of the shape of the outputs, or None.
+      uncertainty: ``(outputs) -> `` one value per prediction: the probability that it is
+        wrong, or the standard deviation of a number; None where nothing is known of it.
+      divergence: ``(clean, noisy) -> `` scalar, KL(p_clean || p_noisy) of two outputs.
+      consistency: ``(Consistency, clean, noisy) -> `` scalar, the cost of noisy outputs that
+        differ from the clean ones, with no gradient to these.
+      positions: whether outputs are one per position, labels ``[N, *top_shape[:-1]]``.
+      cost_name: of the cost among a step's metrics.
+      percent: whether the summary's error is a percentage.
+    """
+
+    name: str
+    size: int
+    top: Activation
+    check_labels: Callable[[str, Any, int, Shape], None]
+    entries: Callable[[Any], Any]
+    cost: Callable[..., tuple[Array, Array]]
+    measures: Callable[[Array, Array], Sums]
+    summary: Callable[..., dict[str, float]]
+    predict: Callable[[Any], Any]
+    probabilities: Callable[[Any], Any]
+    uncertainty: Callable[[Any], Any]
+    divergence: Callable[[Array, Array], Array]
+    consistency: Callable[[Consistency, Array, Array], Array]
+    positions: bool = False
+    cost_name: str = "cross_entropy"
+    percent: bool = True
+
+    def __repr__(self) -> str:
+        return self.name
+
+    def check(self, shape: Shape) -> None:
+        """Raises a ``ValueError`` if a top level of this shape does not fit."""
+        size, vector = shape[-1], math.prod(shape) == shape[-1]
+        if size == self.size and (len(shape) > 1 if self.positions else vector):
+            return
+        wanted, layer = f"({self.size},)", f"dense({self.size})"
+        if self.positions:
+            wanted, layer = f"(height, width, {self.size})", f"conv({self.size}, 1)"
+        raise ValueError(
+            f"the last layer gives shape {shape}; target {self.name} wants {wanted}, e.g. end "
+            f"with {layer}."
+        )
+
+    def outputs(self, affine: Array) -> Array:
+        """Returns the top's ``[B, *shape]`` as outputs: ``[B, size]`` where rows have one each."""
+        return affine if self.positions else affine.reshape(affine.shape[0], -1)
+
+    def labeled(self, labels: Any) -> Any:
+        """Returns which rows have any label, bool ``[N]``."""
+        entries = self.entries(labels)
+        return entries.any(tuple(range(1, entries.ndim)))
 
 
 class Level(NamedTuple):
@@ -260,12 +342,14 @@ class Structure:
     Attributes:
       levels: 0 to L.
       hyper: the noise and costs used where no others are given.
+      target: what the top level learns.
       normalize_estimate: whether z_hat is normalised before it is compared.
       consistency: of noisy with clean predictions, or None.
     """
 
     levels: tuple[Level, ...]
     hyper: Hyper
+    target: Target
     normalize_estimate: bool = True
     consistency: Consistency | None = None
 
@@ -311,7 +395,7 @@ class Ladder:
       loss: ``(params, batch, key, hyper=None) -> (scalar, metrics)``.
       loss_given: ``(params, batch, noise, hyper=None) -> (scalar, metrics)``.
       statistics: ``(params, x) -> Statistics`` of the clean pass over ``x``.
-      predict: ``(params, statistics, x) -> logits``.
+      predict: ``(params, statistics, x) -> logits``, or what else the target's outputs are.
       decoder_statistics: ``(params, statistics, x) -> Statistics`` of u.
       denoise: ``(trained, x) -> z_hat_0``, or None if level 0 is not decoded.
     """

@@ -108,9 +108,10 @@ def test_all_labels_are_one_array():
     everything = dataclasses.replace(TINY, labels=0)
     found = population.gather([everything, dataclasses.replace(everything, seed=5)])
     assert found.data.train.labeled is found.data.train.unlabeled
-    assert found.members.axes == (None, None, None)
+    assert found.members.axes == TrainData(None, None, None)
     found = population.gather([TINY, MEMBERS["b"]])
-    assert found.members.axes == (0, 0, None) and found.data.train.labeled.shape == (2, 100, 64)
+    assert found.members.axes == TrainData(0, 0, None)
+    assert found.data.train.labeled.shape == (2, 100, 64)
 
 
 def test_members_must_be_alike():

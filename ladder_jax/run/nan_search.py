@@ -11,7 +11,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from ladder_jax import training
-from ladder_jax.algorithm import supervised_cost
 from ladder_jax.config import Config
 from ladder_jax.training import BatchSizes, TrainData, TrainState
 from ladder_jax.types import Array, Batch, Ladder, Noise, Params
@@ -54,7 +53,9 @@ def quantities(
             yield level, "z", clean.z[level]
             yield level, "variance", clean.statistics.var[level]
     yield top, "logits", [rows.logits for rows in noisy]
-    yield top, "cross-entropy", supervised_cost(labeled.logits, batch.labels)[0]
+    target = net.structure.target
+    name = target.cost_name.replace("_", "-")
+    yield top, name, target.cost(labeled.logits, batch.labels, batch.weight)[0]
     if decoded:
         found = net.decode(params, noisy[1], clean)
         for level in range(top, -1, -1):
@@ -96,7 +97,7 @@ def find_origin(
     rows = len(data.labeled), len(data.unlabeled)
     orders = training.epoch_order(state.key, state.step, *rows, sizes)
     for labeled, unlabeled in zip(*map(np.asarray, orders), strict=True):
-        batch = Batch(data.labeled[labeled], data.labels[labeled], data.unlabeled[unlabeled])
+        batch = data.batch(labeled, unlabeled)
         after, metrics = train_step(state, batch)
         if not is_finite((metrics["loss"], after.params)):
             key = jax.random.fold_in(state.key, state.step)

@@ -1,0 +1,187 @@
+"""What the targets share: the registry, checks of labels, means over what has a label, counts."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import math
+from collections.abc import Callable, Hashable
+from typing import Any, TypeVar, cast
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ladder_jax import _checks
+from ladder_jax.types import Array, Shape, Sums, Target
+
+F = TypeVar("F", bound=Callable[..., Target])
+
+TARGETS: dict[str, Callable[..., Target]] = {}
+"""By the first word of their names."""
+
+
+def _shared(make: F) -> F:
+    """Makes equal arguments give one value, so that targets compare and are keys of caches."""
+    signature, made = inspect.signature(make), functools.lru_cache(None, typed=True)(make)
+
+    @functools.wraps(make)
+    def shared(*args: Any, **settings: Any) -> Target:
+        given = signature.bind(*args, **settings)
+        given.apply_defaults()
+        for name, value in given.arguments.items():
+            if isinstance(value, list | np.ndarray):
+                given.arguments[name] = value = tuple(np.asarray(value).ravel().tolist())
+            if not isinstance(value, Hashable):
+                raise TypeError(f"{make.__name__}: {name} is {value!r}; give a tuple of numbers.")
+        return made(*given.args, **given.kwargs)
+
+    return cast(F, shared)
+
+
+def registered(make: F) -> F:
+    """Adds a target to ``TARGETS`` by the name of its constructor."""
+    return _checks.registering(TARGETS)(_shared(make))
+
+
+def from_name(name: str, **settings: Any) -> Target:
+    """Makes the target of a name.
+
+    Args:
+      name: a key of ``TARGETS``, its numbers and the names of what is true of it, joined by
+        colons.
+      **settings: further arguments, e.g. ``class_weight``.
+
+    Raises:
+      ValueError: the name is not known, or its arguments are wrong.
+
+    Examples:
+      >>> from ladder_jax import targets
+      >>> from_name("pixels:11"), from_name("numbers:2:variance")
+      (pixels:11, numbers:2:variance)
+      >>> from_name("classes:3") is targets.classes(3)
+      True
+    """
+    kind, *words = name.split(":")
+    numbers = [int(word) for word in words if word.isdigit()]
+    flags = {word: True for word in words if not word.isdigit()}
+    if kind in TARGETS:
+        try:
+            inspect.signature(TARGETS[kind]).bind(*numbers, **flags, **settings)
+        except TypeError:
+            pass
+        else:
+            return TARGETS[kind](*numbers, **flags, **settings)
+    raise ValueError(
+        f"target {name!r} is not known; give one of {', '.join(TARGETS)} with its number, e.g. "
+        "classes:10, pixels:11 or numbers:1:variance."
+    )
+
+
+def check_count(name: str, value: object, least: int) -> None:
+    """Checks a whole number."""
+    if not _checks.is_whole(value, least):
+        raise ValueError(f"{name} is {value!r}; give a whole number, {least} or more.")
+
+
+def check_labels(
+    name: str, labels: Any, shape: Shape, fits: Callable[[Any], Any], give: str, value: str
+) -> None:
+    """Checks whole numbers by type, shape and, if they are known, values."""
+    if not (jnp.issubdtype(labels.dtype, jnp.integer) or labels.dtype == bool):
+        raise TypeError(f"{name} has dtype {labels.dtype}; give class numbers as integers.")
+    check_shape(name, labels, shape, give)
+    check_values(name, labels, fits, value)
+
+
+def check_shape(name: str, labels: Any, shape: Shape, give: str) -> None:
+    """Checks that labels have the shape of the rows and the top."""
+    if tuple(labels.shape) != shape:
+        raise ValueError(
+            f"{name} has shape {tuple(labels.shape)} for {shape[0]} labelled rows; give {give}."
+        )
+
+
+def check_values(name: str, labels: Any, fits: Callable[[Any], Any], give: str) -> None:
+    """Checks labels by value, unless they are traced; the error names the first that is wrong."""
+    if isinstance(labels, jax.core.Tracer):  # nothing is known of their values
+        return
+    known = np.asarray(labels)
+    wrong = np.argwhere(~fits(known))
+    if len(wrong):
+        at = tuple(wrong[0])
+        index = ", ".join(map(str, at))
+        raise ValueError(f"{name}[{index}] is {known[at]}; give {give}.")
+
+
+def whole(labels: Any) -> Any:
+    """Widens narrow integers, which cannot be compared with every number of classes."""
+    return labels.astype("int32") if labels.dtype.itemsize < 4 else labels
+
+
+def is_class(labels: Any, k: int) -> Any:
+    """Returns which labels are a class, 0 to k - 1."""
+    labels = whole(labels)
+    return (labels >= 0) & (labels < k)
+
+
+def mean(losses: Array, labeled: Array, weight: Array | None = None) -> Array:
+    """Computes the (weighted) mean over the labelled entries; 0 where there is none."""
+    losses = jnp.where(labeled, losses, 0.0)
+    if weight is None:
+        # The mean of all entries times a ratio that is exactly 1 where all have a label.
+        ratio = (labeled.size / jnp.maximum(labeled.sum(), 1)).astype(losses.dtype)
+        return losses.mean() * ratio
+    weight = jnp.where(labeled, weight, 0.0).astype(losses.dtype)
+    total = weight.sum()
+    return (weight * losses).sum() / jnp.where(total > 0, total, 1.0)
+
+
+def by_row(weight: Array | None, ndim: int) -> Array | None:
+    """Shapes weights of rows for what has one value per entry."""
+    return None if weight is None else weight.reshape(-1, *(1,) * (ndim - 1))
+
+
+def by_class(sums: Sums) -> dict[str, np.ndarray]:
+    """Computes what is said of each class: of ``classes``, ``pixels`` and ``several``.
+
+    Args:
+      sums: of the target's ``measures``, added over all rows.
+
+    Returns:
+      ``iou``, ``precision``, ``recall`` and ``f1``, ``[k]`` each, from 0 to 1; NaN where a
+      class is in neither labels nor predictions, or there is nothing to divide by.
+
+    Examples:
+      >>> target = from_name("classes:2")
+      >>> sums = target.measures(jnp.eye(2)[jnp.array([0, 1, 1])], jnp.array([0, 1, 0]))
+      >>> by_class(sums)["iou"].tolist()
+      [0.5, 0.5]
+    """
+    correct, predicted, true = (
+        np.asarray(sums[name], np.float64) for name in ("correct", "predicted", "true")
+    )
+    parts = {
+        "iou": (correct, predicted + true - correct),
+        "precision": (correct, predicted),
+        "recall": (correct, true),
+        "f1": (2 * correct, predicted + true),
+    }
+    with np.errstate(invalid="ignore"):
+        return {name: np.divide(*part) for name, part in parts.items()}
+
+
+def on_host(sums: Sums) -> dict[str, np.ndarray]:
+    """Returns sums as float64 of NumPy."""
+    return {name: np.asarray(value, np.float64) for name, value in sums.items()}
+
+
+def nanmean(values: np.ndarray) -> float:
+    """Computes the mean of what is not NaN; NaN where nothing is left."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else math.nan
+
+
+def share(part: Any, whole: Any) -> float:
+    """Computes a quotient; NaN of nothing."""
+    return float(part / whole) if whole else math.nan

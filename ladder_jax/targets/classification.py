@@ -1,0 +1,340 @@
+"""One class per row, or per position: a softmax over the last axis of the top."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from ladder_jax import _checks, activations
+from ladder_jax.targets import base
+from ladder_jax.types import Array, Consistency, Shape, Sums, Target
+
+Weights = tuple[float, ...] | None
+"""One per class; None: all alike."""
+
+
+def _check_weights(name: str, weights: Any, k: int) -> None:
+    """Checks one weight per class; None is no weights."""
+    if weights is None:
+        return
+    if not isinstance(weights, tuple) or len(weights) != k:
+        raise ValueError(f"{name} is {weights!r}; give a tuple of {k} numbers, one per class.")
+    for i, weight in enumerate(weights):
+        if not (isinstance(weight, int | float) and math.isfinite(weight) and weight >= 0):
+            raise ValueError(f"{name}[{i}] is {weight!r}; give a finite number, 0 or more.")
+    if not any(weights):
+        raise ValueError(f"{name} is 0 for every class; give a number above 0 to one of them.")
+
+
+def cross_entropy(
+    logits: Array, labels: Array, weight: Array | None = None, class_weight: Weights = None
+) -> Array:
+    """Computes the mean cross-entropy of the entries that have a label.
+
+    A label that is no class, as -1, marks an entry without one. The mean is 0 where there is none.
+
+    Args:
+      logits: ``[..., k]``.
+      labels: ``[...]``, integers.
+      weight: ``[N]``, of rows, the first axis; None: all alike.
+      class_weight: k weights; with either, the mean is ``sum w loss / sum w``.
+
+    Examples:
+      >>> logits = jnp.array([[0.0, 0.0], [9.0, 0.0]])
+      >>> round(float(cross_entropy(logits, jnp.array([1, -1]))), 4)
+      0.6931
+    """
+    labels = base.whole(labels)
+    labeled = base.is_class(labels, logits.shape[-1])
+    safe = jnp.where(labeled, labels, 0)
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, safe)
+    weights = base.by_row(weight, labels.ndim)
+    if class_weight is not None:
+        of_class = jnp.asarray(class_weight, losses.dtype)[safe]
+        weights = of_class if weights is None else weights * of_class
+    return base.mean(losses, labeled, weights)
+
+
+def supervised_cost(
+    logits: Array, labels: Array, weight: Array | None = None, class_weight: Weights = None
+) -> tuple[Array, Array]:
+    """Computes the cross-entropy and the error rate of the rows that have a label.
+
+    A label that is no class, as -1, marks a row without one: it counts in neither
+    mean. Both are 0 where no row has a label.
+
+    Args:
+      logits: ``[B, classes]``.
+      labels: ``[B]``, integers.
+      weight: as for ``cross_entropy``; the error rate has none.
+      class_weight: as ``weight``.
+
+    Returns:
+      ``(cross_entropy, error)``, scalars.
+
+    Examples:
+      >>> cost, error = supervised_cost(jnp.array([[0.0, 0.0], [9.0, -9.0]]), jnp.array([1, -1]))
+      >>> round(float(cost), 4), float(error)
+      (0.6931, 1.0)
+    """
+    labels = base.whole(labels)
+    labeled = base.is_class(labels, logits.shape[-1])
+    wrong = (logits.argmax(-1) != labels) | jnp.isnan(logits).any(-1)
+    error = base.mean(wrong.astype(logits.dtype), labeled)
+    return cross_entropy(logits, labels, weight, class_weight), error
+
+
+def consistency_cost(how: Consistency, clean: Array, noisy: Array) -> Array:
+    """Computes the cross-entropy of noisy predictions with the sharpened clean ones as targets.
+
+    With p_clean = softmax(clean), the mean over all B rows (and positions) of::
+
+        [max p_clean >= threshold] H(softmax(clean / temperature), softmax(noisy))
+
+    not yet weighted. No gradient flows through the target: the noisy pass follows
+    the clean one, never the other way. Pseudo-labels as in FixMatch (Sohn et al.
+    2020), the noise of the ladder's levels in the place of their augmentations.
+
+    Args:
+      how: threshold and temperature.
+      clean: logits ``[B, ..., classes]`` of the clean pass.
+      noisy: those of the noisy pass over the same rows.
+
+    Returns:
+      A scalar, 0 or more.
+
+    Examples:
+      >>> clean, noisy = jnp.array([[9.0, 0.0], [0.1, 0.0]]), jnp.array([[0.0, 0.0], [5.0, 0.0]])
+      >>> round(float(consistency_cost(Consistency(), clean, noisy)), 3)  # the first row: log(2)
+      0.347
+    """
+    clean = jax.lax.stop_gradient(clean)
+    sure = jax.nn.softmax(clean).max(-1) >= how.threshold
+    target = jax.nn.softmax(clean / how.temperature)
+    return jnp.mean(sure * optax.softmax_cross_entropy(noisy, target))
+
+
+def softmax_divergence(clean: Array, noisy: Array) -> Array:
+    """Computes KL(softmax(clean) || softmax(noisy)), its mean over rows and positions.
+
+    Examples:
+      >>> float(softmax_divergence(jnp.ones((2, 3)), jnp.ones((2, 3))))
+      0.0
+    """
+    log_clean = jax.nn.log_softmax(clean)
+    difference = log_clean - jax.nn.log_softmax(noisy)
+    return (jnp.exp(log_clean) * difference).sum(-1).mean()
+
+
+def _counts(outputs: Array, labels: Array) -> Sums:
+    """Counts by class: labelled entries, those predicted to be of it, and both."""
+    labels, k = base.whole(jnp.asarray(labels)), outputs.shape[-1]
+    found = jnp.where(jnp.isnan(outputs).any(-1), -1, outputs.argmax(-1))
+    labeled = base.is_class(labels, k)[..., None]
+    true = labeled & (labels[..., None] == jnp.arange(k))
+    predicted = labeled & (found[..., None] == jnp.arange(k))
+    parts = {"correct": true & predicted, "predicted": predicted, "true": true}
+    return {name: part.sum(tuple(range(labels.ndim))) for name, part in parts.items()}
+
+
+def _mean_iou(sums: Sums) -> Any:
+    """Computes the mean IoU over the classes that are labels or predictions, from 0 to 1."""
+    union = sums["predicted"] + sums["true"] - sums["correct"]
+    return (sums["correct"] / union.clip(1)).sum() / (union > 0).sum().clip(1)
+
+
+def _softmax_of(outputs: Any) -> Any:
+    if not isinstance(outputs, np.ndarray):
+        return jax.nn.softmax(outputs)
+    logits = outputs.astype(np.float64)  # NumPy: nothing is compiled for a new n
+    powers = np.exp(logits - logits.max(-1, keepdims=True))
+    return powers / powers.sum(-1, keepdims=True)
+
+
+def _argmax(outputs: Any) -> Any:
+    return outputs.argmax(-1)
+
+
+def _doubt(outputs: Any) -> Any:
+    return 1 - _softmax_of(outputs).max(-1)
+
+
+@base.registered
+def classes(k: int, *, class_weight: Weights = None) -> Target:
+    """Makes one of k classes per row: labels ``[N]``, integers from 0; -1: no label.
+
+    The cost is the cross-entropy of the softmax, the error the percentage of rows put into a
+    wrong class. Beside it are measured the balanced error, 100 less the mean recall, and macro F1,
+    in percent, over the classes that occur.
+
+    Args:
+      k: 2 or more.
+      class_weight: of each class in the cost, a weighted mean; None: all alike.
+
+    Examples:
+      >>> target = classes(3)
+      >>> outputs, labels = jnp.eye(3)[jnp.array([0, 1, 1, 2])], jnp.array([0, 1, 2, -1])
+      >>> {name: round(value, 1) for name, value in target.summary(
+      ...     target.measures(outputs, labels)).items()}
+      {'error': 33.3, 'balanced_error': 33.3, 'macro_f1': 55.6}
+    """
+    base.check_count("classes: k", k, 2)
+    _check_weights("classes: class_weight", class_weight, k)
+
+    def check_labels(name: str, labels: Any, rows: int, shape: Shape) -> None:
+        give = f"classes from 0 to {k - 1}, or -1 where there is no label"
+        fits = lambda y: (base.whole(y) == -1) | base.is_class(y, k)
+        base.check_labels(name, labels, (rows,), fits, "one label per row", give)
+
+    def summary(sums: Sums, scale: Any = 1.0) -> dict[str, float]:
+        del scale
+        host, rates = base.on_host(sums), base.by_class(sums)
+        rows = host["true"].sum()
+        return {
+            "error": 100 * base.share(rows - host["correct"].sum(), rows),
+            "balanced_error": 100 * (1 - base.nanmean(rates["recall"])),
+            "macro_f1": 100 * base.nanmean(rates["f1"]),
+        }
+
+    return Target(
+        name=f"classes:{k}",
+        size=k,
+        top=activations.softmax(),
+        check_labels=check_labels,
+        entries=functools.partial(base.is_class, k=k),
+        cost=functools.partial(supervised_cost, class_weight=class_weight),
+        measures=_counts,
+        summary=summary,
+        predict=_argmax,
+        probabilities=_softmax_of,
+        uncertainty=_doubt,
+        divergence=softmax_divergence,
+        consistency=consistency_cost,
+    )
+
+
+@base.registered
+def pixels(k: int, ignore: tuple[int, ...] = (-1, 255), *, class_weight: Weights = None) -> Target:
+    """Makes one of k classes per position: labels ``[N, H, W]``, integers from 0.
+
+    The top is ``[H, W, k]``, a softmax at each position. The cost is the mean cross-entropy over
+    the labelled pixels of a batch; an image that is ignored as a whole is an unlabelled one. The
+    error is 100 less the mean IoU in percent over the classes that are labels or predictions of
+    all pixels together; in a step's metrics it is a share, and of the step's own pixels.
+
+    Args:
+      k: 2 or more.
+      ignore: what marks a pixel without a label.
+      class_weight: as for ``classes``.
+
+    Examples:
+      >>> target = pixels(2)
+      >>> masks = jnp.array([[[0, 1], [1, 255]]])
+      >>> target.summary(target.measures(jnp.eye(2)[jnp.array([[[0, 1], [0, 0]]])], masks))
+      {'error': 50.0, 'mean_iou': 50.0, 'pixel_accuracy': 66.66666666666666}
+    """
+    base.check_count("pixels: k", k, 2)
+    _check_weights("pixels: class_weight", class_weight, k)
+    values: Any = ignore  # unless it is no tuple at all
+    values = values if isinstance(values, tuple) else (None,)
+    if not all(_checks.is_whole(value, -(2**31)) for value in values):
+        raise ValueError(f"pixels: ignore is {ignore}; give whole numbers, e.g. (-1, 255).")
+    for value in ignore:
+        if 0 <= value < k:
+            raise ValueError(
+                f"pixels: ignore has {value}, but the classes are 0 to {k - 1}; ignore a value "
+                "that is no class, e.g. ignore=(-1,)."
+            )
+
+    def check_labels(name: str, labels: Any, rows: int, shape: Shape) -> None:
+        wanted = (rows, *shape[:-1])
+        give = f"masks {wanted}, one class number (no colours) for each position of the top"
+        or_none = " or ".join(map(str, ignore)) or "nothing else"
+        fits = lambda y: base.is_class(y, k) | np.isin(y, ignore)
+        value = f"classes from 0 to {k - 1}, or {or_none} where there is no label"
+        base.check_labels(name, labels, wanted, fits, give, value)
+
+    def cost(outputs: Array, labels: Array, weight: Array | None = None) -> tuple[Array, Array]:
+        sums = _counts(outputs, labels)
+        error = jnp.where(sums["true"].any(), 1 - _mean_iou(sums), 0.0).astype(outputs.dtype)
+        return cross_entropy(outputs, labels, weight, class_weight), error
+
+    def summary(sums: Sums, scale: Any = 1.0) -> dict[str, float]:
+        del scale
+        host = base.on_host(sums)
+        mean_iou = 100 * base.nanmean(base.by_class(sums)["iou"])
+        accuracy = 100 * base.share(host["correct"].sum(), host["true"].sum())
+        return {"error": 100 - mean_iou, "mean_iou": mean_iou, "pixel_accuracy": accuracy}
+
+    return classes(k)._replace(
+        name=f"pixels:{k}",
+        check_labels=check_labels,
+        cost=cost,
+        summary=summary,
+        positions=True,
+    )
+
+
+def class_weights(
+    class_weight: str | Mapping[Any, float] | Sequence[float] | None,
+    labels: Any,
+    names: int | Sequence[Any],
+) -> Weights:
+    """Returns the weights that ``classes`` and ``pixels`` take.
+
+    Args:
+      class_weight: None; ``"balanced"``: those of scikit-learn, ``n / (k count)``, with n labels
+        of k classes that occur, and 1 for a class that does not; a dict, in which what is left
+        out is 1; or one number per class.
+      labels: any shape, class numbers; what is none, as -1, does not count.
+      names: of the classes, the keys of the dict; a number k: 0 to k - 1.
+
+    Raises:
+      ValueError: a weight is negative or not finite, a class is not known, or no label is there
+        to be balanced.
+
+    Examples:
+      >>> class_weights("balanced", np.array([0, 0, 0, 1, -1]), 2)
+      (0.6666666666666666, 2.0)
+      >>> class_weights({"yes": 3}, np.array([]), ("no", "yes"))
+      (1.0, 3.0)
+    """
+    names = list(range(names)) if isinstance(names, int) else list(names)
+    k = len(names)
+    if class_weight is None:
+        return None
+    if isinstance(class_weight, str):
+        if class_weight != "balanced":
+            raise ValueError(
+                f"class_weight is {class_weight!r}; give 'balanced', or a dict of weights by class."
+            )
+        known = np.asarray(labels).ravel()
+        known = known[base.is_class(known, k)].astype(np.int64)
+        if not len(known):
+            raise ValueError("class_weight is 'balanced', but no label is given; give labels.")
+        counts = np.bincount(known, minlength=k)
+        balanced = len(known) / ((counts > 0).sum() * counts.clip(1))
+        return tuple(np.where(counts > 0, balanced, 1.0).tolist())
+    if isinstance(class_weight, Mapping):
+        unknown = [name for name in class_weight if name not in names]
+        if unknown:
+            listed = ", ".join(map(repr, names[:10])) + ", ..." * (k > 10)
+            raise ValueError(f"class_weight has {unknown[0]!r}; give classes of {listed}.")
+        given = [class_weight.get(name, 1.0) for name in names]
+    elif np.ndim(class_weight) == 1:
+        given = list(class_weight)
+    else:
+        raise ValueError(
+            f"class_weight is {class_weight!r}; give None, 'balanced', a dict of weights by class, "
+            "or one number per class."
+        )
+    weights = tuple(w.item() if isinstance(w, np.generic) else w for w in given)
+    _check_weights("class_weight", weights, k)
+    return tuple(map(float, weights))
