@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from ladder_jax import _checks
@@ -44,16 +43,16 @@ def activation(
       name: for the ladder's repr.
 
     Examples:
-      >>> activation(jnp.tanh, gain=True).init((2,))["gain"].tolist()
+      >>> activation(jax.nn.tanh, gain=True).init((2,))["gain"].tolist()
       [1.0, 1.0]
     """
 
     def init(shape: Shape) -> Params:
         params = {}
         if bias:
-            params["bias"] = jnp.asarray(np.zeros(shape[-1:]))
+            params["bias"] = jax.device_put(np.zeros(shape[-1:]))
         if gain:
-            params["gain"] = jnp.asarray(np.ones(shape[-1:]))
+            params["gain"] = jax.device_put(np.ones(shape[-1:]))
         return params
 
     def affine(params: Params, z: Array) -> Array:
@@ -94,7 +93,7 @@ def softmax(*, gain: bool = True) -> Activation:
     """Makes softmax(gain (z + bias)): the top level of classes; ``gain`` is the paper's ``top_c``.
 
     Examples:
-      >>> softmax(gain=False).nonlinearity(jnp.zeros(2)).tolist()
+      >>> softmax(gain=False).nonlinearity(np.zeros(2)).tolist()
       [0.5, 0.5]
     """
     return activation(jax.nn.softmax, gain=gain, name="softmax")

@@ -19,7 +19,7 @@ import numpy as np
 
 from ladder_jax import _checks, activations, targets
 from ladder_jax import combinators as combinators_lib
-from ladder_jax._noise import normal
+from ladder_jax._noise import normal, split
 from ladder_jax.normalization import batch_normalize, known, normalize
 from ladder_jax.targets import consistency_cost as consistency_cost
 from ladder_jax.targets import supervised_cost as supervised_cost
@@ -52,7 +52,7 @@ def init(s: Structure, key: Array) -> tuple[LevelParams, ...]:
 
     def init_level(level: int, key: Array) -> LevelParams:
         shape, layer, activation, combinator = s.levels[level]
-        key_layer, key_combinator = jax.random.split(key)
+        key_layer, key_combinator = split(key, 2)
         params = LevelParams()
         if layer is not None and activation is not None:
             below = s.levels[level - 1]
@@ -67,7 +67,7 @@ def init(s: Structure, key: Array) -> tuple[LevelParams, ...]:
             params = params._replace(combinator=of_g)
         return params
 
-    return tuple(map(init_level, range(len(s.levels)), jax.random.split(key, len(s.levels))))
+    return tuple(map(init_level, range(len(s.levels)), split(key, len(s.levels))))
 
 
 def draw_noise(s: Structure, key: Array, n_labeled: int, n_unlabeled: int) -> Noise:
@@ -136,7 +136,7 @@ def encode_streams(
     """
     cuts = np.cumsum([stream.x.shape[0] for stream in streams])[:-1]
 
-    def split(joined: Array) -> list[Array]:
+    def parted(joined: Array) -> list[Array]:
         return jnp.split(joined, cuts)
 
     z = [stream.corrupt(stream.x, 0, noise_std) for stream in streams]
@@ -145,7 +145,7 @@ def encode_streams(
     done: list[list[tuple[Any, ...]]] = [[(x, x, None, None) for x in z]]
     for level, (_, layer, activation, _) in enumerate(s.levels[1:], start=1):
         assert layer is not None and activation is not None
-        z_pre = split(layer.up(params[level].up, h))
+        z_pre = parted(layer.up(params[level].up, h))
         parts = zip(streams, z_pre, strict=True)
         clean, mean, var = zip(
             *(_normalize(x, of.statistics, level) for of, x in parts), strict=True
@@ -153,9 +153,9 @@ def encode_streams(
         z = [stream.corrupt(x, level, noise_std) for stream, x in zip(streams, clean, strict=True)]
         affine = activation.affine(params[level].activation, jnp.concatenate(z))
         h = activation.nonlinearity(affine)
-        done.append(list(zip(z, split(h), mean, var, strict=True)))
+        done.append(list(zip(z, parted(h), mean, var, strict=True)))
     passes = []
-    for logits, levels in zip(split(affine), zip(*done, strict=True), strict=True):
+    for logits, levels in zip(parted(affine), zip(*done, strict=True), strict=True):
         z_levels, h_levels, mean, var = zip(*levels, strict=True)
         statistics = Statistics(mean, var)
         passes.append(Pass(z_levels, h_levels, statistics, s.target.outputs(logits)))

@@ -54,7 +54,9 @@ def _elementwise(name: str, formula: Callable[..., Array]) -> Combinator:
     def init(key: Array, shape: Shape) -> Params:
         del key
         # Made by NumPy: eagerly, each shape would be compiled.
-        return {name: jnp.asarray(np.full(shape, value, float)) for name, value in starts.items()}
+        return {
+            name: jax.device_put(np.full(shape, value, float)) for name, value in starts.items()
+        }
 
     def apply(params: Params, z_noisy: Array, u: Array | None) -> Array:
         return formula(z_noisy, u, **params) if "u" in arguments else formula(z_noisy, **params)

@@ -24,15 +24,13 @@ from jax import lax
 
 from ladder_jax import _checks
 from ladder_jax._convolution import Padding, Pairs, convolve, largest, pads_down, pads_up
-from ladder_jax._noise import normal
+from ladder_jax._noise import scaled, split
 from ladder_jax.types import Array, Layer, LayerParams, Params, Shape
 
 
 def _normal(key: Array, shape: Shape, dtype: Any) -> Array:
     """Draws from N(0, 1 / fan_in): ``variance_scaling`` of Flax, to the bit, compiled sooner."""
-    variance = jnp.array(1.0 / math.prod(shape[:-1]), dtype)
-    drawn: Array = normal(key, shape, dtype) * jnp.sqrt(variance)
-    return drawn
+    return scaled(key, shape, dtype, np.sqrt(np.asarray(1.0 / math.prod(shape[:-1]), dtype)))
 
 
 _UNIFORM = nn.initializers.variance_scaling(1.0, "fan_in", "uniform")
@@ -148,7 +146,7 @@ def dense(units: int) -> Layer:
 
     def init(key: Array, in_shape: Shape) -> tuple[LayerParams, Shape]:
         size = math.prod(in_shape)
-        key_up, key_down = jax.random.split(key)
+        key_up, key_down = split(key, 2)
         up, down = _fresh(_dense(units), key_up, (size,)), _fresh(_dense(size), key_down, (units,))
         return LayerParams(up, down), (units,)
 
@@ -241,7 +239,7 @@ def conv(
                 f"conv({channels}, {kernel}): the level below is {in_shape[0]} x {in_shape[1]}, "
                 f"smaller than the kernel{size}; give a smaller {less}, or padding='same'."
             )
-        key_up, key_down = jax.random.split(key)
+        key_up, key_down = split(key, 2)
         of_up = _fresh(module_up(in_shape), key_up, in_shape)
         row = jax.eval_shape(lambda: up(of_up, jnp.zeros((1, *in_shape))))
         out_shape = row.shape[1:]
@@ -459,7 +457,7 @@ def from_flax(
                 f"from_flax: down ({type(inverse).__name__}) gives shape {back} for a level of "
                 f"shape {out_shape}; wanted that of the level below, {tuple(in_shape)}."
             )
-        key_up, key_down = jax.random.split(key)
+        key_up, key_down = split(key, 2)
         variables_up = up.init(key_up, jnp.zeros((1, *in_shape)))
         variables_down = inverse.init(key_down, jnp.zeros((1, *out_shape)))
         params = LayerParams(variables_up.get("params", {}), variables_down.get("params", {}))

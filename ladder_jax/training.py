@@ -25,8 +25,10 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
+from ladder_jax._noise import split
 from ladder_jax.types import Array, Batch, Hyper, Ladder, Params, Statistics, Sums
 from ladder_jax.types import Metrics as Metrics
 
@@ -92,10 +94,10 @@ def create_train_state(
       optimizer: any optax transformation.
       key: a typed key, ``jax.random.key(seed)``.
     """
-    key_params, key_run = jax.random.split(key)
+    key_params, key_run = split(key, 2)
     params = net.init(key_params)
     # The optimizer starts with zeros and copies: one program, and no rounding.
-    return TrainState(jnp.zeros((), jnp.int32), params, jax.jit(optimizer.init)(params), key_run)
+    return TrainState(jax.device_put(np.int32(0)), params, jax.jit(optimizer.init)(params), key_run)
 
 
 def make_train_step(

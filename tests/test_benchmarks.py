@@ -20,7 +20,16 @@ import pytest
 from absl import flags
 from absl.testing import flagsaver
 
-from benchmarks import accelerator, growth, paper, rows, table, time_to_error, timers
+from benchmarks import (
+    accelerator,
+    first_fit,
+    growth,
+    paper,
+    rows,
+    table,
+    time_to_error,
+    timers,
+)
 from benchmarks.sizes import Sizes
 from benchmarks.workers import Worker, WorkerError
 from experiments import relative_time, tables
@@ -112,6 +121,13 @@ def test_settings_of_time_to_error():
     assert (config.seed, config.validation, config.eval_every) == (3, 0, config.epochs)
     config = time_to_error.settings("full", 0, 10_000, 7)
     assert (config.epochs, config.validation, config.eval_every) == (7, 10_000, 1)
+
+
+def test_first_fit():
+    found = first_fit.measure(1, {"units": [4], "epochs": 1})
+    empty, filled = found["empty"], found["filled"]
+    assert empty["programs"] == filled["programs"] > 0
+    assert empty["cpu"] > filled["cpu"] > 0  # what is read is not compiled
 
 
 @pytest.fixture

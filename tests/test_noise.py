@@ -47,3 +47,31 @@ def test_it_lowers_for_every_platform():
     draw = jax.jit(lambda key: _noise.normal(key, (3, 2)))
     exported = jax.export.export(draw, platforms=platforms)(jax.random.key(0))
     assert "while" not in exported.mlir_module()  # no loop over the rounds
+
+
+@settings(deadline=None, max_examples=25)
+@given(seed=st.integers(0, 2**32 - 1), number=st.integers(1, 5))
+def test_keys_are_those_of_jax(seed, number):
+    key = jax.random.key(seed)
+    expected = jax.random.key_data(jax.random.split(key, number))
+    for split in (_noise.split, jax.jit(_noise.split, static_argnums=1)):
+        found = [jax.random.key_data(one) for one in split(key, number)]
+        assert np.array_equal(found, expected)
+
+
+@pytest.mark.parametrize("shape", [(), (0, 3), (3, 5), (64, 64), (17, 500)])
+def test_scaled_draws_of_known_keys(shape):
+    """Whole chunks and parts of them, as one program per shape gives them."""
+    key, stddev = jax.random.key(5), np.float32(0.3)
+    found = _noise.scaled(key, shape, jnp.float32, stddev)
+    assert found.dtype == jnp.float32 and found.shape == shape
+    assert np.array_equal(found, jax.random.normal(key, shape) * stddev)
+
+
+@pytest.mark.parametrize("kind", ["rbg", "unsafe_rbg"])
+def test_other_keys_are_left_to_jax(kind):
+    key = jax.random.key(0, impl=kind)
+    keys = list(_noise.split(key, 2))
+    assert (jax.random.split(key) == jnp.stack(keys)).all()
+    found = _noise.scaled(key, (2,), jnp.float32, np.float32(2.0))
+    assert np.array_equal(found, 2.0 * jax.random.normal(key, (2,)))

@@ -68,6 +68,7 @@ NOT_RUN = {
     "prepare_data": "may need the network; tests/test_prepared.py",
     "gs://": "needs a bucket; tests/test_bucket.py has one in memory",
     "benchmarks.conv": "compiles for minutes; tests/test_benchmarks.py",
+    "benchmarks.first_fit": "tests/test_benchmarks.py",
     "benchmarks.time_to_error": "takes hours; tests/test_benchmarks.py",
     "benchmarks.accelerator": "tests/test_benchmarks.py",
     "benchmarks.tables": "takes hours; tests/test_benchmarks_tables.py",

@@ -136,7 +136,7 @@ def prepare(
         )
     fitted = preprocessing.fit(config.preprocess, data.Rows(dataset.x_train, kept))
     fitted = fitted._replace(scale=dataset.scale)
-    put: Callable[[Any], Any] = jnp.asarray if config.resident else lambda array: array
+    put: Callable[[Any], Any] = jax.device_put if config.resident else lambda array: array
 
     def rows_of(x: Examples, chosen: np.ndarray | None = None) -> Any:
         def transform(part: np.ndarray) -> np.ndarray:
