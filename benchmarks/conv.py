@@ -26,7 +26,7 @@ from absl import flags
 
 from experiments import cli
 from experiments.configs import base
-from ladder_jax import data, presets
+from ladder_jax import data, presets, targets
 from ladder_jax.config import Config
 from ladder_jax.run import workfolder
 from ladder_jax.run.inputs import Spec
@@ -131,7 +131,8 @@ def measure(name: str, steps: int, rows: int) -> dict[str, Any]:
     shape = presets.CONV[name].input_shape
     # The rate is constant; of labels a config says nothing here.
     config = Config.create(base.conv(name, "100", decay_from=1.0).to_dict())
-    program = compile_program(config, Spec(shape, 10, BatchSizes(rows, rows), steps))
+    spec = Spec(shape, targets.classes(10), BatchSizes(rows, rows), steps)
+    program = compile_program(config, spec)
     state = program.init(jax.random.key(0))
     x, y = examples(name, shape, rows)
     order = np.random.default_rng(0)

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ladder_jax import parallel, presets, training
+from ladder_jax import parallel, presets, targets, training
 from ladder_jax.config import Config
 from ladder_jax.run.inputs import Spec
 from ladder_jax.run.program import MemberData, Members, Program, compile_program
@@ -122,7 +122,7 @@ def program(
     sizes = BatchSizes(rows, rows)
     steps = training.steps_per_epoch(data, sizes)
     constant = dataclasses.replace(config, decay_from=1.0)
-    spec = Spec(data.unlabeled.shape[1:], CLASSES, sizes, steps)
+    spec = Spec(data.unlabeled.shape[1:], targets.classes(CLASSES), sizes, steps)
     return compile_program(constant, spec, members)
 
 

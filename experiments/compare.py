@@ -14,6 +14,7 @@ from ladder_jax import data, loop, population
 from ladder_jax.config import Config
 from ladder_jax.report.measures import over_seeds
 from ladder_jax.run import inputs, multiprocess, workfolder
+from ladder_jax.run.evaluation import error_text
 
 Errors = dict[str, list[float]]
 Finished = Callable[[pathlib.Path], None]
@@ -39,10 +40,18 @@ def same_inputs(config: Config, other: Config) -> bool:
     return all(getattr(config, name) == getattr(other, name) for name in _DECIDING)
 
 
+def in_percent(dataset: data.Dataset) -> bool:
+    """Returns whether errors are percentages; of numbers they are in the units of these."""
+    return dataset.kind != "numbers"
+
+
 def is_population(members: Mapping[str, Config], together: str) -> bool:
     """Returns whether ``train_all`` makes one program of the members, which fail together."""
-    several = len(members) > 1 and next(iter(members.values())).resident
-    fits = jax.default_backend() != "cpu" and not multiprocess.is_multiprocess()
+    first = next(iter(members.values()))
+    several = len(members) > 1 and first.resident
+    # Balanced weights may be others for each member.
+    fits = jax.default_backend() != "cpu" and first.class_weight != "balanced"
+    fits = fits and not multiprocess.is_multiprocess()
     return several and (together == "on" or (together == "auto" and fits))
 
 
@@ -57,7 +66,7 @@ def train_all(
     known: Known | None = None,
     finished: Finished = lambda folder: None,
 ) -> list[float]:
-    """Trains all members, as one program or one after another, and returns their errors in percent.
+    """Trains all members, as one program or one after another, and returns their errors.
 
     Args:
       members: by the name of their folders.
@@ -71,10 +80,11 @@ def train_all(
       known: a config whose data are prepared already, and they.
       finished: called with the folder of each that is done.
     """
+    percent = in_percent(dataset)
     if is_population(members, together):
         epochs = next(iter(members.values())).epochs
         done = not overwrite and all(workfolder.is_done(folder / name) for name in members)
-        with shown(f"{len(members)} members", epochs, done=done) as progress:
+        with shown(f"{len(members)} members", epochs, done=done, percent=percent) as progress:
             results = population.train_population(
                 members, folder, dataset=dataset, overwrite=overwrite, progress=progress
             )
@@ -84,7 +94,7 @@ def train_all(
     errors = []
     for name, config in members.items():
         done = not overwrite and workfolder.is_done(folder / name)
-        with shown(name, config.epochs, done=done) as progress:
+        with shown(name, config.epochs, done=done, percent=percent) as progress:
             task = known[1] if known and same_inputs(config, known[0]) else None
             result = loop.train_task(
                 *(config, folder / name, task or inputs.prepare(config, dataset)),
@@ -124,7 +134,7 @@ def compare(
       finished: called with the folder of each ladder that is done.
 
     Returns:
-      One list of seeds each, in percent.
+      One list of seeds each, ``in_percent`` or not.
     """
     first = next(iter(varied.values()))
     rows = {f"ladder {title}".strip(): seeded(config, seeds) for title, config in varied.items()}
@@ -162,21 +172,32 @@ def summarize(errors: Errors) -> dict[str, dict[str, Any]]:
     }
 
 
-def lines(summary: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def lines(summary: Mapping[str, Mapping[str, Any]], percent: bool = True) -> list[str]:
     """Returns the summary as lines of text below a heading.
+
+    Args:
+      summary: of ``summarize``.
+      percent: whether errors are percentages.
 
     Example:
       >>> print("\\n".join(lines(summarize({"ladder": [1.0, 3.0]}))))
                   mean    sd  median    min    max   each seed
         ladder    2.00  1.41    2.00   1.00   3.00   1.00 3.00
     """
-    width = max(map(len, summary))
+    width, wide = max(map(len, summary)), 0 if percent else 4  # what numbers need beside
+    sizes = {"mean": 6, "sd": 6, "median": 8, "min": 7, "max": 7}
+    columns = {name: size + wide for name, size in sizes.items()}
+
+    def text(error: float) -> str:
+        return error_text(error, percent).removesuffix(" %")
+
     if all(row["sd"] is None for row in summary.values()):
-        return [f"  {name:<{width}}  {row['mean']:6.2f}" for name, row in summary.items()]
-    found = [f"  {'':<{width}}    mean    sd  median    min    max   each seed"]
+        size = columns["mean"]
+        return [f"  {name:<{width}}  {text(row['mean']):>{size}}" for name, row in summary.items()]
+    heads = "".join(f"{name:>{size}}" for name, size in columns.items())
+    found = [f"  {'':<{width}}  {heads}   each seed"]
     for name, row in summary.items():
-        figures = f"{row['mean']:6.2f}{row['sd']:6.2f}{row['median']:8.2f}"
-        spread = f"{row['min']:7.2f}{row['max']:7.2f}"
-        each = " ".join(f"{error:.2f}" for error in row["errors"])
-        found.append(f"  {name:<{width}}  {figures}{spread}   {each}")
+        figures = "".join(f"{text(row[column]):>{size}}" for column, size in columns.items())
+        each = " ".join(map(text, row["errors"]))
+        found.append(f"  {name:<{width}}  {figures}   {each}")
     return found

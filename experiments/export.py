@@ -4,7 +4,7 @@
   python -m experiments.export --workdir=RUN --output=model.stablehlo
 
 Parameters, statistics and preprocessing are inside; any batch size works. Next to it,
-FILE.json names the classes and the shape of an example; examples/load_exported.py loads it.
+FILE.json says what it takes and gives; examples/load_exported.py loads it.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ def main() -> None:
         about = exporting.description_path(path)
         cli.check_output(about)
         exporting.write(path, predictor.load(cli.find_workdir()))
-    print(f"class probabilities for {', '.join(exporting.PLATFORMS)} are in {path}")
-    print(f"class names and the shape of an example are in {about}")
+    print(f"the ladder for {', '.join(exporting.PLATFORMS)} is in {path}")
+    print(f"what it takes and gives is said in {about}")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from tqdm import tqdm as text_bar
 
 from ladder_jax.loop import Progress
 from ladder_jax.run import multiprocess
+from ladder_jax.run.evaluation import error_text
 
 EVERY = 10.0
 """Seconds between lines where there is no bar."""
@@ -36,17 +37,21 @@ def _bar_class() -> Any:
     return tqdm if issubclass(tqdm, tqdm_notebook) else None
 
 
-def errors_of(metrics: dict[str, Any]) -> dict[str, str]:
+def errors_of(metrics: dict[str, Any], percent: bool = True) -> dict[str, str]:
     """Returns the errors in a line of metrics as text.
+
+    Args:
+      metrics: as ``loop.Progress`` takes them.
+      percent: whether the errors are percentages.
 
     Example:
       >>> errors_of({"epoch": 3, "test_error": 2.0})
       {'test_error': '2.00 %'}
     """
-    return {k: f"{v:.2f} %" for k, v in metrics.items() if k.endswith("_error")}
+    return {k: error_text(v, percent) for k, v in metrics.items() if k.endswith("_error")}
 
 
-def _drawn(bar: Any) -> Progress:
+def _drawn(bar: Any, percent: bool) -> Progress:
     begun = False
     bar.set_postfix_str(COMPILING)
 
@@ -58,7 +63,7 @@ def _drawn(bar: Any) -> Progress:
             bar.set_postfix_str("")
             begun = True
         bar.update(metrics["epoch"] - bar.n)
-        if errors := errors_of(metrics):
+        if errors := errors_of(metrics, percent):
             bar.set_postfix(errors)
 
     return progress
@@ -69,6 +74,7 @@ def lines(
     epochs: int,
     *,
     write: Callable[[str], object],
+    percent: bool = True,
     clock: Callable[[], float] = time.monotonic,
 ) -> Progress:
     """Prints progress as lines of text, at most one per ``EVERY`` seconds and one at the end.
@@ -79,6 +85,7 @@ def lines(
       title: of the run.
       epochs: of the whole run.
       write: where lines go.
+      percent: whether errors are percentages.
       clock: in seconds.
 
     Returns:
@@ -103,7 +110,7 @@ def lines(
         done, now = metrics["epoch"], clock()
         if first is None:
             first, begun = done, now
-        errors.update(errors_of(metrics))
+        errors.update(errors_of(metrics, percent))
         if now - last < EVERY and done < epochs:
             return
         last = now
@@ -119,13 +126,16 @@ def lines(
 
 
 @contextlib.contextmanager
-def shown(title: str, epochs: int, *, done: bool = False) -> Iterator[Progress]:
+def shown(
+    title: str, epochs: int, *, done: bool = False, percent: bool = True
+) -> Iterator[Progress]:
     """Shows the progress of a run, with rate and time left.
 
     Args:
       title: of the run.
       epochs: of the whole run.
       done: whether nothing is left of it, and nothing is shown.
+      percent: whether errors are percentages.
 
     Yields:
       What is to be called after each epoch.
@@ -135,7 +145,8 @@ def shown(title: str, epochs: int, *, done: bool = False) -> Iterator[Progress]:
         return
     draw = _bar_class()
     if draw is None:
-        yield lines(title, epochs, write=lambda line: print(line, file=sys.stderr, flush=True))
+        write = lambda line: print(line, file=sys.stderr, flush=True)
+        yield lines(title, epochs, write=write, percent=percent)
         return
     with draw(total=epochs, desc=title, unit="epoch", mininterval=0.5) as bar:
-        yield _drawn(bar)
+        yield _drawn(bar, percent)

@@ -123,6 +123,21 @@ def _overridden() -> Container[str]:
     return found
 
 
+def check_layers(config: Config, dataset: data.Dataset) -> None:
+    """Checks that the layers are not those of the default config where these cannot serve.
+
+    Raises:
+      ConfigError: the data have a class per pixel, and no layers for them were chosen.
+    """
+    file = pathlib.Path(config_flags.get_config_filename(flags.FLAGS["config"])).stem
+    chosen = "units" in _overridden() or "encoder" in _overridden() or file != "digits"
+    if dataset.kind == "pixels" and not chosen:
+        raise ConfigError(
+            f"{dataset.name} has a class per pixel, for which the layers of --config=digits are "
+            "too wide; give --config=textured_digits, or --config.units=16,16,16 and the like."
+        )
+
+
 def check_held_out(what: str, task: inputs.Task) -> None:
     """Checks that there are held-out examples to compare settings on.
 

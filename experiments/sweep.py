@@ -61,7 +61,7 @@ def run(
             trials = study.trials()
             waiting = any(not trial.done for trial in trials)
             if not waiting and len(trials) >= _TRIALS.value:
-                return sweep_report.Sweep(config, found, trials, seeds)
+                return sweep_report.Sweep(config, found, trials, seeds, compare.in_percent(dataset))
             # A batch begins at a multiple of its size, wherever the last sweep ended.
             begun = len(trials) - 1 if waiting else len(trials)
             for _ in range(len(trials), min(_TRIALS.value, (begun // batch + 1) * batch)):
@@ -143,6 +143,7 @@ def main() -> None:
         # Bad data ends the run before a folder is made.
         dataset = data.load(config.dataset, config.data_dir, in_memory=config.resident)
         dataset = dataset._replace(x_test=dataset.x_test[:0], y_test=dataset.y_test[:0])
+        settings.check_layers(config, dataset)
         task = inputs.prepare(config, dataset)
         settings.check_held_out("a sweep", task)
         overwrite = settings.OVERWRITE.value

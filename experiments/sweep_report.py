@@ -14,6 +14,7 @@ from experiments.study import Trial
 from ladder_jax.config import Config
 from ladder_jax.errors import NotFiniteError
 from ladder_jax.run import files, workfolder
+from ladder_jax.run.evaluation import error_name, error_text
 
 OUTPUTS = ("best.py", "sweep.json", "sweep.png", "sweep.svg")
 _SHOWN = 5
@@ -27,12 +28,14 @@ class Sweep(NamedTuple):
       knobs: what was tuned of it.
       trials: by number.
       seeds: how many a trial.
+      percent: whether errors are percentages.
     """
 
     config: Config
     knobs: Sequence[Knob]
     trials: list[Trial]
     seeds: int
+    percent: bool = True
 
     def ranked(self) -> list[Trial]:
         """Returns the trials whose losses were finite, the best first."""
@@ -99,14 +102,16 @@ def table(sweep: Sweep) -> str:
     best = sweep.ranked()
     rows = best[:_SHOWN] + [trial for trial in best[_SHOWN:] if trial.number == 0]
     failed = len(sweep.trials) - len(best)
-    heading = f"validation error in %, {sweep.config.dataset}, {sweep.seeds} seed(s): the best of "
-    heading += f"{len(sweep.trials)} trials" + (f", {failed} not finite" if failed else "")
+    heading = f"validation {error_name(sweep.percent)}, {sweep.config.dataset}, {sweep.seeds} "
+    heading += f"seed(s): the best of {len(sweep.trials)} trials"
+    heading += f", {failed} not finite" if failed else ""
     names = [knob.name for knob in sweep.knobs]
     lines = [heading, "  " + "  ".join(["trial", "error", *names])]
     for trial in rows:
         values = [f"{trial.values[name]:>{len(name)}.4g}" for name in names]
         own = "  the config's own" if trial.number == 0 else ""
-        lines.append("  ".join([f"  {trial.number:5}", f"{trial.error:5.2f}", *values]) + own)
+        error = error_text(trial.error, sweep.percent).removesuffix(" %")
+        lines.append("  ".join([f"  {trial.number:5}", f"{error:>5}", *values]) + own)
     return "\n".join(lines)
 
 
@@ -124,9 +129,10 @@ def config_file(sweep: Sweep, command: str) -> str:
         for field in dataclasses.fields(Config)
         if getattr(config, field.name) != field.default
     ]
-    before = "not finite" if own.errors is None else f"{own.error:.2f} %"
+    before = "not finite" if own.errors is None else error_text(own.error, sweep.percent)
+    least = error_text(best.error, sweep.percent)
     command = command.replace("\\", "\\\\").replace('"', '\\"')
-    return f'''"""{sweep.config.name}, tuned: {best.error:.2f} % validation error.
+    return f'''"""{sweep.config.name}, tuned: {least} validation error.
 
 {command}
 
@@ -173,7 +179,7 @@ def plot(folder: pathlib.Path, sweep: Sweep) -> None:
         for panel in panels.flat[len(sweep.knobs) :]:
             panel.set_axis_off()
         for panel in panels[:, 0]:
-            panel.set_ylabel("validation error in %")
+            panel.set_ylabel(f"validation {error_name(sweep.percent)}")
         whole = MaxNLocator(integer=True)
         figure.colorbar(drawn[0], ax=panels, label="trial, early to late", ticks=whole, pad=0.02)
         labels = panels.flat[0].get_legend_handles_labels()

@@ -35,6 +35,7 @@ from ladder_jax import data, loop
 from ladder_jax.config import Config
 from ladder_jax.errors import ConfigError
 from ladder_jax.run import files, inputs, multiprocess, signals, workfolder
+from ladder_jax.run.evaluation import error_name
 from ladder_jax.run.workfolder import REPORT
 
 _VARY = flags.DEFINE_multi_string(
@@ -77,19 +78,35 @@ def measured(config: Config, task: inputs.Task) -> str:
     )
 
 
+def check_compared(dataset: data.Dataset) -> None:
+    """Checks that what the ladder is compared with can learn these labels.
+
+    Raises:
+      ConfigError: it cannot.
+    """
+    classifiers = [name for name in _COMPARE.value if name in baselines.BASELINES]
+    if classifiers and dataset.kind != "classes":
+        raise ConfigError(
+            f"--compare={classifiers[0]} is a classifier, but the labels of {dataset.name} are "
+            f"{dataset.kind}; give --compare=supervised or --compare=none."
+        )
+
+
 def table(config: Config, task: inputs.Task, summary: dict[str, dict[str, Any]]) -> str:
     """Returns the summary as text."""
+    percent = task.target.percent
     labels = f"{len(task.labeled)} labels" + (f" ({config.split})" if config.split else "")
-    title = f"{measured(config, task)} error in %, {config.dataset}"
+    title = f"{measured(config, task)} {error_name(percent)}, {config.dataset}"
     heading = f"{title}, {labels}, {cli.SEEDS.value} seed(s)"
-    return "\n".join([heading, *compare.lines(summary)])
+    return "\n".join([heading, *compare.lines(summary, percent)])
 
 
 def run(config: Config, dataset: data.Dataset, task: inputs.Task, folder: pathlib.Path) -> None:
     """Trains in a folder; the primary process prints and saves the table."""
     names = [name for name in dict.fromkeys(_COMPARE.value) if name != "none"]
     varied = members.variations(config, _VARY.value, _SAMPLE.value)
-    reporting = _REPORT.value and multiprocess.is_primary()
+    reports = _REPORT.value and report.is_possible(dataset)
+    reporting = reports and multiprocess.is_primary()
     errors = compare.compare(
         varied,
         names,
@@ -106,11 +123,11 @@ def run(config: Config, dataset: data.Dataset, task: inputs.Task, folder: pathli
     if not multiprocess.is_primary():
         return
     files.write_json(folder / compare.SUMMARY, summary)
-    if _REPORT.value:
+    if reports:
         report.of_command(folder, errors)
     print(table(config, task, summary))
     print(f"config, metrics, labels and parameters are in {folder}")
-    if _REPORT.value:
+    if reports:
         print(f"to look at: {folder / REPORT}")
 
 
@@ -137,6 +154,8 @@ def main() -> None:
     with signals.at_once():
         # Bad data ends the run before a folder is made.
         dataset = data.load(config.dataset, config.data_dir, in_memory=config.resident)
+        settings.check_layers(config, dataset)
+        check_compared(dataset)
         task = inputs.prepare(config, dataset)
         measured(config, task)
         workdir = cli.WORKDIR.value or f"runs/{config.name}-{time.strftime('%Y%m%d-%H%M%S')}"

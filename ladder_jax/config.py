@@ -18,6 +18,9 @@ AUTO = "auto"
 OLD_NAMES = {"average": "ema_decay", "statistics": "norm_statistics"}
 """Settings by the name that they once had: it is understood, and never written."""
 
+ADDED: dict[str, Any] = {"class_weight": "", "variance": False}
+"""Settings that runs of earlier versions do not have, with what these did."""
+
 
 def current_names(values: Mapping[str, Any]) -> dict[str, Any]:
     """Returns settings by the names that they have now.
@@ -60,7 +63,7 @@ class Config:
       labels: how many labelled examples; 0: all that have a label; -1: those that
         the data mark, the others having the label -1.
       label_choice: how they are chosen: "balanced" (the same number of each class),
-        "stratified" or "uniform".
+        "stratified" or "uniform"; rows that are in no class are chosen uniformly.
       split: ``dataset.SEED@LABELS``, labelled rows that do not follow from ``seed``
         and ``labels``; "" for none.
       validation: labelled training examples held out; if any, the errors reported
@@ -69,11 +72,18 @@ class Config:
         "contrast+zca", fitted on the training examples; "none" for none.
       resident: whether the examples rest on the accelerator; else they stay with the
         host and are streamed to it, step by step.
-      units: widths of the hidden levels 1 to L - 1; the classes follow.
+      units: widths of the hidden levels 1 to L - 1; the classes, or what else the data have,
+        follow. Where these have a class per pixel, channels of convolutions by 3 x 3 with
+        dilations 1, 2, 4, 8, 8, ..., which keep the size of the images.
       encoder: if given, the layers of levels 1 to L instead of ``units``, by the names
         that ``layers.from_name`` knows, e.g. "conv:32:5-max_pool:2-10".
       activation: of the hidden levels.
       top_gain: whether the softmax has a gain beside its bias.
+      class_weight: how much a label counts, by its class: "", all alike; "balanced", inversely
+        to how many labels of training it has; or weights by name, e.g. "cat:2,dog:0.5", and 1
+        for the others. Of classes, by row or by pixel, alone.
+      variance: whether numbers are learnt with a variance of their own for each row, as a
+        Gaussian has it; of numbers alone.
       combinators: by level 0 to L, or one for all; "none": not decoded.
       noise_std: by level 0 to L, or one for all.
       denoising_cost: by level 0 to L, or one for all that are decoded.
@@ -119,6 +129,8 @@ class Config:
     encoder: str = ""
     activation: str = "relu"
     top_gain: bool = True
+    class_weight: str = ""
+    variance: bool = False
     combinators: tuple[str, ...] = ("gaussian",)
     noise_std: tuple[float, ...] = (0.3,)
     denoising_cost: tuple[float, ...] = (1.0,)
@@ -163,6 +175,7 @@ class Config:
         _require(0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, "0 (none) or more, below 1")
         _choice("adversarial", self.adversarial, ("none", "input", "all"))
         _checked(self.consistency_settings.check)
+        _ = self.class_weights
         late = self.consistency_from
         _require(0 <= late < 1, "consistency_from", late, "0 or more, below 1")
         _choice("compute_dtype", self.compute_dtype, (*layers.DTYPES, AUTO))
@@ -190,8 +203,31 @@ class Config:
         )
 
     @property
+    def class_weights(self) -> str | dict[str, float] | None:
+        """Returns ``class_weight`` as ``targets.class_weights`` takes it.
+
+        Examples:
+          >>> Config(class_weight="cat:2,dog:0.5").class_weights
+          {'cat': 2.0, 'dog': 0.5}
+        """
+        if self.class_weight in ("", "balanced"):
+            return self.class_weight or None
+        pairs = [part.rpartition(":") for part in self.class_weight.split(",")]
+        try:
+            weights = {name.strip(): float(weight) for name, _, weight in pairs}
+        except ValueError:
+            weights = {}
+        fits = len(weights) == len(pairs) and all(0 <= w < math.inf for w in weights.values())
+        wanted = "'balanced', or a number, 0 or more, for each of some classes: 'cat:2,dog:0.5'"
+        _require(fits, "class_weight", repr(self.class_weight), wanted)
+        return weights
+
+    @property
     def images(self) -> bool:
-        """Returns whether the ladder takes images as they are, not as rows of features."""
+        """Returns whether layers take images as they are, not as rows of features.
+
+        Where the data have a class per pixel, a ladder does so whatever its layers.
+        """
         first = self.encoder.split("-")[0].removeprefix("fc:").removeprefix("dense:")
         return bool(first) and not first.isdigit()
 

@@ -23,7 +23,7 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
-from ladder_jax import data
+from ladder_jax import data, targets
 from ladder_jax.config import Config, current_names
 from ladder_jax.data import preprocessing
 from ladder_jax.data.arrays import read_npz
@@ -296,7 +296,8 @@ class LadderClassifier(
         return self._make_predictor(self._program())
 
     def _program(self) -> Program:
-        return compile_program(self.config_, Spec((self.n_features_in_,), len(self.classes_)))
+        spec = Spec((self.n_features_in_,), targets.classes(len(self.classes_)))
+        return compile_program(self.config_, spec)
 
     def _make_predictor(self, program: Program) -> Predictor:
         trained, fitted = self._arrays

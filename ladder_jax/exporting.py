@@ -24,18 +24,19 @@ PLATFORMS = ("cpu", "cuda", "tpu")
 """Those that one file serves."""
 
 
-def probabilities(ours: Predictor) -> Callable[[Array], Array]:
-    """Makes the whole way from an example to its classes a pure function.
+def predictions(ours: Predictor) -> Callable[[Array], Array]:
+    """Makes the whole way from an example to what is predicted of it a pure function.
 
-    Preprocessing, encoder and softmax; products are those of full float32 on every
-    device, so that the answers are the same, unless the run itself computes in bfloat16.
+    Preprocessing, encoder and softmax, or what else the target has; products are those of full
+    float32 on every device, so that the answers are the same, unless the run itself computes in
+    bfloat16.
 
     Args:
       ours: a trained ladder.
 
     Returns:
-      ``x [B, *example_shape] -> [B, classes]``, each row by itself; NaN in all classes
-      where a row is not finite, after preprocessing or in the logits.
+      ``x [B, *example_shape] -> [B, ...]``, each row by itself: what ``description`` says; NaN
+      everywhere where a row is not finite, after preprocessing or in the outputs.
 
     Examples:
       >>> import numpy as np
@@ -44,21 +45,34 @@ def probabilities(ours: Predictor) -> Callable[[Array], Array]:
       >>> params = net.init(jax.random.key(0))
       >>> trained = predictor.Trained(params, net.statistics(params, x), None)
       >>> ours = Predictor(net, trained, ("no", "yes"), (2, 2))
-      >>> probabilities(ours)(x.reshape(4, 2, 2)).sum(1).round(3).tolist()
+      >>> predictions(ours)(x.reshape(4, 2, 2)).sum(1).round(3).tolist()
       [1.0, 1.0, 1.0, 1.0]
     """
     params, statistics, _ = ours.trained
+    target, scaling = ours.target, ours.scaling
 
     def of(x: Array) -> Array:
         with jax.default_matmul_precision("highest"):
             rows: Any = preprocessing.apply(ours.fitted, x)  # type: ignore[arg-type]
-            finite = jnp.isfinite(rows.reshape(x.shape[0], -1)).all(-1, keepdims=True)
             rows = rows.reshape(x.shape[0], *ours.net.shapes[0])
-            logits = ours.net.predict(params, statistics, rows)
-            finite &= jnp.isfinite(logits).all(-1, keepdims=True)
-            return jnp.where(finite, jax.nn.softmax(logits), jnp.nan)
+            outputs = ours.net.predict(params, statistics, rows)
+            finite = _finite(rows) & _finite(outputs)
+            return jnp.where(finite.reshape(-1, *(1,) * (outputs.ndim - 1)), say(outputs), jnp.nan)
+
+    def say(outputs: Array) -> Array:
+        if scaling is None:
+            probabilities: Array = target.probabilities(outputs)
+            return probabilities
+        scale, mean = (jnp.asarray(part, jnp.float32) for part in (scaling.scale, scaling.mean))
+        found, std = target.predict(outputs) * scale + mean, target.uncertainty(outputs)
+        return found if std is None else jnp.concatenate([found, std * scale], -1)
 
     return of
+
+
+def _finite(rows: Array) -> Array:
+    """Returns which rows are finite, bool ``[B]``."""
+    return jnp.isfinite(rows).all(tuple(range(1, rows.ndim)))
 
 
 def export(ours: Predictor) -> bytes:
@@ -69,7 +83,8 @@ def export(ours: Predictor) -> bytes:
 
     Returns:
       What ``jax.export.deserialize`` reads: a function from float32 ``[batch,
-      *example_shape]``, any batch, to float32 ``[batch, classes]``, probabilities.
+      *example_shape]``, any batch, to float32 ``[batch, classes]``, probabilities, or what else
+      ``description`` says.
 
     Raises:
       ConfigError: flatbuffers, which JAX writes the file with, is not installed.
@@ -83,12 +98,23 @@ def export(ours: Predictor) -> bytes:
     x = jax.ShapeDtypeStruct(  # type: ignore[no-untyped-call]
         (batch, *ours.example_shape), jnp.float32
     )
-    exported = jax_export.export(jax.jit(probabilities(ours)), platforms=PLATFORMS)(x)
+    exported = jax_export.export(jax.jit(predictions(ours)), platforms=PLATFORMS)(x)
     return bytes(exported.serialize())
 
 
 _DIVIDED = {"bytes": 255, "unit": 255, "unknown": 255}
 """What a program's caller divides bytes by, by the scale of the training rows."""
+
+
+_OUTPUT = {
+    "classes": "[batch, classes], probabilities",
+    "pixels": "[batch, height, width, classes], probabilities of each pixel",
+    "several": "[batch, labels], probabilities, of each label by itself",
+    "numbers": "[batch, numbers], in the units of the labels",
+    "numbers with variance": "[batch, 2 numbers], in the units of the labels: the numbers, then "
+    "the standard deviation of each",
+}
+"""What a program gives, by what the labels are."""
 
 
 def description(ours: Predictor) -> dict[str, Any]:
@@ -97,15 +123,18 @@ def description(ours: Predictor) -> dict[str, Any]:
     Args:
       ours: a trained ladder.
     """
+    kind = ours.target.name.partition(":")[0]
+    given = _OUTPUT[kind + " with variance" * ours.target.name.endswith("variance")]
     return {
+        "target": ours.target.name,
         "class_names": list(ours.class_names),
         "example_shape": list(ours.example_shape),
         "input": "float32 [batch, *example_shape], as in training before preprocessing: "
         f"{data.SCALES[ours.fitted.scale]}. Digits that float32 does not hold, as of seconds "
         "since 1970, are lost before the program sees them.",
         "divide_bytes_by": _DIVIDED.get(ours.fitted.scale, 1),
-        "output": "float32 [batch, classes], probabilities; all NaN for an example that is not "
-        "finite after preprocessing, or too far from those of training: it has no class",
+        "output": f"float32 {given}; all NaN for an example that is not finite after "
+        "preprocessing, or too far from those of training: nothing is predicted of it",
         "scale": ours.fitted.scale,
         "preprocess": ours.fitted.chain,
         "platforms": list(PLATFORMS),

@@ -223,6 +223,7 @@ def _finish(member: Member, found: Evaluation, reached: RunProgress, steps: int,
     config, folder, evaluator = member
     task, trained = evaluator.task, evaluator.trained(found)
     best = reached.bests[k] if reached.bests else None
+    scaling = task.scaling and {"mean": task.scaling.mean, "scale": task.scaling.scale}
     summary = {
         "dataset": config.dataset,
         "labels": len(task.labeled),
@@ -230,6 +231,8 @@ def _finish(member: Member, found: Evaluation, reached: RunProgress, steps: int,
         "class_names": task.class_names,
         "example_shape": task.example_shape,
         "scale": task.preprocessing.scale,
+        "target": task.target.name,
+        **({} if scaling is None else {"scaling": scaling}),
         **evaluator.errors(found),
         **({} if best is None else {"best_epoch": best[0]}),
         "steps": steps,

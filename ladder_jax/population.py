@@ -30,7 +30,7 @@ from ladder_jax.loop import (
 )
 from ladder_jax.run import files, precision, workfolder
 from ladder_jax.run.evaluation import Evaluator
-from ladder_jax.run.inputs import Task, choose_rows, prepare
+from ladder_jax.run.inputs import Task, choose_rows, prepare, relabeled
 from ladder_jax.run.program import MemberData, Members, build_ladder, compile_program
 from ladder_jax.training import TrainData
 from ladder_jax.types import Array
@@ -91,13 +91,16 @@ def gather(
             tasks.append(first)
         else:
             # The same rows are trained on: only which of them have a label differs.
-            x = train.unlabeled[np.searchsorted(kept, labeled)]
-            y = jnp.asarray(dataset.y_train[labeled])
-            own_train = train._replace(labeled=x, labels=y)
-            tasks.append(first._replace(train=own_train, labeled=labeled))
-    shape, classes = train.unlabeled.shape[1:], len(first.class_names)
+            tasks.append(relabeled(config, dataset, (labeled, own, held_out), first))
+    if len({task.target for task in tasks}) > 1:
+        raise ConfigError(
+            f"class_weight={configs[0].class_weight!r} gives each member of a population weights "
+            "of its own, as their labelled rows differ; train them one after another, or give the "
+            "weights."
+        )
+    shape = train.unlabeled.shape[1:]
     stacked, axes = zip(*map(_stack, *(task.train for task in tasks)), strict=True)
-    hypers = [build_ladder(config, shape, classes).hyper for config in configs]
+    hypers = [build_ladder(config, shape, first.target).hyper for config in configs]
     hyper = jax.tree.map(lambda *leaves: jnp.stack(leaves).astype(jnp.float32), *hypers)
     rates = jnp.array([config.learning_rate for config in configs])
     members = Members(len(configs), TrainData(*axes))

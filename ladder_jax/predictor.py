@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 import os
 import pathlib
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
@@ -18,42 +19,82 @@ from ladder_jax.data.base import chunks
 from ladder_jax.errors import ConfigError
 from ladder_jax.run import evaluation, multiprocess
 from ladder_jax.run.files import as_path
-from ladder_jax.run.inputs import Spec
+from ladder_jax.run.inputs import Scaling, Spec, as_images, named_target
 from ladder_jax.run.program import compile_program
 from ladder_jax.run.workfolder import load_params, load_summary, read_config
-from ladder_jax.types import Ladder, Shape, Trained
+from ladder_jax.types import Ladder, Shape, Target, Trained
 
 ROWS = 256
-"""Rows that are predicted at a time; fewer are padded, so that one program serves all."""
+"""Rows that are predicted at a time; fewer are padded, so that one program serves all.
+
+Of large images with a class per pixel it is fewer.
+"""
 
 
-class Outputs(NamedTuple):
+@functools.partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["logits", "features", "denoised"],
+    meta_fields=["target", "scaling"],
+)
+@dataclasses.dataclass(frozen=True)
+class Outputs:
     """Holds what a ladder says of rows.
 
     Attributes:
-      logits: ``[n, classes]``.
+      logits: ``[n, classes]``, or what else the target's outputs are: ``[n, height, width,
+        classes]``, numbers ``[n, d]``, standardised, or ``[n, k]`` of several labels.
       features: ``[n, *shape]``, the activations of level L - 1.
       denoised: ``[n, *input_shape]``, the decoder's estimate of the preprocessed
         input, or None if the input is not decoded.
+      target: what the labels are.
+      scaling: what gives numbers back their units.
     """
 
     logits: np.ndarray
     features: np.ndarray
     denoised: np.ndarray | None
+    target: Target
+    scaling: Scaling | None = None
+
+    @property
+    def predictions(self) -> np.ndarray:
+        """Returns what is predicted.
+
+        Class numbers ``[n]``; of pixels masks of them, ``[n, height, width]``; numbers ``[n, d]``
+        in their own units; of several labels zeros and ones ``[n, k]``.
+        """
+        found: np.ndarray = self.target.predict(self.logits)
+        return found if self.scaling is None else found * self.scaling.scale + self.scaling.mean
 
     @property
     def probabilities(self) -> np.ndarray:
-        """Computes the softmax of the logits, ``[n, classes]``."""
-        logits = self.logits.astype(np.float64)  # NumPy: nothing is compiled for a new n
-        powers = np.exp(logits - logits.max(-1, keepdims=True))
-        probabilities: np.ndarray = powers / powers.sum(-1, keepdims=True)
-        return probabilities
+        """Computes the probability of each class, or of each label, of the logits' shape.
+
+        Raises:
+          ValueError: the ladder predicts numbers.
+        """
+        found: np.ndarray | None = self.target.probabilities(self.logits)
+        if found is None:
+            raise ValueError(
+                "the ladder predicts numbers, which have no probabilities; take its predictions "
+                "and their uncertainty."
+            )
+        return found
+
+    @property
+    def uncertainty(self) -> np.ndarray | None:
+        """Computes how unsure each prediction is, of the predictions' shape.
+
+        It is the probability of being wrong; of numbers, their standard deviation in their own
+        units, or None of a run without ``variance``.
+        """
+        found: np.ndarray | None = self.target.uncertainty(self.logits)
+        return found if found is None or self.scaling is None else found * self.scaling.scale
 
     @property
     def classes(self) -> np.ndarray:
-        """Returns the numbers of the most probable classes, ``[n]``."""
-        numbers: np.ndarray = self.logits.argmax(-1)
-        return numbers
+        """Returns the ``predictions``, which are numbers of classes."""
+        return self.predictions
 
 
 class Predictor:
@@ -62,10 +103,11 @@ class Predictor:
     Args:
       net: the ladder.
       trained: its parameters and statistics.
-      class_names: one a class.
+      class_names: one per class, or per number or label of a row.
       example_shape: of one row of the data.
       fitted: the preprocessing.
       outputs: ``Program.evaluate.outputs``, where there is one already.
+      scaling: how numbers were standardised.
 
     Examples:
       >>> from ladder_jax import presets
@@ -87,9 +129,11 @@ class Predictor:
         example_shape: Shape,
         fitted: preprocessing.Preprocessing = preprocessing.Preprocessing(),
         outputs: Callable[..., Any] | None = None,
+        scaling: Scaling | None = None,
     ) -> None:
         self.net, self.trained, self.class_names = net, trained, class_names
-        self.example_shape, self.fitted = example_shape, fitted
+        self.example_shape, self.fitted, self.scaling = example_shape, fitted, scaling
+        self.target, self.rows = net.structure.target, evaluation.rows_at_once(net, ROWS)
         self._outputs = outputs or jax.jit(functools.partial(evaluation.outputs, net))
 
     def prepared(self, x: np.ndarray, name: str = "x", first: int = 0) -> np.ndarray:
@@ -125,15 +169,12 @@ class Predictor:
           DataError: as ``prepared``, or the ladder gives NaN or infinity for a row.
           RuntimeError: of ``multiprocess.check_fork``.
         """
-        multiprocess.check_fork()
-        x = np.asarray(x)
-        data.check_new(name, x, self.example_shape)
-        parts = self.parts(x, name, first)
+        parts = self._checked_parts(x, name, first)
         found: Outputs = jax.tree.map(lambda *arrays: np.concatenate(arrays), *parts)
         return found
 
     def parts(self, x: data.Examples, name: str = "x", first: int = 0) -> Iterator[Outputs]:
-        """Yields what a call returns, ``ROWS`` rows at a time, so that few are in memory.
+        """Yields what a call returns, up to ``ROWS`` rows at a time, so that few are in memory.
 
         Args:
           x: as for a call, or examples that are on a disk.
@@ -141,15 +182,36 @@ class Predictor:
           first: as for a call.
         """
         multiprocess.check_fork()
-        for part in chunks(x, ROWS, least=1):
+        for part in chunks(x, self.rows, least=1):
             rows = self.prepared(np.asarray(part), name, first)
-            full = np.zeros((ROWS, *rows.shape[1:]), np.float32)
+            full = np.zeros((self.rows, *rows.shape[1:]), np.float32)
             full[: len(rows)] = rows
-            outputs = Outputs(*self._outputs(self.trained, full))
+            logits, features, denoised = self._outputs(self.trained, full)
+            outputs = Outputs(logits, features, denoised, self.target, self.scaling)
             outputs = jax.tree.map(lambda array, n=len(rows): np.asarray(array)[:n], outputs)
             _check_outputs(name, first, outputs)
             yield outputs
             first += len(rows)
+
+    def predict(self, x: np.ndarray) -> np.ndarray:
+        """Predicts rows, as ``Outputs.predictions``."""
+        return np.concatenate([part.predictions for part in self._checked_parts(x)])
+
+    def predict_proba(self, x: np.ndarray) -> np.ndarray:
+        """Predicts the probabilities of rows, as ``Outputs.probabilities``."""
+        return np.concatenate([part.probabilities for part in self._checked_parts(x)])
+
+    def uncertainty(self, x: np.ndarray) -> np.ndarray | None:
+        """Computes how unsure the predictions of rows are, as ``Outputs.uncertainty``."""
+        parts = [part.uncertainty for part in self._checked_parts(x)]
+        known = [part for part in parts if part is not None]
+        return np.concatenate(known) if known else None
+
+    def _checked_parts(self, x: np.ndarray, name: str = "x", first: int = 0) -> Iterator[Outputs]:
+        multiprocess.check_fork()
+        x = np.asarray(x)
+        data.check_new(name, x, self.example_shape)
+        return self.parts(x, name, first)
 
 
 def _check_outputs(name: str, first: int, outputs: Outputs) -> None:
@@ -207,7 +269,10 @@ def load(workdir: str | os.PathLike[str]) -> Predictor:
     try:
         names = tuple(map(str, summary["class_names"]))
         shape = tuple(map(int, summary["example_shape"]))
-        scale = str(summary.get("scale", "unknown"))
+        scale, scaling = str(summary.get("scale", "unknown")), summary.get("scaling")
+        target = named_target(summary.get("target", f"classes:{len(names)}"))
+        if scaling is not None:
+            scaling = Scaling(*(tuple(map(float, scaling[part])) for part in Scaling._fields))
         if scale not in data.SCALES:
             raise ValueError(f"scale {scale!r}")
     except (KeyError, TypeError, ValueError) as error:
@@ -215,12 +280,13 @@ def load(workdir: str | os.PathLike[str]) -> Predictor:
             f"{folder}/result.json lacks class names, shape or scale of examples ({error}): it is "
             "of another version of ladder_jax; train again."
         ) from error
-    spec = Spec(shape if config.images else (math.prod(shape),), len(names))
+    spec = Spec(shape if as_images(config, target) else (math.prod(shape),), target)
     program, fitted = compile_program(config, spec), preprocessing.Preprocessing()
     if config.preprocess != "none":
         fitted = _load_preprocessing(folder / "preprocess.npz", config.preprocess, shape)
     trained, fitted = load_params(folder, program.net), fitted._replace(scale=scale)
-    return Predictor(program.net, trained, names, shape, fitted, program.evaluate.outputs)
+    given = program.net, trained, names, shape, fitted, program.evaluate.outputs
+    return Predictor(*given, scaling)
 
 
 def _load_preprocessing(

@@ -33,7 +33,7 @@ from benchmarks import (
 from benchmarks.sizes import Sizes
 from benchmarks.workers import Worker, WorkerError
 from experiments import relative_time, tables
-from ladder_jax import Batch, data, presets
+from ladder_jax import Batch, data, presets, targets
 from ladder_jax.config import Config
 from ladder_jax.errors import ConfigError
 from ladder_jax.run.program import build_ladder
@@ -60,7 +60,7 @@ def test_examples(module):
 
 
 def test_widths_are_the_paper_s():
-    build = lambda config: build_ladder(config, timers.PAPER[:1], timers.CLASSES)
+    build = lambda config: build_ladder(config, timers.PAPER[:1], targets.classes(timers.CLASSES))
     ours, theirs = build(timers.full_ladder()), presets.mnist_mlp(100, "full")
     np.testing.assert_array_equal(ours.hyper.denoising_cost, theirs.hyper.denoising_cost)
     np.testing.assert_array_equal(ours.hyper.noise_std, theirs.hyper.noise_std)
@@ -294,7 +294,7 @@ def test_torch_ladder_is_ours():
     from benchmarks.peers import torch_ladder
 
     widths, rows = (8, 7, 6, 5), 9
-    net = build_ladder(timers.full_ladder(widths), widths[:1], widths[-1])
+    net = build_ladder(timers.full_ladder(widths), widths[:1], targets.classes(widths[-1]))
     params = net.init(jax.random.key(0))
     leaves, tree = jax.tree.flatten(params)
     # Away from the start, where the estimates are 0 and so are many gradients.

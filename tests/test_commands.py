@@ -18,7 +18,7 @@ from data_files import write_idx
 
 from experiments import cli, configs, settings
 from experiments.configs import base
-from ladder_jax import Batch, data
+from ladder_jax import Batch, data, targets
 from ladder_jax.config import Config
 from ladder_jax.data.base import check_examples
 from ladder_jax.data.idx import FILES
@@ -230,7 +230,9 @@ def test_lists_follow_another_depth(config, given, changed):
     found = settings.followed(values | given, set(given))
     assert found == changed
     if "denoising_cost" not in given:
-        assert program.build_ladder(Config.create(values | given | found), (64,), 10)
+        assert program.build_ladder(
+            Config.create(values | given | found), (64,), targets.classes(10)
+        )
 
 
 def test_lists_that_fit_no_rule_are_left():
@@ -283,16 +285,15 @@ def test_settings_that_are_wrong():
         with pytest.raises(ConfigError, match=next(iter(bad))):
             Config.create(bad)
     with pytest.raises(ConfigError, match="not decoded"):
-        program.build_ladder(
-            Config(units=(5,), combinators=("none",) * 3, denoising_cost=(1.0,) * 3), (4,), 2
-        )
+        config = Config(units=(5,), combinators=("none",) * 3, denoising_cost=(1.0,) * 3)
+        program.build_ladder(config, (4,), targets.classes(2))
 
 
 def test_supervised_takes_the_same_rows():
     config = Config(units=(8,), seed=3, labels=20)
     a, b = inputs.prepare(config), inputs.prepare(config.supervised())
     assert np.array_equal(a.labeled, b.labeled)
-    net = program.build_ladder(config.supervised(), (64,), 10)
+    net = program.build_ladder(config.supervised(), (64,), targets.classes(10))
     assert isinstance(Batch(*a.train), Batch) and net.hyper.denoising_cost.sum() == 0
 
 
@@ -313,3 +314,29 @@ def test_unwritable_folder(tmp_path):
         workfolder.open_run(folder, Config()),
     ):
         pass
+
+
+def test_errors_of_numbers_are_no_percentages(tmp_path):
+    x = np.random.default_rng(0).normal(size=(60, 3))
+    np.savez(tmp_path / "line.npz", x=x, y=1e4 * x[:, 0] + 0.5)
+    flags = [*SMALL, f"--dataset={tmp_path / 'line.npz'}", "--labels=20", "--report"]
+    flags += ["--validation=10", "--config.batch_unlabeled=20", f"--workdir={tmp_path / 'work'}"]
+    refused = train(*flags, "--compare=self_training")
+    assert refused.returncode == 1 and not (tmp_path / "work").exists()
+    assert "--compare=self_training is a classifier, but the labels of line are numbers" in (
+        refused.stderr
+    )
+    done = train(*flags)
+    assert done.returncode == 0, done.stderr
+    assert "validation error (RMSE), " in done.stdout and "%" not in done.stdout + done.stderr
+    assert "no report: there is none yet of labels that are numbers" in done.stderr
+    summary = json.loads((tmp_path / "work" / "summary.json").read_text())
+    assert re.search(rf"ladder +{summary['ladder']['mean']:.0f}\n", done.stdout)
+
+
+def test_masks_want_layers_for_them(tmp_path):
+    x = np.random.default_rng(0).uniform(size=(20, 4, 4))
+    np.savez(tmp_path / "masks.npz", x=x, y=(x > 0.5).astype(int))
+    done = train(f"--dataset={tmp_path / 'masks.npz'}", "--labels=4", "--validation=4")
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert "masks has a class per pixel" in done.stderr and "textured_digits" in done.stderr

@@ -27,10 +27,11 @@ ladder = LadderClassifier(units=(4,), epochs=2, random_state=0).fit(x, np.arange
 found = ladder.predictor_.trained
 """
 INIT = """
-from ladder_jax import Config
+from ladder_jax import Config, targets
 from ladder_jax.run.inputs import Spec
 from ladder_jax.run.program import compile_program
-found = compile_program(Config(units=(4,)), Spec((3,), 2)).init(jax.random.key(0)).params
+program = compile_program(Config(units=(4,)), Spec((3,), targets.classes(2)))
+found = program.init(jax.random.key(0)).params
 """
 AVX512 = """
 import logging

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ladder_jax import Batch, dense, ladder
+from ladder_jax import Batch, dense, ladder, targets
 from ladder_jax.adversarial import virtual_adversarial
 from ladder_jax.algorithm import consistency_cost
 from ladder_jax.config import Config
@@ -126,7 +126,7 @@ def test_begins_where_the_config_says():
     )
     always = dataclasses.replace(config, consistency_from=0.0)
     never = dataclasses.replace(config, consistency=0.0)
-    batch, spec = make_batch(), Spec((6,), 3, steps=4)
+    batch, spec = make_batch(), Spec((6,), targets.classes(3), steps=4)
     every = [compile_program(setting, spec) for setting in (config, always, never)]
     steps, state = [program.step for program in every], every[0].init(jax.random.key(0))
     found = []

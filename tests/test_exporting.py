@@ -78,7 +78,7 @@ def test_no_class_for_what_is_not_finite(chain):
     ours, x = tiny(preprocess=chain), rows((2, 3), 4, seed=1)
     wanted = ours(x).probabilities
     x[1, 0, 0], x[2, 1, 1] = -3.4e38, np.nan
-    found = jax.jit(exporting.probabilities(ours))(x)
+    found = jax.jit(exporting.predictions(ours))(x)
     assert np.isnan(found[1:3]).all()
     np.testing.assert_allclose(found[np.array([0, 3])], wanted[[0, 3]], rtol=1e-5)
 

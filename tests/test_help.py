@@ -73,7 +73,8 @@ def test_configs_and_settings_are_listed(texts):
             assert re.search(rf"^  {config}\s+{about.split()[0]}", text, re.MULTILINE)
         rows = dict(re.findall(r"^    model=(\w+)\s+labels=(.*)$", text, re.MULTILINE))
         assert rows["tuned"] == "20, 50, 100, 1000, all" and rows["conv_large_gamma"] == "4000"
-        assert sum(len(labels.split(", ")) for labels in rows.values()) == len(configs.every()) - 1
+        in_tables = [config for config in configs.every() if ":" in config]
+        assert sum(len(labels.split(", ")) for labels in rows.values()) == len(in_tables)
         settings = [flag.removeprefix("config.") for flag in flags_of(text) if "." in flag]
         assert settings == [field.name for field in dataclasses.fields(Config)]
     assert all(helptext.setting_texts().values())

@@ -99,7 +99,9 @@ def test_large_mean_and_small_spread(chain, dtype):
         inputs.prepare(config, data.from_arrays(rows, Y_SOME, rows, Y))
         for rows in (x + 1_700_000_000, x)
     )
-    for ours, theirs in zip((*far.train, *far.test), (*near.train, *near.test), strict=True):
+    for ours, theirs in zip(
+        (*far.train[:3], *far.test), (*near.train[:3], *near.test), strict=True
+    ):
         np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
 

@@ -7,7 +7,7 @@ import signal
 import numpy as np
 import pytest
 
-from ladder_jax import loop, population
+from ladder_jax import loop, population, targets
 from ladder_jax.checkpoints import Checkpoints
 from ladder_jax.config import Config
 from ladder_jax.errors import ConfigError, Interrupted, NotFiniteError
@@ -125,7 +125,7 @@ def test_members_must_be_alike():
 
 
 def test_runs_share_a_program_where_only_the_seed_or_the_folder_differs():
-    spec, members = Spec((4,), 10), Members(2, TrainData(None, None, None))
+    spec, members = Spec((4,), targets.classes(10)), Members(2, TrainData(None, None, None))
     alone, together = compile_program(TINY, spec), compile_program(TINY, spec, members)
     assert alone.net.shapes == ((4,), (8,), (10,)) and together is not alone
     other = dataclasses.replace(TINY, name="other", seed=1)

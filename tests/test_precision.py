@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from stops import StopError, stop_at
 
-from ladder_jax import data, loop, population, predictor
+from ladder_jax import data, loop, population, predictor, targets
 from ladder_jax.config import Config
 from ladder_jax.estimators import LadderClassifier
 from ladder_jax.run import precision, workfolder
@@ -47,7 +47,7 @@ def faster(monkeypatch):
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_the_faster_type_is_chosen(faster, dtype, caplog):
     measured = faster(dtype)
-    spec = Spec((4,), 2)
+    spec = Spec((4,), targets.classes(2))
     assert precision.settle(CONFIG, spec) == dataclasses.replace(CONFIG, compute_dtype=dtype)
     assert measured == [("dense:6", (4,), 300)]  # the map with the most weights
     assert f"compute_dtype is auto: {dtype}" in caplog.text
@@ -58,7 +58,7 @@ def test_the_faster_type_is_chosen(faster, dtype, caplog):
 def test_a_convolution_counts_at_each_position(faster):
     measured = faster("float32")
     config = Config(encoder="conv:4:3:1:same-conv:8:1-global_mean_pool-2", compute_dtype="auto")
-    precision.settle(config, Spec((5, 5, 2), 2))
+    precision.settle(config, Spec((5, 5, 2), targets.classes(2)))
     assert measured == [("conv:4:3:1:same", (5, 5, 2), 300)]
 
 

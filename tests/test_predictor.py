@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tiny_predictors import rows, tiny
 
-from ladder_jax import data, errors, loop, predictor, presets
+from ladder_jax import data, errors, loop, predictor, presets, targets
 from ladder_jax.config import Config
 from ladder_jax.errors import ConfigError
 from ladder_jax.run import evaluation
@@ -72,7 +72,7 @@ def test_denoised_is_the_decoders_estimate():
 
 def test_ladders_that_do_not_decode_the_input():
     config = Config.create(vars(CONFIG) | {"combinators": ("none",), "denoising_cost": (0.0,)})
-    net = build_ladder(config, (6,), 3)
+    net = build_ladder(config, (6,), targets.classes(3))
     params, x = net.init(jax.random.key(0)), jnp.ones((4, 6))
     statistics = net.statistics(params, x)
     of_u = net.decoder_statistics(params, statistics, x)

@@ -10,7 +10,7 @@ import pytest
 
 from experiments import configs, original
 from experiments.configs import base
-from ladder_jax import layers, presets
+from ladder_jax import layers, presets, targets
 from ladder_jax.config import Config
 from ladder_jax.errors import ConfigError
 from ladder_jax.run import program
@@ -47,7 +47,7 @@ def test_mlp_presets(labels, model):
     assert count(net) == dense_count(MLP, decoded)
     suffix = "" if model == "full" else f"_{model}"
     config = configs.load(f"mnist_{labels}{suffix}")
-    same_ladder(net, program.build_ladder(config, (784,), 10))
+    same_ladder(net, program.build_ladder(config, (784,), targets.classes(10)))
     assert config.labels == (0 if labels == "all" else labels)
     assert (config.epochs, config.learning_rate, config.decay_from) == (150, 0.002, 0.67)
 
@@ -100,7 +100,7 @@ def test_conv_presets(name):
         if c.encoder == layers.to_names(presets.CONV[name].layers)
         and c.name.endswith(name.split("_", 1)[1])
     ]
-    same_ladder(net, program.build_ladder(config, INPUTS[dataset], 10))
+    same_ladder(net, program.build_ladder(config, INPUTS[dataset], targets.classes(10)))
     assert config.images and config.dataset == dataset
 
 
@@ -109,7 +109,8 @@ def test_every_config_builds(name):
     config = configs.load(name)
     assert name in (config.name, configs.current(config.name))
     shape = INPUTS.get(config.dataset, (32, 32, 3))
-    program.build_ladder(config, shape if config.images else (int(np.prod(shape)),), 10)
+    shape = shape if config.images else (int(np.prod(shape)),)
+    program.build_ladder(config, shape, targets.classes(10))
 
 
 def test_every_old_name_is_understood():

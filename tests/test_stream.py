@@ -33,9 +33,10 @@ def test_the_same_batches(sizes):
     n_labeled = 23 if sizes.tied else 7
     train_step, state = recorded()
     steps = 23 // sizes.unlabeled
-    resident = TrainData(jnp.asarray(X[:n_labeled]), jnp.asarray(Y[:n_labeled]), jnp.asarray(X))
+    weight = np.arange(n_labeled, dtype=np.float32)
     x_labeled = X if sizes.tied else X[:n_labeled]
-    host = TrainData(x_labeled, Y[:n_labeled], X)
+    host = TrainData(x_labeled, Y[:n_labeled], X, weight)
+    resident = TrainData(*map(jnp.asarray, host))
     for epoch in range(3):
         state = state._replace(step=jnp.int32(epoch * steps))
         order = training.epoch_order(state.key, state.step, n_labeled, 23, sizes)
@@ -45,6 +46,7 @@ def test_the_same_batches(sizes):
             assert np.array_equal(batch.labeled, resident.labeled[order[0][step]])
             assert np.array_equal(batch.labels, resident.labels[order[0][step]])
             assert np.array_equal(batch.unlabeled, resident.unlabeled[order[1][step]])
+            assert np.array_equal(batch.weight, resident.weight[order[0][step]])
         # Resident epochs report means over their steps; so do streamed ones.
         after, ours = inputs.make_streamed_epoch(train_step, sizes)(state, host)
         _, theirs = training.make_epoch(train_step, sizes)(jax.tree.map(jnp.copy, state), resident)

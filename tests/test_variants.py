@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ladder_jax import Batch, dense, ladder, loop, presets, training
+from ladder_jax import Batch, dense, ladder, loop, presets, targets, training
 from ladder_jax.adversarial import adversarial_noise, divergence, virtual_adversarial
 from ladder_jax.config import Config
 from ladder_jax.layers import compute_in
@@ -161,7 +161,7 @@ def test_conv_ladder_from_a_config(tmp_path):
     result = loop.train_and_evaluate(config, tmp_path)
     assert 0 <= result.summary["test_error"] < 100
     with pytest.raises(ValueError, match="10 classes"):
-        program.build_ladder(Config(encoder="20-9"), (64,), 10)
+        program.build_ladder(Config(encoder="20-9"), (64,), targets.classes(10))
     with pytest.raises(ValueError, match="not known"):
         Config(encoder="20-what:9")
 

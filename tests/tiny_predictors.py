@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 
+from ladder_jax import targets
 from ladder_jax.config import Config
 from ladder_jax.data import preprocessing
 from ladder_jax.predictor import Predictor
@@ -27,7 +28,8 @@ def tiny(shape=(2, 3), **settings):
     config = tiny_config(**settings)
     x = rows(shape)
     fitted = preprocessing.fit(config.preprocess, x)
-    net = build_ladder(config, shape if config.images else (int(np.prod(shape)),), len(NAMES))
+    in_shape = shape if config.images else (int(np.prod(shape)),)
+    net = build_ladder(config, in_shape, targets.classes(len(NAMES)))
     z = preprocessing.apply(fitted, x).reshape(len(x), *net.shapes[0])
     params = jax.jit(net.init)(jax.random.key(0))
 

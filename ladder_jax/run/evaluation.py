@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -16,8 +17,42 @@ from ladder_jax.config import Config
 from ladder_jax.data import Examples
 from ladder_jax.data.base import chunks
 from ladder_jax.run import multiprocess
-from ladder_jax.run.inputs import Task
-from ladder_jax.types import Array, Ladder, Params, Statistics, Trained
+from ladder_jax.run.inputs import Task, as_images
+from ladder_jax.types import Array, Ladder, Params, Statistics, Sums, Target, Trained
+
+_NUMBERS = 2**26
+"""Activations that go through a ladder at a time, at most, where they are those of pixels."""
+
+
+def error_text(error: float, percent: bool = True) -> str:
+    """Returns an error as text: a percentage, or four digits in the labels' own units.
+
+    Examples:
+      >>> error_text(2.0), error_text(53.2071, percent=False), error_text(15832.6, percent=False)
+      ('2.00 %', '53.21', '15833')
+    """
+    if percent:
+        return f"{error:.2f} %"
+    if not 1e-4 <= abs(error) < 1e9:
+        return f"{error:.4g}"
+    return f"{error:.{max(0, 3 - math.floor(math.log10(abs(error))))}f}"
+
+
+def error_name(percent: bool = True) -> str:
+    """Returns what an error is called above a column of its values.
+
+    Examples:
+      >>> error_name(), error_name(percent=False)
+      ('error in %', 'error (RMSE)')
+    """
+    return "error in %" if percent else "error (RMSE)"
+
+
+def rows_at_once(net: Ladder, most: int) -> int:
+    """Returns how many rows a compiled function takes: fewer where all levels have many pixels."""
+    if not net.structure.target.positions:
+        return most
+    return max(2, min(most, _NUMBERS // sum(map(math.prod, net.shapes))))
 
 
 def sample_rows(x: Any, most: int = 1000) -> Any:
@@ -108,8 +143,34 @@ def make_error_rate(net: Ladder) -> Callable[[Params, Statistics, Examples, np.n
     return chunked
 
 
+def make_measures(
+    net: Ladder, mesh: Mesh, rows: int | None = None
+) -> Callable[[Params, Statistics, Examples, np.ndarray], Sums]:
+    """Makes the target's sums over all rows, those of chunks added in float64.
+
+    Args:
+      net: the ladder.
+      mesh: where parameters lie.
+      rows: of a chunk; None: all are one, and spread over the mesh.
+    """
+    of_chunk = training.make_measures(net, *([] if rows else [parallel.shard_batch(mesh)]))
+
+    def measures(params: Params, statistics: Statistics, x: Examples, labels: Any) -> Sums:
+        total: Any = None
+        for part in zip(chunks(x, rows or len(x)), chunks(labels, rows or len(x)), strict=True):
+            sums = of_chunk(params, statistics, *part)
+            if multiprocess.is_multiprocess():
+                sums = parallel.replicate(mesh, sums)
+            host = {name: np.asarray(value, np.float64) for name, value in sums.items()}
+            total = host if total is None else jax.tree.map(np.add, total, host)
+        whole: Sums = total
+        return whole
+
+    return measures
+
+
 def outputs(net: Ladder, trained: Trained, x: Array) -> tuple[Array, Array, Array | None]:
-    """Computes logits, top features and denoised input of preprocessed rows; pure."""
+    """Computes outputs, top features and denoised input of preprocessed rows; pure."""
     clean = net.encode(trained.params, x, statistics=trained.statistics)
     return clean.logits, clean.h[-2], net.denoise(trained, x)
 
@@ -117,28 +178,44 @@ def outputs(net: Ladder, trained: Trained, x: Array) -> tuple[Array, Array, Arra
 class Functions(NamedTuple):
     """Holds what is compiled to evaluate a ladder, whatever its parameters and examples."""
 
-    error_rate: Callable[..., Any]  # (params, statistics, x, y) -> scalar from 0 to 1
+    error_rate: Callable[..., Any]  # (params, statistics, x, y) -> scalar from 0 to 1; of classes
+    measures: Callable[..., Sums]  # (params, statistics, x, y) -> what the target sums up
     statistics: Callable[..., Statistics]  # (params, x) -> Statistics
     decoder_statistics: Callable[..., Statistics]  # (params, statistics, x) -> Statistics
     outputs: Callable[..., Any]  # (trained, x) -> (logits, features, denoised)
     mesh: Mesh  # where their arrays lie
+    target: Target
+    rows: int  # that decoder_statistics takes
 
 
 def make_functions(config: Config, net: Ladder, mesh: Mesh) -> Functions:
     """Makes the ``Functions``; all members share them, who differ in noise and costs alone."""
-    rest = jax.jit(net.decoder_statistics), jax.jit(functools.partial(outputs, net))
-    if config.resident and not config.images:
+    decoder, of_rows = jax.jit(net.decoder_statistics), jax.jit(functools.partial(outputs, net))
+    target, at_once = net.structure.target, functools.partial(rows_at_once, net)
+    images = as_images(config, target)
+    rate: Callable[..., Any]
+    statistics: Callable[..., Statistics]
+    if config.resident and not images:
         place = parallel.shard_batch(mesh)
-        whole = training.make_error_rate(net, place), training.make_statistics(net, place)
-        return Functions(*whole, *rest, mesh)
-    make = make_pooled_statistics if config.images else make_statistics
-    return Functions(make_error_rate(net), make(net), *rest, mesh)
+        rate, statistics = (
+            training.make_error_rate(net, place),
+            training.make_statistics(net, place),
+        )
+        measures = make_measures(net, mesh)
+    else:
+        make = functools.partial(make_pooled_statistics, rows=at_once(500))
+        rate, statistics = make_error_rate(net), make(net) if images else make_statistics(net)
+        measures = make_measures(net, mesh, at_once(1000))
+    return Functions(
+        *(rate, measures, statistics, decoder, of_rows), mesh, target, rows=at_once(1000)
+    )
 
 
 class Evaluation(NamedTuple):
     """Holds parameters, and their errors on the examples that are looked at while training.
 
-    Those are ``validation_error``, or ``test_error`` where nothing is held out, in percent.
+    Those are ``validation_error``, or ``test_error`` where nothing is held out: what the target
+    minimises, in percent or, of numbers, in their own units.
     """
 
     params: Params
@@ -159,26 +236,36 @@ class Evaluator(NamedTuple):
         rows = train.labeled if self.norm_statistics == "labeled" else train.unlabeled
         found = Evaluation(params, self.functions.statistics(params, rows), {})
         watched = "test" if self.task.validation is None else "validation"
-        return found._replace(errors=self._errors(found, watched))
+        return found._replace(errors=self._figures(found, watched, further=False))
 
     def trained(self, found: Evaluation) -> Trained:
         """Returns parameters with all that rows need that come one by one."""
-        rows = jnp.asarray(sample_rows(self.task.train.unlabeled))
+        rows = jnp.asarray(sample_rows(self.task.train.unlabeled, self.functions.rows))
         of_u = self.functions.decoder_statistics(found.params, found.statistics, rows)
         trained = Trained(found.params, found.statistics, of_u)
         if multiprocess.is_multiprocess():
             trained = parallel.replicate(self.functions.mesh, trained)
         return trained
 
-    def errors(self, found: Evaluation) -> dict[str, float]:
-        """Returns those on each set that there is, ``test_error`` and ``validation_error``."""
-        rest = [s for s in ("test", "validation") if f"{s}_error" not in found.errors]
-        return found.errors | self._errors(found, *rest)
+    def errors(self, found: Evaluation) -> dict[str, float | None]:
+        """Returns those on each set that there is, and what else the target measures.
 
-    def _errors(self, found: Evaluation, *names: str) -> dict[str, float]:
-        error_rate, known = self.functions.error_rate, (found.params, found.statistics)
-        return {
-            f"{name}_error": 100 * float(error_rate(*known, *rows))
-            for name in names
-            if (rows := getattr(self.task, name)) is not None
-        }
+        Examples are ``test_error`` and ``test_balanced_error``; None: nothing is known of it.
+        """
+        figures = [self._figures(found, name, further=True) for name in ("test", "validation")]
+        known = figures[0] | figures[1] | found.errors
+        return {name: None if math.isnan(value) else value for name, value in known.items()}
+
+    def _figures(self, found: Evaluation, name: str, *, further: bool) -> dict[str, float]:
+        rows = getattr(self.task, name)
+        if rows is None:
+            return {}
+        functions, known = self.functions, (found.params, found.statistics)
+        figures, in_classes = dict[str, float](), functions.target.name.startswith("classes")
+        if further or not in_classes:
+            sums, scaling = functions.measures(*known, *rows), self.task.scaling
+            figures = functions.target.summary(sums, scaling.scale if scaling else 1.0)
+        if in_classes:
+            figures["error"] = 100 * float(functions.error_rate(*known, *rows))
+        kept = figures if further else {"error": figures["error"]}
+        return {f"{name}_{figure}": value for figure, value in kept.items()}

@@ -55,7 +55,7 @@ def _begun_in(workdir: str | os.PathLike[str] | None) -> str | None:
 
 def _fastest(config: Config, spec: Spec) -> str:
     """Finds the faster type for the map up that has the most operations."""
-    levels = build_ladder(config, spec.input_shape, spec.classes).structure.levels
+    levels = build_ladder(config, spec.input_shape, spec.target).structure.levels
     maps = [
         (level.layer, below.shape, level.shape)
         for below, level in itertools.pairwise(levels)

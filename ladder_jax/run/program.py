@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -17,20 +18,22 @@ import optax
 from jax.sharding import Mesh
 
 from ladder_jax import activations as activations_lib
-from ladder_jax import adversarial, algorithm, layers, parallel, training, transforms
+from ladder_jax import adversarial, algorithm, layers, parallel, presets, training, transforms
 from ladder_jax.config import AUTO, Config
 from ladder_jax.errors import ConfigError
 from ladder_jax.run import compilation_cache, evaluation, inputs, multiprocess
 from ladder_jax.run.inputs import Spec
 from ladder_jax.training import Metrics, TrainData, TrainState
-from ladder_jax.types import Array, Batch, Hyper, Ladder, Params, Shape
+from ladder_jax.types import Array, Batch, Hyper, Ladder, Layer, Params, Shape, Target
 
 _KEPT = 32  # programs that wait for the next run, as folds of a search or seeds follow each other
 # Settings that no program depends on.
 _NOT_COMPILED = (
     *("name", "dataset", "data_dir", "labels", "label_choice", "split", "validation"),
     *("preprocess", "seed", "norm_statistics", "eval_every", "checkpoint_seconds", "keep"),
+    *("class_weight", "variance"),  # they are in the target
 )
+_WIDEST = 8  # dilation of a convolution that is one of ``units``
 
 
 class Members(NamedTuple):
@@ -66,13 +69,74 @@ class Program(NamedTuple):
         return tree if self.members is None else jax.tree.map(operator.itemgetter(k), tree)
 
 
-def build_ladder(config: Config, input_shape: Shape, classes: int) -> Ladder:
-    """Builds the ladder that a config describes."""
-    encoder = config.encoder or "-".join(map(str, (*config.units, classes)))
-    maps = layers.from_names(encoder)
+def _layers(config: Config, target: Target) -> list[Layer]:
+    """Makes the layers of a config: those of ``encoder``, or of ``units`` and what is learnt."""
+    if config.encoder:
+        maps = layers.from_names(config.encoder)
+    elif not target.positions:
+        maps = [layers.dense(n) for n in (*config.units, target.size)]
+    elif config.units:
+        dilations = [min(2**i, _WIDEST) for i in range(len(config.units))]
+        maps = presets.fully_convolutional_layers(target.size, config.units, dilations)
+    else:
+        maps = [layers.conv(target.size, 1)]
     if config.compute_dtype not in ("float32", AUTO):  # not settled, it has these shapes too
         maps = [layers.compute_in(layers.DTYPES[config.compute_dtype], layer) for layer in maps]
+    return list(maps)
+
+
+def _top_shape(maps: Sequence[Layer], shape: Shape) -> Shape:
+    """Finds the shape that layers end with, without computing anything."""
+    shapes = [shape]
+
+    def trace(layer: Layer) -> None:
+        shapes.append(layer.init(jax.random.key(0), shapes[-1])[1])
+
+    for layer in maps:
+        jax.eval_shape(functools.partial(trace, layer))
+    return tuple(shapes[-1])
+
+
+def _check_top(shape: Shape, input_shape: Shape, target: Target) -> None:
+    """Checks that an encoder ends with what the labels are."""
+    size, kind = target.size, target.name.partition(":")[0]
+    if not target.positions:
+        if math.prod(shape) == size and shape[-1] == size:
+            return
+        labels = {"numbers": "numbers per row", "several": "labels per row"}.get(kind, "classes")
+        count = target.name.split(":")[1]
+        each = ", each with its variance" if target.name.endswith("variance") else ""
+        ends = f"{shape[0]} units" if len(shape) == 1 else f"a level of shape {shape}"
+        raise ConfigError(
+            f"encoder ends with {ends}, but the data have {count} {labels}{each}; end with {size} "
+            f"units, e.g. dense:{size} or conv:{size}:1-global_mean_pool."
+        )
+    height, width = input_shape[:2]
+    if shape == (height, width, size):
+        return
+    mend = f"end with conv:{size}:1"
+    if shape[:-1] != (height, width):
+        mend = (
+            f"keep the size by padding (conv:32:3:1:same) or bring it back by upsample:2:{height}"
+        )
+        mend += f":{width}, and end with conv:{size}:1"
+    raise ConfigError(
+        f"encoder ends with a level of shape {shape}, but the masks are {height} x {width} with "
+        f"{size} classes; {mend}."
+    )
+
+
+def build_ladder(config: Config, input_shape: Shape, target: Target) -> Ladder:
+    """Builds the ladder that a config describes."""
+    softmax = target.top.name == "softmax"
+    if not (softmax or config.top_gain):
+        raise ConfigError(
+            f"top_gain is False, but target {target} has no softmax, which alone does without; "
+            "leave it out."
+        )
     try:
+        maps = _layers(config, target)
+        _check_top(_top_shape(maps, input_shape), input_shape, target)
         net = algorithm.ladder(
             input_shape,
             maps,
@@ -80,16 +144,12 @@ def build_ladder(config: Config, input_shape: Shape, classes: int) -> Ladder:
             noise_std=config.noise_std,
             denoising_cost=config.denoising_cost,
             activation=config.activation,
-            top=activations_lib.softmax(gain=config.top_gain),
+            top=activations_lib.softmax(gain=config.top_gain) if softmax else None,
             consistency=config.consistency_settings if config.consistency else None,
+            target=target,
         )
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    if net.shapes[-1][-1] != classes:
-        raise ConfigError(
-            f"encoder ends with {net.shapes[-1][-1]} units, but the data have {classes} classes; "
-            "end with as many."
-        )
     return net
 
 
@@ -123,7 +183,7 @@ def _make_training(
 @functools.lru_cache(_KEPT)
 def _compile(config: Config, spec: Spec, members: Members | None) -> Program:
     compilation_cache.enable()
-    net = build_ladder(config, spec.input_shape, spec.classes)
+    net = build_ladder(config, spec.input_shape, spec.target)
     trained_net = net
     if config.adversarial != "none":
         levels: Any = config.adversarial

@@ -22,7 +22,7 @@ import jax
 import numpy as np
 
 from ladder_jax import data
-from ladder_jax.config import Config, current_names
+from ladder_jax.config import ADDED, Config, current_names
 from ladder_jax.data import preprocessing
 from ladder_jax.data.arrays import read_npz
 from ladder_jax.errors import ConfigError
@@ -139,7 +139,7 @@ def _known_settings(folder: pathlib.Path, now: dict[str, Any]) -> dict[str, Any]
 
     Where checksums tell what is in a file, it may have moved with its folder.
     """
-    known = _located(current_names(_read_json(folder / "config.json")))
+    known = ADDED | _located(current_names(_read_json(folder / "config.json")))
     names = {pathlib.PurePath(settings["dataset"]).name for settings in (known, now)}
     if (folder / _EXAMPLES).exists() and data.is_file(now["dataset"]) and len(names) == 1:
         known["dataset"] = now["dataset"]
