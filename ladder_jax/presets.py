@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from ladder_jax import layers
+from ladder_jax import layers, targets
 from ladder_jax._checks import as_shape, is_whole, per_level
 from ladder_jax.activations import softmax
 from ladder_jax.algorithm import ladder
@@ -283,3 +283,60 @@ def fully_convolutional_layers(
         for n, step in zip(widths, steps, strict=True)
     ]
     return [*convolutions, layers.conv(classes, 1)]
+
+
+def hourglass(
+    input_shape: Shape,
+    classes: int,
+    channels: int | Sequence[int] = (16, 32, 64),
+    kernel: int = 3,
+    **settings: object,
+) -> Ladder:
+    """Builds a ladder of ``hourglass_layers``, for masks.
+
+    Args:
+      input_shape: as for ``hourglass_layers``, like the three that follow.
+      classes: of a pixel.
+      channels: of each scale.
+      kernel: height and width of the kernels.
+      **settings: as for ``ladder``.
+
+    Examples:
+      >>> hourglass((9, 6, 1), 3, (2, 4)).shapes[-2:]
+      ((9, 6, 2), (9, 6, 3))
+    """
+    chain = hourglass_layers(input_shape, classes, channels, kernel)
+    return _of_pixels(input_shape, chain, classes, settings)
+
+
+def fully_convolutional(
+    input_shape: Shape,
+    classes: int,
+    channels: int | Sequence[int] = 32,
+    dilations: Sequence[int] = (1, 1, 2, 4),
+    kernel: int = 3,
+    **settings: object,
+) -> Ladder:
+    """Builds a ladder of ``fully_convolutional_layers``, for masks.
+
+    Args:
+      input_shape: of an image, ``(height, width, channels)``.
+      classes: as for ``fully_convolutional_layers``, like the three that follow.
+      channels: of all convolutions, or one number for each.
+      dilations: of each convolution.
+      kernel: height and width of the kernels.
+      **settings: as for ``ladder``.
+
+    Examples:
+      >>> fully_convolutional((9, 6, 1), 3, 4, (1, 2)).shapes[1:]
+      ((9, 6, 4), (9, 6, 4), (9, 6, 3))
+    """
+    chain = fully_convolutional_layers(classes, channels, dilations, kernel)
+    return _of_pixels(input_shape, chain, classes, settings)
+
+
+def _of_pixels(
+    input_shape: Shape, chain: Sequence[Layer], classes: int, settings: dict[str, Any]
+) -> Ladder:
+    """Builds a ladder whose top is the classes of each pixel."""
+    return ladder(input_shape, chain, **{"target": targets.pixels(classes), **settings})
