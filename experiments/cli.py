@@ -61,7 +61,8 @@ OVERWRITE_OUTPUT = flags.DEFINE_bool(
 
 READS = {
     "workdir": "Folder of a finished run.",
-    "dataset": "Data set of the examples, or the path of an .npz file. Default: the run's.",
+    "dataset": "Data set of the examples, or the path of an .npz file or of a folder of images and "
+    "masks. Default: the run's.",
     "data_dir": "Folder of its files. Default: the run's.",
 }
 """Help of these flags in a command that reads a run."""

@@ -5,8 +5,9 @@
   python -m experiments.evaluate --workdir=RUN --dataset=mnist --data_dir=FOLDER
 
 By default, the test set of the data it was trained on. Another .npz file holds
-x_test and y_test, or x and y, with a class for each example; its numbers are read as those
-of training were (see python -m experiments.predict --help).
+x_test and y_test, or x and y, with a class for each example, or a mask, numbers or several
+labels, as in training; a folder of images and masks is one as experiments.train takes it.
+Numbers are read as those of training were (see python -m experiments.predict --help).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from experiments import cli
+from experiments import cli, score_tables
 from ladder_jax import data, errors, predictor
 from ladder_jax.config import Config
 from ladder_jax.predictor import Predictor
@@ -74,24 +75,30 @@ def examples(
     Args:
       ours: the ladder.
       config: of its run.
-      name: of a data set, or the path of an ``.npz`` file; "" for the run's own.
+      name: of a data set, or the path of a file or folder; "" for the run's own.
       data_dir: its folder; "" for the run's, where it is the run's own set.
 
     Returns:
       ``(x, y)``.
 
     Raises:
-      DataError: there are none, or their classes are others.
+      DataError: there are none, or their labels are of another kind or other classes.
     """
     x: data.Examples
     own = not name or data.located(name) == data.located(config.dataset)
     name = name or config.dataset
+    kind = ours.target.kind
     if data.is_file(name) and not own:
-        x, y, names = data.load_test_npz(name, len(ours.class_names))
+        x, y, names = _test_file(ours, name)
         names = names or ours.class_names
     else:
         found = data.load(name, data_dir or (config.data_dir if own else ""), in_memory=False)
         x, y, names = found.x_test, found.y_test, found.class_names
+        if found.kind != kind:
+            raise errors.DataError(
+                f"{name} has labels that are {found.kind}, but the run was trained on {kind}; give "
+                "others."
+            )
         if found.scale in ("bytes", "unit") and ours.fitted.scale in ("pixels", "numbers"):
             raise errors.DataError(
                 f"{name} holds {data.SCALES[found.scale]}, but in training "
@@ -103,11 +110,25 @@ def examples(
             "--dataset=new.npz with x and y."
         )
     if names != ours.class_names:
+        what = {"numbers": "numbers", "several": "labels"}.get(kind, "classes")
         raise errors.DataError(
-            f"{name} has the classes {_listed(names)}; the run was trained on "
+            f"{name} has the {what} {_listed(names)}; the run was trained on "
             f"{_listed(ours.class_names)}."
         )
     return x, y
+
+
+def _test_file(ours: Predictor, name: str) -> tuple[data.Examples, np.ndarray, tuple[str, ...]]:
+    """Reads a file, or a folder of images and masks, to test on."""
+    kind, known = ours.target.kind, len(ours.class_names)
+    if name.endswith(".npz"):
+        return data.load_test_npz(name, known, kind)
+    if kind != "pixels":
+        raise errors.DataError(
+            f"{name}: a folder of images and masks, but the run was trained on {kind}; give an "
+            ".npz file."
+        )
+    return data.load_test_folder(name, known, ours.example_shape)
 
 
 def _listed(names: tuple[str, ...]) -> str:
@@ -172,9 +193,12 @@ def main() -> None:
         name = cli.DATASET.value or ""
         x, y = examples(ours, config, name, cli.DATA_DIR.value or "")
         title = name or config.dataset
-        judged = measure(ours, x, y, title)
+        if ours.target.kind == "classes":
+            text = table(measure(ours, x, y, title), ours.class_names)
+        else:
+            text = score_tables.table(ours, x, y, title)
     print(f"{folder} on {title}, {len(y)} examples")
-    print(table(judged, ours.class_names))
+    print(text)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,9 @@
   python -m experiments.export --workdir=RUN --output=model.stablehlo
 
 Parameters, statistics and preprocessing are inside; any batch size works. Next to it,
-FILE.json says what it takes and gives; examples/load_exported.py loads it.
+FILE.json names the classes and the shape of an example, and says what comes out: probabilities
+of classes, of those of each pixel or of several labels, or numbers in their own units.
+examples/load_exported.py loads it.
 """
 
 from __future__ import annotations
@@ -14,6 +16,15 @@ from ladder_jax import exporting, predictor
 from ladder_jax.run import signals
 
 OUTPUT = "model.stablehlo"
+_GIVEN = {
+    "classes": "class probabilities",
+    "pixels": "class probabilities of each pixel",
+    "numbers": "numbers",
+    "several": "label probabilities",
+}
+"""What a model gives, by what the labels are."""
+_NAMED = {"classes": "class", "pixels": "class", "numbers": "column", "several": "label"}
+"""What has names."""
 
 
 def main() -> None:
@@ -22,9 +33,11 @@ def main() -> None:
         path = cli.output_path(OUTPUT)
         about = exporting.description_path(path)
         cli.check_output(about)
-        exporting.write(path, predictor.load(cli.find_workdir()))
-    print(f"the ladder for {', '.join(exporting.PLATFORMS)} is in {path}")
-    print(f"what it takes and gives is said in {about}")
+        ours = predictor.load(cli.find_workdir())
+        exporting.write(path, ours)
+    given, what = _GIVEN[ours.target.kind], _NAMED[ours.target.kind]
+    print(f"{given} for {', '.join(exporting.PLATFORMS)} are in {path}")
+    print(f"{what} names and the shape of an example are in {about}")
 
 
 if __name__ == "__main__":

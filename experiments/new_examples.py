@@ -23,6 +23,9 @@ from ladder_jax.errors import DataError
 PART = 256
 """Rows that are read at a time."""
 
+_MOST_BYTES = 2**26
+"""Of images that are read at a time; a larger one comes alone."""
+
 _MOST_PER_NUMBER = 100
 """Characters that a number in a CSV file may take, its comma included."""
 
@@ -214,7 +217,8 @@ def _read_folder(folder: pathlib.Path, shape: tuple[int, ...]) -> Iterator[Part]
     paths = sorted(p for p in folder.iterdir() if is_png(p))
     if not paths:
         raise DataError(f"{folder}: no PNG files in it.")
-    for start in range(0, len(paths), PART):
-        part = paths[start : start + PART]
+    rows = max(1, min(PART, _MOST_BYTES // math.prod(image_shape)))
+    for start in range(0, len(paths), rows):
+        part = paths[start : start + rows]
         pixels = np.stack([read_png(path, image_shape).ravel() for path in part])
         yield Part([path.name for path in part], pixels, str(folder), start)

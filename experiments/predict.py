@@ -1,12 +1,19 @@
-"""Predicts the classes of new examples with a finished run.
+"""Predicts new examples with a finished run: their classes, masks, numbers or labels.
 
   python -m experiments.predict --workdir=RUN --input=new.npz
   python -m experiments.predict --workdir=RUN --input=new.csv --output=predictions.csv
   python -m experiments.predict --workdir=RUN --input=FOLDER_OF_PNG_FILES --denoised
+  python -m experiments.predict --workdir=RUN --input=FOLDER_OF_PNG_FILES --overlay
 
 The CSV file has one line per example: its row (its number, from 0, or the name of its
-file), the class, its probability, and the probability of each class, p_NAME. --denoised
+file), the class, its probability, and the probability of each class, p_NAME. Of a run on
+numbers it has a column for each and, with variance, one for its standard deviation,
+sd_NAME; of a run on several labels 0 or 1 for each and its probability, p_NAME. --denoised
 also writes the decoder's estimate of each example to FILE.denoised.npz.
+
+A run on masks writes a folder instead, a PNG mask for each image under the image's name
+(or ROW.png): class numbers with a palette of colours, as experiments.train reads them.
+--overlay adds FOLDER.overlay, in which each image has the colours of its mask laid over it.
 
 Numbers are read as those of training were. Trained on bytes (uint8, MNIST and its like):
 whole numbers from 0 to 255 of any dtype, CSV cells and PNG files are divided by 255, and
@@ -17,7 +24,6 @@ by 255. Trained on other numbers: nothing is scaled. What is ambiguous is refuse
 from __future__ import annotations
 
 import contextlib
-import csv
 import pathlib
 import tempfile
 from collections.abc import Iterable
@@ -26,14 +32,16 @@ from typing import IO
 import numpy as np
 from absl import flags
 
-from experiments import cli, new_examples
+from experiments import cli, new_examples, prediction_files
 from ladder_jax import predictor
 from ladder_jax.data.png import is_png
 from ladder_jax.errors import ConfigError
 from ladder_jax.predictor import Outputs, Predictor
 from ladder_jax.run import files, signals
 
-OUTPUT = "predictions.csv"
+OUTPUT, FOLDER = "predictions.csv", "predictions"
+"""Where predictions go by default, and where masks do."""
+
 _INPUT = flags.DEFINE_string(
     "input",
     None,
@@ -53,6 +61,15 @@ _DENOISED = flags.DEFINE_bool(
     "Whether to write the decoder's estimate of each example too: array 'denoised' of an .npz "
     "file, in the units that preprocessing gives, rows as in the CSV file. Never CSV columns.",
 )
+_OVERLAY = flags.DEFINE_bool(
+    "overlay",
+    False,
+    "Whether a run on masks also writes each image with the colours of its mask laid over it.",
+)
+
+
+_SAID = {"classes": "classes", "pixels": "masks", "numbers": "numbers", "several": "labels"}
+"""What is predicted, by what the labels are."""
 
 
 def denoised_path(output: pathlib.Path) -> pathlib.Path:
@@ -65,50 +82,61 @@ def denoised_path(output: pathlib.Path) -> pathlib.Path:
     return output.with_name(f"{output.stem}.denoised.npz")
 
 
+def overlay_path(output: pathlib.Path) -> pathlib.Path:
+    """Returns the folder that images go to with their masks laid over them.
+
+    Examples:
+      >>> overlay_path(pathlib.Path("predictions")).name
+      'predictions.overlay'
+    """
+    return output.with_name(f"{output.name}.overlay")
+
+
 def predict(
     ours: Predictor,
     parts: Iterable[new_examples.Part],
     output: pathlib.Path,
     denoised: pathlib.Path | None = None,
+    overlay: pathlib.Path | None = None,
 ) -> int:
     """Writes a ladder's predictions for examples; on any error, nothing.
 
     Args:
       ours: the ladder.
       parts: the examples, of ``new_examples.read``.
-      output: the CSV file.
+      output: the CSV file, or the folder of the masks.
       denoised: the ``.npz`` file of the decoder's estimates; None for none.
+      overlay: the folder of the images with their masks; None for none.
 
     Returns:
       How many examples there were.
 
     Raises:
-      ConfigError: the ladder does not decode its input.
+      ConfigError: the ladder does not decode its input, or has no masks to lay over images.
       DataError: an example is wrong.
       WriteError: a file cannot be written.
     """
-    rows = 0
+    rows, positions = 0, ours.target.positions
     with contextlib.ExitStack() as stack:
-        table = stack.enter_context(files.replacing(output))
-        # A file name may be no text.
-        file = stack.enter_context(
-            table.open("w", encoding="utf-8", errors="surrogateescape", newline="")
-        )
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["row", "class", "probability", *(f"p_{n}" for n in ours.class_names)])
+        opened = prediction_files.mask_folder if positions else prediction_files.table
+        writes = [stack.enter_context(opened(ours, output))]
+        if overlay is not None:
+            writes.append(stack.enter_context(prediction_files.overlay_folder(ours, overlay)))
         raw: IO[bytes] | None = None
         if denoised is not None:
-            raw = stack.enter_context(tempfile.TemporaryFile(dir=table.parent))
+            near = None if files.is_bucket(output) else output.parent
+            raw = stack.enter_context(tempfile.TemporaryFile(dir=near))
         for part in parts:
-            found = ours(part.x, part.source, part.first)
-            writer.writerows(_lines(ours, part, found))
+            first = 0
+            for found in ours.parts(part.x, part.source, part.first):
+                last = first + len(found.logits)
+                for write in writes:
+                    write(part.names[first:last], part.x[first:last], found)
+                first = last
+                if raw is not None:
+                    raw.write(_estimates(found).tobytes())
             rows += len(part.x)
-            if raw is not None:
-                if found.denoised is None:
-                    raise ConfigError("the run does not decode its input; leave --denoised out.")
-                raw.write(found.denoised.tobytes())
         if raw is not None and denoised is not None:
-            file.flush()
             raw.flush()
             shape = (rows, *ours.example_shape)
             with files.replacing(denoised) as path, path.open("wb") as archive:
@@ -116,11 +144,27 @@ def predict(
     return rows
 
 
-def _lines(ours: Predictor, part: new_examples.Part, found: Outputs) -> Iterable[list[str]]:
-    """The cells of each row; a probability has the digits that float32 has."""
-    texts = found.probabilities.astype(np.float32).astype(str)
-    for name, number, cells in zip(part.names, found.classes, texts, strict=True):
-        yield [name, ours.class_names[number], cells[number], *cells]
+def _estimates(found: Outputs) -> np.ndarray:
+    if found.denoised is None:
+        raise ConfigError("the run does not decode its input; leave --denoised out.")
+    return found.denoised
+
+
+def output_of(ours: Predictor, given: str) -> pathlib.Path:
+    """Returns the file, or the folder of masks, to write.
+
+    Args:
+      ours: the ladder.
+      given: the examples that are read.
+
+    Raises:
+      ConfigError: it cannot be written, or is there already.
+    """
+    if not ours.target.positions:
+        return cli.output_path(OUTPUT)
+    path = files.as_path(cli.OUTPUT.value or FOLDER)
+    prediction_files.check_folder(path, cli.OVERWRITE_OUTPUT.value, given)
+    return path
 
 
 def left_out(path: pathlib.Path) -> int:
@@ -136,16 +180,21 @@ def main() -> None:
     if not _INPUT.value:
         raise ConfigError("--input is not given; name an .npz or .csv file, or a folder of PNGs.")
     with signals.at_once():
-        output = cli.output_path(OUTPUT)
+        ours = predictor.load(cli.find_workdir())
+        output = output_of(ours, _INPUT.value)
         denoised = denoised_path(output) if _DENOISED.value else None
         if denoised is not None:
             cli.check_output(denoised)
-        ours = predictor.load(cli.find_workdir())
+        overlay = overlay_path(output) if _OVERLAY.value else None
+        if overlay is not None:
+            prediction_files.check_folder(overlay, cli.OVERWRITE_OUTPUT.value, _INPUT.value)
         parts = new_examples.read(_INPUT.value, ours.example_shape, _HEADER.value, print)
-        rows = predict(ours, parts, output, denoised)
-    print(f"classes of {rows} example(s) are in {output}")
+        rows = predict(ours, parts, output, denoised, overlay)
+    print(f"{_SAID[ours.target.kind]} of {rows} example(s) are in {output}")
     if others := left_out(pathlib.Path(_INPUT.value).expanduser()):
         print(f"{others} file(s) in {_INPUT.value} are no PNG files and were left out")
+    if overlay is not None:
+        print(f"the images with their masks over them are in {overlay}")
     if denoised is not None:
         units = f" (in the units of {ours.fitted.chain})" if ours.fitted.chain != "none" else ""
         print(f"the decoder's estimates{units} are in {denoised}")
@@ -154,6 +203,6 @@ def main() -> None:
 if __name__ == "__main__":
     about = {
         "workdir": cli.READS["workdir"],
-        "output": f"File of the predictions. Default: {OUTPUT}.",
+        "output": f"File of the predictions, or folder of masks. Default: {OUTPUT} or {FOLDER}.",
     }
     cli.run(main, shared=(cli.WORKDIR, cli.OUTPUT, cli.OVERWRITE_OUTPUT), about=about)

@@ -33,13 +33,6 @@ def attempt(folder: pathlib.Path, write: Callable[[], pathlib.Path]) -> None:
         print(f"warning: no report in {folder}: {reason}", file=sys.stderr)
 
 
-def is_possible(dataset: data.Dataset) -> bool:
-    """Returns whether there are reports of such labels; if not, says so."""
-    if dataset.kind != "classes":
-        print(f"no report: there is none yet of labels that are {dataset.kind}", file=sys.stderr)
-    return dataset.kind == "classes"
-
-
 def of_run(folder: pathlib.Path, dataset: data.Dataset) -> None:
     """Writes the report of a finished run of a command, if it has none yet.
 

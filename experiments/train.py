@@ -105,8 +105,7 @@ def run(config: Config, dataset: data.Dataset, task: inputs.Task, folder: pathli
     """Trains in a folder; the primary process prints and saves the table."""
     names = [name for name in dict.fromkeys(_COMPARE.value) if name != "none"]
     varied = members.variations(config, _VARY.value, _SAMPLE.value)
-    reports = _REPORT.value and report.is_possible(dataset)
-    reporting = reports and multiprocess.is_primary()
+    reporting = _REPORT.value and multiprocess.is_primary()
     errors = compare.compare(
         varied,
         names,
@@ -123,11 +122,11 @@ def run(config: Config, dataset: data.Dataset, task: inputs.Task, folder: pathli
     if not multiprocess.is_primary():
         return
     files.write_json(folder / compare.SUMMARY, summary)
-    if reports:
+    if _REPORT.value:
         report.of_command(folder, errors)
     print(table(config, task, summary))
     print(f"config, metrics, labels and parameters are in {folder}")
-    if reports:
+    if _REPORT.value:
         print(f"to look at: {folder / REPORT}")
 
 

@@ -123,8 +123,7 @@ def description(ours: Predictor) -> dict[str, Any]:
     Args:
       ours: a trained ladder.
     """
-    kind = ours.target.name.partition(":")[0]
-    given = _OUTPUT[kind + " with variance" * ours.target.name.endswith("variance")]
+    given = _OUTPUT[ours.target.kind + " with variance" * ours.target.name.endswith("variance")]
     return {
         "target": ours.target.name,
         "class_names": list(ours.class_names),

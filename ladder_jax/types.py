@@ -296,6 +296,11 @@ class Target(NamedTuple):
     def __repr__(self) -> str:
         return self.name
 
+    @property
+    def kind(self) -> str:
+        """What the labels are, one of ``data.KINDS``: the first word of the name."""
+        return self.name.partition(":")[0]
+
     def check(self, shape: Shape) -> None:
         """Raises a ``ValueError`` if a top level of this shape does not fit."""
         size, vector = shape[-1], math.prod(shape) == shape[-1]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from experiments import evaluate
-from ladder_jax import data, errors, loop, population
+from ladder_jax import data, errors, loop, population, targets
 from ladder_jax.config import Config
 from ladder_jax.data import preprocessing
 from ladder_jax.errors import ConfigError
@@ -234,7 +234,7 @@ def test_a_path_is_what_it_leads_to(tmp_path, monkeypatch):
     monkeypatch.chdir("/")
     kept = workfolder.read_config(tmp_path / "run")
     assert (kept.dataset, kept.data_dir) == (str(path.resolve()), str(path.parent.resolve()))
-    ours = types.SimpleNamespace(class_names=("0", "1"))
+    ours = types.SimpleNamespace(class_names=("0", "1"), target=targets.classes(2))
     x, y = evaluate.examples(ours, kept, "", "")
     assert np.array_equal(x, X[:30]) and np.array_equal(y, Y[:30])
     # The folder may move: what is in a file of that name decides.

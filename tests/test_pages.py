@@ -63,6 +63,7 @@ MORE = {
 """Appended to a command, as it would take long; of flags given twice the last counts."""
 NEEDS = {"experiments.sweep": "optuna", "benchmarks.stream": "grain"}
 NOT_RUN = {
+    "--overlay": "needs a run on masks; tests/test_targets_commands.py",
     "--torch_python": "needs environments of their own",
     "--coordinator": "tests/test_processes.py runs several processes",
     "prepare_data": "may need the network; tests/test_prepared.py",

@@ -63,6 +63,11 @@ def test_the_page_of_a_run(run):
     text = page.text.replace("\N{NO-BREAK SPACE}", " ")
     assert f"{result['test_error']:.2f} %" in text
     assert f"{low:.2f} to {high:.2f} %" in text
+    for name, value in (
+        ("balanced accuracy", 100 - result["test_balanced_error"]),
+        ("macro F1", result["test_macro_f1"]),
+    ):
+        assert f"{name}{value:.2f} %" in text
     pngs = [i for i in page.all("img") if "image/png" in i["src"]]
     assert len(pngs) == min(wrong, 24) + 3 * 10
     svgs = [i["src"].partition(",")[2] for i in page.all("img") if "image/svg" in i["src"]]
@@ -427,7 +432,7 @@ def test_time_left_is_told_from_the_second_epoch_on():
 
 def test_a_bar_does_not_count_what_compiles():
     with progress.text_bar(total=100, file=io.StringIO(), mininterval=0) as bar:
-        told = progress._drawn(bar)
+        told = progress._drawn(bar, percent=True)
         assert bar.postfix == progress.COMPILING
         bar.start_t -= 1000.0
         bar.last_print_t -= 1000.0

@@ -254,6 +254,10 @@ def load_test_npz(
     """
     path = pathlib.Path(path).expanduser()
     arrays, about = _read(path)
+    if about["kind"] not in ("", kind):
+        raise DataError(
+            f"{path}: kind is {about['kind']!r}, but in training labels were {kind}; give such."
+        )
     suffix = "_test" if {"x_test", "y_test"} & arrays.keys() else ""
     x_key, y_key = f"x{suffix}", f"y{suffix}"
     require_arrays(path, arrays, (x_key, y_key))

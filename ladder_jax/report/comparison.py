@@ -15,6 +15,7 @@ from ladder_jax.errors import ConfigError
 from ladder_jax.report import figures
 from ladder_jax.report.measures import Spread, over_seeds
 from ladder_jax.report.page import write_page
+from ladder_jax.run.evaluation import error_name
 from ladder_jax.run.files import as_path
 from ladder_jax.run.workfolder import REPORT, as_json, load_summary, read_config, read_lines
 
@@ -29,7 +30,7 @@ class Run(NamedTuple):
 
     name: str
     config: dict[str, Any]
-    error: float  # in percent
+    error: float  # in percent, or of numbers in their units
     summary: dict[str, Any]  # empty where it has no folder, like the lines of its metrics
     lines: list[dict[str, Any]]
     report: bool  # whether it has a page of its own
@@ -40,7 +41,7 @@ class Run(NamedTuple):
 
 
 class Row(NamedTuple):
-    """Holds what was trained, and its errors over the seeds, in percent; or their differences."""
+    """Holds what was trained, and its errors over the seeds; or their differences."""
 
     name: str
     runs: list[Run]
@@ -140,7 +141,7 @@ def write_comparison(
 
     Args:
       workdir: the folder, of a command or of ``population.train_population``.
-      errors: in percent, one per seed, by what was trained, baselines included; None:
+      errors: as runs have them, one per seed, by what was trained, baselines included; None:
         those of the runs.
 
     Returns:
@@ -159,22 +160,25 @@ def write_comparison(
     groups = _kinds(runs, differing)
     rows = _rows(groups, errors)
     lines = {kind: [run.lines for run in of_kind] for kind, of_kind in groups.items()}
+    percent = not str(runs[0].summary.get("target")).startswith("numbers")
     curves = [
-        figures.spread({row.name: row.errors for row in rows}, measured),
-        figures.error_curves(lines, measured),
+        figures.spread({row.name: row.errors for row in rows}, measured, percent),
+        figures.error_curves(lines, measured, percent),
     ]
     if len({run.summary["labels"] for run in runs}) > 1:
         points: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
         for kind, of_kind in _kinds(runs, [s for s in differing if s != "labels"]).items():
             for run in of_kind:
                 points[kind][run.summary["labels"]].append(run.error)
-        curves.append(figures.error_over_labels(points, measured))
+        curves.append(figures.error_over_labels(points, measured, percent=percent))
     content = {
         "config": runs[0].config,
         "summary": runs[0].summary,
         "rows": rows,
         "paired": paired(rows),
         "measured": measured,
+        "percent": percent,
+        "error_name": error_name(percent),
         "curves": curves,
         "differing": differing,
         "runs": [*runs, *(run for row in rows for run in row.runs if not run.summary)],

@@ -15,7 +15,8 @@ import numpy as np
 
 from ladder_jax.combinators import COMBINATORS
 from ladder_jax.report.measures import BINS, Calibration, over_seeds
-from ladder_jax.types import Shape
+from ladder_jax.run.evaluation import error_name, error_text
+from ladder_jax.types import Shape, Target
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -138,30 +139,47 @@ def _by_epoch(curves: Sequence[Curve], ylabel: str, *words: str, log: bool = Fal
             axes.plot(epochs, values, **{"marker": "" if len(epochs) > 1 else "o", **how})
         axes.set(xlabel="epoch", ylabel=ylabel)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        if log:
+        least = min((min(values) for (_, values), _ in curves if len(values)), default=0)
+        if log and least > 0:
             _logarithmic(axes)
-        else:
+        elif least >= 0:  # a log likelihood may be below
             axes.set_ylim(0, None)
 
     return plot(draw, *words)
 
 
-def learning_curves(lines: Sequence[Line], decoded: Sequence[int]) -> list[Picture]:
-    """Draws ``metrics.jsonl``: errors, cross-entropy and the costs of decoded levels."""
+def learning_curves(
+    lines: Sequence[Line], decoded: Sequence[int], target: Target, scale: float | None = 100
+) -> list[Picture]:
+    """Draws ``metrics.jsonl``: errors, the cost of the labels and those of decoded levels.
+
+    Args:
+      lines: of the file.
+      decoded: the levels.
+      target: what the labels are.
+      scale: makes a step's error one as on other examples; None: nothing does.
+    """
     if not lines:
         return []
     measured = [s for s in ("validation", "test") if any(f"{s}_error" in line for line in lines)]
-    errors: list[Curve] = [
-        (series(lines, "error", 100), {"c": "#999999", "label": "labelled, noisy"}),
-        *((series(lines, f"{s}_error"), {"marker": ".", "label": s}) for s in measured),
-    ]
-    alt = f"error by epoch: {', '.join(f'{s} error' for s in ('training', *measured))}"
-    pictures = [_by_epoch(errors, "error in %", "error", alt, "Error")]
-    epochs, entropy = series(lines, "cross_entropy")
-    caption = "Cross-entropy of the noisy labelled examples"
-    alt = f"{caption} by epoch, {entropy[-1]:.3g} nats at the end"
-    words = "cross-entropy in nats", "cross_entropy", alt, caption
-    pictures.append(_by_epoch([((epochs, entropy), {})], *words, log=True))
+    errors: list[Curve] = []
+    if scale is not None:
+        noisy = {"c": "#999999", "label": "labelled, noisy"}
+        errors.append((series(lines, "error", scale), noisy))
+    errors += [(series(lines, f"{s}_error"), {"marker": ".", "label": s}) for s in measured]
+    pictures = []
+    if errors:
+        names = [*["training"] * (scale is not None), *measured]
+        alt = f"error by epoch: {', '.join(f'{name} error' for name in names)}"
+        pictures.append(_by_epoch(errors, error_name(target.percent), "error", alt, "Error"))
+    epochs, cost = series(lines, target.cost_name)
+    what, unit = "Cost", ""
+    if target.cost_name == "cross_entropy":
+        what, unit = "Cross-entropy", " in nats"
+    caption = f"{what} of the noisy labelled examples"
+    alt = f"{caption} by epoch, {cost[-1]:.3g}{unit.replace(' in', '')} at the end"
+    words = f"{what.lower()}{unit}", target.cost_name, alt, caption
+    pictures.append(_by_epoch([((epochs, cost), {})], *words, log=True))
     if decoded:
         epochs, costs = series(lines, "denoising")
         curves = [((epochs, [cost[k] for cost in costs]), {"label": f"level {k}"}) for k in decoded]
@@ -172,7 +190,9 @@ def learning_curves(lines: Sequence[Line], decoded: Sequence[int]) -> list[Pictu
     return pictures
 
 
-def error_curves(runs: Mapping[str, Sequence[Sequence[Line]]], measured: str) -> Picture:
+def error_curves(
+    runs: Mapping[str, Sequence[Sequence[Line]]], measured: str, percent: bool = True
+) -> Picture:
     """Draws the "test" or "validation" error during training, one colour per kind of run."""
     curves: list[Curve] = []
     for place, (kind, of_kind) in enumerate(runs.items()):
@@ -181,15 +201,16 @@ def error_curves(runs: Mapping[str, Sequence[Sequence[Line]]], measured: str) ->
             how = {"c": f"C{place}", "alpha": 0.6, "lw": 1, "label": label}
             curves.append((series(lines, f"{measured}_error"), how))
     words = f"{measured} error by epoch of {len(curves)} runs", "Error during training, per run"
-    return _by_epoch(curves, f"{measured} error in %", "error_by_epoch", *words)
+    return _by_epoch(curves, f"{measured} {error_name(percent)}", "error_by_epoch", *words)
 
 
-def confusion(y: np.ndarray, predicted: np.ndarray, names: Sequence[str]) -> Picture:
-    """Draws the confusion matrix, shaded by the fraction of the true class."""
-    from sklearn.metrics import confusion_matrix
+def confusion(counts: np.ndarray, names: Sequence[str], what: str = "examples") -> Picture:
+    """Draws a confusion matrix, shaded by the fraction of the true class.
 
+    Its numbers are counts or, where these are too long to be read, percentages of that class.
+    """
     n = len(names)
-    counts = confusion_matrix(y, predicted, labels=range(n))
+    long = n <= _NUMBERS and counts.max(initial=0) > 9999
     parts = counts / np.maximum(counts.sum(1, keepdims=True), 1)
 
     def draw(axes: Axes) -> None:
@@ -203,11 +224,14 @@ def confusion(y: np.ndarray, predicted: np.ndarray, names: Sequence[str]) -> Pic
         for row, column in np.argwhere(counts) if n <= _NUMBERS else ():
             how: Any = {"ha": "center", "va": "center", "fontsize": 7}
             shade = "white" if parts[row, column] > 0.6 else "black"
-            axes.text(column, row, f"{counts[row, column]}", color=shade, **how)
+            share = f"{100 * parts[row, column]:.0f}"
+            axes.text(column, row, share if long else f"{counts[row, column]}", color=shade, **how)
 
     right, total = int(np.trace(counts)), int(counts.sum())
-    alt = f"confusion matrix of {n} classes, {right} of {total} examples on its diagonal"
-    return plot(draw, "confusion", alt, "Confusion matrix", size=(4.4, 4.2))
+    alt = f"confusion matrix of {n} classes, {right} of {total} {what} on its diagonal"
+    caption = f"Confusion matrix of the {what}, in % of the true class"
+    caption = caption if long else "Confusion matrix"
+    return plot(draw, "confusion", alt, caption, size=(4.4, 4.2))
 
 
 def calibration(measured: Calibration) -> Picture:
@@ -282,8 +306,10 @@ def feature_map(
     return plot(draw, "map", *words, size=(5, 4.2))
 
 
-def spread(errors_of: Mapping[str, Sequence[float]], measured: str) -> Picture:
-    """Draws a dot per seed and a bar at their mean, for errors in percent by what was trained."""
+def spread(
+    errors_of: Mapping[str, Sequence[float]], measured: str, percent: bool = True
+) -> Picture:
+    """Draws a dot per seed and a bar at their mean, for errors by what was trained."""
     means = {name: over_seeds(errors).mean for name, errors in errors_of.items()}
 
     def draw(axes: Axes) -> None:
@@ -292,17 +318,21 @@ def spread(errors_of: Mapping[str, Sequence[float]], measured: str) -> Picture:
             axes.plot(errors, [place] * len(errors), "o", color=color, alpha=0.6)
             axes.plot([means[name]] * 2, [place - 0.3, place + 0.3], color=color, lw=2)
         axes.set_yticks(range(len(means)), [textwrap.fill(name, 28) for name in means])
-        axes.set(ylim=(len(means) - 0.5, -0.5), xlim=(0, None), xlabel=f"{measured} error in %")
+        axes.set(ylim=(len(means) - 0.5, -0.5), xlim=(0, None))
+        axes.set(xlabel=f"{measured} {error_name(percent)}")
 
-    in_words = ", ".join(f"{name} {mean:.2f} %" for name, mean in means.items())
+    in_words = ", ".join(f"{name} {error_text(mean, percent)}" for name, mean in means.items())
     words = f"{measured} error of every seed; means: {in_words}", "A dot is a seed, a bar the mean"
     return plot(draw, "spread", *words, size=(5, 0.8 + 0.4 * len(means)))
 
 
 def error_over_labels(
-    kinds: Mapping[str, Mapping[int, Sequence[float]]], measured: str, name: str = "labels"
+    kinds: Mapping[str, Mapping[int, Sequence[float]]],
+    measured: str,
+    name: str = "labels",
+    percent: bool = True,
 ) -> Picture:
-    """Draws errors in percent by what was trained and its number of labels, and their means."""
+    """Draws errors by what was trained and its number of labels, and their means."""
     counts = sorted({labels for errors in kinds.values() for labels in errors})
 
     def draw(axes: Axes) -> None:
@@ -314,7 +344,8 @@ def error_over_labels(
                 axes.plot([labels] * len(errors), errors, "o", c=shade, alpha=0.4, ms=4)
             means = [over_seeds(errors).mean for _, errors in ordered]
             axes.plot([labels for labels, _ in ordered], means, ".-", c=shade, label=kind)
-        axes.set(xscale="log", xlabel="labelled examples", ylabel=f"{measured} error in %")
+        axes.set(xscale="log", xlabel="labelled examples")
+        axes.set(ylabel=f"{measured} {error_name(percent)}")
         axes.set_xticks(counts, [str(count) for count in counts])
         axes.xaxis.set_minor_locator(NullLocator())
         if all(min(errors) > 0 for of in kinds.values() for errors in of.values()):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import pathlib
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -14,7 +14,7 @@ import numpy as np
 from ladder_jax import data
 from ladder_jax.config import Config
 from ladder_jax.errors import ConfigError
-from ladder_jax.predictor import Predictor, load
+from ladder_jax.predictor import Outputs, Predictor, load
 from ladder_jax.run import inputs
 from ladder_jax.run.workfolder import LABELED, check_data, load_summary, read_config, read_lines
 from ladder_jax.types import Array, Params
@@ -88,6 +88,22 @@ def scores(
     ]
 
 
+def confusion(y: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
+    """Counts what is of each class by what it is taken for, ``[classes, classes]``.
+
+    Examples:
+      >>> confusion(np.array([0, 0, 1]), np.array([0, 1, 1]), 2).tolist()
+      [[1, 1], [0, 1]]
+    """
+    pairs = y.astype(np.int64) * classes + predicted
+    return np.bincount(pairs.ravel(), minlength=classes**2).reshape(classes, classes)
+
+
+def sums_of(counts: np.ndarray) -> dict[str, np.ndarray]:
+    """Returns a confusion matrix as the sums that ``Target.summary`` of classes takes."""
+    return {"correct": counts.diagonal(), "predicted": counts.sum(0), "true": counts.sum(1)}
+
+
 class Calibration(NamedTuple):
     """Holds how often predictions of about the same probability are right, per bin that occurs."""
 
@@ -131,7 +147,7 @@ def flat_map(features: np.ndarray) -> tuple[np.ndarray, str]:
 
 
 class Findings(NamedTuple):
-    """Holds a run and what its ladder predicts for the examples that it is judged by."""
+    """Holds a run and the examples that it is judged by."""
 
     config: Config
     summary: dict[str, Any]  # result.json
@@ -140,36 +156,48 @@ class Findings(NamedTuple):
     name: str  # of the examples: "test", "validation" or "training"
     rows: np.ndarray  # [n], their numbers within the test or the training set
     x: data.Examples  # read when indexed
-    y: np.ndarray  # [n], their classes
-    probabilities: np.ndarray  # [n, classes]
+    y: np.ndarray  # [n, ...], their labels
     labeled: data.Examples  # those of training
     y_labeled: np.ndarray
-    unlabeled: Score | None  # of training examples whose known labels training did not see
+    unlabeled: Score | None  # of training examples whose known classes training did not see
+
+
+def gathered(
+    ladder: Predictor,
+    x: data.Examples,
+    of: Callable[[Outputs], np.ndarray] = lambda outputs: outputs.probabilities,
+    name: str = "x",
+) -> np.ndarray:
+    """Computes something of the outputs of examples, by default probabilities, part by part."""
+    return np.concatenate([of(part) for part in ladder.parts(x, name)])
 
 
 def find(folder: pathlib.Path, dataset: data.Dataset) -> Findings:
-    """Predicts the examples that a finished run, trained on ``dataset``, is judged by."""
+    """Finds the examples that a finished run, trained on ``dataset``, is judged by."""
     ladder, config = load(folder), read_config(folder)
     shape, names = tuple(dataset.x_train.shape[1:]), tuple(dataset.class_names)
+    if ladder.target.kind != dataset.kind:
+        raise ConfigError(
+            f"{folder} was trained on labels that are {ladder.target.kind}, but those of "
+            f"{dataset.name} are {dataset.kind}; give the data that it was trained on."
+        )
     if (ladder.example_shape, ladder.class_names) != (shape, names):
         raise ConfigError(
             f"{folder} was trained on examples of shape {ladder.example_shape} and "
             f"{len(ladder.class_names)} classes, but {dataset.name} has {shape} and {len(names)}; "
             "give the data that it was trained on."
         )
-
-    def probabilities(x: data.Examples) -> np.ndarray:
-        return np.concatenate([part.probabilities for part in ladder.parts(x)])
-
     labeled, kept, held_out = inputs.choose_rows(config, dataset)
     record = {LABELED: labeled.tolist(), **inputs.checksums(dataset)}
     del record["test examples"]  # a sweep trains without any
     check_data(folder, record, "give the data that it was trained on")
-    withheld = np.setdiff1d(kept, labeled)
-    withheld, unlabeled = withheld[dataset.y_train[withheld] >= 0], None
-    if len(withheld):
+    withheld, unlabeled = np.setdiff1d(kept, labeled), None
+    if dataset.kind == "classes":
+        withheld = withheld[dataset.y_train[withheld] >= 0]
+    if dataset.kind == "classes" and len(withheld):
         some = np.sort(np.random.default_rng(config.seed).permutation(withheld)[:_UNLABELED])
-        wrong = probabilities(data.Rows(dataset.x_train, some)).argmax(1) != dataset.y_train[some]
+        found = gathered(ladder, data.Rows(dataset.x_train, some)).argmax(1)
+        wrong = found != dataset.y_train[some]
         drawn = f", drawn from {len(withheld)}" if len(some) < len(withheld) else ""
         unlabeled = Score(f"unlabelled training examples{drawn}", int(wrong.sum()), len(some))
     name, x, y, rows = "training", dataset.x_train, dataset.y_train, labeled
@@ -180,7 +208,7 @@ def find(folder: pathlib.Path, dataset: data.Dataset) -> Findings:
     x = data.Rows(x, rows)
     run = config, load_summary(folder), read_lines(folder), ladder
     trained_on = data.Rows(dataset.x_train, labeled), dataset.y_train[labeled]
-    return Findings(*run, name, rows, x, y[rows], probabilities(x), *trained_on, unlabeled)
+    return Findings(*run, name, rows, x, y[rows], *trained_on, unlabeled)
 
 
 class NoisyPass(NamedTuple):
@@ -195,7 +223,7 @@ class NoisyPass(NamedTuple):
 def noisy_pass(findings: Findings) -> NoisyPass | None:
     """Passes a batch of examples through the ladder with noise, as in training; None of one."""
     net, params = findings.predictor.net, findings.predictor.trained.params
-    x = findings.predictor.prepared(findings.x[:_NOISY])
+    x = findings.predictor.prepared(findings.x[: min(_NOISY, findings.predictor.rows)])
     if len(x) < 2:
         return None
 

@@ -16,14 +16,21 @@ from ladder_jax import data
 from ladder_jax._checks import per_level
 from ladder_jax.config import Config
 from ladder_jax.predictor import find_run
-from ladder_jax.report import figures, measures
+from ladder_jax.report import classes, figures, measures, numbers, pixels, several
 from ladder_jax.report.figures import Picture
 from ladder_jax.report.measures import Findings, NoisyPass
 from ladder_jax.run.files import make_folder, replacing, writing
 from ladder_jax.run.workfolder import EVENTS, FIGURES, REPORT, read_config
 
-_MISTAKES, _DENOISED, _ON_MAP, _STARS = 24, 10, 600, 200
-"""Greatest numbers of mistakes, denoised inputs, and examples and labelled ones on the map."""
+_DENOISED = 10
+"""Greatest number of denoised inputs."""
+_SECTIONS: dict[str, Callable[[Findings], tuple[dict[str, Any], dict[str, list[Picture]]]]] = {
+    "classes": classes.sections,
+    "pixels": pixels.sections,
+    "numbers": numbers.sections,
+    "several": several.sections,
+}
+"""By the kind of labels: the content of the template of that name, and its plots."""
 
 
 def _number(value: float | None, unit: str = "") -> str:
@@ -31,11 +38,18 @@ def _number(value: float | None, unit: str = "") -> str:
     return "\N{EN DASH}" if value is None or value != value else f"{value:.2f}{unit}"
 
 
+def _digits(value: float | None) -> str:
+    """Formats a number of any size; a dash stands for None and NaN."""
+    return "\N{EN DASH}" if value is None or value != value else f"{value:.4g}"
+
+
 _FILTERS: dict[str, Callable[..., str]] = {
     "error": functools.partial(_number, unit="\N{NO-BREAK SPACE}%"),
     "interval": "{0[0]:.2f} to {0[1]:.2f}\N{NO-BREAK SPACE}%".format,
-    "number": "{:.4g}".format,
+    "figure": lambda v, percent: _number(v) if percent else _digits(v),
+    "number": _digits,
     "percent": _number,
+    "range": lambda ends: "\N{EN DASH}" if ends is None else "{:.4g} to {:.4g}".format(*ends),
     "plain": lambda v: ", ".join(map(str, v)) if isinstance(v, list | tuple) else str(v),
     "probability": "{:.1f}\N{NO-BREAK SPACE}%".format,
     "time": lambda s: f"{s:.1f}\N{NO-BREAK SPACE}s" if s < 120 else f"{s / 60:.1f} min",
@@ -95,36 +109,27 @@ def _levels(findings: Findings) -> list[Level]:
     """Lists all levels, from the input up."""
     net = findings.predictor.net
     shapes = [" x ".join(map(str, shape)) for shape in net.shapes]
-    names = ["input", *[""] * (len(shapes) - 2), "classes"]
+    names = ["input", *[""] * (len(shapes) - 2), findings.predictor.target.kind]
     combinators = per_level("combinators", findings.config.combinators, len(shapes))
     std, cost = (np.asarray(a).tolist() for a in (net.hyper.noise_std, net.hyper.denoising_cost))
     return [Level(*row) for row in zip(names, shapes, std, combinators, cost, strict=True)]
 
 
-def _mistakes(findings: Findings, predicted: np.ndarray) -> list[tuple[Any, ...]]:
-    """Lists number, class, predicted class, its probability and picture, most confident first."""
-    names, percent = np.array(findings.predictor.class_names), 100 * findings.probabilities.max(1)
-    wrong = np.flatnonzero(predicted != findings.y)
-    wrong = wrong[np.argsort(-percent[wrong], kind="stable")][:_MISTAKES]
-    columns = findings.rows[wrong], names[findings.y[wrong]], names[predicted[wrong]]
-    alts = [
-        f"{findings.name} example {row}: {y}, predicted {other}"
-        for row, y, other in zip(*columns, strict=True)
-    ]
-    x, shape = findings.x[wrong], figures.picture_shape(findings.predictor.example_shape)
-    pictures = figures.images(x, shape, alts, x) if shape and alts else [None] * len(alts)
-    return list(zip(*columns, percent[wrong], pictures, strict=True))
-
-
 def _denoised(findings: Findings, noisy: NoisyPass | None) -> list[tuple[Any, ...]]:
-    """Draws inputs clean, noisy and denoised, the classes in turn: a title and three pictures."""
-    shape = figures.picture_shape(findings.predictor.example_shape)
+    """Draws inputs clean, noisy and denoised: a title and three pictures.
+
+    They are the first ones, of classes the classes in turn.
+    """
+    ladder, shape = findings.predictor, figures.picture_shape(findings.predictor.example_shape)
     if noisy is None or noisy.estimate is None or shape is None:
         return []
-    y = findings.y[: len(noisy.clean)]
-    rank = [np.sum(y[:i] == label) for i, label in enumerate(y)]
-    chosen = np.lexsort((y, rank))[:_DENOISED]
-    titles = [findings.predictor.class_names[label] for label in y[chosen]]
+    chosen = np.arange(min(_DENOISED, len(noisy.clean)))
+    titles = [f"#{row}" for row in findings.rows[chosen]]
+    if ladder.target.kind == "classes":
+        y = findings.y[: len(noisy.clean)]
+        rank = [np.sum(y[:i] == label) for i, label in enumerate(y)]
+        chosen = np.lexsort((y, rank))[:_DENOISED]
+        titles = [ladder.class_names[label] for label in y[chosen]]
     inputs = {"clean": noisy.clean, "noisy": noisy.noisy, "denoised": noisy.estimate}
     pictures = [
         figures.images(x[chosen], shape, [f"{title}, {kind}" for title in titles], noisy.clean)
@@ -144,24 +149,12 @@ def _combinations(findings: Findings, noisy: NoisyPass, levels: list[Level]) -> 
     return pictures
 
 
-def _feature_map(findings: Findings) -> list[Picture]:
-    """Draws the top features of some examples and of labelled ones, in two dimensions."""
-    rng, labeled = np.random.default_rng(findings.config.seed), len(findings.y_labeled)
-    stars = np.sort(rng.permutation(labeled)[:_STARS])
-    others = len(findings.y) if findings.name != "training" else 0
-    dots = np.sort(rng.permutation(others)[:_ON_MAP])
-    if len(stars) + len(dots) < 3:
-        return []
-    x = np.concatenate([findings.x[dots], findings.labeled[stars]])
-    y = np.concatenate([findings.y[dots], findings.y_labeled[stars]])
-    features = findings.predictor(x).features
-    places, method = measures.flat_map(features)
-    names, level = findings.predictor.class_names, len(findings.predictor.net.shapes) - 2
-    caption = f"{method} of the {np.prod(features.shape[1:])} features of level {level}. "
-    caption += f"Dots: {len(dots)} {findings.name} examples; " if others else ""
-    caption += f"stars: {len(stars)} of the {labeled} labelled ones; colours: their true classes."
-    alt = f"map of the top features: {method}"
-    return [figures.feature_map(places, y, np.arange(len(y)) >= len(dots), names, alt, caption)]
+def _error_scale(findings: Findings) -> float | None:
+    """Returns what makes a step's error, a share or of standardised numbers, one of a run."""
+    scaling = findings.predictor.scaling
+    if scaling is None:
+        return 100
+    return scaling.scale[0] if len(scaling.scale) == 1 else None
 
 
 def write(
@@ -194,17 +187,14 @@ def write(
     if dataset is None:
         dataset = data.load(config.dataset, config.data_dir, in_memory=config.resident)
     findings = measures.find(folder, dataset)
-    y, predicted = findings.y, findings.probabilities.argmax(1)
-    names, levels = findings.predictor.class_names, _levels(findings)
+    target, levels = findings.predictor.target, _levels(findings)
     noisy = measures.noisy_pass(findings)
     decoded = [number for number, level in enumerate(levels) if level.combinator != "none"]
-    right = measures.calibration(predicted == y, findings.probabilities.max(1))
-    pictures = {
-        "curves": figures.learning_curves(findings.lines, decoded),
-        "confusion": [figures.confusion(y, predicted, names), figures.calibration(right)],
-        "combinations": _combinations(findings, noisy, levels) if noisy else [],
-        "map": _feature_map(findings),
-    }
+    of_kind, plots = _SECTIONS[target.kind](findings)
+    curves = figures.learning_curves(findings.lines, decoded, target, _error_scale(findings))
+    combinations = _combinations(findings, noisy, levels) if noisy else []
+    pictures = {"curves": curves, **plots, "combinations": combinations}
+    pictures["map"] = pictures.pop("map", [])  # shown last
     if compared is None:
         compared = (folder.parent / REPORT).exists()
     content: dict[str, Any] = {
@@ -212,13 +202,12 @@ def write(
         "defaults": dataclasses.asdict(Config()),
         "dataset": dataset.name,
         "comparison": f"../{REPORT}" if compared else None,
-        "scores": measures.scores(y, predicted, names, f"all {findings.name} examples"),
-        "mistakes": _mistakes(findings, predicted),
         "noisy": noisy,
         "denoised": _denoised(findings, noisy),
         "signals": figures.SIGNALS,
         "levels": levels,
     }
     _write_events(folder, findings.lines)
-    content |= findings._asdict() | pictures
-    return write_page(folder / REPORT, "run.html", content, itertools.chain(*pictures.values()))
+    content |= findings._asdict() | of_kind | pictures
+    every = itertools.chain(*pictures.values())
+    return write_page(folder / REPORT, f"{target.kind}.html", content, every)

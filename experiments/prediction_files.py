@@ -1,0 +1,171 @@
+"""The files that predictions are written to: a table, a folder of masks, one of overlays."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import itertools
+import pathlib
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from ladder_jax import data
+from ladder_jax.data import masks
+from ladder_jax.data.base import MODES
+from ladder_jax.data.png import is_png
+from ladder_jax.errors import ConfigError
+from ladder_jax.predictor import Outputs, Predictor
+from ladder_jax.run import files
+
+Write = Callable[[list[str], np.ndarray, Outputs], None]
+"""Takes the names of some rows, the rows, and what is said of them."""
+
+
+@contextlib.contextmanager
+def table(ours: Predictor, path: pathlib.Path) -> Iterator[Write]:
+    """Yields what adds the lines of rows to a CSV file, which is there in the end or not at all.
+
+    Args:
+      ours: the ladder.
+      path: of the file.
+    """
+    # A file name may be no text.
+    with (
+        files.replacing(path) as new,
+        new.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
+    ):
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["row", *_columns(ours)])
+
+        def write(names: list[str], x: np.ndarray, found: Outputs) -> None:
+            lines = zip(names, _cells(ours, found), strict=True)
+            writer.writerows([name, *cells] for name, cells in lines)
+            file.flush()  # a full disk is found here
+
+        yield write
+
+
+def _columns(ours: Predictor) -> list[str]:
+    """Returns the names of the columns but the first."""
+    names = list(ours.class_names)
+    if ours.target.kind == "classes":
+        return ["class", "probability", *(f"p_{name}" for name in names)]
+    if ours.target.kind == "several":
+        return [*names, *(f"p_{name}" for name in names)]
+    return [*names, *(f"sd_{name}" for name in names if ours.target.size > len(names))]
+
+
+def _cells(ours: Predictor, found: Outputs) -> Iterator[list[str]]:
+    """Yields the cells of each row but the first, with the digits that float32 has."""
+    if found.scaling is not None:
+        beside = found.uncertainty
+        numbers = found.predictions if beside is None else np.hstack([found.predictions, beside])
+        # Of what was standardised: the mean may be large beside what numbers differ by.
+        decimals = 7 - np.floor(np.log10(found.scaling.scale)).astype(int)
+        for row in numbers:
+            places = itertools.cycle(decimals.tolist())
+            pairs = zip(row.tolist(), places, strict=False)
+            yield [str(round(number, place)) for number, place in pairs]
+        return
+    texts = found.probabilities.astype(np.float32).astype(str).tolist()
+    for said, cells in zip(found.predictions, texts, strict=True):
+        if ours.target.kind == "classes":
+            yield [ours.class_names[said], cells[said], *cells]
+        else:
+            yield [*map(str, said), *cells]
+
+
+@contextlib.contextmanager
+def mask_folder(ours: Predictor, path: pathlib.Path) -> Iterator[Write]:
+    """Yields what writes masks to a folder, which is there in the end or not at all.
+
+    Args:
+      ours: the ladder.
+      path: of the folder; what is in it is replaced.
+
+    Raises:
+      DataError: a mask cannot hold so many classes.
+    """
+    masks.check_classes(len(ours.class_names))
+    with files.replacing(path) as new:
+        files.remove(new)  # of a command that was killed
+        new.mkdir()
+
+        def write(names: list[str], x: np.ndarray, found: Outputs) -> None:
+            for name, mask in zip(names, found.predictions, strict=True):
+                masks.write_png(new / _file_name(name), masks.as_bytes(mask))
+
+        yield write
+
+
+@contextlib.contextmanager
+def overlay_folder(ours: Predictor, path: pathlib.Path) -> Iterator[Write]:
+    """Yields what writes images with their masks over them to a folder, as ``mask_folder`` does.
+
+    Raises:
+      ConfigError: the run is not one on masks of grey or coloured images.
+    """
+    if ours.target.kind != "pixels" or ours.example_shape[2] not in MODES:
+        what = f"{ours.target.kind}, not masks"
+        if ours.target.kind == "pixels":
+            what = f"images of {ours.example_shape[2]} channels, neither grey nor coloured"
+        raise ConfigError(f"--overlay, but the run was trained on {what}; leave it out.")
+    with files.replacing(path) as new:
+        files.remove(new)  # of a command that was killed
+        new.mkdir()
+
+        def write(names: list[str], x: np.ndarray, found: Outputs) -> None:
+            shown = data.new_rows("x", x, ours.example_shape, scale=ours.fitted.scale)
+            for name, image, mask in zip(names, shown, found.predictions, strict=True):
+                shades = _shades(image, ours.fitted.scale)
+                masks.write_png(new / _file_name(name), masks.blend(shades, mask))
+
+        yield write
+
+
+def _shades(image: np.ndarray, scale: str) -> np.ndarray:
+    """Returns an image on the scale of training as 0 to 1; of other numbers, from end to end."""
+    ends = {"bytes": (0, 1), "unit": (0, 1), "binary": (0, 1), "pixels": (0, 255)}
+    low, high = ends.get(scale) or (image.min(), image.max())
+    shades: np.ndarray = np.interp(image, (low, high if high > low else low + 1), (0, 1))
+    return shades
+
+
+def _file_name(name: str) -> str:
+    """Returns the name of an image's mask: its own, or of a row its number's.
+
+    Examples:
+      >>> _file_name("cat.PNG"), _file_name("7")
+      ('cat.PNG', '7.png')
+    """
+    return name if is_png(pathlib.Path(name)) else f"{name}.png"
+
+
+def check_folder(path: pathlib.Path, replace: bool, given: str) -> None:
+    """Checks that a folder of PNG files may be written.
+
+    Args:
+      path: of the folder.
+      replace: whether PNG files in it may be replaced.
+      given: the examples that are read.
+
+    Raises:
+      ConfigError: it holds files, or others than PNG files, or the examples.
+    """
+    if path.name in ("", ".."):
+        raise ConfigError(f"--output={path}: give the name of a folder in it.")
+    if path.exists() and not path.is_dir():
+        raise ConfigError(f"--output={path} is a file; masks go to a folder: give its name.")
+    if not files.is_bucket(path) and not path.parent.is_dir():
+        raise ConfigError(f"--output={path}: {path.parent} is not a folder; make it first.")
+    on_disk = path.exists() and not files.is_bucket(path)
+    if on_disk and pathlib.Path(given).expanduser().resolve().is_relative_to(path.resolve()):
+        raise ConfigError(f"--output={path} holds the examples; give another folder.")
+    held = files.listed(path)
+    if held and not replace:
+        raise ConfigError(
+            f"{path} holds files; give another --output, or --overwrite_output to replace them."
+        )
+    if others := [other for other in held if other.suffix.lower() != ".png"]:
+        raise ConfigError(f"{path} holds {others[0].name}, no PNG file; give another --output.")

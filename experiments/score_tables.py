@@ -1,0 +1,102 @@
+"""The scores of masks, numbers and several labels as text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ladder_jax import data
+from ladder_jax.predictor import Predictor
+from ladder_jax.report import measures, numbers, pixels, several
+
+
+def table(ours: Predictor, x: data.Examples, y: np.ndarray, name: str) -> str:
+    """Evaluates a ladder whose labels are no classes, and returns its scores as text.
+
+    Args:
+      ours: the ladder.
+      x: ``[n, *example_shape]``.
+      y: ``[n, ...]``, the labels.
+      name: of the examples, for messages.
+
+    Raises:
+      DataError: the examples are of another shape or scale than in training, or not finite.
+    """
+    if ours.target.kind == "pixels":
+        return _of_pixels(ours, pixels.judge(ours, x, y, name).counts)
+    if ours.target.kind == "numbers":
+        return _of_numbers(y, numbers.judge(ours, x, name), ours.class_names)
+    return _of_several(ours, y, measures.gathered(ours, x, name=name) > 0.5)
+
+
+def _columns(
+    names: Sequence[str], rows: Sequence[Sequence[str]], heads: Sequence[str]
+) -> list[str]:
+    """Returns rows of cells below their heads, the first column to the left."""
+    width = max(len(heads[0]), *map(len, names))
+    wide = [max(map(len, column)) for column in zip(heads[1:], *rows, strict=True)]
+    lines = zip((heads[0], *names), (heads[1:], *rows), strict=True)
+    return [
+        f"{name:<{width}}" + "".join(f"  {cell:>{w}}" for cell, w in zip(cells, wide, strict=True))
+        for name, cells in lines
+    ]
+
+
+def _cell(value: float, form: str = ".2f") -> str:
+    return "-" if np.isnan(value) else f"{value:{form}}"
+
+
+def _of_pixels(ours: Predictor, counts: np.ndarray) -> str:
+    found, names = ours.target.summary(measures.sums_of(counts)), ours.class_names
+    heads = ("class", "pixels", "IoU %", "precision %", "recall %", "F1 %")
+    rows = [[str(n), *map(_cell, each)] for _, n, *each in pixels.scores(counts, names)]
+    lines = [
+        f"mean IoU        {found['mean_iou']:.2f} %",
+        f"pixel accuracy  {found['pixel_accuracy']:.2f} %, {counts.trace()} of {counts.sum()} "
+        "labelled pixels",
+    ]
+    return "\n".join([*lines, "", *_columns(names, rows, heads)])
+
+
+def _ends(interval: numbers.Interval) -> str:
+    return "-" if interval is None else f"{interval[0]:.4g} to {interval[1]:.4g}"
+
+
+def _of_numbers(y: np.ndarray, judged: numbers.Judged, names: Sequence[str]) -> str:
+    found = numbers.scores(y, judged.predicted, names)
+    heads = ("number", "examples", "RMSE", "95 %", "MAE", "R2", "95 %")
+    rows = [
+        [
+            *(str(s.n), _cell(s.rmse, ".4g"), _ends(s.rmse_interval), _cell(s.mae, ".4g")),
+            *(_cell(s.r2, ".4g"), _ends(s.r2_interval)),
+        ]
+        for s in found
+    ]
+    lines = _columns([s.name for s in found], rows, heads)
+    lines += ["", f"95 %: intervals of the bootstrap, {numbers.RESAMPLES} draws of the examples"]
+    if (near := numbers.within(y, judged)) is not None:
+        lines.append(f"{near:.2f} % within 1.96 standard deviations of the predicted number")
+    return "\n".join(lines)
+
+
+def _of_several(ours: Predictor, y: np.ndarray, predicted: np.ndarray) -> str:
+    found = ours.target.summary(several.sums_of(y, predicted))
+    exact, *labels = several.scores(y, predicted, ours.class_names)
+    heads = ("label", "examples", "positive", "error %", "95 %", "precision %", "recall %", "F1 %")
+    rows = [
+        [
+            *(str(s.n), str(true), _cell(s.error), "{:.1f} to {:.1f}".format(*s.interval)),
+            *map(_cell, (s.precision, s.recall, s.f1)),
+        ]
+        for s, true in zip(labels, (y == 1).sum(0), strict=True)
+    ]
+    low, high = exact.interval
+    lines = [
+        f"error        {found['error']:.2f} % of all labels",
+        f"exact match  {found['exact_match']:.2f} %  (95 % interval {100 - high:.2f} to "
+        f"{100 - low:.2f}, Wilson), all labels right in {exact.n - exact.wrong} of {exact.n} "
+        "examples",
+        f"macro F1     {found['macro_f1']:.2f} %",
+    ]
+    return "\n".join([*lines, "", *_columns(ours.class_names, rows, heads)])
