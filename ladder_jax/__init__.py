@@ -29,7 +29,7 @@ from ladder_jax.types import (
 
 if TYPE_CHECKING:
     from ladder_jax.config import Config
-    from ladder_jax.estimators import LadderClassifier
+    from ladder_jax.estimators import LadderClassifier, LadderRegressor, LadderSegmenter
     from ladder_jax.loop import train_and_evaluate
     from ladder_jax.population import train_population
     from ladder_jax.predictor import load
@@ -45,6 +45,8 @@ __all__ = [
     "Hyper",
     "Ladder",
     "LadderClassifier",
+    "LadderRegressor",
+    "LadderSegmenter",
     "Layer",
     "LayerParams",
     "LevelParams",
@@ -75,6 +77,8 @@ __all__ = [
 _LAZY = {
     "Config": "config",
     "LadderClassifier": "estimators",
+    "LadderRegressor": "estimators",
+    "LadderSegmenter": "estimators",
     "load": "predictor",
     "train_and_evaluate": "loop",
     "train_population": "population",

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import json
 import multiprocessing.pool
 import os
 import pickle
@@ -22,7 +23,7 @@ from sklearn.utils.estimator_checks import check_classifiers_classes, parametriz
 from ladder_jax import data, estimators, loop, population
 from ladder_jax.config import Config
 from ladder_jax.errors import ConfigError, NotFiniteError
-from ladder_jax.estimators import LadderClassifier
+from ladder_jax.estimators import LadderClassifier, LadderRegressor
 
 # Nearly every test fits these settings to rows of this shape: one compiled program.
 TINY = LadderClassifier(units=(5,), epochs=3, learning_rate=0.02, batch_labeled=8, random_state=0)
@@ -43,15 +44,24 @@ def fitted():
 
 # Checks of scikit-learn's. The net without a decoder compiles in half the time; what
 # the estimator does with it is the same.
-CHECKED = LadderClassifier(units=(5,), epochs=30, learning_rate=0.05)
-PLAIN = clone(CHECKED).set_params(combinators="none", denoising_cost=0.0)
+CHECKED = LadderClassifier(units=(5,), epochs=60, learning_rate=0.05)
+WITHOUT_DECODER = {"combinators": "none", "denoising_cost": 0.0}
+PLAIN = clone(CHECKED).set_params(**WITHOUT_DECODER)
+NUMBERS = LadderRegressor(units=(5,), epochs=60, learning_rate=0.05, **WITHOUT_DECODER)
 EXPECTED = {
     "check_classifiers_classes": "it takes -1 for a class, which here means no label; scikit-learn "
-    "makes an exception for its own semi-supervised classifiers, by their names"
+    "makes an exception for its own semi-supervised classifiers, by their names",
+    "check_sample_weight_equivalence_on_dense_data": "a row of weight 0 is still one without a "
+    "label, and batches are drawn of rows, not of weights",
 }
 COMPILES = {
+    "check_class_weight_classifiers",
     "check_classifier_data_not_an_array",
+    "check_classifier_multioutput",
     "check_classifiers_classes",
+    "check_classifiers_multilabel_output_format_predict",
+    "check_classifiers_multilabel_output_format_predict_proba",
+    "check_classifiers_multilabel_representation_invariance",
     "check_classifiers_train",
     "check_dtype_object",
     "check_estimators_dtypes",
@@ -68,12 +78,22 @@ COMPILES = {
     "check_pipeline_consistency",
     "check_positive_only_tag_during_fit",
     "check_readonly_memmap_input",
+    "check_regressors_int",
+    "check_regressors_no_decision_function",
+    "check_sample_weight_equivalence_on_dense_data",
+    "check_sample_weights_list",
+    "check_sample_weights_not_an_array",
+    "check_sample_weights_not_overwritten",
+    "check_sample_weights_pandas_series",
+    "check_sample_weights_shape",
     "check_transformer_data_not_an_array",
 }
 """Those that fit data of a shape of their own."""
 
 
-@parametrize_with_checks([PLAIN, CHECKED], expected_failed_checks=lambda estimator: EXPECTED)
+@parametrize_with_checks(
+    [PLAIN, NUMBERS, CHECKED], expected_failed_checks=lambda estimator: EXPECTED
+)
 def test_scikit_learns_checks(estimator, check, request):
     while isinstance(check, functools.partial) and isinstance(check.func, functools.partial):
         check = check.func
@@ -90,7 +110,7 @@ def test_classes_as_scikit_learn_checks_its_own():
 
 def test_defaults_are_those_of_a_config():
     for name, value in LadderClassifier().get_params().items():
-        if name not in ("random_state", "preprocess", "denoising_cost"):
+        if name not in ("random_state", "preprocess", "denoising_cost", "class_weight"):
             default = getattr(Config, name)
             assert value == (
                 default[0] if isinstance(default, tuple) and name != "units" else default
@@ -188,6 +208,21 @@ def test_save_and_load(fitted, dtype, tmp_path):
     np.testing.assert_array_equal(same.predict_proba(x), ours.predict_proba(x))
 
 
+def test_a_file_of_an_earlier_version(fitted, tmp_path):
+    """It says nothing of targets, shapes and weights of classes."""
+    path, x = tmp_path / "ladder.npz", examples()[0]
+    fitted.save(path)
+    arrays = dict(np.load(path))
+    about = json.loads(str(arrays["about"]))
+    added = [about.pop(name) for name in ("target", "shape", "scale", "scaling", "one_column")]
+    assert added[:2] == ["classes:3", [4]] and about["parameters"].pop("class_weight") is None
+    assert about["config"].pop("class_weight") == "" and about["config"].pop("variance") is False
+    np.savez(path, **arrays | {"about": json.dumps(about | {"n_features": 4})})
+    again = LadderClassifier.load(path)
+    np.testing.assert_array_equal(again.predict_proba(x), fitted.predict_proba(x))
+    assert again.n_features_in_ == 4 and again.config_ == fitted.config_
+
+
 def test_files_that_are_no_estimator(fitted, tmp_path):
     path = tmp_path / "ladder.npz"
     with pytest.raises(ConfigError, match=r"not a LadderClassifier.*No such file"):
@@ -251,7 +286,7 @@ def test_bad_settings(settings, message):
         (np.linspace(0, 1, 40), "Unknown label type"),
         (np.array(["a", None] * 20, object), "labels that are not strings"),
         (np.zeros(39, int), "inconsistent numbers of samples"),
-        (np.zeros((40, 2), int), "1d array"),
+        (np.zeros((40, 2), int), "label 0 is always 0"),
     ],
 )
 def test_bad_labels(y, message):

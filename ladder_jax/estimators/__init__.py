@@ -1,0 +1,13 @@
+"""Ladders as scikit-learn estimators: of classes, several labels, numbers, classes per pixel."""
+
+from ladder_jax.estimators.classifier import LadderClassifier, has_label, number_classes
+from ladder_jax.estimators.regressor import LadderRegressor
+from ladder_jax.estimators.segmenter import LadderSegmenter
+
+__all__ = [
+    "LadderClassifier",
+    "LadderRegressor",
+    "LadderSegmenter",
+    "has_label",
+    "number_classes",
+]

@@ -1,0 +1,328 @@
+"""What the estimators share: parameters, the run that a fit is, pickles and files."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Self
+
+import jax
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from ladder_jax import data, targets
+from ladder_jax.config import Config, current_names
+from ladder_jax.data import preprocessing
+from ladder_jax.data.arrays import read_npz
+from ladder_jax.errors import ConfigError, NotFiniteError
+from ladder_jax.loop import Progress, check_progress, epochs, metrics_line
+from ladder_jax.predictor import Predictor
+from ladder_jax.run import files, inputs, multiprocess, nan_search, precision, workfolder
+from ladder_jax.run.evaluation import Evaluator
+from ladder_jax.run.inputs import Scaling, Spec, Task
+from ladder_jax.run.program import Program, compile_program
+from ladder_jax.targets.base import check_values
+from ladder_jax.types import Trained
+
+FORMAT = 1
+"""Of the files that ``LadderEstimator.save`` writes."""
+_PREPROCESS = "preprocess/"
+"""What the names of the preprocessing's arrays begin with in such a file."""
+_OWN = ("random_state", "class_weight", "ignore")
+"""Parameters that are no settings of a ``Config`` as they are given."""
+
+
+def _as_setting(name: str, value: Any) -> Any:
+    """Returns a parameter as ``Config`` has it: tuples, and Python's numbers for NumPy's."""
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        return tuple(_as_setting("", item) for item in value)
+    return (value,) if isinstance(getattr(Config, name, None), tuple) else value
+
+
+def silent(metrics: dict[str, Any]) -> None:
+    """Takes the progress of a fit, and says nothing."""
+
+
+def weight_setting(class_weight: Any, labels: np.ndarray, classes: np.ndarray) -> str:
+    """Returns ``Config.class_weight`` of weights by the user's own names of the classes.
+
+    Examples:
+      >>> weight_setting({"yes": 3}, np.array([0, 1]), np.array(["no", "yes"]))
+      '0:1.0,1:3.0'
+    """
+    weights = targets.class_weights(class_weight, labels, classes.tolist())
+    if weights is None or isinstance(class_weight, str):
+        return class_weight or ""
+    return ",".join(f"{number}:{weight}" for number, weight in enumerate(weights))
+
+
+def row_weights(sample_weight: Any, labeled: np.ndarray) -> np.ndarray | None:
+    """Returns weights of rows, checked, the largest of a labelled row being 1.
+
+    Args:
+      sample_weight: ``[n]``, or None.
+      labeled: which rows have a label, bool ``[n]``; the weights of others are not used.
+
+    Raises:
+      ValueError: they are not one per row, one is negative or not finite, or all are zero.
+
+    Examples:
+      >>> row_weights([1, 2, 3], np.array([True, True, False])).tolist()
+      [0.5, 1.0, 1.5]
+    """
+    if sample_weight is None:
+        return None
+    weight = np.asarray(sample_weight, np.float64)
+    if weight.shape != labeled.shape:
+        raise ValueError(
+            f"sample_weight has shape {weight.shape} for {len(labeled)} rows; give one number per "
+            "row."
+        )
+    fits = lambda w: (w >= 0) & (w < math.inf)
+    check_values("sample_weight", weight, fits, "a finite number, 0 or more")
+    most = weight[labeled].max(initial=0.0)
+    if not most:
+        raise ValueError("sample_weight is zero for all labelled rows; give one of them more.")
+    scaled: np.ndarray = weight / most  # a mean by weights does not depend on their scale
+    return scaled
+
+
+def _train(config: Config, task: Task, program: Program, progress: Progress) -> Trained:
+    """Does what ``train_and_evaluate`` does, without a folder."""
+    check_progress(progress)
+    state = program.init(jax.random.key(config.seed))
+    every = epochs(program, state, task.train, stop=config.epochs)
+    for epoch, state, metrics in every:  # noqa: B007
+        line = metrics_line(epoch, metrics)
+        if not np.isfinite(line["loss"]):
+            tried = nan_search.hints(config, nan_search.largest_input(task.train))
+            raise NotFiniteError(f"NaN or infinity in epoch {epoch}. Try {', or '.join(tried)}.")
+        progress(line)
+    evaluator = Evaluator(program.evaluate, task, config.norm_statistics)
+    return evaluator.trained(evaluator.evaluate(program.params(state)))
+
+
+@dataclasses.dataclass(eq=False, repr=False)
+class LadderEstimator(BaseEstimator):  # type: ignore[misc]
+    """Holds the parameters of all estimators, and trains, predicts, pickles and saves.
+
+    The parameters are the settings of ``Config`` by the same names.
+    """
+
+    units: int | Sequence[int] = (250, 100)
+    _: dataclasses.KW_ONLY
+    activation: str = "relu"
+    top_gain: bool = True
+    combinators: str | Sequence[str] = "gaussian"
+    noise_std: float | Sequence[float] = 0.3
+    denoising_cost: float | Sequence[float] = 0.1
+    batch_labeled: int = 100
+    batch_unlabeled: int = 100
+    epochs: int = 150
+    learning_rate: float = 0.002
+    decay_from: float = 0.67
+    preprocess: str = "standardize"
+    unit_norm: bool = False
+    ema_decay: float = 0.0
+    adversarial: str = "none"
+    consistency: float = 0.0
+    consistency_from: float = 0.0
+    consistency_threshold: float = 0.95
+    consistency_temperature: float = 0.5
+    compute_dtype: str = "float32"
+    norm_statistics: str = "train"
+    random_state: int | np.random.RandomState | None = None
+
+    KINDS: ClassVar[tuple[str, ...]] = ()
+    """Kinds of labels, of ``data.KINDS``, that it learns."""
+
+    def _settings(self) -> dict[str, Any]:
+        """Returns the parameters as ``Config`` has them."""
+        given = self.get_params().items()
+        return {name: _as_setting(name, value) for name, value in given if name not in _OWN}
+
+    def _config(self, rows: int, labeled: int, class_weight: str) -> Config:
+        """Returns the settings of a run on so many rows."""
+        given, drawn = self.random_state, check_random_state(self.random_state)
+        seed = int(given) if isinstance(given, int | np.integer) else int(drawn.randint(2**31))
+        fixed = {"name": type(self).__name__, "dataset": "fit", "labels": 0, "seed": seed}
+        config = Config.create(self._settings() | fixed | {"class_weight": class_weight})
+        return dataclasses.replace(
+            config,
+            batch_labeled=min(config.batch_labeled, max(labeled, 2)),
+            batch_unlabeled=min(config.batch_unlabeled, rows),
+        )
+
+    def _fit(
+        self,
+        dataset: data.Dataset,
+        weight: np.ndarray | None,
+        progress: Progress,
+        class_weight: str = "",
+        **fitted: Any,
+    ) -> Self:
+        """Trains a ladder; ``fitted`` are attributes that it has afterwards."""
+        labeled = data.has_label(dataset.y_train, dataset.kind)
+        config = self._config(len(labeled), int(labeled.sum()), class_weight)
+        task = inputs.prepare(config, dataset, weight=weight)
+        config = precision.settle(config, task.spec)
+        program = compile_program(config, task.spec)
+        trained = _train(config, task, program, progress)
+        self.n_iter_, self.config_, self.target_ = config.epochs, config, task.target.name
+        self._shape, self._scaling = task.example_shape, task.scaling
+        self.__dict__.update(fitted)
+        self._set_predictor(trained, task.preprocessing, program)
+        return self
+
+    def _set_predictor(
+        self, trained: Trained, fitted: preprocessing.Preprocessing, program: Program
+    ) -> None:
+        self._arrays = trained, fitted
+        self._n_features_out = math.prod(program.net.shapes[-2])
+        self.predictor_ = self._make_predictor(program)
+
+    @functools.cached_property
+    def predictor_(self) -> Predictor:
+        """Makes it at the first use after unpickling, which computes nothing: it may be forked."""
+        if "_arrays" not in vars(self):
+            raise AttributeError("predictor_ is there after fit")
+        multiprocess.check_fork()
+        return self._make_predictor(self._program())
+
+    def _program(self) -> Program:
+        target, shape = inputs.named_target(self.target_), self._shape
+        images = inputs.as_images(self.config_, target)
+        return compile_program(self.config_, Spec(shape if images else (math.prod(shape),), target))
+
+    def _make_predictor(self, program: Program) -> Predictor:
+        trained, fitted = self._arrays
+        count = int(self.target_.split(":")[1])
+        names = tuple(map(str, getattr(self, "classes_", range(count))))
+        given = program.net, jax.device_put(trained), names, self._shape, fitted
+        return Predictor(*given, program.evaluate.outputs, self._scaling)
+
+    def _checked(self, X: Any) -> np.ndarray:  # noqa: N803
+        """Returns new rows, checked."""
+        raise NotImplementedError
+
+    def _outputs(self, X: Any, part: str) -> np.ndarray:  # noqa: N803
+        """Computes one of the ``Outputs`` of rows."""
+        check_is_fitted(self)
+        of_rows = self.predictor_.parts(self._checked(X), "X")
+        return np.concatenate([getattr(outputs, part) for outputs in of_rows])
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Returns arrays in place of compiled programs."""
+        state = dict(super().__getstate__())
+        state.pop("predictor_", None)
+        if "_arrays" in state:
+            trained, fitted = state["_arrays"]
+            state["_arrays"] = jax.tree.map(np.asarray, trained), fitted
+        return state
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the fitted estimator as one ``.npz`` file, without pickle.
+
+        It holds parameters, statistics, preprocessing and classes as arrays, and the
+        rest as JSON. A ``random_state`` that is no int is written as the seed drawn.
+
+        Args:
+          path: of the file.
+
+        Raises:
+          NotFittedError: there is nothing to write.
+          WriteError: the file cannot be written.
+        """
+        check_is_fitted(self)
+        about = {
+            "format": FORMAT,
+            "parameters": self._settings() | self._own(),
+            "config": workfolder.as_json(self.config_),
+            "target": self.target_,
+            "n_iter": self.n_iter_,
+            "shape": self._shape,
+            "scale": self.predictor_.fitted.scale,
+            "scaling": self._scaling,
+            "one_column": getattr(self, "_one_column", False),
+            "feature_names": getattr(self, "feature_names_in_", np.zeros(0)).tolist(),
+            "versions": workfolder.versions(),
+        }
+        arrays = {
+            "about": np.array(json.dumps(about)),
+            **{_PREPROCESS + k: array for k, array in self.predictor_.fitted.fitted.items()},
+            **workfolder.as_arrays(self.predictor_.trained),
+        }
+        if hasattr(self, "classes_"):
+            plain = self.classes_.dtype.kind in "biufU"
+            arrays["classes"] = self.classes_ if plain else self.classes_.astype(str)
+        files.write_arrays(files.as_path(path), arrays)
+
+    def _own(self) -> dict[str, Any]:
+        """Returns the parameters of ``_OWN`` as JSON has them, a dict as pairs."""
+        given = self.get_params().items()
+        own = {name: _as_setting("", value) for name, value in given if name in _OWN}
+        own["random_state"] = self.config_.seed
+        if isinstance(own.get("class_weight"), Mapping):
+            own["class_weight"] = [_as_setting("", pair) for pair in own["class_weight"].items()]
+        return own
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Loads the estimator that ``save`` wrote.
+
+        Args:
+          path: of the file.
+
+        Raises:
+          ConfigError: the file is missing, damaged, of another estimator or version.
+        """
+        path = files.as_path(path)
+        try:
+            return cls._of_arrays(read_npz(path))
+        except (KeyError, TypeError, ValueError) as error:  # ConfigError and DataError are
+            raise ConfigError(
+                f"{path} is not a {cls.__name__} of this version of ladder_jax ({error}); "
+                "give another file, or fit and save again."
+            ) from error
+
+    @classmethod
+    def _of_arrays(cls, arrays: dict[str, np.ndarray]) -> Self:
+        about: dict[str, Any] = json.loads(str(arrays["about"]))
+        if about["format"] != FORMAT:
+            raise ValueError(f"format {about['format']}, not {FORMAT}")
+        # Earlier versions wrote classifiers of one class per row alone.
+        target = about.get("target") or f"classes:{len(arrays['classes'])}"
+        if target.split(":")[0] not in cls.KINDS:
+            raise ValueError(f"it learnt {target}")
+        parameters = current_names(about["parameters"])
+        found = cls(**{name: _as_setting("", value) for name, value in parameters.items()})
+        if isinstance(parameters.get("class_weight"), list):
+            found.class_weight = dict(parameters["class_weight"])
+        found.config_, found.target_ = Config.create(about["config"]), target
+        found.n_iter_, found._one_column = about["n_iter"], about.get("one_column", False)
+        found._shape = tuple(about["shape"] if "shape" in about else [about["n_features"]])
+        found._scaling = about.get("scaling") and Scaling(*map(tuple, about["scaling"]))
+        if "classes" in arrays:
+            found.classes_ = arrays["classes"]
+        if "pixels" not in cls.KINDS:
+            found.n_features_in_ = found._shape[0]
+        if about["feature_names"]:
+            found.feature_names_in_ = np.array(about["feature_names"], object)
+        steps = {
+            name.removeprefix(_PREPROCESS): array
+            for name, array in arrays.items()
+            if name.startswith(_PREPROCESS)
+        }
+        scale = about.get("scale", "numbers")
+        trained = workfolder.as_trained(arrays, found._program().net)
+        fitted = preprocessing.Preprocessing(found.config_.preprocess, steps)._replace(scale=scale)
+        found._set_predictor(trained, fitted, found._program())
+        return found

@@ -1,0 +1,285 @@
+"""``LadderClassifier``: a class per row of features, or several labels."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from scipy import sparse
+from sklearn.base import ClassifierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.metrics import accuracy_score
+from sklearn.utils import Tags
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import column_or_1d, validate_data
+
+from ladder_jax import data
+from ladder_jax.estimators.base import LadderEstimator, row_weights, silent, weight_setting
+from ladder_jax.loop import Progress
+from ladder_jax.targets.base import check_values
+
+
+def has_label(y: np.ndarray) -> np.ndarray:
+    """Returns which rows have a label: those whose is not -1, nor, among strings, ``"-1"``.
+
+    Args:
+      y: ``[n]``, numbers, strings, or strings and -1 (of dtype object).
+
+    Returns:
+      bool ``[n]``.
+
+    Examples:
+      >>> has_label(np.array([0, -1])).tolist(), has_label(np.array(["a", -1])).tolist()
+      ([True, False], [True, False])
+    """
+    if y.dtype.kind in "biuf":
+        return np.asarray(y != data.NO_LABEL)
+    return np.array([str(label) != str(data.NO_LABEL) for label in y], bool)
+
+
+def number_classes(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the classes, sorted, and the number of each row's; -1 where it has no label.
+
+    Args:
+      y: ``[n]``, as for ``has_label``.
+
+    Returns:
+      ``(classes [k], numbers [n])``.
+
+    Raises:
+      ValueError: there are fewer than two classes, or labels are neither whole
+        numbers nor strings.
+
+    Examples:
+      >>> classes, numbers = number_classes(np.array(["yes", "no", "-1"]))
+      >>> classes.tolist(), numbers.tolist()
+      (['no', 'yes'], [1, 0, -1])
+    """
+    labeled = has_label(y)
+    known, numbers = y[labeled], np.full(len(y), data.NO_LABEL)
+    if known.dtype == object and not all(isinstance(label, str) for label in known):
+        raise ValueError(
+            "Unknown label type: y has dtype object and labels that are not strings; give "
+            "integers or strings, and -1 where there is no label."
+        )
+    if len(known):
+        check_classification_targets(known)
+    classes, numbers[labeled] = np.unique(known, return_inverse=True)
+    if len(classes) < 2:
+        found = f"one class alone, {classes[0]}," if len(classes) else "no class"
+        raise ValueError(
+            f"y has {found} beside -1, which means no label; give labels of at least two classes, "
+            "other than -1."
+        )
+    return classes, numbers
+
+
+def number_matrix(y: np.ndarray) -> np.ndarray:
+    """Returns several labels per row as integers.
+
+    Args:
+      y: ``[n, k]``, 1 or 0, or True or False; -1: that label is not known.
+
+    Raises:
+      ValueError: a label is none of them.
+
+    Examples:
+      >>> number_matrix(np.array([[True, False]])).tolist()
+      [[1, 0]]
+    """
+    fits = lambda labels: np.isin(labels, (0, 1, data.NO_LABEL))
+    check_values("y", y, fits, "1 or 0 for each label of a row, or -1 where it is not known")
+    return y.astype(np.int64)
+
+
+def _is_matrix(y: Any) -> bool:
+    """Returns whether labels are several per row; one column is a class per row."""
+    shape = () if sparse.issparse(y) else np.asarray(y).shape
+    return len(shape) == 2 and shape[1] > 1
+
+
+@dataclasses.dataclass(eq=False, repr=False)
+class LadderClassifier(
+    ClassNamePrefixFeaturesOutMixin,  # type: ignore[misc]
+    TransformerMixin,  # type: ignore[misc]
+    ClassifierMixin,  # type: ignore[misc]
+    LadderEstimator,
+):
+    """Trains a ladder network on labelled and unlabelled rows of features.
+
+    A row has one class, or several labels, each of which is there or not: ``y`` is then a
+    matrix ``[n, k]`` of 0 and 1.
+
+    Parameters are the settings of ``Config`` by the same names, its defaults but for
+    ``preprocess`` and ``denoising_cost``, which suit small tables. Where one is of each
+    level, a single value serves all. ``fit`` checks them. Fits of the same settings
+    and shapes, as in a search, are compiled once.
+
+    Numbers are taken as they are, whatever their dtype: pixels that were divided by 255
+    for ``fit`` are divided for ``predict`` too. A value that is not finite after
+    ``preprocess`` is refused.
+
+    Args:
+      units: widths of the hidden levels; the classes follow.
+      activation: of the hidden levels.
+      top_gain: whether the softmax has a gain beside its bias.
+      combinators: by level from 0, the input, to the classes; "none": not decoded.
+      noise_std: by level.
+      denoising_cost: by level.
+      batch_labeled: labelled rows a step; all of them if there are fewer.
+      batch_unlabeled: unlabelled rows a step; all of them if there are fewer.
+      epochs: passes over all rows.
+      learning_rate: of Adam, at the start.
+      decay_from: the part of the run after which the rate falls linearly to 0.
+      preprocess: a chain of ``data.preprocessing``, fitted on the rows of ``fit``.
+      unit_norm: whether encoder weights are projected to norm 1 after each step.
+      ema_decay: of the exponential moving average of the parameters; 0: none.
+      adversarial: where noise is virtual adversarial: "none", "input" or "all".
+      consistency: weight of the cross-entropy of noisy predictions with the clean ones.
+      consistency_from: the part of the run without it, at the start.
+      consistency_threshold: a row counts if its clean pass gives a class this probability.
+      consistency_temperature: that the clean logits are divided by for the target.
+      compute_dtype: of the maps, "float32", "bfloat16" or "auto", the faster one here.
+      norm_statistics: what prediction is normalised with: "train" or "labeled" rows.
+      class_weight: how much a row counts, by its class: None, all alike; "balanced",
+        inversely to how many labelled rows have it; or a dict of weights by class, 1 for those
+        that it leaves out. Not with several labels per row.
+      random_state: decides start, order and noise; an int is ``Config.seed``.
+
+    After a fit, processes of its own must not be forked ones, in which JAX hangs: use
+    ``multiprocessing.get_context("spawn")``, joblib's loky (``n_jobs``), or threads.
+
+    Attributes:
+      classes_: ``[k]``, sorted; with several labels per row their numbers, 0 to k - 1.
+      target_: name of what is learnt, ``"classes:3"`` or ``"several:3"``.
+      n_iter_: epochs done.
+      n_features_in_: features of a row.
+      feature_names_in_: their names, where ``X`` had any.
+      predictor_: the trained ladder; called, it also gives denoised rows.
+      config_: all settings of the run.
+
+    Examples:
+      >>> x = np.random.default_rng(0).normal(size=(40, 2)) + np.arange(40)[:, None] % 2 * 9
+      >>> y = np.where(np.arange(40) < 6, np.arange(40) % 2, -1)
+      >>> ladder = LadderClassifier(units=(4,), epochs=40, learning_rate=0.02, random_state=0)
+      >>> ladder.fit(x, y).predict([[0.0, 0.0], [9.0, 9.0]]).tolist()
+      [0, 1]
+    """
+
+    _: dataclasses.KW_ONLY
+    class_weight: str | Mapping[Any, float] | None = None
+
+    KINDS: ClassVar[tuple[str, ...]] = ("classes", "several")
+
+    def fit(
+        self,
+        X: Any,  # noqa: N803
+        y: Any,
+        *,
+        sample_weight: Any = None,
+        progress: Progress = silent,
+    ) -> Self:
+        """Trains a ladder.
+
+        Args:
+          X: ``[n, features]``, numbers, labelled and unlabelled rows.
+          y: ``[n]``, integers or strings; -1, among strings also ``"-1"``: no label. Or
+            ``[n, k]`` of 0 and 1; -1: that label is not known. Each of the k must be 0
+            in one row and 1 in another.
+          sample_weight: ``[n]``, how much each labelled row counts, 0 or more; those of unlabelled
+            rows are not used. A row of weight 0 is still one that the decoder learns from.
+          progress: called after each epoch with its number and its means of the loss,
+            the cross-entropy, the denoising costs and the error on labelled rows.
+
+        Returns:
+          Itself.
+
+        Raises:
+          ValueError: a parameter or the data are wrong.
+          TypeError: ``progress`` cannot be called.
+          NotFiniteError: NaN or infinity in the loss.
+          RuntimeError: this process was forked from one that has used JAX.
+        """
+        matrix = _is_matrix(y)
+        how = {"dtype": (np.float64, np.float32), "multi_output": matrix, "ensure_min_samples": 2}
+        X, y = validate_data(self, X, y, **how)  # noqa: N806
+        if not matrix:
+            classes, numbers = number_classes(y)
+            class_weight = weight_setting(self.class_weight, numbers, classes)
+        elif self.class_weight is None:
+            classes, numbers, class_weight = np.arange(y.shape[1]), number_matrix(y), ""
+        else:
+            raise ValueError(
+                f"class_weight is {self.class_weight!r}, but y has several labels per row; leave "
+                "it out."
+            )
+        kind = "several" if matrix else "classes"
+        weight = row_weights(sample_weight, data.has_label(numbers, kind))
+        if weight is not None and not matrix:
+            counted = numbers[(numbers != data.NO_LABEL) & (weight > 0)]
+            if len(np.unique(counted)) < 2:
+                raise ValueError(
+                    f"sample_weight is above 0 for one class alone, {classes[counted[0]]}; give "
+                    "weight to labelled rows of at least two classes."
+                )
+        rows = data.from_arrays(X, numbers, name="fit", kind=kind)._replace(scale="numbers")
+        return self._fit(rows, weight, progress, class_weight, classes_=classes)
+
+    def _checked(self, X: Any) -> np.ndarray:  # noqa: N803
+        rows: np.ndarray = validate_data(self, X, reset=False, dtype=(np.float64, np.float32))
+        return rows
+
+    def predict(self, X: Any) -> np.ndarray:  # noqa: N803
+        """Predicts the most probable class of each row, ``[n]``, or 0 and 1, ``[n, k]``."""
+        predicted = self._outputs(X, "predictions")
+        if predicted.ndim == 2:
+            return predicted.astype(self.classes_.dtype)
+        classes: np.ndarray = self.classes_[predicted]
+        return classes
+
+    def predict_proba(self, X: Any) -> np.ndarray:  # noqa: N803
+        """Predicts probabilities, ``[n, k]``, in the order of ``classes_``.
+
+        Those of the classes, which sum to 1, or those that each of several labels is there.
+        """
+        return self._outputs(X, "probabilities")
+
+    def transform(self, X: Any) -> np.ndarray:  # noqa: N803
+        """Computes the top-level features, ``[n, units]``: activations of the last hidden level."""
+        return self._outputs(X, "features")
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:  # noqa: N803
+        """Computes the accuracy on the rows that have a label.
+
+        Of several labels per row, all that are known must be right.
+
+        Args:
+          X: ``[n, features]``.
+          y: as for ``fit``.
+          sample_weight: ``[n]``, or None.
+
+        Raises:
+          ValueError: no row has a label.
+        """
+        predicted = self.predict(X)
+        if predicted.ndim == 1:
+            y = column_or_1d(y)
+            labeled = has_label(y)
+        else:
+            y = number_matrix(np.asarray(y))
+            if y.shape != predicted.shape:
+                raise ValueError(f"y has shape {y.shape}; give labels of shape {predicted.shape}.")
+            labeled = data.has_label(y, "several")
+            y = np.where(y == data.NO_LABEL, predicted, y)
+        if not labeled.any():
+            raise ValueError("y has no label but -1; give the classes of some rows to score.")
+        weight = None if sample_weight is None else np.asarray(sample_weight)[labeled]
+        return float(accuracy_score(y[labeled], predicted[labeled], sample_weight=weight))
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = []  # float32, whatever is given
+        tags.classifier_tags.multi_label = True
+        tags.target_tags.multi_output = True
+        return tags
