@@ -328,7 +328,7 @@ def denoise(s: Structure, trained: Trained, x: Array) -> Array | None:
     return decode(s, trained.params, noisy, noisy, trained.decoder_statistics).z_hat[0]
 
 
-def _out_shape(in_shape: Shape, layer: Layer) -> Shape:
+def out_shape(in_shape: Shape, layer: Layer) -> Shape:
     """Finds the shape of a layer's level without computing anything."""
     out: list[Shape] = []
     key = jax.eval_shape(jax.random.key, 0)
@@ -430,7 +430,7 @@ def ladder(
         if not isinstance(layer, Layer):
             raise TypeError(f"layers[{i}] is {layer!r}; give a Layer, e.g. dense(10).")
     lowest = _checks.as_shape("input_shape", input_shape)
-    shapes = list(itertools.accumulate(layers, _out_shape, initial=lowest))
+    shapes = list(itertools.accumulate(layers, out_shape, initial=lowest))
     count = len(shapes)
     target = _as_target(target, shapes[-1])
     gs = _checks.per_level("combinators", combinators, count)

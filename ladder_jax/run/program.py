@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import math
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -85,25 +85,15 @@ def _layers(config: Config, target: Target) -> list[Layer]:
     return list(maps)
 
 
-def _top_shape(maps: Sequence[Layer], shape: Shape) -> Shape:
-    """Finds the shape that layers end with, without computing anything."""
-    shapes = [shape]
-
-    def trace(layer: Layer) -> None:
-        shapes.append(layer.init(jax.random.key(0), shapes[-1])[1])
-
-    for layer in maps:
-        jax.eval_shape(functools.partial(trace, layer))
-    return tuple(shapes[-1])
-
-
 def _check_top(shape: Shape, input_shape: Shape, target: Target) -> None:
     """Checks that an encoder ends with what the labels are."""
-    size, kind = target.size, target.name.partition(":")[0]
+    size = target.size
     if not target.positions:
         if math.prod(shape) == size and shape[-1] == size:
             return
-        labels = {"numbers": "numbers per row", "several": "labels per row"}.get(kind, "classes")
+        labels = {"numbers": "numbers per row", "several": "labels per row"}.get(
+            target.kind, "classes"
+        )
         count = target.name.split(":")[1]
         each = ", each with its variance" if target.name.endswith("variance") else ""
         ends = f"{shape[0]} units" if len(shape) == 1 else f"a level of shape {shape}"
@@ -136,7 +126,7 @@ def build_ladder(config: Config, input_shape: Shape, target: Target) -> Ladder:
         )
     try:
         maps = _layers(config, target)
-        _check_top(_top_shape(maps, input_shape), input_shape, target)
+        _check_top(functools.reduce(algorithm.out_shape, maps, input_shape), input_shape, target)
         net = algorithm.ladder(
             input_shape,
             maps,
