@@ -28,8 +28,9 @@ BASELINES: dict[str, Callable[[], object]] = {
 
 def estimator_of(config: Config) -> LadderClassifier:
     """Returns the ladder with the settings of a config, as far as the estimator has them."""
-    names = LadderClassifier().get_params().keys() - {"random_state"}
-    return LadderClassifier(**{name: getattr(config, name) for name in names})
+    names = LadderClassifier().get_params().keys() - {"random_state", "class_weight"}
+    settings = {name: getattr(config, name) for name in names}
+    return LadderClassifier(**settings, class_weight=config.class_weights)
 
 
 @contextlib.contextmanager

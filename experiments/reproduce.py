@@ -19,6 +19,7 @@ import sys
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from absl import flags
 
 from experiments import baselines, cli, compare, record
@@ -29,7 +30,6 @@ from ladder_jax.config import AUTO, Config
 from ladder_jax.errors import ConfigError
 from ladder_jax.run import files, inputs, signals, workfolder
 from ladder_jax.run.program import compile_program
-from ladder_jax.types import Batch
 
 HERE = pathlib.Path(__file__).parent
 
@@ -88,8 +88,7 @@ def operations(config: Config, task: inputs.Task) -> float | None:
       task: the data.
     """
     program = compile_program(config, task.spec)
-    sizes, (x, y, unlabeled) = task.sizes, task.train
-    batch = Batch(x[: sizes.labeled], y[: sizes.labeled], unlabeled[: sizes.unlabeled])
+    batch = task.train.batch(jnp.arange(task.sizes.labeled), jnp.arange(task.sizes.unlabeled))
     found = jax.jit(program.step).lower(program.init(jax.random.key(0)), batch).cost_analysis()
     return float(found["flops"]) if isinstance(found, dict) and "flops" in found else None
 

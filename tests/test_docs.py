@@ -169,7 +169,8 @@ def test_the_example_of_a_report_is_there(site):
 def test_the_example_is_of_the_present_report():
     """BUILD.md says how to make it again."""
     templates = ROOT / "ladder_jax" / "report" / "templates"
-    anchors = re.findall(r'href="#(\w+)"', (templates / "run.html").read_text())
+    pages = "".join((templates / name).read_text() for name in ("run.html", "classes.html"))
+    anchors = re.findall(r'href="#(\w+)"', pages)
     assert set(Page(ROOT / "docs" / "example" / "ladder-0" / "report.html").sections) <= set(
         anchors
     )

@@ -118,7 +118,7 @@ def _names(folder: pathlib.Path) -> list[str]:
     """Returns the names of the classes, none where there is no file of them."""
     path = folder / NAMES
     try:
-        lines = path.read_text("utf-8-sig").splitlines() if path.exists() else []
+        lines = path.read_text(encoding="utf-8-sig").splitlines() if path.exists() else []
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read as UTF-8 text ({error}).") from error
     return [line.strip() for line in lines if line.strip()]
