@@ -11,9 +11,10 @@ FAST_TO_COMPILE = "--xla_backend_optimization_level=0"
 if importlib.metadata.version("jaxlib") < "0.11":  # later ones do not know the flag
     FAST_TO_COMPILE += " --xla_cpu_use_fusion_emitters=false"
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FAST_TO_COMPILE}".strip()
-# Programs that are alike are compiled once a process (and its children).
-_COMPILED = tempfile.TemporaryDirectory(prefix="ladder-jax-tests-")
-os.environ["JAX_COMPILATION_CACHE_DIR"] = _COMPILED.name
+# Programs that are alike are compiled once, for all workers and what they start.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    _COMPILED = tempfile.TemporaryDirectory(prefix="ladder-jax-tests-")
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = _COMPILED.name
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 
 
