@@ -1,18 +1,19 @@
-"""What ``benchmarks.tables`` shows of its fits: a table per number of labels, and diagrams."""
+"""What ``benchmarks.tables`` shows of its fits: tables per number of labels, and diagrams."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from benchmarks import ranks
+from benchmarks.tables_tasks import Task
 from ladder_jax.report.figures import Picture
 
 
 class Key(NamedTuple):
-    """What is fitted: the set, labels per class, the split, the method and its settings."""
+    """What is fitted: the set, how many labels, the split, the method and its settings."""
 
     set: str
     labels: int
@@ -25,42 +26,53 @@ class Fit(NamedTuple):
     """What came of one fit.
 
     Attributes:
-      error: on the test rows, in percent.
+      error: on the test rows, in percent of the unit.
       seconds: of ``fit``.
       first: whether it was the process's first of its set, labels and method, in which
         a ladder compiles or reads its program.
+      unit: of the error, 1, or what an error of 100 percent is on these test rows.
     """
 
     error: float
     seconds: float
     first: bool
+    unit: float = 1.0
 
 
 Fits = dict[Key, Fit]
 
 
-def mean_errors(fits: Fits) -> tuple[list[str], list[str], np.ndarray]:
+def mean_errors(
+    fits: Fits, value: Callable[[Fit], float] = lambda done: done.error
+) -> tuple[list[str], list[str], np.ndarray]:
     """Returns sets, methods, and the mean over the splits, ``[sets, methods]``.
 
     Args:
       fits: of one number of labels.
+      value: what is taken of each fit.
     """
     sets = list(dict.fromkeys(key.set for key in fits))
     methods = list(dict.fromkeys(key.method for key in fits))
     errors = np.zeros((len(sets), len(methods)))
     splits = len({key.split for key in fits})
     for key, done in fits.items():
-        errors[sets.index(key.set), methods.index(key.method)] += done.error / splits
+        errors[sets.index(key.set), methods.index(key.method)] += value(done) / splits
     return sets, methods, errors
 
 
-def table(fits: Fits) -> str:
+def _markdown(title: str, methods: Sequence[str], rows: Iterable[tuple[str, list[str]]]) -> str:
+    lines = [f"| {title} | {' | '.join(methods)} |", "|---|" + "--:|" * len(methods)]
+    return "\n".join(lines + [f"| {name} | {' | '.join(cells)} |" for name, cells in rows])
+
+
+def table(fits: Fits, task: Task) -> str:
     """Returns the errors of one number of labels as a Markdown table.
 
     Examples:
+      >>> from benchmarks.tables_tasks import TASKS
       >>> key = Key("iris", 2, 0, "ladder", "")
       >>> fits = {key: Fit(4.0, 1.0, True), key._replace(method="k_nearest"): Fit(8.0, 0.1, True)}
-      >>> print(table(fits))
+      >>> print(table(fits, TASKS["classes"]))
       | 2 labels per class, error in % | ladder | k_nearest |
       |---|--:|--:|
       | iris | 4.0 | 8.0 |
@@ -96,10 +108,32 @@ def table(fits: Fits) -> str:
         ("**seconds per fit**, median", seconds(False)),
         ("the first in the process, median", seconds(True)),
     ]
-    labels = next(iter(fits)).labels
-    lines = [f"| {labels} labels per class, error in % | {' | '.join(methods)} |"]
-    lines.append("|---|" + "--:|" * len(methods))
-    return "\n".join(lines + [f"| {name} | {' | '.join(cells)} |" for name, cells in rows])
+    title = f"{next(iter(fits)).labels} {task.unit}, {task.error}"
+    return _markdown(title, methods, rows)
+
+
+def table_in_units(fits: Fits, task: Task) -> str:
+    """Returns errors as ``table`` does, but each set's in its own unit, to three digits.
+
+    Examples:
+      >>> from benchmarks.tables_tasks import TASKS
+      >>> fits = {Key("Auto", 20, 0, "ladder", ""): Fit(50.0, 1.0, True, 7.9)}
+      >>> print(table_in_units(fits, TASKS["numbers"]))
+      | 20 targets, RMSE in the targets' own unit | ladder |
+      |---|--:|
+      | Auto | 3.95 |
+    """
+    sets, methods, errors = mean_errors(fits, lambda done: done.error * done.unit / 100)
+    digits = lambda error: np.format_float_positional(error, 3, fractional=False, trim="-")
+    rows = ((name, list(map(digits, row))) for name, row in zip(sets, errors, strict=True))
+    title = f"{next(iter(fits)).labels} {task.unit}, RMSE in the targets' own unit"
+    return _markdown(title, methods, rows)
+
+
+def tables(fits: Fits, task: Task) -> list[str]:
+    """Returns all that is said of one number of labels."""
+    own = [table_in_units(fits, task)] if task.sets.kind == "numbers" else []
+    return [table(fits, task), remark(fits), *own]
 
 
 def remark(fits: Fits) -> str:
@@ -114,12 +148,17 @@ def remark(fits: Fits) -> str:
     return f"{said}Mean ranks differ significantly from {distance:.2f} on (Nemenyi, {sets} set(s))."
 
 
-def diagrams(by_labels: Mapping[int, Fits]) -> Picture:
-    """Draws the critical-difference diagrams, one per number of labels."""
+def diagrams(by_labels: Mapping[int, Fits], unit: str) -> Picture:
+    """Draws the critical-difference diagrams, one per number of labels.
+
+    Args:
+      by_labels: fits by the number.
+      unit: what labels are counted in.
+    """
     placed, distances = {}, {}
     for labels, fits in by_labels.items():
         sets, methods, errors = mean_errors(fits)
-        title, means = f"{labels} labels per class", ranks.ranks_of(errors).mean(0).tolist()
+        title, means = f"{labels} {unit}", ranks.ranks_of(errors).mean(0).tolist()
         placed[title] = dict(zip(methods, means, strict=True))
         distances[title] = ranks.critical_distance(len(methods), len(sets))
     return ranks.diagram(placed, distances)

@@ -28,9 +28,9 @@ BASELINES: dict[str, Callable[[], object]] = {
 
 def estimator_of(config: Config) -> LadderClassifier:
     """Returns the ladder with the settings of a config, as far as the estimator has them."""
-    names = LadderClassifier().get_params().keys() - {"random_state", "class_weight"}
-    settings = {name: getattr(config, name) for name in names}
-    return LadderClassifier(**settings, class_weight=config.class_weights)
+    ladder = LadderClassifier(class_weight=config.class_weights)
+    ladder.set_params(**{name: getattr(config, name) for name in ladder._settings()})
+    return ladder
 
 
 @contextlib.contextmanager
