@@ -1,4 +1,7 @@
-"""Baselines for the ladder: scikit-learn's semi-supervised classifiers."""
+"""Baselines for the ladder: scikit-learn's semi-supervised classifiers.
+
+scikit-learn takes a second to import, which is done where one of them is made.
+"""
 
 from __future__ import annotations
 
@@ -6,28 +9,49 @@ import contextlib
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
-from sklearn.semi_supervised import LabelSpreading, SelfTrainingClassifier
-from sklearn.svm import SVC
 
 from ladder_jax.config import Config
-from ladder_jax.estimators import LadderClassifier
 from ladder_jax.run.inputs import Task
 
+if TYPE_CHECKING:
+    from ladder_jax.estimators import LadderClassifier
+
+
+def _label_spreading() -> object:
+    from sklearn.semi_supervised import LabelSpreading
+
+    return LabelSpreading(kernel="knn", n_neighbors=7)
+
+
+def _self_training() -> object:
+    from sklearn.semi_supervised import SelfTrainingClassifier
+    from sklearn.svm import SVC
+
+    return SelfTrainingClassifier(SVC(probability=True, random_state=0))
+
+
+def _self_training_linear() -> object:
+    """For tens of thousands of rows, with which an SVC takes hours."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.semi_supervised import SelfTrainingClassifier
+
+    return SelfTrainingClassifier(LogisticRegression(max_iter=200))
+
+
 BASELINES: dict[str, Callable[[], object]] = {
-    "label_spreading": lambda: LabelSpreading(kernel="knn", n_neighbors=7),
-    "self_training": lambda: SelfTrainingClassifier(SVC(probability=True, random_state=0)),
-    # For tens of thousands of rows, with which an SVC takes hours.
-    "self_training_linear": lambda: SelfTrainingClassifier(LogisticRegression(max_iter=200)),
+    "label_spreading": _label_spreading,
+    "self_training": _self_training,
+    "self_training_linear": _self_training_linear,
 }
 
 
 def estimator_of(config: Config) -> LadderClassifier:
     """Returns the ladder with the settings of a config, as far as the estimator has them."""
+    from ladder_jax.estimators import LadderClassifier
+
     ladder = LadderClassifier(class_weight=config.class_weights)
     ladder.set_params(**{name: getattr(config, name) for name in ladder._settings()})
     return ladder
@@ -40,6 +64,8 @@ def quiet() -> Iterator[None]:
     These are iterations, the planned removal of SVC's probabilities, and rows that no
     labelled one reaches, as with a narrow kernel.
     """
+    from sklearn.exceptions import ConvergenceWarning
+
     with warnings.catch_warnings():
         for kind in (ConvergenceWarning, FutureWarning, RuntimeWarning):
             warnings.simplefilter("ignore", kind)

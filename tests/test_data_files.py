@@ -227,10 +227,10 @@ def test_fuzz_idx(tmp_path, traced):
     outcomes = {True: 0, False: 0}
     for suffix, originals in (("", plain), (".gz", [gzip.compress(b) for b in plain])):
         path = tmp_path / f"mutant{suffix}"
-        for i, content in enumerate(mutants(originals, 5000, seed=len(suffix))):
+        for i, content in enumerate(mutants(originals, 1500, seed=len(suffix))):
             path.write_bytes(content)
             outcomes[survives(idx.read_idx, path, (idx.IMAGES, idx.LABELS)[i % 2])] += 1
-    assert sum(outcomes.values()) == 10_000 and min(outcomes.values()) > 100
+    assert sum(outcomes.values()) == 3000 and min(outcomes.values()) > 50
 
 
 def test_fuzz_npz(tmp_path, traced):
@@ -240,10 +240,10 @@ def test_fuzz_npz(tmp_path, traced):
         save(file, x=X.astype(np.float32), y=Y, class_names=["a", "b"])
         originals.append(file.getvalue())
     path, outcomes = tmp_path / "mutant.npz", {True: 0, False: 0}
-    for content in mutants(originals, 10_000, seed=2):
+    for content in mutants(originals, 3000, seed=2):
         path.write_bytes(content)
         outcomes[survives(data.load_npz, path)] += 1
-    assert sum(outcomes.values()) == 10_000 and min(outcomes.values()) > 100
+    assert sum(outcomes.values()) == 3000 and min(outcomes.values()) > 50
 
 
 def test_fuzz_npz_headers(tmp_path, traced):
@@ -251,11 +251,11 @@ def test_fuzz_npz_headers(tmp_path, traced):
     file = io.BytesIO()
     np.save(file, Y)
     path, outcomes = tmp_path / "mutant.npz", {True: 0, False: 0}
-    for content in mutants([file.getvalue()], 5000, seed=3):
+    for content in mutants([file.getvalue()], 2000, seed=3):
         with zipfile.ZipFile(path, "w") as archive:
             archive.writestr("y.npy", content)
         outcomes[survives(read_npz, path)] += 1
-    assert sum(outcomes.values()) == 5000 and min(outcomes.values()) > 100
+    assert sum(outcomes.values()) == 2000 and min(outcomes.values()) > 50
 
 
 def survives(load, path, *args):

@@ -82,7 +82,7 @@ def assert_same(whole, run):
     assert {path.name for path in run.iterdir()} == {path.name for path in whole.iterdir()}
 
 
-@pytest.mark.parametrize("kills", [5, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
 def test_killed_and_started_again(run_dir, whole, kills):
     seed = int(os.environ.get("LADDER_KILL_SEED", time.time_ns() % 2**32))
     print(f"LADDER_KILL_SEED={seed}")
