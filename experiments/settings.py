@@ -134,7 +134,8 @@ def check_layers(config: Config, dataset: data.Dataset) -> None:
     if dataset.kind == "pixels" and not chosen:
         raise ConfigError(
             f"{dataset.name} has a class per pixel, for which the layers of --config=digits are "
-            "too wide; give --config=textured_digits, or --config.units=16,16,16 and the like."
+            "too wide; give --config.units=16,16,16 and the like, or an --config.encoder such as "
+            "that of --config=textured_digits."
         )
 
 

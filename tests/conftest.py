@@ -1,11 +1,14 @@
 """Options of the test run."""
 
+import gc
 import importlib.metadata
 import os
 import tempfile
 
 import pytest
 
+# Tracing makes many objects, few of them garbage: looking for it takes a part of the time.
+gc.set_threshold(50_000, 20, 20)
 # Compiling takes most of the tests' time; read when JAX first meets a device.
 FAST_TO_COMPILE = "--xla_backend_optimization_level=0"
 if importlib.metadata.version("jaxlib") < "0.11":  # later ones do not know the flag

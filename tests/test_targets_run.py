@@ -177,9 +177,17 @@ def test_balanced_weights_of_one_population():
     members = [balanced, dataclasses.replace(balanced, seed=1)]
     with pytest.raises(ConfigError, match=r"class_weight='balanced' .* one after another"):
         population.gather(members, own("pixels"))
-    classes = dataclasses.replace(BASE, class_weight="balanced")  # as many labels of each
-    members = [classes, dataclasses.replace(classes, seed=1)]
-    assert population.gather(members, own("classes")).tasks[0].target.size == 2
+    # Those of classes are weights of rows, which may differ.
+    classes = dataclasses.replace(BASE, class_weight="balanced", label_choice="uniform")
+    members = [dataclasses.replace(classes, seed=seed) for seed in range(4)]
+    crew = population.gather(members, own("classes"))
+    for member, task, weight in zip(members, crew.tasks, crew.data.train.weight, strict=True):
+        alone = inputs.prepare(member, own("classes")).train
+        np.testing.assert_array_equal(task.train.weight, alone.weight)
+        np.testing.assert_array_equal(weight, alone.weight)
+        known = targets.class_weights("balanced", np.asarray(alone.labels), 2)
+        np.testing.assert_allclose(weight, np.array(known)[alone.labels], rtol=1e-6)
+    assert len(np.unique(crew.data.train.weight)) > 2
 
 
 @pytest.mark.parametrize("kind", ["pixels", "numbers"])
@@ -322,14 +330,14 @@ def test_numbers_are_standardised_by_the_labelled_rows():
 def test_weights_of_rows_and_classes():
     weight = np.arange(80.0)
     task = inputs.prepare(KINDS["classes"], own("classes"), weight=weight)
-    np.testing.assert_array_equal(task.train.weight, weight[task.labeled])
-    assert task.target is targets.classes(2, class_weight=(1.0, 2.0))
+    of_classes = np.array([1.0, 2.0])[task.train.labels]
+    np.testing.assert_array_equal(task.train.weight, weight[task.labeled] * of_classes)
+    assert task.target is targets.classes(2)
     balanced = inputs.prepare(KINDS["pixels"], own("pixels"))
     masks = own("pixels").y_train[balanced.labeled]
     wanted = targets.class_weights("balanced", masks, 2)
     assert balanced.target is targets.pixels(2, (-1,), class_weight=wanted)
-    spec = task.spec._replace(target=targets.classes(2, class_weight=(1.0, 2.0)))
-    assert program.compile_program(KINDS["classes"], spec) is program.compile_program(
+    assert program.compile_program(KINDS["classes"], task.spec) is program.compile_program(
         dataclasses.replace(KINDS["classes"], class_weight=""), task.spec
     )
 

@@ -2,10 +2,10 @@
 
 python -m experiments.train --config=textured_digits
 
-Convolutions by 3 x 3 at full resolution, dilated by 1, 2 and 4, whose channels are ``units``;
-the last layer follows from the data, so that the config serves masks of one's own too:
+An hourglass: two convolutions per scale, to a quarter of the size and back. For masks of one's
+own, ``encoder`` ends with their number of classes, or ``units`` are given in its place:
 
-python -m experiments.train --config=textured_digits --dataset=FOLDER
+python -m experiments.train --dataset=FOLDER --config.units=16,16,16
 """
 
 from ml_collections import ConfigDict
@@ -13,19 +13,27 @@ from ml_collections import ConfigDict
 from experiments.configs import base
 from ladder_jax.config import Config
 
+ENCODER = (
+    *("conv:16:3:1:same", "max_pool:2", "conv:32:3:1:same", "conv:48:3:1:same", "max_pool:2"),
+    *("conv:64:3:1:same", "conv:64:3:1:same", "upsample:2", "conv:32:3:1:same", "upsample:2"),
+    *("conv:16:3:1:same", "conv:11:1"),
+)
+
 
 def get_config() -> ConfigDict:
-    """A small fully convolutional ladder."""
+    """A small convolutional ladder."""
     return base.config_dict(
         Config(
             name="textured_digits",
             dataset="textured_digits",
             labels=20,
-            units=(8, 8, 8),
-            denoising_cost=(1.0, 0.1, 0.1, 0.1, 0.1),
-            batch_labeled=20,
-            batch_unlabeled=50,
-            epochs=10,
-            eval_every=5,
+            encoder="-".join(ENCODER),
+            preprocess="standardize",
+            denoising_cost=(10.0, 1.0, *[0.1] * (len(ENCODER) - 1)),
+            batch_labeled=8,
+            batch_unlabeled=8,
+            learning_rate=0.008,
+            decay_from=0.5,
+            epochs=2,
         )
     )

@@ -130,6 +130,7 @@ class Labels(NamedTuple):
     train: Any  # of the labelled rows
     test: Any
     validation: Any
+    weight: np.ndarray | None  # of the labelled rows, by their class
 
 
 def read_labels(config: Config, dataset: data.Dataset, rows: ChosenRows) -> Labels:
@@ -153,11 +154,16 @@ def read_labels(config: Config, dataset: data.Dataset, rows: ChosenRows) -> Labe
             f"variance is True, but the labels of {dataset.name} are {kind}, not numbers; leave it "
             "out."
         )
+    weight = None
     if in_classes:
         try:
-            settings["class_weight"] = targets.class_weights(config.class_weights, y, names)
+            by_class = targets.class_weights(config.class_weights, y, names)
         except ValueError as error:
             raise errors.ConfigError(str(error)) from error
+        if kind == "pixels":
+            settings["class_weight"] = by_class
+        elif by_class is not None:  # one program for all, which weights of rows are no part of
+            weight = np.asarray(by_class)[y]
     name, scaling = f"{kind}:{len(names)}" + ":variance" * config.variance, None
     shape = (*dataset.x_train.shape[1:3], len(names)) if kind == "pixels" else (len(names),)
     try:
@@ -170,7 +176,8 @@ def read_labels(config: Config, dataset: data.Dataset, rows: ChosenRows) -> Labe
     except (TypeError, ValueError) as error:
         raise errors.DataError(str(error)) from error
     parts = y, dataset.y_test, dataset.y_train[held_out]
-    return Labels(target, scaling, *map(scaling.standardize if scaling else np.asarray, parts))
+    given = map(scaling.standardize if scaling else np.asarray, parts)
+    return Labels(target, scaling, *given, weight)
 
 
 def checksums(dataset: data.Dataset) -> dict[str, int]:
@@ -244,8 +251,11 @@ def prepare(
     everything = len(labeled) == len(kept)
     tied = everything and config.batch_labeled == config.batch_unlabeled
     x_labeled = unlabeled if everything else put(np.asarray(rows_of(dataset.x_train, labeled)))
-    weights = None if weight is None else put(weight[labeled].astype(np.float32))
-    train = TrainData(x_labeled, put(labels.train), unlabeled, weights)
+    weights = labels.weight
+    if weight is not None:
+        weights = weight[labeled] * (1.0 if weights is None else weights)
+    of_rows = None if weights is None else put(weights.astype(np.float32))
+    train = TrainData(x_labeled, put(labels.train), unlabeled, of_rows)
     sizes = BatchSizes(min(config.batch_labeled, len(labeled)), config.batch_unlabeled, tied)
     validation = test = None
     if len(held_out):
@@ -264,13 +274,14 @@ def relabeled(config: Config, dataset: data.Dataset, rows: ChosenRows, task: Tas
     labeled, kept, _ = rows
     labels, train = read_labels(config, dataset, rows), task.train
     x = train.unlabeled[np.searchsorted(kept, labeled)]
+    weight = None if labels.weight is None else jnp.asarray(labels.weight, jnp.float32)
 
     def again(known: tuple[Any, Any] | None, y: Any) -> tuple[Any, Any] | None:
         # Only numbers depend on which rows have a label.
         return known if known is None or labels.scaling is None else (known[0], jnp.asarray(y))
 
     return task._replace(
-        train=train._replace(labeled=x, labels=jnp.asarray(labels.train)),
+        train=train._replace(labeled=x, labels=jnp.asarray(labels.train), weight=weight),
         test=again(task.test, labels.test),
         validation=again(task.validation, labels.validation),
         labeled=labeled,

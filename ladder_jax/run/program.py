@@ -31,7 +31,7 @@ _KEPT = 32  # programs that wait for the next run, as folds of a search or seeds
 _NOT_COMPILED = (
     *("name", "dataset", "data_dir", "labels", "label_choice", "split", "validation"),
     *("preprocess", "seed", "norm_statistics", "eval_every", "checkpoint_seconds", "keep"),
-    *("class_weight", "variance"),  # they are in the target
+    *("class_weight", "variance"),  # they are in the target, or weights of rows
 )
 _WIDEST = 8  # dilation of a convolution that is one of ``units``
 
