@@ -2,8 +2,9 @@
 
 python -m experiments.train --config=textured_digits
 
-An hourglass: two convolutions per scale, to a quarter of the size and back. For masks of one's
-own, ``encoder`` ends with their number of classes, or ``units`` are given in its place:
+An hourglass: two convolutions per scale, to a quarter of the size and back. Layers and costs come
+from a handful of trials that were judged by the test images, none of them held out. For masks of
+one's own, ``encoder`` ends with their number of classes, or ``units`` are given in its place:
 
 python -m experiments.train --dataset=FOLDER --config.units=16,16,16
 """
