@@ -176,8 +176,8 @@ def read_labels(config: Config, dataset: data.Dataset, rows: ChosenRows) -> Labe
     except (TypeError, ValueError) as error:
         raise errors.DataError(str(error)) from error
     parts = y, dataset.y_test, dataset.y_train[held_out]
-    given = map(scaling.standardize if scaling else np.asarray, parts)
-    return Labels(target, scaling, *given, weight)
+    train, test, validation = map(scaling.standardize if scaling else np.asarray, parts)
+    return Labels(target, scaling, train, test, validation, weight)
 
 
 def checksums(dataset: data.Dataset) -> dict[str, int]:
