@@ -298,7 +298,7 @@ class Target(NamedTuple):
 
     @property
     def kind(self) -> str:
-        """What the labels are, one of ``data.KINDS``: the first word of the name."""
+        """Returns what the labels are, one of ``data.KINDS``: the first word of the name."""
         return self.name.partition(":")[0]
 
     def check(self, shape: Shape) -> None:

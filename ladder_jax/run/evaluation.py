@@ -18,6 +18,7 @@ from ladder_jax.data import Examples
 from ladder_jax.data.base import chunks
 from ladder_jax.run import multiprocess
 from ladder_jax.run.inputs import Task, as_images
+from ladder_jax.targets.base import on_host
 from ladder_jax.types import Array, Ladder, Params, Statistics, Sums, Target, Trained
 
 _NUMBERS = 2**26
@@ -161,7 +162,7 @@ def make_measures(
             sums = of_chunk(params, statistics, *part)
             if multiprocess.is_multiprocess():
                 sums = parallel.replicate(mesh, sums)
-            host = {name: np.asarray(value, np.float64) for name, value in sums.items()}
+            host = on_host(sums)
             total = host if total is None else jax.tree.map(np.add, total, host)
         whole: Sums = total
         return whole
@@ -261,7 +262,7 @@ class Evaluator(NamedTuple):
         if rows is None:
             return {}
         functions, known = self.functions, (found.params, found.statistics)
-        figures, in_classes = dict[str, float](), functions.target.name.startswith("classes")
+        figures, in_classes = dict[str, float](), functions.target.kind == "classes"
         if further or not in_classes:
             sums, scaling = functions.measures(*known, *rows), self.task.scaling
             figures = functions.target.summary(sums, scaling.scale if scaling else 1.0)
