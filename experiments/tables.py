@@ -6,7 +6,7 @@ import dataclasses
 from typing import NamedTuple
 
 from experiments import configs
-from experiments.configs import mnist
+from experiments.configs import mnist, textured_digits
 from ladder_jax.config import Config
 
 
@@ -57,6 +57,7 @@ FASHION_EPOCHS = 60
 """Of the nets of Fashion-MNIST."""
 _MODELS = {"full": "full", "bottom": "bottom", "gamma": "gamma", "baseline": "supervised"}
 _CONV = {"full": "conv_fc", "gamma": "conv_small_gamma", "baseline": "conv_small_supervised"}
+_PIXELS = {"full": "full", "baseline": "supervised"}
 _LARGE = {"gamma": "conv_large_gamma", "baseline": "conv_large_supervised"}
 
 TABLES = {
@@ -70,6 +71,11 @@ TABLES = {
     ),
     "mnist_conv": tuple(_row(row, "mnist", "100", model) for row, model in _CONV.items()),
     "cifar10": tuple(_row(row, "cifar10", "4000", model) for row, model in _LARGE.items()),
+    "textured_digits": tuple(
+        _row(row, "textured_digits", labels, model)
+        for labels in textured_digits.TABLE["full"]
+        for row, model in _PIXELS.items()
+    ),
     "fashion_mnist": tuple(
         _fashion(row, labels, model, epochs)
         for labels in ("100", "1000")

@@ -17,7 +17,7 @@ from ladder_jax.run import program
 
 ROOT = pathlib.Path(__file__).parent.parent
 CONFIGS = configs.every()
-PAPER = [name for name in CONFIGS if ":" in name]
+PAPER = [name for name in CONFIGS if name.startswith(("mnist:", "cifar10:"))]
 TARGETS = {"textured_digits": targets.pixels(11)}
 INPUTS = {"mnist": (28, 28, 1), "cifar10": (32, 32, 3), "digits": (8, 8, 1)}
 

@@ -35,13 +35,8 @@ def run_dir(tmp_path_factory):
 
 
 def begin(run_dir, name, *, seconds=0.0, limit=None):
-    """Starts the command; compiled programs are kept for the next start."""
-    environment = os.environ | {
-        "PYTHONPATH": str(ROOT),
-        "JAX_PLATFORMS": "cpu",
-        "JAX_COMPILATION_CACHE_DIR": str(run_dir / "cache"),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-    }
+    """Starts the command."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
     flags = [f"--config.{setting}={value}" for setting, value in SETTINGS.items()]
     flags += [f"--workdir={run_dir / name}", "--compare=none", "--noreport"]
     flags += [f"--config.checkpoint_seconds={seconds}"]

@@ -41,7 +41,7 @@ def current(name: str) -> str:
       >>> current("mnist_100"), current("mnist_all_own"), current("runs/mine.py")
       ('mnist:labels=100,model=full', 'mnist:labels=all,model=tuned', 'runs/mine.py')
     """
-    row = re.fullmatch(r"([a-z]+\d*)_(\d+|all)(?:_(\w+))?", name)
+    row = re.fullmatch(r"([a-z_]+\d*)_(\d+|all)(?:_(\w+))?", name)
     if row is None or not hasattr(module(row[1]) if row[1] in names() else None, "TABLE"):
         return name
     model = row[3] or "full"

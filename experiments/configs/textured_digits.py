@@ -1,12 +1,15 @@
 """Digits on grounds of their own texture, a class per pixel: 20 labelled images of 2,000.
 
-python -m experiments.train --config=textured_digits
+  python -m experiments.train --config=textured_digits
+  python -m experiments.train --config=textured_digits:labels=50,model=supervised
 
-An hourglass: two convolutions per scale, to a quarter of the size and back. Layers and costs come
-from a handful of trials that were judged by the test images, none of them held out. For masks of
-one's own, ``encoder`` ends with their number of classes, or ``units`` are given in its place:
+An hourglass: two convolutions per scale, to a quarter of the size, and back to half of it, whose
+pixels are each four of the mask. Costs and the number of updates were chosen among a dozen by
+400 images held out of the training set, seeds 100 to 102: at the levels above the last doubling
+a denoising cost draws pixels to the most frequent class. For masks of one's own, ``encoder``
+ends with their number of classes, or ``units`` are given in its place:
 
-python -m experiments.train --dataset=FOLDER --config.units=16,16,16
+  python -m experiments.train --dataset=FOLDER --config.units=16,16,16
 """
 
 from ml_collections import ConfigDict
@@ -16,25 +19,28 @@ from ladder_jax.config import Config
 
 ENCODER = (
     *("conv:16:3:1:same", "max_pool:2", "conv:32:3:1:same", "conv:48:3:1:same", "max_pool:2"),
-    *("conv:64:3:1:same", "conv:64:3:1:same", "upsample:2", "conv:32:3:1:same", "upsample:2"),
-    *("conv:16:3:1:same", "conv:11:1"),
+    *("conv:64:3:1:same", "conv:64:3:1:same", "upsample:2"),
+    *("conv:32:3:1:same", "conv:11:1", "upsample:2"),
 )
+_COSTS = (10.0, *[1.0] * 8, 0.0, 0.0, 0.0)
+_LABELS = dict.fromkeys(("10", "20", "50", "all"))
+TABLE: base.Table = {"full": _LABELS, "supervised": _LABELS}
 
 
-def get_config() -> ConfigDict:
-    """A small convolutional ladder."""
-    return base.config_dict(
-        Config(
-            name="textured_digits",
-            dataset="textured_digits",
-            labels=20,
-            encoder="-".join(ENCODER),
-            preprocess="standardize",
-            denoising_cost=(10.0, 1.0, *[0.1] * (len(ENCODER) - 1)),
-            batch_labeled=8,
-            batch_unlabeled=8,
-            learning_rate=0.008,
-            decay_from=0.5,
-            epochs=2,
-        )
+def get_config(arguments: str = "") -> ConfigDict:
+    """Returns a row of ``TABLE``: that of ``labels=LABELS,model=MODEL``."""
+    labels, model = base.choose(TABLE, arguments, labels="20", model="full")
+    config = Config(
+        name=f"textured_digits_{labels}" + ("" if model == "full" else f"_{model}"),
+        dataset="textured_digits",
+        labels=0 if labels == "all" else int(labels),
+        encoder="-".join(ENCODER),
+        preprocess="standardize",
+        denoising_cost=_COSTS,
+        batch_labeled=8,
+        batch_unlabeled=8,
+        learning_rate=0.008,
+        decay_from=0.5,
+        epochs=6,
     )
+    return base.config_dict(config.supervised() if model == "supervised" else config)

@@ -1,0 +1,48 @@
+"""Draws docs/masks.png: images, their masks and those that a ladder and a supervised net predict.
+
+python -m experiments.train --config=textured_digits:labels=50 --workdir=FOLDER --seeds=1
+python -m docs.plot_masks FOLDER
+"""
+
+from __future__ import annotations
+
+import pathlib
+import sys
+
+import matplotlib
+import numpy as np
+
+from ladder_jax import data, predictor
+from ladder_jax.data import masks
+
+matplotlib.use("Agg")
+from matplotlib import pyplot
+
+IMAGES = 8
+
+
+def main(folder: str) -> None:
+    """Draws the first test images, a row of the figure for each kind of picture."""
+    shapes = data.load("textured_digits")
+    x, y = shapes.x_test[:IMAGES], shapes.y_test[:IMAGES]
+    ladder, supervised = (
+        predictor.load(pathlib.Path(folder) / name)(x) for name in ("ladder-0", "supervised-0")
+    )
+    rows = {
+        "image": x[..., 0],
+        "mask": masks.colored(y),
+        "supervised": masks.colored(np.asarray(supervised.predictions)),
+        "ladder": masks.colored(np.asarray(ladder.predictions)),
+        "uncertainty": np.asarray(ladder.uncertainty),
+    }
+    figure, grid = pyplot.subplots(len(rows), IMAGES, figsize=(8, 5.2), layout="constrained")
+    for places, (name, pictures) in zip(grid, rows.items(), strict=True):
+        for place, picture in zip(places, pictures, strict=True):
+            place.imshow(picture, cmap="gray", vmin=0, vmax=1)
+            place.set(xticks=[], yticks=[])
+        places[0].set_ylabel(name)
+    figure.savefig(pathlib.Path(__file__).parent / "masks.png", dpi=110)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
