@@ -101,7 +101,7 @@ def described(row: Row, config: Config, dataset: data.Dataset, members: int) -> 
     return {
         "dataset": config.dataset,
         "row": row.row,
-        "labels": row.labels if row.labels == "all" else int(row.labels),
+        "labels": row.labels,
         "seed": config.seed,
         "split": rule if everything else labeled.tolist(),
         "config": {k: v for k, v in workfolder.as_json(config).items() if k != "data_dir"},

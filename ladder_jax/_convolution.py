@@ -73,6 +73,17 @@ def _by_xla(x: Array, kernel: Array, window: Window) -> Array:
     return lax.conv_general_dilated(x, kernel, *window, dimension_numbers=layout)
 
 
+def _by_turned(x: Array, kernel: Array, window: Window) -> Array:
+    """The same by the kernel with its channels exchanged, which the gradient of x exchanges back.
+
+    So XLA has that gradient in the one form that it is fast in. Of itself it has so outside of
+    loops alone; in them it may fold the exchange into the convolution.
+    """
+    turned = lax.optimization_barrier(kernel.swapaxes(2, 3))
+    layout = ("NHWC", "HWOI", "NHWC")
+    return lax.conv_general_dilated(x, turned, *window, dimension_numbers=layout)
+
+
 def _by_products(x: Array, kernel: Array, window: Window) -> Array:
     """The same as matrix products, a few images at a time, in float32 at least.
 
@@ -123,7 +134,9 @@ def _tangents(
     z = _convolve(x, kernel, window)
     terms = []
     if not isinstance(x_dot, SymbolicZero):
-        terms.append(_by_xla(x_dot, kernel, window))
+        by_turned = functools.partial(_by_turned, window=window)
+        by_xla = functools.partial(_by_xla, window=window)
+        terms.append(lax.platform_dependent(x_dot, kernel, cpu=by_turned, default=by_xla))
     if not isinstance(kernel_dot, SymbolicZero):
         by_xla = by_products = functools.partial(_by_xla, window=window)
         known = all(isinstance(size, int) for size in x.shape) and x.size > 0

@@ -15,6 +15,7 @@ import sys
 import numpy as np
 import pytest
 from data_files import write_idx
+from documented import a_job, run_jobs
 
 from experiments import cli, configs, settings
 from experiments.configs import base
@@ -105,45 +106,52 @@ def test_idx_files_from_a_folder(tmp_path):
     assert everything.sizes.tied
 
 
-@pytest.mark.parametrize(
-    ("flags", "message"),
-    [
-        (["--labels=5"], "at least one for each of the 10 classes"),
-        (["--labels=105"], "cannot be shared equally"),
-        (["--labels=5000"], "give fewer"),
-        (["--labels=some"], "give a number, or 'all'"),
-        (["--dataset=minst"], "not known; known are"),
-        (["--dataset=mnist"], "give the folder of its IDX files"),
-        (["--dataset=mnist", "--data_dir=/nowhere"], "not a folder"),
-        (["--config=nothing"], "no such file; give a path, or one of cifar10, digits, mnist"),
-        (["--config=mnist:labels=7"], "--config=mnist:labels=7: full with labels=7 is not in the"),
-        (["--config=mnist_100_ful"], "no model 'ful'; give model= one of full, bottom, gamma"),
-        (["--config=mnist:row=full"], "no argument 'row'; give labels=LABELS,model=MODEL"),
-        (["--config=digits:labels=50"], "digits takes no arguments"),
-        (["--config.batch_unlabeled=5000"], "--config.batch_unlabeled=5000, but there are"),
-        (["--config.epochs=many"], "epochs"),
-        (["--config.epoch=3"], "did you mean --config.epochs"),
-        (["--config.combinators=('gauss',)"], "give one of augmented_mlp"),
-        (["--config.noise_std=(0.3, 0.3)"], "noise_std is a list of 2; give one value, or"),
-        (["--config.batch_labeled=1"], "batch_labeled is 1"),
-        (["--config.learning_rate=-1.0"], "learning_rate is -1.0"),
-        (["--seeds=0"], "seeds"),
-        (["--compare=nothing"], "compare"),
-        (["--worksdir=x"], "did you mean --workdir"),
-        (["--workdir=/dev/null/x"], "workdir /dev/null/x"),
-        (["--vary=learning_rate=0.1"], "--validation=200"),
-        (["--vary=epochs=3", "--validation=200"], "not one of learning_rate"),
-        (["--vary=noise_std=x", "--validation=200"], "give values"),
-        (["stray"], "unexpected argument"),
-    ],
-    ids=lambda value: value[-1] if isinstance(value, list) else "",
-)
-def test_bad_flags_end_in_one_line(tmp_path, flags, message):
-    done = train(*flags, cwd=tmp_path)
-    assert done.returncode != 0
-    assert message in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
-    assert not any(tmp_path.iterdir())
+BAD_FLAGS = [
+    (["--labels=5"], "at least one for each of the 10 classes"),
+    (["--labels=105"], "cannot be shared equally"),
+    (["--labels=5000"], "give fewer"),
+    (["--labels=some"], "give a number, or 'all'"),
+    (["--dataset=minst"], "not known; known are"),
+    (["--dataset=mnist"], "give the folder of its IDX files"),
+    (["--dataset=mnist", "--data_dir=/nowhere"], "not a folder"),
+    (["--config=nothing"], "no such file; give a path, or one of cifar10, digits, mnist"),
+    (["--config=mnist:labels=7"], "--config=mnist:labels=7: full with labels=7 is not in the"),
+    (["--config=mnist_100_ful"], "no model 'ful'; give model= one of full, bottom, gamma"),
+    (["--config=mnist:row=full"], "no argument 'row'; give labels=LABELS,model=MODEL"),
+    (["--config=digits:labels=50"], "digits takes no arguments"),
+    (["--config.batch_unlabeled=5000"], "--config.batch_unlabeled=5000, but there are"),
+    (["--config.epochs=many"], "epochs"),
+    (["--config.epoch=3"], "did you mean --config.epochs"),
+    (["--config.combinators=('gauss',)"], "give one of augmented_mlp"),
+    (["--config.noise_std=(0.3, 0.3)"], "noise_std is a list of 2; give one value, or"),
+    (["--config.batch_labeled=1"], "batch_labeled is 1"),
+    (["--config.learning_rate=-1.0"], "learning_rate is -1.0"),
+    (["--seeds=0"], "seeds"),
+    (["--compare=nothing"], "compare"),
+    (["--worksdir=x"], "did you mean --workdir"),
+    (["--workdir=/dev/null/x"], "workdir /dev/null/x"),
+    (["--vary=learning_rate=0.1"], "--validation=200"),
+    (["--vary=epochs=3", "--validation=200"], "not one of learning_rate"),
+    (["--vary=noise_std=x", "--validation=200"], "give values"),
+    (["stray"], "unexpected argument"),
+]
+
+
+def test_bad_flags_end_in_one_line(tmp_path):
+    """Each in a folder of its own, which stays empty."""
+    folders = [tmp_path / str(number) for number in range(len(BAD_FLAGS))]
+    for folder in folders:
+        folder.mkdir()
+    jobs = [
+        a_job(folder, "experiments.train", "--noreport", *flags)
+        for folder, (flags, _) in zip(folders, BAD_FLAGS, strict=True)
+    ]
+    for (flags, message), folder, (status, output) in zip(
+        BAD_FLAGS, folders, run_jobs(jobs), strict=True
+    ):
+        assert status and message in output, (flags, output)
+        assert len(output.strip().splitlines()) == 1, (flags, output)
+        assert not any(folder.iterdir()), flags
 
 
 def messages_of(path):

@@ -134,8 +134,10 @@ def test_committed_runs_have_the_settings_of_their_rows(path):
     (row,) = [
         r
         for r in tables.TABLES[path.parent.name]
-        if (r.row, r.labels) == (configs.RENAMED.get(run["row"], run["row"]), str(run["labels"]))
+        if (r.row, r.labels) == (configs.RENAMED.get(run["row"], run["row"]), run["labels"])
     ]
+    always = {"dataset", "row", "labels", "seed", "split", "config", "members", "versions"}
+    assert always | {"commit", "test_error", "wall_time"} <= set(run)
     now = json.loads(json.dumps(vars(row.settings(run["seed"]))))
     then = current_names(run["config"])
     if row.row == "tuned":  # the paper's rows are float32; ours, as the machine has it
