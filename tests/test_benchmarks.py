@@ -22,6 +22,7 @@ from absl.testing import flagsaver
 
 from benchmarks import (
     accelerator,
+    conv,
     first_fit,
     growth,
     paper,
@@ -33,7 +34,7 @@ from benchmarks import (
 from benchmarks.sizes import Sizes
 from benchmarks.workers import Worker, WorkerError
 from experiments import relative_time, tables
-from ladder_jax import Batch, data, presets, targets
+from ladder_jax import Batch, data, layers, presets, targets
 from ladder_jax.config import Config
 from ladder_jax.errors import ConfigError
 from ladder_jax.run.program import build_ladder
@@ -449,3 +450,20 @@ def test_kernels_of_a_card(monkeypatch):
     profile = types.SimpleNamespace(planes=planes)
     monkeypatch.setattr(jax.profiler.ProfileData, "from_file", lambda path: profile)
     assert accelerator.kernel_times(pathlib.Path("trace")) == {"gemm": 5.0, "add": 1.0}
+
+
+def test_convolutional_ladders(monkeypatch, capsys):
+    """A tiny one for the paper's: a loss that falls, a time, a share of the peak."""
+    maps = (layers.conv(2, 3), layers.max_pool(2), layers.conv(10, 1), layers.global_mean_pool())
+    tiny = presets.Settings((6, 6, 1), maps, (True,) * 5, (1.0,) * 5, (0.3,) * 5)
+    monkeypatch.setitem(presets.CONV, "mnist_tiny", tiny)
+    monkeypatch.setattr(conv, "convolution_peak", lambda: 1e9)
+    monkeypatch.setattr(conv, "_PRESET", types.SimpleNamespace(value=["mnist_tiny"]))
+    flags.FLAGS.mark_as_parsed()
+    with flagsaver.flagsaver(json=True, steps=100, rows=10):
+        conv.main()
+    (found,) = map(json.loads, capsys.readouterr().out.splitlines())
+    assert found["finite"] and found["last_loss"] < found["first_loss"]
+    assert found["step_ms"] > 0
+    share = found["useful_gflop"] / (found["step_ms"] / 1000)  # of 1 GFLOP/s
+    assert found["peak_fraction"] == pytest.approx(share)
