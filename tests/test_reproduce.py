@@ -195,6 +195,13 @@ def test_readme_and_docs_say_what_the_files_say():
     for name in dict.fromkeys(row.row for row in fashion):
         cells = [cell("fashion_mnist", row)[0] for row in fashion if row.row == name]
         assert " ".join(f"| {name} | {' | '.join(cells)} |".split()) in page
+    shapes = tables.TABLES["textured_digits"]
+    runs = record.read(RESULTS, "textured_digits")
+    for labels in dict.fromkeys(row.labels for row in shapes):
+        found = [record.of_row(runs, row) for row in shapes if row.labels == labels]
+        if all(found):
+            cells = [spread([100 - run["test_error"] for run in same]) for same in found]
+            assert f"| {labels} | {' | '.join(cells)} |" in page
     digits = json.loads((RESULTS / "digits_100" / "summary.json").read_text())
     columns = ("ladder", "supervised", "label_spreading", "self_training")
     cells = [spread(digits[name]["errors"]) for name in columns]
