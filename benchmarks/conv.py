@@ -43,7 +43,9 @@ _PRESET = flags.DEFINE_multi_enum(
     "Which; may be given several times.",
 )
 _STEPS = flags.DEFINE_integer("steps", 200, "Steps to train each.", lower_bound=4)
-_ROWS = flags.DEFINE_integer("rows", 100, "Labelled and unlabelled rows per step.", lower_bound=2)
+_ROWS = flags.DEFINE_integer(
+    "batch_rows", 100, "Labelled and unlabelled rows per step.", lower_bound=2
+)
 
 
 def products(name: str, below: Shape, above: Shape) -> int:

@@ -460,7 +460,7 @@ def test_convolutional_ladders(monkeypatch, capsys):
     monkeypatch.setattr(conv, "convolution_peak", lambda: 1e9)
     monkeypatch.setattr(conv, "_PRESET", types.SimpleNamespace(value=["mnist_tiny"]))
     flags.FLAGS.mark_as_parsed()
-    with flagsaver.flagsaver(json=True, steps=100, rows=10):
+    with flagsaver.flagsaver(json=True, steps=100, batch_rows=10):
         conv.main()
     (found,) = map(json.loads, capsys.readouterr().out.splitlines())
     assert found["finite"] and found["last_loss"] < found["first_loss"]
