@@ -79,7 +79,8 @@ def _by_turned(x: Array, kernel: Array, window: Window) -> Array:
     So XLA has that gradient in the one form that it is fast in. Of itself it has so outside of
     loops alone; in them it may fold the exchange into the convolution.
     """
-    turned = lax.optimization_barrier(kernel.swapaxes(2, 3))
+    exchanged = kernel.swapaxes(2, 3)
+    turned: Array = lax.optimization_barrier(exchanged)  # type: ignore[no-untyped-call]
     layout = ("NHWC", "HWOI", "NHWC")
     return lax.conv_general_dilated(x, turned, *window, dimension_numbers=layout)
 
