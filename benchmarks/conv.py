@@ -153,7 +153,7 @@ def measure(name: str, steps: int, rows: int) -> dict[str, Any]:
     operations = useful_operations(name, program.net, rows)
     return {
         "preset": name,
-        "steps": steps,
+        "steps": each * len(times),
         "first_loss": losses[0],
         "last_loss": losses[-1],
         "finite": bool(np.isfinite(losses).all()),

@@ -133,13 +133,12 @@ def _tangents(
     """A rule of tangents, of which the gradient is the transpose: all of JAX's derivatives."""
     (x, kernel), (x_dot, kernel_dot) = primals, tangents
     z = _convolve(x, kernel, window)
-    terms = []
+    terms, by_xla = [], functools.partial(_by_xla, window=window)
     if not isinstance(x_dot, SymbolicZero):
         by_turned = functools.partial(_by_turned, window=window)
-        by_xla = functools.partial(_by_xla, window=window)
         terms.append(lax.platform_dependent(x_dot, kernel, cpu=by_turned, default=by_xla))
     if not isinstance(kernel_dot, SymbolicZero):
-        by_xla = by_products = functools.partial(_by_xla, window=window)
+        by_products = by_xla
         known = all(isinstance(size, int) for size in x.shape) and x.size > 0
         # XLA is as fast where the kernel is larger than an image.
         if known and max(kernel.shape[:2]) <= min(*x.shape[1:3], *z.shape[1:3]):

@@ -166,6 +166,21 @@ def test_gradient_flows_through_the_clean_targets():
     assert np.abs(stopped - grads[0]).max() > 0.1 * np.abs(grads[0]).max()
 
 
+def test_gamma_is_the_full_model_with_other_costs_0():
+    key, batch = jax.random.key(3), make_batch()
+    hyper = Hyper(jnp.full(4, 0.3), jnp.array([0, 0, 0, 0.1]))
+    full, gamma = FULL.init(jax.random.key(0)), GAMMA.init(jax.random.key(0))
+    grads_full = jax.jit(jax.grad(lambda p: FULL.loss(p, batch, key, hyper)[0]))(full)
+    grads_gamma = jax.jit(jax.grad(lambda p: GAMMA.loss(p, batch, key)[0]))(gamma)
+    for level in range(1, 4):
+        for part in ("up", "activation"):
+            assert_same(
+                getattr(grads_full[level], part), getattr(grads_gamma[level], part), rtol=1e-4
+            )
+        assert grads_gamma[level].down is None
+    assert_same(grads_full[3].combinator, grads_gamma[3].combinator)
+
+
 def test_undecoded_levels_cost_nothing():
     """Neither parameters nor operations: the supervised net ignores unlabelled rows."""
     flops = {}
