@@ -20,6 +20,9 @@ from ladder_jax.types import Array, Shape
 
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 _PARITY = np.uint32(0x1BD11BDA)
+_NUMPY: Any = np.add, np.bitwise_xor, np.bitwise_or, np.left_shift, np.right_shift
+_JAX: Any = lax.add, lax.bitwise_xor, lax.bitwise_or, lax.shift_left, lax.shift_right_logical
+"""What a hash is made of; operators of JAX's arrays take several times as long to trace."""
 _LEAST = np.nextafter(np.float32(-1.0), np.float32(0.0))
 _KIND = "threefry2x32"
 _CHUNK = 4096
@@ -33,14 +36,16 @@ def _hash(key: Any, count: Any) -> tuple[Any, Any]:
       key: ``[2]``, uint32.
       count: uint32, the low words that are hashed; the high ones are 0.
     """
+    add, xor, union, left, right = _NUMPY if isinstance(count, np.ndarray) else _JAX
     keys = key[0], key[1], key[0] ^ key[1] ^ _PARITY
-    a, b = keys[0], count + keys[1]
+    a, b = keys[0], add(count, keys[1])
     for block in range(5):
         for rotation in _ROTATIONS[block % 2]:
-            a = a + b
-            b = a ^ ((b << rotation) | (b >> (32 - rotation)))
-        a = a + keys[(block + 1) % 3]
-        b = b + keys[(block + 2) % 3] + np.uint32(block + 1)
+            a = add(b, a)
+            turned = union(left(b, np.uint32(rotation)), right(b, np.uint32(32 - rotation)))
+            b = xor(a, turned)
+        a = add(a, keys[(block + 1) % 3])
+        b = add(add(b, keys[(block + 2) % 3]), np.uint32(block + 1))
     return a, b
 
 

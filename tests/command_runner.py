@@ -1,25 +1,32 @@
 """Runs commands of the project as ``python -m`` does, in forks that share the imports.
 
-Read from stdin are the jobs (the folder, the module, its words, variables, and whether to
-stop when the flags are parsed), as JSON; written to stdout the exit status and output of each.
+Read from stdin is a request per line, in JSON: to start a command, which is answered by its
+process id, or whether one has ended, answered by its exit status, or null where it runs.
+``commands.py`` asks.
 """
 
 import json
 import os
 import pathlib
+import resource
 import runpy
 import sys
-import tempfile
-import traceback
 import warnings
 
 import matplotlib.pyplot  # noqa: F401
+import sklearn.calibration
+import sklearn.datasets
+import sklearn.manifold
 import sklearn.model_selection
+import sklearn.semi_supervised
+import tensorboardX  # noqa: F401
 
+import ladder_jax.estimators
+import ladder_jax.loop
+import ladder_jax.population
+import ladder_jax.report  # noqa: F401
 from ladder_jax.config import Config
 from ladder_jax.data import splits
-
-AT_ONCE = 2
 
 
 def shrink():
@@ -47,55 +54,41 @@ def only_parse():
     cli.run = lambda main, **options: run(lambda: None, **options)
 
 
-def child(job, output):
-    """Becomes the command; never returns."""
-    for stream in (1, 2):
-        os.dup2(output, stream)
+def become(job):
+    """Runs the command, whose end is that of this process."""
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    for stream, path in enumerate(job["outputs"], start=1):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_APPEND), stream)
     os.chdir(job["folder"])
+    sys.path.insert(0, job["folder"])
     os.environ.update(job["environment"])
+    if encoding := job["environment"].get("PYTHONIOENCODING"):
+        sys.stdout.reconfigure(encoding=encoding)
+    if job["limit"] is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (job["limit"], job["limit"]))
     sys.argv = [job["module"], *job["words"]]
-    status = 1
-    try:
-        if "--check" not in sys.argv:  # which is of the real tables
-            shrink()
-        if job["parse"]:
-            only_parse()
-        runpy.run_module(job["module"], run_name="__main__", alter_sys=True)
-        status = 0
-    except SystemExit as end:
-        status = end.code if isinstance(end.code, int) else int(end.code is not None)
-        if isinstance(end.code, str):
-            print(end.code)
-    except BaseException:
-        traceback.print_exc()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status)
+    if job["shrink"] and "--check" not in sys.argv:  # which is of the real tables
+        shrink()
+    if job["parse"]:
+        only_parse()
+    runpy.run_module(job["module"], run_name="__main__", alter_sys=True)
 
 
-def main():
-    jobs = json.load(sys.stdin)
-    warnings.filterwarnings("ignore", message=".*fork")  # no device is used before it
-    outputs = [tempfile.TemporaryFile() for _ in jobs]  # noqa: SIM115, until the end
-    statuses, running = [None] * len(jobs), {}
-
-    def wait():
-        pid, status = os.wait()
-        statuses[running.pop(pid)] = os.waitstatus_to_exitcode(status)
-
-    for number, job in enumerate(jobs):
-        if len(running) == AT_ONCE:
-            wait()
-        if not (pid := os.fork()):
-            child(job, outputs[number].fileno())
-        running[pid] = number
-    while running:
-        wait()
-    for output in outputs:
-        output.seek(0)
-    texts = [output.read().decode("utf-8", "replace") for output in outputs]
-    json.dump(list(zip(statuses, texts, strict=True)), sys.stdout)
+def serve():
+    """Answers until there are no more requests; returns the job in the process it is for."""
+    for line in iter(sys.stdin.readline, ""):
+        request = json.loads(line)
+        if "ended" in request:
+            pid, status = os.waitpid(request["ended"], os.WNOHANG)
+            answer = os.waitstatus_to_exitcode(status) if pid else None
+        elif not (answer := os.fork()):
+            return request
+        print(json.dumps(answer), flush=True)
+    return None
 
 
 if __name__ == "__main__":
-    main()
+    warnings.filterwarnings("ignore", message=".*fork")  # no device is used before it
+    job = serve()
+    if job is not None:
+        become(job)

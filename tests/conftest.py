@@ -10,7 +10,7 @@ import pytest
 # Tracing makes many objects, few of them garbage: looking for it takes a part of the time.
 gc.set_threshold(50_000, 20, 20)
 # Compiling takes most of the tests' time; read when JAX first meets a device.
-FAST_TO_COMPILE = "--xla_backend_optimization_level=0"
+FAST_TO_COMPILE = "--xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1"
 if importlib.metadata.version("jaxlib") < "0.11":  # later ones do not know the flag
     FAST_TO_COMPILE += " --xla_cpu_use_fusion_emitters=false"
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FAST_TO_COMPILE}".strip()

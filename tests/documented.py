@@ -1,13 +1,9 @@
 """The shell commands of the README, the documentation and the commands' help."""
 
 import ast
-import json
-import os
 import pathlib
 import re
 import shlex
-import subprocess
-import sys
 from typing import NamedTuple
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -76,23 +72,3 @@ def commands():
         about = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
         found += [(path, text) for text in _in_lines(about)]
     return [Command(str(path.relative_to(ROOT)), text) for path, text in dict.fromkeys(found)]
-
-
-def run_jobs(jobs, **variables):
-    """Exit status and output of what ``command_runner.py`` runs, with environment variables."""
-    ours = {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "tests" / "command_runner.py")],
-        input=json.dumps(jobs),
-        env=os.environ | ours | variables,
-        capture_output=True,
-        encoding="utf-8",
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
-def a_job(folder, module, *words):
-    """What ``command_runner.py`` takes for a command without anything special."""
-    command = {"folder": str(folder), "module": module, "words": words}
-    return command | {"environment": {}, "parse": False}

@@ -1,19 +1,17 @@
-"""Fifty steps of a tiny ladder on a mesh of all devices; prints losses as JSON.
-
-  python tests/parallel_program.py DEVICES
+"""Fifty steps of a tiny ladder on meshes of 1, 2 and 8 devices; prints losses as JSON.
 
 Run by test_parallel.py, as the number of devices is fixed when JAX starts.
 """
 
 import json
 import os
-import sys
+
+DEVICES = 1, 2, 8
 
 if __name__ == "__main__":
-    devices = int(sys.argv[1])
     os.environ["JAX_PLATFORMS"] = "cpu"
     flags = os.environ.get("XLA_FLAGS", "")  # those of the tests
-    os.environ["XLA_FLAGS"] = f"{flags} --xla_force_host_platform_device_count={devices}"
+    os.environ["XLA_FLAGS"] = f"{flags} --xla_force_host_platform_device_count={DEVICES[-1]}"
 
     import jax
     import numpy as np
@@ -22,33 +20,35 @@ if __name__ == "__main__":
     from ladder_jax import parallel, presets, training
     from ladder_jax.training import BatchSizes, TrainData
 
-    mesh = parallel.make_mesh()
     rng = np.random.default_rng(0)
     x = rng.normal(size=(200, 12)).astype(np.float32)
-    data = parallel.replicate(mesh, TrainData(x[:20], np.arange(20) % 3, x))
     net = presets.mlp(12, [10, 3], denoising_cost=[10.0, 1.0, 0.1])
     optimizer = optax.adam(0.002)
-    create = lambda: training.create_train_state(net, optimizer, jax.random.key(0))
-    state = parallel.replicate(mesh, create())
-    # 20 rows do not divide by 8 devices, and need not.
-    place = parallel.shard_batch(mesh)
-    epoch = training.make_epoch(training.make_train_step(net, optimizer), BatchSizes(20, 20), place)
-    losses = []
-    for _ in range(5):
-        state, metrics = epoch(state, data)
-        losses.append(float(metrics["loss"]))
-    statistics = training.make_statistics(net, place)(state.params, data.unlabeled)
-    # Nor need test rows, which nothing has placed and 4 of the 8 devices would divide.
-    rows, y = jax.numpy.asarray(x).repeat(3, 0)[:500], np.arange(500) % 3
-    error = training.make_error_rate(net, place)(state.params, statistics, rows, y)
-    print(
-        json.dumps(
-            {
-                "steps": int(state.step),
-                "losses": losses,
-                "error": float(error),
-                "variance": np.asarray(statistics.var[1]).tolist(),
-                "devices": len(mesh.devices.ravel()),
-            }
-        )
-    )
+
+    def train(mesh):
+        data = parallel.replicate(mesh, TrainData(x[:20], np.arange(20) % 3, x))
+        create = lambda: training.create_train_state(net, optimizer, jax.random.key(0))
+        state = parallel.replicate(mesh, create())
+        # 20 rows do not divide by 8 devices, and need not.
+        place = parallel.shard_batch(mesh)
+        step = training.make_train_step(net, optimizer)
+        epoch = training.make_epoch(step, BatchSizes(20, 20), place)
+        losses = []
+        for _ in range(5):
+            state, metrics = epoch(state, data)
+            losses.append(float(metrics["loss"]))
+        statistics = training.make_statistics(net, place)(state.params, data.unlabeled)
+        # Nor need test rows, which nothing has placed and 4 of the 8 devices would divide.
+        rows, y = jax.numpy.asarray(x).repeat(3, 0)[:500], np.arange(500) % 3
+        error = training.make_error_rate(net, place)(state.params, statistics, rows, y)
+        return {
+            "steps": int(state.step),
+            "losses": losses,
+            "error": float(error),
+            "variance": np.asarray(statistics.var[1]).tolist(),
+            "devices": len(mesh.devices.ravel()),
+        }
+
+    *fewer, _ = (jax.devices()[:devices] for devices in DEVICES)
+    meshes = [*(parallel.make_mesh(devices=some) for some in fewer), parallel.make_mesh()]
+    print(json.dumps([train(mesh) for mesh in meshes]))

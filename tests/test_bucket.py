@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 
+import commands
 import fake_bucket
 import jax
 import numpy as np
@@ -24,6 +25,7 @@ from ladder_jax.run.files import Log
 from ladder_jax.run.workfolder import METRICS, lines_in, read_lines
 
 ROOT = pathlib.Path(__file__).parent.parent
+# But for what is done to the inputs, that of test_checkpoints.py: compiled once for both.
 OWN = Config(
     dataset="own",
     labels=8,
@@ -34,6 +36,7 @@ OWN = Config(
     epochs=8,
     eval_every=1,
     checkpoint_seconds=0.0,
+    ema_decay=0.5,
     preprocess="standardize",
 )
 OUTPUTS = ("params.npz", "best.npz", "metrics.jsonl", "labels.json", "config.json")
@@ -58,17 +61,15 @@ def here(tmp_path, monkeypatch):
     assert not any(here.iterdir())
 
 
-def command(module, *flags, cwd, **streams):
+def command(module, *flags, cwd):
     """A command in a process of its own, started; its bucket is the fake one."""
-    program = [sys.executable, str(ROOT / "tests" / "fake_bucket.py"), module, *flags]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
-    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | streams
-    return subprocess.Popen(program, cwd=cwd, env=environment, text=True, **streams)
+    bucket = {"FAKE_BUCKET": os.environ["FAKE_BUCKET"]}
+    return commands.begin("fake_bucket", module, *flags, folder=cwd, **bucket)
 
 
 def done(process):
     """What it printed; it must have ended well."""
-    printed, errors = process.communicate(timeout=300)
+    printed, errors = process.communicate()
     assert process.returncode == 0, errors
     return printed
 
@@ -198,7 +199,9 @@ def test_estimator_and_export(here, tmp_path):
     ]
 
 
-SMALL = {"units": (8,), "denoising_cost": (1.0,), "batch_unlabeled": 400, "epochs": 40}
+# Those of test_stopping.py, which are compiled once for both.
+SMALL = {"units": (8,), "denoising_cost": (1.0,), "batch_unlabeled": 400, "epochs": 60}
+SMALL["eval_every"] = 20
 
 
 def test_commands_from_kill_to_export(here, tmp_path):

@@ -1,5 +1,6 @@
 """Compiled programs are kept for the next process, where the user wants them, or nowhere."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -8,12 +9,17 @@ import subprocess
 import sys
 
 import pytest
+from commands import Command, Runner, a_job
 
 from ladder_jax import LadderClassifier
 from ladder_jax.errors import ConfigError
 from ladder_jax.run import compilation_cache
 
 ROOT = pathlib.Path(__file__).parent.parent
+FATAL = """
+import warnings
+warnings.simplefilter("error")
+"""
 BEGIN = """
 import collections, json, shutil, zlib
 import jax, numpy as np
@@ -58,6 +64,22 @@ print(json.dumps([zlib.crc32(leaves), kept, events["cache_hits"], events["cache_
 """
 
 
+@pytest.fixture
+def fork(tmp_path):
+    """Starts programs like ``start``, forked where what they need is imported."""
+    none = dict.fromkeys(name for name in os.environ if "_CACHE" in name)
+    with contextlib.closing(Runner(**none)) as runner:
+
+        def begin(program, **variables):
+            name = f"program_{len(list(tmp_path.glob('program_*')))}"
+            lines = [FATAL, BEGIN, program, END]
+            (tmp_path / f"{name}.py").write_text("".join(lines), encoding="utf-8")
+            job = a_job(tmp_path, name) | {"environment": variables, "shrink": False}
+            return Command(runner, job)
+
+        yield begin
+
+
 def start(program, **variables):
     """A process in which any warning is an error."""
     ours = {k: v for k, v in os.environ.items() if "_CACHE" not in k}
@@ -85,7 +107,7 @@ def test_the_next_process_compiles_nothing(tmp_path):
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700  # what is in it is run
 
 
-def test_nowhere_or_elsewhere(tmp_path):
+def test_nowhere_or_elsewhere(tmp_path, fork):
     """The same numbers, whether programs are kept or not."""
     names = ("default", "off", "jax", "disabled", "lost", "full", "avx512")
     places = {name: tmp_path / name for name in names}
@@ -94,14 +116,14 @@ def test_nowhere_or_elsewhere(tmp_path):
     given = {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "given")}
     given["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     begun = {
-        "default": start(INIT, **at["default"]),
-        "off": start(INIT, **at["off"], LADDER_JAX_CACHE="off"),
+        "default": fork(INIT, **at["default"]),
+        "off": fork(INIT, **at["off"], LADDER_JAX_CACHE="off"),
         "jax": start(INIT, **at["jax"], **given),
         "disabled": start(INIT, **at["disabled"], JAX_ENABLE_COMPILATION_CACHE="0"),
-        "lost": start(INIT + LOSE, **at["lost"]),
-        "full": start(FULL + INIT, **at["full"]),
-        "avx512": start(AVX512 + INIT + UNCHANGED, **at["avx512"]),
-        "unwritable": start(INIT, XDG_CACHE_HOME=str(tmp_path / "file" / "below")),
+        "lost": fork(INIT + LOSE, **at["lost"]),
+        "full": fork(FULL + INIT, **at["full"]),
+        "avx512": fork(AVX512 + INIT + UNCHANGED, **at["avx512"]),
+        "unwritable": fork(INIT, XDG_CACHE_HOME=str(tmp_path / "file" / "below")),
     }
     found = {name: result(process) for name, process in begun.items()}
     assert len({numbers for numbers, *_ in found.values()}) == 1

@@ -2,6 +2,7 @@
 
 import itertools
 
+import drawn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -148,13 +149,10 @@ PRESETS = {
 def test_ladders_of_both_presets_train_on_every_level(name):
     """With the mean over pixels at the top, as no mask is needed to see what the layers do."""
     net = ladder((7, 5, 1), [*PRESETS[name], global_mean_pool()])
-    x = jax.random.normal(jax.random.key(2), (8, 7, 5, 1))
-    batch = Batch(x[:4], jnp.arange(4) % 3, x[4:])
-    noise = net.draw_noise(jax.random.key(3), 4, 4)
-    params = net.init(jax.random.key(0))
+    x = drawn.normal(2, (8, 7, 5, 1))
+    batch, noise = Batch(x[:4], np.arange(4) % 3, x[4:]), drawn.noise(net, 4, 4)
     # Away from the start, where the combinators let nothing through.
-    keys = iter(jax.random.split(jax.random.key(1), len(jax.tree.leaves(params))))
-    params = jax.tree.map(lambda p: p + 0.3 * jax.random.normal(next(keys), p.shape), params)
+    params = drawn.moved(net.init(jax.random.key(0)))
     gradient = jax.jit(jax.grad(lambda params: net.loss_given(params, batch, noise)[0]))
     for level in gradient(params)[1:]:
         for leaf in jax.tree.leaves((level.up, level.down)):

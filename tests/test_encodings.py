@@ -1,12 +1,13 @@
 """Names of classes in any script, whatever the encoding of the machine and its terminal."""
 
 import ast
+import contextlib
 import json
 import pathlib
 
 import numpy as np
 import pytest
-from documented import a_job, run_jobs
+from commands import Runner, a_job, run_jobs
 from tiny_predictors import rows, tiny, write_run
 
 from ladder_jax.run import files
@@ -39,14 +40,15 @@ def test_commands_print_and_write_any_name(folder, variables):
     encoding = variables.get("PYTHONIOENCODING", "ascii")
     trains = variables is ASCII  # once is enough
     training = (*SMALL, "--dataset=mine.npz", "--labels=12", "--compare=none", "--workdir=new")
-    done = run_jobs(
-        [
-            a_job(folder, "experiments.evaluate", "--workdir=run"),
-            a_job(folder, "experiments.predict", "--workdir=run", "--input=mine.npz"),
-            *([a_job(folder, "experiments.train", *training)] if trains else []),
-        ],
-        **variables,
-    )
+    jobs = [
+        a_job(folder, "experiments.evaluate", "--workdir=run"),
+        a_job(folder, "experiments.predict", "--workdir=run", "--input=mine.npz"),
+    ]
+    if trains:
+        with contextlib.closing(Runner(**variables)) as runner:
+            done = run_jobs([*jobs, a_job(folder, "experiments.train", *training)], runner)
+    else:
+        done = run_jobs(jobs, **variables)
     assert not any(status for status, _ in done), done
     for name in NAMES:
         escaped = name.encode(encoding, "backslashreplace").decode("utf-8", "replace")

@@ -4,7 +4,8 @@ import dataclasses
 import re
 
 import pytest
-from documented import MODULES, a_job, run_jobs
+from commands import a_job, run_jobs
+from documented import MODULES
 
 from experiments import configs, helptext
 from experiments.__main__ import commands

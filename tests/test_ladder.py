@@ -2,6 +2,7 @@
 
 import functools
 
+import drawn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -36,20 +37,12 @@ SUPERVISED = ladder((6,), [dense(5), dense(4), dense(3)], combinators=None)
 
 
 def make_batch(rows=8, labeled=4, dtype=jnp.float32):
-    x = jax.random.normal(jax.random.key(1), (rows + labeled, 6), dtype)
+    x = jax.device_put(drawn.normal(1, (rows + labeled, 6), dtype))
     return Batch(x[:labeled], jnp.arange(labeled) % 3, x[labeled:])
 
 
 def perturbed(net, scale=0.3, dtype=jnp.float32):
-    """Parameters away from the start, where half of the gradients are 0."""
-    params = net.init(jax.random.key(0))
-    leaves, tree = jax.tree.flatten(jax.tree.map(lambda leaf: leaf.astype(dtype), params))
-    keys = jax.random.split(jax.random.key(9), len(leaves))
-    moved = [
-        leaf + scale * jax.random.normal(k, leaf.shape, leaf.dtype)
-        for leaf, k in zip(leaves, keys, strict=True)
-    ]
-    return tree.unflatten(moved)
+    return drawn.moved(net.init(jax.random.key(0)), scale, dtype)
 
 
 def assert_same(a, b, rtol=1e-5):
@@ -102,10 +95,11 @@ def test_one_program_serves_a_sweep():
 def test_vmap_over_seeds():
     keys = jax.random.split(jax.random.key(0), 3)
     params = jax.vmap(FULL.init)(keys)
-    together = jax.vmap(FULL.loss, in_axes=(0, None, 0))(params, make_batch(), keys)[0]
+    together = jax.jit(jax.vmap(FULL.loss, in_axes=(0, None, 0)))(params, make_batch(), keys)[0]
+    loss = jax.jit(FULL.loss)
     for i in range(3):
         one = jax.tree.map(lambda leaf, i=i: leaf[i], params)
-        np.testing.assert_allclose(together[i], FULL.loss(one, make_batch(), keys[i])[0], rtol=1e-5)
+        np.testing.assert_allclose(together[i], loss(one, make_batch(), keys[i])[0], rtol=1e-5)
 
 
 @pytest.mark.parametrize("g", [combinators.gaussian, combinators.sigmoid])
@@ -123,14 +117,8 @@ def test_gradients_against_finite_differences(g):
         loss = jax.jit(lambda p: net.loss_given(p, batch, noise)[0])
         grads = jax.jit(jax.grad(loss))(params)
         for seed in range(3):
-            keys = jax.random.split(jax.random.key(seed), len(jax.tree.leaves(params)))
-            direction = jax.tree.unflatten(
-                jax.tree.structure(params),
-                [
-                    jax.random.normal(k, leaf.shape, leaf.dtype)
-                    for k, leaf in zip(keys, jax.tree.leaves(params), strict=True)
-                ],
-            )
+            zeros = jax.tree.map(np.zeros_like, params)
+            direction = drawn.moved(zeros, 1.0, np.float64, seed)
             step = 1e-6
             moved = [
                 loss(jax.tree.map(lambda p, d, s=s: p + s * d, params, direction))
@@ -344,7 +332,8 @@ def test_a_ladder_is_a_static_argument_and_shows_its_levels():
         return net.loss(params, batch, jax.random.key(0))[0]
 
     params, batch = perturbed(FULL), make_batch()
-    assert_same(loss(FULL, params, batch), FULL.loss(params, batch, jax.random.key(0))[0])
+    wanted = jax.jit(FULL.loss)(params, batch, jax.random.key(0))[0]
+    assert_same(loss(FULL, params, batch), wanted)
     assert loss._cache_size() == 1 and len({FULL, GAMMA, FULL}) == 2
     top = repr(GAMMA).splitlines()[-1].split()
     assert top == ["3", "(3,)", "dense:3", "softmax", "gaussian", "0.3", "0.1"]

@@ -2,6 +2,7 @@
 
 import inspect
 
+import drawn
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -75,15 +76,15 @@ def test_gradients_are_difference_quotients(name):
 def test_a_ladder_with_it_trains(name):
     layer = example(name)
     net = ladder(small(layer), [layer, dense(3)], denoising_cost=1.0)
-    params = moved(net.init(jax.random.key(0)), jax.random.key(1))
-    x = jax.random.normal(jax.random.key(2), (14, *net.shapes[0]))
-    batch = Batch(x[:6], jnp.arange(6) % 3, x[6:])
-    noise = net.draw_noise(jax.random.key(3), 6, 8)
+    params = drawn.moved(net.init(jax.random.key(0)))
+    x, noise = drawn.normal(2, (14, *net.shapes[0])), drawn.noise(net, 6, 8)
+    batch = Batch(x[:6], np.arange(6) % 3, x[6:])
     loss = jax.jit(jax.value_and_grad(lambda params: net.loss_given(params, batch, noise)[0]))
     before, grads = loss(params)
     for part in (grads[1].up, grads[1].down):
-        assert all(float(jnp.abs(leaf).max()) > 0 for leaf in jax.tree.leaves(part))
-    norm = sum(float(jnp.square(leaf).sum()) for leaf in jax.tree.leaves(grads)) ** 0.5
+        assert all(np.abs(leaf).max() > 0 for leaf in jax.tree.leaves(part))
+    norm = np.sqrt(sum(np.square(leaf).sum() for leaf in jax.tree.leaves(grads)))
+    params, grads = jax.device_get((params, grads))
     after, _ = loss(jax.tree.map(lambda p, g: p - 1e-3 / norm * g, params, grads))
     assert after < before
 
@@ -162,16 +163,10 @@ def assert_same(a, b, rtol=1e-4):
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=rtol, atol=1e-5), a, b)
 
 
-def moved(params, key):
-    """Away from the start, where half of the gradients are 0."""
-    keys = iter(jax.random.split(key, len(jax.tree.leaves(params))))
-    return jax.tree.map(lambda p: p + 0.3 * jax.random.normal(next(keys), p.shape), params)
-
-
 def test_dense_ladder_is_a_ladder_of_1_x_1_convolutions():
     rows = ladder((6,), [dense(5), dense(3)], denoising_cost=[10, 1, 0.5])
     maps = ladder((1, 1, 6), [conv(5, 1), conv(3, 1)], denoising_cost=[10, 1, 0.5])
-    params = moved(rows.init(jax.random.key(0)), jax.random.key(1))
+    params = drawn.moved(rows.init(jax.random.key(0)))
     shapes = jax.eval_shape(maps.init, jax.random.key(0))
     flat = lambda tree, shapes: jax.tree.map(lambda a, b: a.reshape(b.shape), tree, shapes)
     x = jax.random.normal(jax.random.key(2), (14, 6))
@@ -239,7 +234,7 @@ class Attention(nn.Module):
 
 def test_attention_over_a_sequence_is_a_layer():
     net = ladder((5, 4), [from_flax(Attention(), Attention()), dense(3)], denoising_cost=[1, 1, 1])
-    params = moved(net.init(jax.random.key(0)), jax.random.key(1))
+    params = drawn.moved(net.init(jax.random.key(0)))
     x = jax.random.normal(jax.random.key(2), (10, 5, 4))
     batch = Batch(x[:4], jnp.arange(4) % 3, x[4:])
     grads = jax.jit(jax.grad(net.loss, has_aux=True))(params, batch, jax.random.key(3))[0]

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from documented import a_job, run_jobs
+from commands import a_job, run_jobs
 
 from ladder_jax import data, loop
 from ladder_jax.config import OLD_NAMES, Config, current_names
@@ -76,20 +76,14 @@ def test_a_flag_and_a_config_file_with_old_names(tmp_path):
     best.write_text(
         "from experiments.configs import base\nfrom ladder_jax.config import Config\n\n\n"
         "def get_config():\n"
-        "    return base.config_dict(Config(average=0.25, statistics='labeled'))\n"
+        "    return base.config_dict(Config(average=0.25))\n"
     )
-    more = ["--compare=none", "--noreport", "--config.units=(4,)", "--config.epochs=1"]
-    done = run_jobs(
-        [
-            a_job(tmp_path, "experiments.train", f"--workdir={name}", *words, *more)
-            for name, words in {
-                "flag": ["--config.average=0.5", "--config.statistics", "labeled"],
-                "file": [f"--config={best}"],
-            }.items()
-        ]
-    )
+    flags = ["--config.statistics", "labeled", "--compare=none", "--noreport"]
+    flags += ["--config.units=(8,)", "--config.epochs=2", "--config.denoising_cost=(1.0,)"]
+    trains = a_job(tmp_path, "experiments.train", f"--config={best}", "--workdir=new", *flags)
+    apart = a_job(tmp_path, "experiments.train", "--config.average=0.5")
+    done = run_jobs([trains, apart | {"parse": True}])
     assert [status for status, _ in done] == [0, 0], done
-    found = [workfolder.read_config(tmp_path / name) for name in ("flag", "file")]
-    assert [config.ema_decay for config in found] == [0.5, 0.25]
-    assert [config.norm_statistics for config in found] == ["labeled", "labeled"]
-    assert "average" not in (tmp_path / "flag" / "ladder-0" / "result.json").read_text()
+    config = workfolder.read_config(tmp_path / "new")
+    assert (config.ema_decay, config.norm_statistics) == (0.25, "labeled")
+    assert "average" not in (tmp_path / "new" / "ladder-0" / "result.json").read_text()

@@ -21,7 +21,7 @@ def traced(*args, **settings):
     epoch = make_epoch(*args, **settings)
     def wrapper(state, data):
         ours = (os.sep + "ladder_jax" + os.sep, os.sep + "experiments" + os.sep)
-        frames = [f for f in inspect.stack()[1:] if any(part in f.filename for part in ours)]
+        frames = [f for f in inspect.stack(0)[1:] if any(part in f.filename for part in ours)]
         stacks.append([f.function for f in frames])
         return epoch(state, data)
     return wrapper

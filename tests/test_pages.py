@@ -13,8 +13,9 @@ import tomllib
 import numpy as np
 import pytest
 from absl.testing import flagsaver
+from commands import run_jobs
 from data_files import mnist_like, write_idx
-from documented import Command, commands, run_jobs
+from documented import Command, commands
 
 from experiments import cli, reproduce
 

@@ -2,13 +2,11 @@
 
 import json
 import os
-import pathlib
 import signal
 import socket
-import subprocess
-import sys
 import time
 
+import commands
 import jax
 import numpy as np
 import pytest
@@ -21,7 +19,6 @@ from ladder_jax.config import Config
 from ladder_jax.errors import ConfigError
 from ladder_jax.run import multiprocess, workfolder
 
-ROOT = pathlib.Path(__file__).parent.parent
 SETTINGS = {
     "units": (8,),
     "combinators": ("none", "none", "gaussian"),
@@ -39,21 +36,16 @@ def begin(folder, count=2):
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
     given = [f"--config.{setting}={value}" for setting, value in SETTINGS.items()]
     given += [f"--workdir={folder}", "--compare=none", "--noreport"]
     given += [f"--coordinator=localhost:{port}"]
-    command = [sys.executable, "-m", "experiments.train", *given, f"--processes={count}"]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return [
-        subprocess.Popen([*command, f"--process_id={i}"], cwd=ROOT, env=environment, **pipes)
-        for i in range(count)
-    ]
+    given += [f"--processes={count}"]
+    return [commands.begin("experiments.train", *given, f"--process_id={i}") for i in range(count)]
 
 
 def end(programs, status):
     """What each prints on stdout and on stderr; all must end with this status."""
-    outputs = [program.communicate(timeout=300) for program in programs]
+    outputs = [program.communicate() for program in programs]
     for program, (_, failed) in zip(programs, outputs, strict=True):
         assert program.returncode == status, failed
     return zip(*outputs, strict=True)

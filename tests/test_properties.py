@@ -1,5 +1,6 @@
 """Properties of conv ladders: order of rows, costs of 0, the parts that are left out."""
 
+import drawn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -26,12 +27,10 @@ top_only_gradient, gamma_gradient = (
 
 def case(seed):
     """Parameters away from the start, a batch and noise."""
-    keys = jax.random.split(jax.random.key(seed), 4)
-    params = FULL.init(keys[0])
-    each = iter(jax.random.split(keys[1], len(jax.tree.leaves(params))))
-    params = jax.tree.map(lambda p: p + 0.2 * jax.random.normal(next(each), p.shape), params)
-    x = jax.random.normal(keys[2], (N + M, 4, 4, 1))
-    return params, Batch(x[:N], jnp.arange(N) % 3, x[N:]), FULL.draw_noise(keys[3], N, M)
+    params = drawn.moved(FULL.init(jax.random.key(seed)), 0.2, seed=[seed, 1])
+    x = drawn.normal([seed, 2], (N + M, 4, 4, 1))
+    noise = drawn.noise(FULL, N, M, seed=[seed, 3])
+    return params, Batch(x[:N], np.arange(N) % 3, x[N:]), noise
 
 
 def assert_same(a, b):

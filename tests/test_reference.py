@@ -4,6 +4,7 @@ Reads each .npz of the folder that LADDER_REFERENCE_DIR names (default: the copi
 beside this file). A file that needs what is not built fails by naming it.
 """
 
+import functools
 import os
 import pathlib
 
@@ -76,15 +77,21 @@ def check_one_pass(ref):
     ):
         passes["clean", half] = encode(params, x)
         passes["corr", half] = encode(params, x, n)
+    up = jax.jit(lambda params, h: [None, *map(_up, ref.layers, params[1:], h)])
     for (kind, half), done in passes.items():
-        check_encoder(ref, params, kind, half, done)
+        recorded = any(key.startswith(f"rec_{kind}_zpre_{half[0]}_") for key in ref.arrays)
+        check_encoder(ref, up(params, done.h[:-1]) if recorded else (), kind, half, done)
     check_decoder(ref, params, passes["corr", "unlabeled"], passes["clean", "unlabeled"])
     check_costs(ref, params, batch, noise, passes["clean", "labeled"])
     settings = {"noise_std_used", "denoising_cost_x", "lr"}
     assert ref.unread <= settings, f"not compared: {sorted(ref.unread - settings)}"
 
 
-def check_encoder(ref, params, kind, half, done):
+def _up(layer, params, h):
+    return layer.up(params.up, h)
+
+
+def check_encoder(ref, z_pre, kind, half, done):
     for level in ref.levels:
         for name, ours in (("z", done.z), ("h", done.h)):
             key = f"{kind}_{half}_{name}_{level}"
@@ -93,7 +100,7 @@ def check_encoder(ref, params, kind, half, done):
         if level == 0:
             continue
         # The mean of what was normalised below is 0 but for rounding.
-        deviation = float(jnp.sqrt(done.statistics.var[level].max()))
+        deviation = float(np.sqrt(np.asarray(done.statistics.var[level]).max()))
         for name, ours, scale in (
             ("m", done.statistics.mean, deviation),
             ("s", done.statistics.var, 0.0),
@@ -104,12 +111,13 @@ def check_encoder(ref, params, kind, half, done):
                     assert_close(ours[level], theirs, key, scale=scale)
         key = f"rec_{kind}_zpre_{half[0]}_{level}"
         if key in ref.arrays:
-            z_pre = ref.layers[level - 1].up(params[level].up, done.h[level - 1])
-            assert_close(z_pre, ref.rows(key, level), key)
+            assert_close(z_pre[level], ref.rows(key, level), key)
 
 
 def check_decoder(ref, params, noisy, clean):
     rec = jax.jit(ref.net.decode)(params, noisy, clean)
+    signals = jax.jit(lambda *given: [of_signal(ref, *given, k) for k in ref.levels])
+    recorded = signals(params, rec, noisy)
     for level, combinator in enumerate(ref.combinators):
         if combinator is None:
             assert rec.cost[level] is None
@@ -117,28 +125,35 @@ def check_decoder(ref, params, noisy, clean):
         assert_close(rec.z_hat[level], ref.rows(f"est_z_{level}", level), "z_hat")
         key = f"rec_z_est_norm_{level}"
         assert_close(rec.z_hat_normalized[level], ref.rows(key, level), key)
-        check_signal(ref, params, rec, noisy, level)
+        check_signal(ref, rec.u[level], *recorded[level], level)
 
 
-def check_signal(ref, params, rec, noisy, level):
+def of_signal(ref, params, rec, noisy, level):
+    """What a level's signal was before it was normalised, and what mu and v are made of it."""
+    u, before = rec.u[level], noisy.h[ref.top]
+    if u is not None and level < ref.top:
+        layer, z_hat = ref.layers[level], rec.z_hat[level + 1]
+        before = layer.down(params[level + 1].down, z_hat, ref.net.shapes[level])
+    if f"rec_mu_{level}" not in ref.arrays or u is None:
+        return before, None, None
+    mu, v = gaussian_moments(params[level].combinator, u)
+    return before, mu, jax.nn.sigmoid(v) if ref.decoder_words[level] == "gauss_stable_v" else v
+
+
+def check_signal(ref, u, before, mu, v, level):
     """The signal from above, before and after it is normalised; mu and v of the gaussian."""
     raw, normal = f"rec_u_raw_{level}", f"rec_u_bn_{level}"
-    u = rec.u[level]
     if u is None:  # the file has a signal that nothing reads
         ref.unread -= {raw, normal}
         return
     assert_close(u, ref.rows(normal, level), normal)
-    before = noisy.h[ref.top]
-    if level < ref.top:
-        layer, z_hat = ref.layers[level], rec.z_hat[level + 1]
-        before = layer.down(params[level + 1].down, z_hat, ref.net.shapes[level])
     assert_close(before, ref.rows(raw, level), raw)
     if f"rec_mu_{level}" in ref.arrays:
-        mu, v = gaussian_moments(params[level].combinator, u)
-        if ref.decoder_words[level] == "gauss_stable_v":
-            v = jax.nn.sigmoid(v)
         assert_close(mu, ref.rows(f"rec_mu_{level}", level), "mu")
         assert_close(v, ref.rows(f"rec_v_{level}", level), "v")
+
+
+cross_entropy = jax.jit(optax.softmax_cross_entropy_with_integer_labels)
 
 
 def check_costs(ref, params, batch, noise, clean_labeled, prefix=""):
@@ -146,11 +161,11 @@ def check_costs(ref, params, batch, noise, clean_labeled, prefix=""):
     assert_close(total, ref.read(prefix + "cost_total"), "total")
     assert_close(metrics["cross_entropy"], ref.read(prefix + "cost_class_corr"), "noisy")
     logits = clean_labeled.logits
-    clean = optax.softmax_cross_entropy_with_integer_labels(logits, batch.labels).mean()
+    clean = cross_entropy(logits, batch.labels).mean()
     assert_close(clean, ref.read(prefix + "cost_class_clean"), "clean cross-entropy")
     key = prefix + "error_rate_clean"
     if key in ref.arrays:
-        error = np.mean(np.asarray(logits.argmax(-1) != batch.labels))
+        error = np.mean(np.asarray(logits).argmax(-1) != np.asarray(batch.labels))
         theirs = ref.read(key)
         assert any(abs(error * unit - theirs) < 1e-9 for unit in (1, 100)), key
     for level in ref.levels:
@@ -159,7 +174,7 @@ def check_costs(ref, params, batch, noise, clean_labeled, prefix=""):
             assert_close(metrics["denoising"][level], ref.read(key), key)
     if prefix == "" and any(key.startswith("grad_") for key in ref.arrays):
         golden = ref.params("grad_")
-        scale = max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(golden))
+        scale = max(float(np.max(np.abs(leaf))) for leaf in jax.tree.leaves(golden))
         # An entry that is 0 but for rounding is compared with the largest of all.
         assert_trees_close(grads, golden, "grad", rtol=1e-7, scale=1e-6 * scale)
     return grads
@@ -178,11 +193,11 @@ def original_adam(ref):
         now = 1 - (1 - new1) * decay ** (count - 1)
         mean = jax.tree.map(lambda m, g: now * g + (1 - now) * m, moments[0], grads)
         var = jax.tree.map(lambda v, g: new2 * g**2 + (1 - new2) * v, moments[1], grads)
-        step = rate * np.sqrt(1 - (1 - new2) ** count) / (1 - (1 - new1) ** count)
+        step = rate * jnp.sqrt(1 - (1 - new2) ** count) / (1 - (1 - new1) ** count)
         updates = jax.tree.map(lambda m, v: -step * m / (jnp.sqrt(v) + epsilon), mean, var)
         return (mean, var), updates
 
-    return update
+    return jax.jit(update)
 
 
 @TRAINED
@@ -191,8 +206,10 @@ def test_adam_steps(path):
     update = original_adam(ref)
     plain = optax.adam(float(ref.arrays["adam_learning_rate"]))
     params = plain_params = ref.params("param_init_")
-    zeros = jax.tree.map(jnp.zeros_like, params)
-    moments, plain_state = (zeros, zeros), plain.init(params)
+    zeros = jax.tree.map(np.zeros_like, params)
+    moments, plain_state = (zeros, zeros), jax.jit(plain.init)(params)
+    plain_update, apply = jax.jit(plain.update), jax.jit(optax.apply_updates)
+    predict = jax.jit(lambda *given: jax.nn.softmax(ref.net.predict(*given)))
     statistics = Statistics(
         (None, *(ref.read(f"bn_init_shared_f_{i}_bn_mean_clean") for i in ref.levels[1:])),
         (None, *(ref.read(f"bn_init_shared_f_{i}_bn_var_clean") for i in ref.levels[1:])),
@@ -205,21 +222,24 @@ def test_adam_steps(path):
         batch, noise = ref.batch(prefix), ref.noise(prefix)
         clean = encode(params, batch.labeled)
         grads = check_costs(ref, params, batch, noise, clean, prefix)
-        statistics = running_average(statistics, clean.statistics, count, len(batch.labels))
-        moments, updates = update(moments, grads, count)
-        params = optax.apply_updates(params, updates)
+        weight = 1 / min(count, 10)
+        statistics = running_average(statistics, clean.statistics, weight, len(batch.labels))
+        moments, updates = update(moments, grads, float(count))
+        params = apply(params, updates)
         plain_grads = ref.value_and_grad(plain_params, batch, noise)[1]
-        updates, plain_state = plain.update(plain_grads, plain_state)
-        plain_params = optax.apply_updates(plain_params, updates)
+        updates, plain_state = plain_update(plain_grads, plain_state)
+        plain_params = apply(plain_params, updates)
         golden = ref.params(f"{prefix}param_")
         assert_trees_close(params, golden, prefix + "param", scale=1.0)
         # What training uses, optax's own Adam, differs in where epsilon stands.
         assert_trees_close(plain_params, golden, prefix + "plain", rtol=1e-6, scale=1.0)
         mean, var = (ref.params(f"{prefix}adam_{name}_") for name in ("mean", "var"))
-        scale = 1e-6 * max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(mean))
+        scale = 1e-6 * max(float(np.max(np.abs(leaf))) for leaf in jax.tree.leaves(mean))
         assert_trees_close(moments[0], mean, "adam mean", rtol=1e-7, scale=scale)
         assert_trees_close(moments[1], var, "adam var", rtol=1e-7, scale=scale**2)
-        check_prediction(ref, prefix, params, statistics, batch)
+        check_prediction(
+            ref, prefix, functools.partial(predict, params, statistics), statistics, batch
+        )
     left = {k for k in ref.unread if "counter" not in k}
     assert left <= {"noise_std_used", "denoising_cost_x"}, f"not compared: {sorted(left)}"
 
@@ -228,9 +248,9 @@ def in_order(step):
     return int(step.removeprefix("step"))
 
 
-def running_average(average, new, count, rows):
+@jax.jit
+def running_average(average, new, weight, rows):
     """The original's: weight 1 / count up to 10, variance times n / (n - 1)."""
-    weight = 1 / min(count, 10)
     mix = lambda old, value: old + weight * (value - old)
     return Statistics(
         (None, *map(mix, average.mean[1:], new.mean[1:])),
@@ -244,16 +264,15 @@ def running_average(average, new, count, rows):
     )
 
 
-def check_prediction(ref, prefix, params, statistics, batch):
+def check_prediction(ref, prefix, probabilities, statistics, batch):
     for level in ref.levels[1:]:
         for name, ours in (("mean", statistics.mean), ("var", statistics.var)):
             key = f"{prefix}bn_shared_f_{level}_bn_{name}_clean"
             # The original rounds n / (n - 1) to float32.
             assert_close(ours[level], ref.read(key), key, rtol=1e-7)
-    x = jnp.concatenate([batch.labeled, batch.unlabeled])
+    x = np.concatenate([batch.labeled, batch.unlabeled])
     golden = ref.rows(f"{prefix}eval_h_top", ref.top)
     x = {len(batch.labeled): batch.labeled, len(batch.unlabeled): batch.unlabeled}.get(
         len(golden), x
     )
-    probabilities = jax.nn.softmax(ref.net.predict(params, statistics, x))
-    assert_close(probabilities, golden, prefix + "eval", rtol=1e-7)
+    assert_close(probabilities(x), golden, prefix + "eval", rtol=1e-7)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 
+import commands
 import pytest
 from stops import StopError, stop_at
 
@@ -36,16 +37,10 @@ def run_dir(tmp_path_factory):
 
 def begin(run_dir, name, *, seconds=0.0, limit=None):
     """Starts the command."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
     flags = [f"--config.{setting}={value}" for setting, value in SETTINGS.items()]
     flags += [f"--workdir={run_dir / name}", "--compare=none", "--noreport"]
     flags += [f"--config.checkpoint_seconds={seconds}"]
-
-    command = [sys.executable, "-m", "experiments.train", *flags]
-    if limit is not None:  # in blocks of 512 bytes
-        command = ["sh", "-c", f'ulimit -f {limit // 512}; exec "$0" "$@"', *command]
-    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen(command, cwd=ROOT, env=environment, text=True, **streams)
+    return commands.begin("experiments.train", *flags, limit=limit)
 
 
 def lines_of(folder):
@@ -55,7 +50,7 @@ def lines_of(folder):
 
 def end(process):
     """Waits; the exit status and the last line that was not drawn over."""
-    _, errors = process.communicate(timeout=300)
+    _, errors = process.communicate()
     print(errors)
     return process.returncode, errors.replace("\r", "\n").strip().splitlines()[-1]
 

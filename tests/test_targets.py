@@ -9,6 +9,7 @@ import pathlib
 import subprocess
 import sys
 
+import drawn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -331,21 +332,12 @@ def net_of(name, **rest):
 def batch_of(name, dtype=jnp.float32, rows=8):
     """Its labels are those of the tests above, at the top's own places."""
     net = net_of(name)
-    x = jax.random.normal(jax.random.key(1), (3 * rows, *net.shapes[0]), dtype)
+    x = jax.device_put(drawn.normal(1, (3 * rows, *net.shapes[0]), dtype))
     labels = draw(name, rows=rows)[2]
     if net.structure.target.positions:
         labels = np.resize(labels, (rows, 3, 4))
     weight = jnp.linspace(0.5, 1.5, rows, dtype=dtype)
     return Batch(x[:rows], jnp.asarray(labels), x[rows:], weight)
-
-
-def moved(params, dtype=jnp.float32, scale=0.3):
-    leaves, tree = jax.tree.flatten(params)
-    keys = jax.random.split(jax.random.key(9), len(leaves))
-    return tree.unflatten(
-        leaf.astype(dtype) + scale * jax.random.normal(key, leaf.shape, dtype)
-        for key, leaf in zip(keys, leaves, strict=True)
-    )
 
 
 @EVERY
@@ -354,8 +346,8 @@ def test_loss_of_a_whole_ladder(name):
     with jax.enable_x64(True):
         net, batch = net_of(name), batch_of(name, jnp.float64)
         target = net.structure.target
-        params = moved(net.init(jax.random.key(0)), jnp.float64)
-        noise = net.draw_noise(jax.random.key(4), 8, 16)
+        params = drawn.moved(net.init(jax.random.key(0)), dtype=np.float64)
+        noise = drawn.noise(net, 8, 16, np.float64)
         loss = jax.jit(jax.value_and_grad(net.loss_given, has_aux=True))
         (value, metrics), grads = loss(params, batch, noise)
         assert set(metrics) == {target.cost_name, "denoising", "error", "loss"}
@@ -364,7 +356,7 @@ def test_loss_of_a_whole_ladder(name):
         np.testing.assert_allclose(metrics[target.cost_name], wanted, rtol=1e-9)
         if target.positions:  # of one, as each operation is compiled by itself
             np.testing.assert_allclose(value, net.loss_given(params, batch, noise)[0], rtol=1e-9)
-        direction, step = moved(jax.tree.map(jnp.zeros_like, params), jnp.float64), 1e-6
+        direction, step = drawn.moved(jax.tree.map(np.zeros_like, params), dtype=np.float64), 1e-6
         shifted = [
             jax.tree.map(lambda p, d, s=s: p + s * d, params, direction) for s in (step, -step)
         ]
@@ -379,7 +371,7 @@ def test_loss_of_a_whole_ladder(name):
 @pytest.mark.parametrize("name", ["classes:3", *NEW])
 def test_loss_is_exported(name):
     net, batch = net_of(name), batch_of(name)
-    given = net.init(jax.random.key(0)), batch, net.draw_noise(jax.random.key(4), 8, 16)
+    given = net.init(jax.random.key(0)), batch, drawn.noise(net, 8, 16)
     function = jax.jit(net.loss_given)
     exported = jax_export.export(function, platforms=("cpu", "cuda", "tpu"))(*given)
     assert exported.platforms == ("cpu", "cuda", "tpu")
@@ -408,7 +400,7 @@ def test_shapes_of_the_top(name):
 @EVERY
 def test_adversarial_and_consistent(name):
     net = net_of(name, consistency=Consistency(cost=2.0, threshold=0.3), noise_std=1.0)
-    batch, params = batch_of(name), moved(net.init(jax.random.key(0)))
+    batch, params = batch_of(name), drawn.moved(net.init(jax.random.key(0)))
     loss, metrics = jax.jit(virtual_adversarial(net).loss)(params, batch, jax.random.key(3))
     rest = metrics[net.structure.target.cost_name] + np.dot(net.hyper[1], metrics["denoising"])
     np.testing.assert_allclose(loss, rest + 2.0 * metrics["consistency"], rtol=1e-5)
@@ -433,7 +425,7 @@ def losses_by_devices():
         mesh = parallel.make_mesh(devices=jax.devices()[:devices])
         net, place = net_of(name), parallel.shard_batch(mesh)
         batch = parallel.replicate(mesh, batch_of(name))
-        params = parallel.replicate(mesh, moved(net.init(jax.random.key(0))))
+        params = parallel.replicate(mesh, drawn.moved(net.init(jax.random.key(0))))
         step = jax.value_and_grad(lambda p, b, n=net: n.loss(p, b, jax.random.key(3)), has_aux=True)
         (loss, metrics), grads = jax.jit(lambda p, b, f=step, s=place: f(p, s(b)))(params, batch)
         length = sum((leaf**2).sum() for leaf in jax.tree.leaves(grads)) ** 0.5
