@@ -42,6 +42,14 @@ def fitted():
     return clone(TINY).fit(*examples()[:2])
 
 
+NUMBERS_ALONE = clone(TINY).set_params(preprocess="standardize")
+
+
+@pytest.fixture(scope="module")
+def numbers_alone():
+    return clone(NUMBERS_ALONE).fit(*examples()[:2])
+
+
 # Checks of scikit-learn's. The net without a decoder compiles in half the time; what
 # the estimator does with it is the same.
 CHECKED = LadderClassifier(units=(5,), epochs=60, learning_rate=0.05)
@@ -54,6 +62,9 @@ EXPECTED = {
     "check_sample_weight_equivalence_on_dense_data": "a row of weight 0 is still one without a "
     "label, and batches are drawn of rows, not of weights",
 }
+EXPECTED["check_sample_weight_equivalence_on_sparse_data"] = EXPECTED[
+    "check_sample_weight_equivalence_on_dense_data"
+]
 COMPILES = {
     "check_class_weight_classifiers",
     "check_classifier_data_not_an_array",
@@ -64,9 +75,11 @@ COMPILES = {
     "check_classifiers_multilabel_representation_invariance",
     "check_classifiers_train",
     "check_dtype_object",
+    "check_estimator_sparse_array",
+    "check_estimator_sparse_matrix",
+    "check_estimator_sparse_tag",
     "check_estimators_dtypes",
     "check_estimators_fit_returns_self",
-    "check_estimators_nan_inf",
     "check_estimators_overwrite_params",
     "check_estimators_pickle",
     "check_fit2d_1feature",
@@ -81,6 +94,7 @@ COMPILES = {
     "check_regressors_int",
     "check_regressors_no_decision_function",
     "check_sample_weight_equivalence_on_dense_data",
+    "check_sample_weight_equivalence_on_sparse_data",
     "check_sample_weights_list",
     "check_sample_weights_not_an_array",
     "check_sample_weights_not_overwritten",
@@ -304,8 +318,11 @@ def test_bad_labels(y, message):
         (np.full((40, 4), "a"), ValueError, "could not convert"),
     ],
 )
-def test_bad_rows(fitted, x, error, message):
-    for call in (lambda: clone(TINY).fit(x, examples()[1]), lambda: fitted.predict(x)):
+def test_bad_rows(numbers_alone, x, error, message):
+    for call in (
+        lambda: clone(NUMBERS_ALONE).fit(x, examples()[1]),
+        lambda: numbers_alone.predict(x),
+    ):
         with pytest.raises(error, match=message):
             call()
 

@@ -1,6 +1,7 @@
 """Ladders as scikit-learn estimators: of classes, several labels, numbers, classes per pixel."""
 
 from ladder_jax.estimators.classifier import LadderClassifier, has_label, number_classes
+from ladder_jax.estimators.columns import TableEncoder
 from ladder_jax.estimators.regressor import LadderRegressor
 from ladder_jax.estimators.segmenter import LadderSegmenter
 
@@ -8,6 +9,7 @@ __all__ = [
     "LadderClassifier",
     "LadderRegressor",
     "LadderSegmenter",
+    "TableEncoder",
     "has_label",
     "number_classes",
 ]

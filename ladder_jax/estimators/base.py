@@ -12,15 +12,16 @@ from typing import Any, ClassVar, Self
 
 import jax
 import numpy as np
-from sklearn.base import BaseEstimator
-from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted
+from sklearn.base import BaseEstimator, clone
+from sklearn.utils import Tags, check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ladder_jax import data, targets
 from ladder_jax.config import Config, current_names
 from ladder_jax.data import preprocessing
 from ladder_jax.data.arrays import read_npz
 from ladder_jax.errors import ConfigError, NotFiniteError
+from ladder_jax.estimators.columns import AUTO, FLOATS, TableEncoder, accept_tables, read
 from ladder_jax.loop import Progress, check_progress, epochs, metrics_line
 from ladder_jax.predictor import Predictor
 from ladder_jax.run import files, inputs, multiprocess, nan_search, precision, workfolder
@@ -154,6 +155,8 @@ class LadderEstimator(BaseEstimator):  # type: ignore[misc]
         given, drawn = self.random_state, check_random_state(self.random_state)
         seed = int(given) if isinstance(given, int | np.integer) else int(drawn.randint(2**31))
         fixed = {"name": type(self).__name__, "dataset": "fit", "labels": 0, "seed": seed}
+        if hasattr(self, "columns_"):  # of the numbers that they became
+            fixed["preprocess"] = "standardize"
         config = Config.create(self._settings() | fixed | {"class_weight": class_weight})
         return dataclasses.replace(
             config,
@@ -209,9 +212,32 @@ class LadderEstimator(BaseEstimator):  # type: ignore[misc]
         given = program.net, jax.device_put(trained), names, self._shape, fitted
         return Predictor(*given, program.evaluate.outputs, self._scaling)
 
+    def _fit_rows(self, X: Any, y: Any, **checks: Any) -> tuple[np.ndarray, np.ndarray]:  # noqa: N803
+        """Returns a table as numbers, and its labels, checked as scikit-learn does."""
+        self.__dict__.pop("columns_", None)
+        if self.preprocess != AUTO:
+            rows, y = validate_data(self, X, y, **checks)
+            return rows, y
+        table = read(self, X, reset=True)
+        columns = TableEncoder().fit(table)
+        # A copy takes the number of columns that they became.
+        rows, y = validate_data(clone(self), columns.transform(table), y, **checks)
+        self.columns_ = columns
+        return rows, y
+
     def _checked(self, X: Any) -> np.ndarray:  # noqa: N803
-        """Returns new rows, checked."""
-        raise NotImplementedError
+        """Returns new rows as numbers, checked."""
+        if hasattr(self, "columns_"):
+            numbers: np.ndarray = self.columns_.transform(read(self, X, reset=False))
+            return numbers
+        rows: np.ndarray = validate_data(self, X, reset=False, dtype=FLOATS)
+        return rows
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        if self.preprocess == AUTO:
+            accept_tables(tags)
+        return tags
 
     def _outputs(self, X: Any, part: str) -> np.ndarray:  # noqa: N803
         """Computes one of the ``Outputs`` of rows."""
@@ -253,6 +279,7 @@ class LadderEstimator(BaseEstimator):  # type: ignore[misc]
             "scaling": self._scaling,
             "one_column": getattr(self, "_one_column", False),
             "feature_names": getattr(self, "feature_names_in_", np.zeros(0)).tolist(),
+            "columns": self.columns_.state() if hasattr(self, "columns_") else None,
             "versions": workfolder.versions(),
         }
         arrays = {
@@ -314,6 +341,9 @@ class LadderEstimator(BaseEstimator):  # type: ignore[misc]
             found.classes_ = arrays["classes"]
         if "pixels" not in cls.KINDS:
             found.n_features_in_ = found._shape[0]
+        if about.get("columns"):
+            found.columns_ = TableEncoder.from_state(about["columns"])
+            found.n_features_in_ = found.columns_.n_features_in_
         if about["feature_names"]:
             found.feature_names_in_ = np.array(about["feature_names"], object)
         steps = {

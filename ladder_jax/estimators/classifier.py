@@ -12,10 +12,11 @@ from sklearn.base import ClassifierMixin, ClassNamePrefixFeaturesOutMixin, Trans
 from sklearn.metrics import accuracy_score
 from sklearn.utils import Tags
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import column_or_1d, validate_data
+from sklearn.utils.validation import column_or_1d
 
 from ladder_jax import data
 from ladder_jax.estimators.base import LadderEstimator, row_weights, silent, weight_setting
+from ladder_jax.estimators.columns import AUTO, FLOATS
 from ladder_jax.loop import Progress
 from ladder_jax.targets.base import check_values
 
@@ -132,7 +133,10 @@ class LadderClassifier(
       epochs: passes over all rows.
       learning_rate: of Adam, at the start.
       decay_from: the part of the run after which the rate falls linearly to 0.
-      preprocess: a chain of ``data.preprocessing``, fitted on the rows of ``fit``.
+      preprocess: "auto", by which ``TableEncoder`` makes numbers of the columns, which are then
+        standardised: text and categories, missing and skewed numbers, sparse matrices; or a
+        chain of ``data.preprocessing``, as "standardize", of numbers alone, none missing. Either
+        is fitted on the rows of ``fit``. Of an array of numbers both are the same.
       unit_norm: whether encoder weights are projected to norm 1 after each step.
       ema_decay: of the exponential moving average of the parameters; 0: none.
       adversarial: where noise is virtual adversarial: "none", "input" or "all".
@@ -156,7 +160,10 @@ class LadderClassifier(
       n_iter_: epochs done.
       n_features_in_: features of a row.
       feature_names_in_: their names, where ``X`` had any.
-      predictor_: the trained ladder; called, it also gives denoised rows.
+      columns_: the fitted ``TableEncoder`` if ``preprocess`` is "auto".
+      predictor_: the trained ladder; called, it also gives denoised rows. It takes, and
+        ``exporting`` writes down, what ``columns_`` makes of rows, by the names of its
+        ``get_feature_names_out``.
       config_: all settings of the run.
 
     Examples:
@@ -168,6 +175,7 @@ class LadderClassifier(
     """
 
     _: dataclasses.KW_ONLY
+    preprocess: str = AUTO
     class_weight: str | Mapping[Any, float] | None = None
 
     KINDS: ClassVar[tuple[str, ...]] = ("classes", "several")
@@ -183,7 +191,7 @@ class LadderClassifier(
         """Trains a ladder.
 
         Args:
-          X: ``[n, features]``, numbers, labelled and unlabelled rows.
+          X: ``[n, features]``, a table, labelled and unlabelled rows.
           y: ``[n]``, integers or strings; -1, among strings also ``"-1"``: no label. Or
             ``[n, k]`` of 0 and 1; -1: that label is not known. Each of the k must be 0
             in one row and 1 in another.
@@ -202,8 +210,8 @@ class LadderClassifier(
           RuntimeError: this process was forked from one that has used JAX.
         """
         matrix = _is_matrix(y)
-        how = {"dtype": (np.float64, np.float32), "multi_output": matrix, "ensure_min_samples": 2}
-        X, y = validate_data(self, X, y, **how)  # noqa: N806
+        how = {"dtype": FLOATS, "multi_output": matrix, "ensure_min_samples": 2}
+        X, y = self._fit_rows(X, y, **how)  # noqa: N806
         if not matrix:
             classes, numbers = number_classes(y)
             class_weight = weight_setting(self.class_weight, numbers, classes)
@@ -225,10 +233,6 @@ class LadderClassifier(
                 )
         rows = data.from_arrays(X, numbers, name="fit", kind=kind)._replace(scale="numbers")
         return self._fit(rows, weight, progress, class_weight, classes_=classes)
-
-    def _checked(self, X: Any) -> np.ndarray:  # noqa: N803
-        rows: np.ndarray = validate_data(self, X, reset=False, dtype=(np.float64, np.float32))
-        return rows
 
     def predict(self, X: Any) -> np.ndarray:  # noqa: N803
         """Predicts the most probable class of each row, ``[n]``, or 0 and 1, ``[n, k]``."""

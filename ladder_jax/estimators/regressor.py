@@ -10,13 +10,14 @@ import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils import Tags
-from sklearn.utils.validation import check_consistent_length, validate_data
+from sklearn.utils.validation import check_consistent_length
 
 from ladder_jax import data, targets
 from ladder_jax.estimators.base import LadderEstimator, row_weights, silent
+from ladder_jax.estimators.columns import AUTO, FLOATS
 from ladder_jax.loop import Progress
 
-_ROWS = {"dtype": (np.float64, np.float32), "ensure_min_samples": 2}
+_ROWS = {"dtype": FLOATS, "ensure_min_samples": 2}
 _TARGETS = {"dtype": np.float64, "ensure_all_finite": False, "ensure_2d": False}
 
 
@@ -43,7 +44,8 @@ class LadderRegressor(
       epochs: passes over all rows.
       learning_rate: of Adam, at the start.
       decay_from: the part of the run after which the rate falls linearly to 0.
-      preprocess: a chain of ``data.preprocessing``, fitted on the rows of ``fit``.
+      preprocess: "auto", which makes numbers of columns as ``LadderClassifier`` says, or a chain
+        of ``data.preprocessing``, fitted on the rows of ``fit``.
       unit_norm: whether encoder weights are projected to norm 1 after each step.
       ema_decay: of the exponential moving average of the parameters; 0: none.
       adversarial: where noise is virtual adversarial: "none", "input" or "all".
@@ -62,8 +64,10 @@ class LadderRegressor(
       n_iter_: epochs done.
       n_features_in_: features of a row.
       feature_names_in_: their names, where ``X`` had any.
+      columns_: the fitted ``TableEncoder`` if ``preprocess`` is "auto".
       target_: name of what is learnt, as ``"numbers:1"``.
-      predictor_: the trained ladder; called, it also gives features and denoised rows.
+      predictor_: the trained ladder; called, it also gives features and denoised rows. It
+        takes what ``columns_`` makes of rows.
       config_: all settings of the run.
 
     Examples:
@@ -76,6 +80,7 @@ class LadderRegressor(
 
     units: int | Sequence[int] = (50,)
     _: dataclasses.KW_ONLY
+    preprocess: str = AUTO
     denoising_cost: float | Sequence[float] = 1.0
     learning_rate: float = 0.005
     variance: bool = False
@@ -93,7 +98,7 @@ class LadderRegressor(
         """Trains a ladder.
 
         Args:
-          X: ``[n, features]``, numbers, rows with and without a target.
+          X: ``[n, features]``, a table, rows with and without a target.
           y: ``[n]`` or ``[n, d]``, numbers; NaN: not known.
           sample_weight: ``[n]``, how much each labelled row counts, 0 or more; those of unlabelled
             rows are not used. A row of weight 0 is still one that the decoder learns from.
@@ -110,7 +115,7 @@ class LadderRegressor(
           NotFiniteError: NaN or infinity in the loss.
           RuntimeError: this process was forked from one that has used JAX.
         """
-        X, y = validate_data(self, X, y, validate_separately=(_ROWS, _TARGETS))  # noqa: N806
+        X, y = self._fit_rows(X, y, validate_separately=(_ROWS, _TARGETS))  # noqa: N806
         check_consistent_length(X, y)
         if y.ndim > 2:
             raise ValueError(f"y has shape {y.shape}; give numbers, [n] or [n, d].")
@@ -118,10 +123,6 @@ class LadderRegressor(
         rows = data.from_arrays(X, y, name="fit", kind="numbers")._replace(scale="numbers")
         weight = row_weights(sample_weight, data.has_label(rows.y_train, "numbers"))
         return self._fit(rows, weight, progress, _one_column=y.ndim == 1)
-
-    def _checked(self, X: Any) -> np.ndarray:  # noqa: N803
-        rows: np.ndarray = validate_data(self, X, reset=False, dtype=_ROWS["dtype"])
-        return rows
 
     def predict(self, X: Any, return_std: bool = False) -> Any:  # noqa: N803
         """Predicts the numbers of each row.

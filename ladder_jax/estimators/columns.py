@@ -1,0 +1,417 @@
+"""``TableEncoder``: numbers of the columns of a table, whatever they hold."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from numbers import Number
+from typing import Any, Self
+
+import numpy as np
+from scipy import sparse
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.impute import SimpleImputer
+from sklearn.preprocessing import OneHotEncoder, QuantileTransformer
+from sklearn.utils import Tags
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from ladder_jax.errors import DataError
+
+AUTO = "auto"
+"""The ``preprocess`` of an estimator which has its columns made numbers by ``TableEncoder``."""
+FLOATS = (np.float64, np.float32)
+MAX_ENTRIES = 2**27
+"""Numbers that a sparse matrix, or the categories of a column, may come to: 1 GiB of float64."""
+
+QUANTILES = 100
+"""Of a skewed column; fewer rows have as many as they are."""
+
+_KINDS: dict[str, Any] = {
+    "text": str,
+    "truth values": (bool, np.bool_),
+    "numbers": (Number, np.number),
+}
+"""What a column may hold, beside what is missing; a bool is a ``Number`` too."""
+
+
+def _is_frame(X: Any) -> bool:  # noqa: N803
+    return hasattr(X, "columns") and hasattr(X, "dtypes")
+
+
+def _is_missing(value: Any) -> bool:
+    """Returns whether it is None, NaN, or NA or NaT of pandas, which is not imported."""
+    is_nan = isinstance(value, float | np.floating) and value != value
+    return value is None or is_nan or type(value).__name__ in ("NAType", "NaTType")
+
+
+def _missing(column: np.ndarray) -> np.ndarray:
+    objects = column.dtype == object
+    missing: np.ndarray = (
+        np.array(list(map(_is_missing, column)), bool) if objects else np.isnan(column)
+    )
+    return missing
+
+
+def _kind(value: Any) -> str:
+    return next((kind for kind, types in _KINDS.items() if isinstance(value, types)), "")
+
+
+def _word(value: Any) -> str:
+    """Returns the name of a category, the same for 1 and 1.0."""
+    if _kind(value) == "numbers" and float(value).is_integer():
+        return str(int(value))
+    return str(value)
+
+
+def read(estimator: Any, X: Any, *, reset: bool) -> Any:  # noqa: N803
+    """Checks a table, its number of columns and their names, as scikit-learn does.
+
+    Args:
+      estimator: that it is for, which notes or compares number and names.
+      X: rows: a data frame, of pandas or polars; an array, of numbers or of objects; or a
+        sparse matrix.
+      reset: whether to note number and names, not to compare them.
+
+    Returns:
+      The frame as it is; or ``[n, features]``: float64 or float32, or objects.
+
+    Raises:
+      DataError: names are given twice, there are no rows or columns, or a sparse matrix has
+        more than ``MAX_ENTRIES`` entries, those that are zero included.
+      ValueError: it is no table, or not one of as many columns by the same names.
+    """
+    if _is_frame(X):
+        names = list(X.columns)
+        if len(set(names)) < len(names):
+            double = next(name for name in names if names.count(name) > 1)
+            raise DataError(f"X has two columns named {double!r}; give each a name of its own.")
+        if 0 in X.shape:
+            raise DataError(f"X has shape {X.shape}; give at least one row and one column.")
+        return validate_data(estimator, X, reset=reset, skip_check_array=True)
+    if sparse.issparse(X) and math.prod(X.shape) > MAX_ENTRIES:
+        raise DataError(
+            f"X is a sparse matrix of shape {X.shape}, which is made dense; give at most "
+            f"{MAX_ENTRIES} entries, zeros included, e.g. by TruncatedSVD before."
+        )
+    how = {"accept_sparse": "csr", "dtype": None, "ensure_all_finite": "allow-nan"}
+    rows = validate_data(estimator, X, reset=reset, **how)
+    rows = rows.toarray() if sparse.issparse(rows) else rows
+    if rows.dtype.kind in "biuf":
+        return rows if rows.dtype in FLOATS else rows.astype(np.float64)
+    # NumPy makes text of the numbers in a list that has both.
+    return np.array(X, object) if isinstance(X, list | tuple) else rows
+
+
+class TableEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Makes numbers of the columns of a table, by scikit-learn's own transformers.
+
+    - Columns of text, truth values or categories become one column per category by
+      ``OneHotEncoder``; what is missing is a category of its own, and one that was in no row
+      of ``fit`` has zeros alone.
+    - Columns of numbers are filled with their median by ``SimpleImputer``, which adds a column
+      that marks where one is missing, for each that misses some in ``fit``.
+    - Numbers of a data frame that have a skewness beyond ``skew``, and more than two values,
+      first go through ``QuantileTransformer``, which gives them a normal distribution and does
+      not go beyond the least and the largest of ``fit``.
+
+    First come the numbers in their order, then the marks, then the categories. An array of
+    numbers of which none is missing comes back as it is. Sparse matrices are made dense. In a
+    data frame text stays text; of an array a column of text that reads as numbers is numbers.
+
+    Args:
+      skew: the skewness, to either side, up to which numbers are left as they are.
+
+    Attributes:
+      kinds_: what each column holds: () for numbers, for categories the kinds of their values.
+      skewed_: which of the columns of numbers are skewed.
+      quantiles_: the fitted ``QuantileTransformer`` of those, or None.
+      imputer_: the fitted ``SimpleImputer`` of all numbers, or None.
+      encoder_: the fitted ``OneHotEncoder`` of all categories, or None.
+      n_features_in_: columns.
+      feature_names_in_: their names, where ``X`` had any.
+
+    Examples:
+      >>> table = TableEncoder().fit(np.array([["red", 1], ["blue", None], ["red", 3]], object))
+      >>> table.get_feature_names_out().tolist()
+      ['x1', 'missingindicator_x1', 'x0_blue', 'x0_red']
+      >>> table.transform(np.array([["green", None]], object)).tolist()
+      [[2.0, 1.0, 0.0, 0.0]]
+    """
+
+    def __init__(self, skew: float = 2.0) -> None:
+        self.skew = skew
+
+    def fit(self, X: Any, y: Any = None) -> Self:  # noqa: N803
+        """Finds what each column holds, and fits the transformers.
+
+        Args:
+          X: ``[n, features]``: a data frame, of pandas or polars, an array or a sparse matrix.
+          y: not used.
+
+        Raises:
+          DataError: a column holds something else, as dates or lists do, or nothing; a number is
+            infinite; categories or a sparse matrix are too large.
+          ValueError: it is no table.
+        """
+        table = read(self, X, reset=True)
+        columns, names = self._columns(table), self._names()
+        for name, column in zip(names, columns, strict=True):
+            if _missing(column).all():
+                raise DataError(f"X: column {name} is missing (NaN) in every row; leave it out.")
+        self.kinds_ = self._find_kinds(table, columns)
+        numbers, words = self._parts(columns)
+        self.skewed_ = _skewed(numbers, self.skew) if _is_frame(table) else []
+        self.quantiles_ = _fit_quantiles(numbers[:, self.skewed_])
+        plain = isinstance(table, np.ndarray) and not words.size and not np.isnan(numbers).any()
+        self._fit_rest(numbers[:, :0] if plain else self._straight(numbers), words)
+        return self
+
+    def _names(self) -> list[str]:
+        """Returns the names of the columns, in lieu of one its number."""
+        numbered = [f"x{i}" for i in range(self.n_features_in_)]
+        return list(getattr(self, "feature_names_in_", numbered))
+
+    def _columns(self, table: Any) -> Sequence[np.ndarray]:
+        """Returns the columns, of numbers or of objects, each ``[n]``."""
+        if isinstance(table, np.ndarray) and table.dtype in FLOATS:
+            return list(table.T)
+        frame = _is_frame(table)
+        columns = [np.asarray(table[name]) for name in table.columns] if frame else list(table.T)
+        for i, (name, column) in enumerate(zip(self._names(), columns, strict=True)):
+            if column.ndim != 1 or column.dtype.kind not in "biufOUT":
+                dtype = getattr(table[table.columns[i]] if frame else column, "dtype", "")
+                raise DataError(f"X: column {name} is of type {dtype}; {_WANTED}")
+            if column.dtype.kind not in "iuf":
+                columns[i] = column.astype(object)
+        return columns
+
+    def _find_kinds(self, table: Any, columns: Sequence[np.ndarray]) -> list[tuple[str, ...]]:
+        """Returns ``kinds_``."""
+        frame = _is_frame(table)
+        dtypes = table.dtypes if frame else [None] * len(columns)
+        kinds: list[tuple[str, ...]] = []
+        for name, column, dtype in zip(self._names(), columns, dtypes, strict=True):
+            held = {"numbers"}
+            if column.dtype == object:
+                _refuse(name, column, lambda value: bool(_kind(value)), _WANTED)
+                present = column[~_missing(column)]
+                held = set(map(_kind, present))
+                if not frame and "text" in held and _is_number(present):
+                    held = {"numbers"}
+            category = str(dtype).lower().startswith(("categor", "enum"))
+            kinds.append(() if held == {"numbers"} and not category else tuple(sorted(held)))
+        return kinds
+
+    def _parts(self, columns: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """Returns numbers ``[n, k]``, float64, NaN where missing, and categories, str or None."""
+        numbers = np.empty((len(columns[0]), self.kinds_.count(())))
+        words = np.empty((len(columns[0]), len(columns) - numbers.shape[1]), object)
+        of_numbers, of_words = iter(numbers.T), iter(words.T)
+        for name, column, kinds in zip(self._names(), columns, self.kinds_, strict=True):
+            if kinds:
+                next(of_words)[:] = _as_words(name, column, kinds)
+            else:
+                next(of_numbers)[:] = _as_numbers(name, column)
+        return numbers, words
+
+    def _fit_rest(self, numbers: np.ndarray, words: np.ndarray) -> None:
+        """Fits what fills the numbers and what knows the categories."""
+        imputer = SimpleImputer(strategy="median", add_indicator=True)
+        self.imputer_ = imputer.fit(numbers) if numbers.size else None
+        encoder = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
+        self.encoder_ = encoder.fit(words) if words.size else None
+        if words.size:
+            sizes = [len(categories) for categories in encoder.categories_]
+            name = [n for n, kinds in zip(self._names(), self.kinds_, strict=True) if kinds]
+            if max(sizes) * len(words) > MAX_ENTRIES:
+                raise DataError(
+                    f"X: column {name[int(np.argmax(sizes))]} has {max(sizes)} categories in "
+                    f"{len(words)} rows; leave it out, or make fewer of them."
+                )
+
+    def _straight(self, numbers: np.ndarray) -> np.ndarray:
+        """Returns numbers of which those that are skewed are no longer so."""
+        if self.quantiles_ is not None:
+            numbers[:, self.skewed_] = self.quantiles_.transform(numbers[:, self.skewed_])
+        return numbers
+
+    def transform(self, X: Any) -> np.ndarray:  # noqa: N803
+        """Makes numbers of rows.
+
+        Args:
+          X: ``[n, features]``, columns as in ``fit``.
+
+        Returns:
+          ``[n, numbers]``, float64; of an array of float32 in which nothing was missing float32.
+
+        Raises:
+          DataError: a column holds what it did not in ``fit``, or a number is infinite.
+          ValueError: number or names of the columns are not those of ``fit``.
+        """
+        check_is_fitted(self)
+        table = read(self, X, reset=False)
+        plain = self.imputer_ is None and self.encoder_ is None
+        if plain and isinstance(table, np.ndarray) and table.dtype in FLOATS:
+            numbers, words = table, table[:, :0]
+        else:
+            numbers, words = self._parts(self._columns(table))
+        if self.imputer_ is not None:
+            numbers = self.imputer_.transform(self._straight(numbers))
+        elif np.isnan(numbers).any():
+            row, column = np.argwhere(np.isnan(numbers))[0]
+            raise DataError(
+                f"X: column {self._names()[column]} is missing (NaN) in row {row}, and no number "
+                "was in fit; fill it, or fit rows of which some miss a number."
+            )
+        if self.encoder_ is None:
+            return numbers
+        return np.hstack([numbers, self.encoder_.transform(words)])
+
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """Returns the names of the columns that ``transform`` makes.
+
+        Args:
+          input_features: names of the columns, where ``X`` had none.
+
+        Raises:
+          ValueError: they are not as many, or not those of ``fit``.
+        """
+        check_is_fitted(self)
+        names = np.asarray(self._names(), object)
+        if input_features is not None:
+            given = np.asarray(input_features, object)
+            if hasattr(self, "feature_names_in_") and not np.array_equal(given, names):
+                raise ValueError("input_features is not equal to feature_names_in_")
+            if len(given) != len(names):
+                raise ValueError(
+                    f"input_features should have length equal to number of features "
+                    f"({len(names)}), got {len(given)}"
+                )
+            names = given
+        worded = np.array([bool(kinds) for kinds in self.kinds_])
+        found: np.ndarray = names[~worded]
+        if self.imputer_ is not None:
+            found = self.imputer_.get_feature_names_out(found)
+        if self.encoder_ is not None:
+            found = np.concatenate([found, self.encoder_.get_feature_names_out(names[worded])])
+        return found
+
+    def state(self) -> dict[str, Any]:
+        """Returns all that was fitted, as JSON has it, for ``from_state``."""
+        imputer, encoder = self.imputer_, self.encoder_
+        return {
+            "skew": self.skew,
+            "n_features_in": self.n_features_in_,
+            "feature_names_in": getattr(self, "feature_names_in_", np.zeros(0)).tolist(),
+            "kinds": self.kinds_,
+            "skewed": self.skewed_,
+            "quantiles": self.quantiles_ and self.quantiles_.quantiles_.tolist(),
+            "medians": [] if imputer is None else imputer.statistics_.tolist(),
+            "marked": [] if imputer is None else imputer.indicator_.features_.tolist(),
+            "categories": [] if encoder is None else [c.tolist() for c in encoder.categories_],
+        }
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Self:
+        """Makes the transformer of which ``state`` was taken, as scikit-learn fits it.
+
+        Args:
+          state: of ``state``.
+        """
+        table = cls(state["skew"])
+        table.n_features_in_ = state["n_features_in"]
+        if state["feature_names_in"]:
+            table.feature_names_in_ = np.array(state["feature_names_in"], object)
+        table.kinds_ = [tuple(kinds) for kinds in state["kinds"]]
+        # Rows that have the same medians, marks and categories.
+        filled = np.array(state["medians"])
+        numbers = np.stack([filled, filled])
+        numbers[1, state["marked"]] = np.nan
+        most = max(map(len, state["categories"]), default=0)
+        words = np.array([np.resize(np.array(c, object), most) for c in state["categories"]]).T
+        table._fit_rest(numbers, words)
+        quantiles = np.array(state["quantiles"] or np.empty((0, 0)))
+        table.skewed_, table.quantiles_ = state["skewed"], _fit_quantiles(quantiles)
+        if table.quantiles_ is not None:
+            table.quantiles_.quantiles_ = quantiles  # to the bit
+        return table
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        accept_tables(tags)
+        return tags
+
+
+def accept_tables(tags: Tags) -> None:
+    """Says in the tags of an estimator what ``TableEncoder`` takes."""
+    for name in ("sparse", "categorical", "string", "allow_nan"):
+        setattr(tags.input_tags, name, True)
+
+
+_WANTED = "give numbers, text, truth values or categories, or leave it out."
+
+
+def _refuse(name: str, column: np.ndarray, fits: Callable[[Any], bool], wanted: str) -> None:
+    """Raises an error if a value that is not missing does not fit, and names the first."""
+    for row in np.flatnonzero(~_missing(column)):
+        if not fits(column[row]):
+            shown = " ".join(repr(column[row]).split())[:40]
+            raise DataError(f"X: column {name} has {shown} in row {row}; {wanted}")
+
+
+def _is_number(value: Any) -> bool:
+    """Returns whether it, or all of an array, converts to a float, as text may."""
+    try:
+        np.asarray(value, object).astype(np.float64)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _as_numbers(name: str, column: np.ndarray) -> np.ndarray:
+    """Returns a column as float64, NaN where it is missing."""
+    if column.dtype == object:
+        column = np.where(_missing(column), np.nan, column)
+        if not _is_number(column):
+            _refuse(name, column, _is_number, "give numbers, which it had in fit.")
+    numbers: np.ndarray = column.astype(np.float64)
+    infinite = np.flatnonzero(np.isinf(numbers))
+    if infinite.size:
+        raise DataError(
+            f"X: column {name} is infinite in row {infinite[0]}; replace it, e.g. by NaN, which "
+            "marks a missing number."
+        )
+    return numbers
+
+
+def _as_words(name: str, column: np.ndarray, kinds: tuple[str, ...]) -> np.ndarray:
+    """Returns a column of categories as str, None where it is missing."""
+    column = column.astype(object)
+    had = lambda value: _kind(value) in kinds
+    _refuse(name, column, had, f"give {' or '.join(kinds)}, which it had in fit.")
+    words = np.full(len(column), None, object)
+    present = ~_missing(column)
+    words[present] = [_word(value) for value in column[present]]
+    return words
+
+
+def _fit_quantiles(numbers: np.ndarray) -> QuantileTransformer | None:
+    """Fits what makes columns normal, or None if there is none."""
+    if not numbers.size:
+        return None
+    rows = min(len(numbers), QUANTILES)
+    normal = QuantileTransformer(n_quantiles=rows, output_distribution="normal", random_state=0)
+    return normal.fit(numbers)
+
+
+def _skewed(numbers: np.ndarray, most: float) -> list[int]:
+    """Returns which columns have a skewness beyond ``most`` and more than two values."""
+    found = []
+    for i, column in enumerate(numbers.T):
+        present = column[~np.isnan(column)]
+        if len(np.unique(present)) > 2:
+            with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+                centred = (present - present.mean()) / present.std()
+                if abs((centred**3).mean()) > most:
+                    found.append(i)
+    return found
