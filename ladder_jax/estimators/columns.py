@@ -167,7 +167,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def _names(self) -> list[str]:
-        """Returns the names of the columns, in lieu of one its number."""
+        """Returns the names of the columns, x0, x1, ... where they have none."""
         numbered = [f"x{i}" for i in range(self.n_features_in_)]
         return list(getattr(self, "feature_names_in_", numbered))
 
@@ -260,8 +260,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         elif np.isnan(numbers).any():
             row, column = np.argwhere(np.isnan(numbers))[0]
             raise DataError(
-                f"X: column {self._names()[column]} is missing (NaN) in row {row}, and no number "
-                "was in fit; fill it, or fit rows of which some miss a number."
+                f"X: column {self._names()[column]} is missing (NaN) in row {row}, and none was "
+                "in fit; fill it, or fit rows of which some miss a number."
             )
         if self.encoder_ is None:
             return numbers
