@@ -1,6 +1,6 @@
 """Draws docs/masks.png: images, their masks and those that a ladder and a supervised net predict.
 
-python -m experiments.train --config=textured_digits:labels=50 --workdir=FOLDER --seeds=1
+python -m experiments.train --config=textured_digits --workdir=FOLDER
 python -m docs.plot_masks FOLDER
 """
 

@@ -148,15 +148,16 @@ class LadderEstimator(BaseEstimator):  # type: ignore[misc]
     def _settings(self) -> dict[str, Any]:
         """Returns the parameters as ``Config`` has them."""
         given = self.get_params().items()
-        return {name: _as_setting(name, value) for name, value in given if name not in _OWN}
+        settings = {name: _as_setting(name, value) for name, value in given if name not in _OWN}
+        if settings["preprocess"] == AUTO and "pixels" not in self.KINDS:
+            settings["preprocess"] = "standardize"  # the numbers that columns become
+        return settings
 
     def _config(self, rows: int, labeled: int, class_weight: str) -> Config:
         """Returns the settings of a run on so many rows."""
         given, drawn = self.random_state, check_random_state(self.random_state)
         seed = int(given) if isinstance(given, int | np.integer) else int(drawn.randint(2**31))
         fixed = {"name": type(self).__name__, "dataset": "fit", "labels": 0, "seed": seed}
-        if hasattr(self, "columns_"):  # of the numbers that they became
-            fixed["preprocess"] = "standardize"
         config = Config.create(self._settings() | fixed | {"class_weight": class_weight})
         return dataclasses.replace(
             config,
@@ -270,7 +271,7 @@ class LadderEstimator(BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         about = {
             "format": FORMAT,
-            "parameters": self._settings() | self._own(),
+            "parameters": self._settings() | self._own() | {"preprocess": self.preprocess},
             "config": workfolder.as_json(self.config_),
             "target": self.target_,
             "n_iter": self.n_iter_,
