@@ -5,7 +5,7 @@
 
 An hourglass: two convolutions per scale, to a quarter of the size, and back to half of it, whose
 pixels are each four of the mask. Costs and noise were chosen by 400 images held out of the
-training set, seeds 100 to 102: at the levels above the last doubling a denoising cost draws
+training set, seeds 100 and 101: at the levels above the last doubling a denoising cost draws
 pixels to the most frequent class, and the more masks there are, the less of it all helps. With
 all of them both nets have less noise, which is better for both. For masks of one's own,
 ``encoder`` ends with their number of classes, or ``units`` are given in its place:
