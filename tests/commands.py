@@ -103,4 +103,5 @@ def run_jobs(jobs, runner=None, **variables):
             time.sleep(0.01)
         job = job | {"environment": job["environment"] | variables}
         begun.append(Command(runner, job, joined=True))
-    return [(command.returncode, text) for command in begun for text in command.communicate()[:1]]
+    texts = [command.communicate()[0] for command in begun]  # they have ended then
+    return [(command.returncode, text) for command, text in zip(begun, texts, strict=True)]

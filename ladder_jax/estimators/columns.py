@@ -159,7 +159,10 @@ class TableEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             if _missing(column).all():
                 raise DataError(f"X: column {name} is missing (NaN) in every row; leave it out.")
         self.kinds_ = self._find_kinds(table, columns)
-        numbers, words = self._parts(columns)
+        if isinstance(table, np.ndarray) and table.dtype in FLOATS and np.isfinite(table).all():
+            numbers, words = table, table[:, :0]  # without a copy
+        else:
+            numbers, words = self._parts(columns)
         self.skewed_ = _skewed(numbers, self.skew) if _is_frame(table) else []
         self.quantiles_ = _fit_quantiles(numbers[:, self.skewed_])
         plain = isinstance(table, np.ndarray) and not words.size and not np.isnan(numbers).any()
