@@ -271,16 +271,29 @@ def loss(
     return _loss(s, params, batch, noise, hyper)
 
 
+def _encode_batch(
+    s: Structure, params: Params, batch: Batch, noise: Noise, noise_std: Array
+) -> list[Pass]:
+    """Encodes the labelled rows and, where they count, the unlabelled ones, noisy and clean."""
+    labeled, unlabeled = Stream(batch.labeled, noise.labeled), Stream(batch.unlabeled)
+    if not s.sees_unlabeled:
+        return encode_streams(s, params, [labeled], noise_std)
+    noisy = unlabeled._replace(noise=noise.unlabeled)
+    if not s.joint_norm:
+        return encode_streams(s, params, [labeled, noisy, unlabeled], noise_std)
+    joined = jax.tree.map(lambda *parts: jnp.concatenate(parts), labeled, noisy)
+    joint, clean = encode_streams(s, params, [joined, unlabeled], noise_std)
+    rows, others = slice(batch.labeled.shape[0]), slice(batch.labeled.shape[0], None)
+    return [joint.part(rows), joint.part(others), clean]
+
+
 def _loss(
     s: Structure, params: Params, batch: Batch, noise: Noise, hyper: Hyper | None
 ) -> tuple[Array, Metrics]:
     """Computes the loss of a batch that is checked."""
     given = s.hyper if hyper is None else hyper
     noise_std, denoising_cost = map(jnp.asarray, given[:2])
-    streams = [Stream(batch.labeled, noise.labeled)]
-    if s.sees_unlabeled:
-        streams += [Stream(batch.unlabeled, noise.unlabeled), Stream(batch.unlabeled)]
-    labeled, *unlabeled = encode_streams(s, params, streams, noise_std)
+    labeled, *unlabeled = _encode_batch(s, params, batch, noise, noise_std)
     supervised, error = s.target.cost(labeled.logits, batch.labels, batch.weight)
     zero = jnp.zeros_like(supervised)
     none = [None] * len(s.levels)
@@ -372,6 +385,7 @@ def ladder(
     normalize_estimate: bool = True,
     consistency: Consistency | None = None,
     target: Target | str | None = None,
+    joint_norm: bool = False,
 ) -> Ladder:
     """Builds a ladder network (Rasmus et al. 2015, Algorithm 1) as pure functions.
 
@@ -401,6 +415,9 @@ def ladder(
         differ from the clean ones is added, and is among the metrics.
       target: what the labels say, and so what the top learns, or its name, as ``"pixels:11"``;
         None for ``targets.classes`` of as many as the last layer has units.
+      joint_norm: whether the noisy labelled rows of a batch are normalised together with the noisy
+        unlabelled ones, and not, as in the paper, by themselves: for labelled rows too few for
+        a mean and a variance of their own. Where the loss sees no unlabelled rows, it is the same.
 
     Raises:
       ValueError: there is no layer, the top is not a vector of at least two
@@ -452,7 +469,7 @@ def ladder(
     # NumPy, float64: exact under float64, and no device is touched before use.
     hyper = Hyper(np.array(stds), np.array(costs))  # type: ignore[arg-type]
     levels = tuple(map(Level, shapes, (None, *layers), (None, *acts), gs))
-    structure = Structure(levels, hyper, target, normalize_estimate, consistency)
+    structure = Structure(levels, hyper, target, normalize_estimate, consistency, joint_norm)
     functions: list[Callable[..., Any]] = [init, draw_noise, encode, decode, loss, loss_given]
     functions += [statistics, predict, decoder_statistics, denoise]
     return Ladder(structure, *(functools.partial(f, structure) for f in functions))

@@ -18,7 +18,7 @@ AUTO = "auto"
 OLD_NAMES = {"average": "ema_decay", "statistics": "norm_statistics"}
 """Settings by the name that they once had: it is understood, and never written."""
 
-ADDED: dict[str, Any] = {"class_weight": "", "variance": False}
+ADDED: dict[str, Any] = {"class_weight": "", "variance": False, "joint_norm": False}
 """Settings that runs of earlier versions do not have, with what these did."""
 
 
@@ -104,6 +104,8 @@ class Config:
       compute_dtype: of the maps, "float32", "bfloat16" or, which of them is faster on
         the machine where the run begins, "auto"; parameters and statistics stay in
         float32.
+      joint_norm: whether a step normalises its noisy labelled rows together with the noisy
+        unlabelled ones, for few labels; else by themselves.
       norm_statistics: what prediction is normalised with: the clean pass over all
         training examples ("train") or the labelled ones ("labeled").
       seed: decides labels, start, order and noise.
@@ -147,6 +149,7 @@ class Config:
     consistency_threshold: float = 0.95
     consistency_temperature: float = 0.5
     compute_dtype: str = "float32"
+    joint_norm: bool = False
     norm_statistics: str = "train"
     seed: int = 0
     eval_every: int = 10

@@ -194,6 +194,11 @@ class Pass(NamedTuple):
     statistics: Statistics
     logits: Array
 
+    def part(self, rows: slice) -> Pass:
+        """Returns the pass of some of its rows."""
+        z, h, logits = jax.tree.map(lambda array: array[rows], (self.z, self.h, self.logits))
+        return Pass(z, h, self.statistics, logits)
+
 
 class Reconstruction(NamedTuple):
     """Holds what the decoder computes; None where it does nothing.
@@ -350,6 +355,7 @@ class Structure:
       target: what the top level learns.
       normalize_estimate: whether z_hat is normalised before it is compared.
       consistency: of noisy with clean predictions, or None.
+      joint_norm: whether labelled rows are normalised together with the unlabelled ones.
     """
 
     levels: tuple[Level, ...]
@@ -357,6 +363,7 @@ class Structure:
     target: Target
     normalize_estimate: bool = True
     consistency: Consistency | None = None
+    joint_norm: bool = False
 
     @property
     def shapes(self) -> tuple[Shape, ...]:

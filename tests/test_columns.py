@@ -12,8 +12,7 @@ from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.model_selection import cross_val_score
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, QuantileTransformer
+from sklearn.preprocessing import OneHotEncoder
 from sklearn.utils import get_tags
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -73,11 +72,9 @@ def fitted():
     return clone(TINY).fit(as_array(table()), Y)
 
 
-def written_out(skewed=NUMBERS[:1]):
+def written_out():
     """What ``TableEncoder`` should be for a frame of pandas, by scikit-learn's own means."""
-    normal = QuantileTransformer(n_quantiles=ROWS, output_distribution="normal")
-    straight = ColumnTransformer([("skewed", normal, skewed)], remainder="passthrough")
-    numbers = make_pipeline(straight, SimpleImputer(strategy="median", add_indicator=True))
+    numbers = SimpleImputer(strategy="median", add_indicator=True)
     words = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
     return ColumnTransformer([("numbers", numbers, NUMBERS), ("words", words, WORDS)])
 
@@ -107,7 +104,7 @@ def test_frames_of_both_kinds(frame_of):
     np.testing.assert_array_equal(ours.transform(frame), written_out().fit_transform(old))
     ladder = clone(TINY).fit(frame, Y)
     assert ladder.n_features_in_ == 6 and ladder.feature_names_in_.tolist() == list(table())
-    plain = clone(TINY).set_params(preprocess="standardize").fit(ours.transform(frame), Y)
+    plain = clone(TINY).set_params(preprocess="tabular").fit(ours.transform(frame), Y)
     np.testing.assert_array_equal(
         ladder.predict_proba(frame), plain.predict_proba(ours.transform(frame))
     )
@@ -120,7 +117,6 @@ def test_frames_of_both_kinds(frame_of):
 
 
 def test_an_array_of_objects(fitted):
-    """Its columns are as those of a frame, but that skewed ones are left as they are."""
     cells = as_array(table())
     found = fitted.columns_.transform(cells)
     names = [f"x{list(table()).index(name)}" for name in NUMBERS]
@@ -136,29 +132,15 @@ def test_an_array_of_objects(fitted):
     np.testing.assert_array_equal(fitted.predict(cells.tolist()), fitted.predict(cells))
 
 
-def test_skewed_columns_become_normal(frame_of):
-    skewed = table() | {"two": [0.0] * (ROWS - 1) + [1.0], "debt": [-v for v in table()["income"]]}
-    ours = TableEncoder().fit(frame_of(skewed))
-    found = ours.transform(frame_of(skewed))[:, [0, 4]]
-    assert ours.skewed_ == [0, 4]  # two values cannot be made less skewed
-    order = np.argsort(skewed["income"])
-    assert (np.diff(found[order, 0]) > 0).all() and (np.diff(found[order, 1]) < 0).all()
-    np.testing.assert_allclose(np.median(found, 0), 0, atol=0.05)
-    far = ours.transform(frame_of(skewed | {"income": [1e300] * ROWS}))[:, 0]
-    np.testing.assert_array_equal(far, found[:, 0].max())
-    assert not TableEncoder(skew=99).fit(frame_of(skewed)).skewed_
-
-
 @pytest.mark.parametrize("dtype", [np.float64, np.float32, np.int16, np.uint8, bool])
-def test_plain_arrays_are_as_if_standardized(dtype):
-    """To the bit: the default is no other for them."""
+def test_a_plain_array_goes_through_tabular_alone(dtype):
     x = np.random.default_rng(1).normal(0, 3, (ROWS, 12))
     x = x.round() if np.issubdtype(dtype, np.integer) else x
     x = abs(x).astype(dtype)
-    ours, theirs = (clone(TINY).set_params(preprocess=name) for name in ("auto", "standardize"))
+    ours, theirs = (clone(TINY).set_params(preprocess=name) for name in ("auto", "tabular"))
     found = [each.fit(x, Y).predict_proba(x) for each in (ours, theirs)]
     np.testing.assert_array_equal(*found)
-    assert ours.config_ == theirs.config_ and ours.config_.preprocess == "standardize"
+    assert ours.config_ == theirs.config_ and ours.config_.preprocess == "tabular"
     assert LadderClassifier().preprocess == LadderRegressor().preprocess == "auto"
 
 
@@ -167,7 +149,7 @@ def test_missing_numbers_of_a_plain_array():
     x[::5, 3] = np.nan
     ours = clone(TINY).fit(x, Y)
     filled = SimpleImputer(strategy="median", add_indicator=True).fit_transform(x)
-    plain = clone(TINY).set_params(preprocess="standardize").fit(filled, Y)
+    plain = clone(TINY).set_params(preprocess="tabular").fit(filled, Y)
     np.testing.assert_array_equal(ours.predict_proba(x), plain.predict_proba(filled))
     with pytest.raises(ValueError, match=r"^X: column x3 is missing \(NaN\) in row 0, and no"):
         clone(TINY).fit(filled, Y).predict(np.hstack([x, filled[:, -1:]]))
@@ -194,10 +176,15 @@ def test_pickle_save_and_load(fitted, tmp_path):
 
 def test_the_state_is_all_that_was_fitted(frame_of):
     frame = frame_of(table())
-    ours = TableEncoder(skew=1.5).fit(frame)
+    ours = TableEncoder().fit(frame)
     again = TableEncoder.from_state(json.loads(json.dumps(ours.state())))
     np.testing.assert_array_equal(again.transform(frame), ours.transform(frame))
-    assert again.get_feature_names_out().tolist() == NAMES and again.skew == 1.5
+    assert again.get_feature_names_out().tolist() == NAMES
+
+
+def test_columns_made_normal_by_an_earlier_version_are_refused():
+    with pytest.raises(ValueError, match="made normal in another way"):
+        TableEncoder.from_state({"quantiles": [[0.0], [1.0]]})
 
 
 @pytest.mark.parametrize("some", [["x"], [1.0, None], [1.0]])

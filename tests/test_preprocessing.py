@@ -1,9 +1,11 @@
 """Preprocessing against the formulas written out in float64."""
 
+import jax
 import numpy as np
 import pytest
+import scipy.stats
 from data_files import real_folder
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ladder_jax import data, errors
@@ -103,3 +105,55 @@ def test_real_cifar10():
     assert abs(white.mean()) < 0.01 and np.isfinite(white).all()
     # The bias of 0.1 leaves the faint directions below variance 1, and none above.
     assert 0.2 < white.var(0).mean() < 1.05
+
+
+def skewed_and_not(rows=31):
+    """Columns: skewed, skewed with ties, of two values, straight, far from 0, the same."""
+    rng = np.random.default_rng(0)
+    normal = rng.normal(size=(rows, 2))
+    spread = np.exp(2 * rng.normal(size=rows))
+    tied = np.maximum(spread - 1, 0)
+    return np.stack(
+        [spread, tied, np.arange(rows) % 5 == 0, *(normal * [1, 1e-3] + [0, 1e6]).T, np.ones(rows)],
+        1,
+    )
+
+
+def test_tabular():
+    x = skewed_and_not()
+    fitted = fit("tabular", x)
+    found = apply(fitted, x)
+    ranks = scipy.stats.rankdata(x[:, :2], axis=0)  # of equal values the mean
+    wanted = scipy.stats.norm.ppf((ranks - 0.5) / len(x))
+    np.testing.assert_allclose(found[:, :2], wanted, atol=1e-5)
+    assert np.unique(found[:, 2]).size == 2 and np.ptp(found[:, 2]) == pytest.approx(2)
+    straight = (x[:, 3:5] - x[:, 3:5].mean(0)) / x[:, 3:5].std(0)
+    np.testing.assert_allclose(found[:, 3:5], straight, atol=1e-5)
+    assert not found[:, 5].any()
+    compiled = jax.jit(lambda rows: apply(fitted, rows))
+    rows = x.astype(np.float32)
+    np.testing.assert_allclose(compiled(rows), apply(fitted, rows), atol=1e-3)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 5), st.lists(st.floats(-1e9, 1e9), min_size=2, max_size=9))
+def test_tabular_is_bounded_and_keeps_the_order(column, values):
+    x = skewed_and_not()
+    rows = np.tile(x[:1], (len(values), 1))
+    rows[:, column] = np.sort(values)
+    found = apply(fit("tabular", x), rows)
+    assert (np.diff(found[:, column]) >= 0).all() and (abs(found) <= 3).all()
+
+
+def test_tabular_of_many_rows_is_fitted_on_some_of_them():
+    x = np.random.default_rng(0).exponential(size=(25_000, 1))
+    found = apply(fit("tabular", x), x)
+    wanted = scipy.stats.norm.ppf((scipy.stats.rankdata(x) - 0.5) / len(x))
+    assert abs(found[:, 0] - wanted).mean() < 0.02
+
+
+def test_tabular_refuses_what_is_not_finite():
+    fitted = fit("tabular", skewed_and_not())
+    rows = skewed_and_not()[:2]
+    rows[1, 0] = np.inf
+    assert np.isnan(apply(fitted, rows)[1, 0])

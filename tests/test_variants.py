@@ -223,3 +223,31 @@ def test_thirty_layers_train_on_digits(tmp_path):
     print(losses[0], losses[-1], result.summary["test_error"])
     assert np.isfinite(losses).all() and losses[-1] < losses[0]
     assert result.summary["test_error"] < 50
+
+
+def test_joint_norm_is_one_noisy_pass_over_both_halves():
+    given = {"noise_std": 0.3, "denoising_cost": [10.0, 1.0, 0.1]}
+    joint, alone = (ladder(4, [dense(5), dense(3)], joint_norm=on, **given) for on in (True, False))
+    x = jax.random.normal(jax.random.key(0), (11, 4))
+    batch = Batch(x[:3], jnp.array([0, 2, 1]), x[3:])
+    params, noise = joint.init(jax.random.key(1)), joint.draw_noise(jax.random.key(2), 3, 8)
+
+    def written_out(params):
+        both = tuple(map(jnp.concatenate, zip(*noise, strict=True)))
+        noisy, clean = alone.encode(params, x, both), alone.encode(params, batch.unlabeled)
+        cost, _ = alone.structure.target.cost(noisy.logits[:3], batch.labels, None)
+        costs = alone.decode(params, noisy.part(slice(3, None)), clean).cost
+        return cost + jnp.array([10.0, 1.0, 0.1]) @ jnp.stack(costs)
+
+    loss = lambda params, net=joint: net.loss_given(params, batch, noise)[0]
+    found, wanted = (jax.jit(jax.value_and_grad(f))(params) for f in (loss, written_out))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), found, wanted)
+    assert abs(wanted[0] - loss(params, alone)) > 0.01
+
+
+def test_joint_norm_needs_unlabeled_rows():
+    nets = [ladder(4, [dense(3)], combinators=None, joint_norm=on) for on in (True, False)]
+    x = jax.random.normal(jax.random.key(0), (6, 4))
+    params, batch = nets[0].init(jax.random.key(1)), Batch(x, jnp.arange(6) % 3, x[:0])
+    on, off = (net.loss(params, batch, jax.random.key(2))[0] for net in nets)
+    assert on == off

@@ -1,8 +1,8 @@
 """Preprocessing fitted once, on training rows, and kept with the model.
 
 A chain is written with plus signs: ``"contrast+zca"`` is the paper's for CIFAR-10
-(Rasmus et al. 2015, section 4.3), ``"standardize"`` is for tables, ``"none"`` does
-nothing. ``fit`` gives all that ``apply`` needs, as arrays. What is applied to rows
+(Rasmus et al. 2015, section 4.3), ``"standardize"`` and ``"tabular"`` are for tables,
+``"none"`` does nothing. ``fit`` gives all that ``apply`` needs, as arrays. What is applied to rows
 takes arrays of NumPy and of JAX alike, so that a program may have it inside.
 """
 
@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
+from scipy.special import ndtr, ndtri
 
 from ladder_jax.data.arrays import read_npz
 from ladder_jax.data.base import Examples, chunks, not_finite, place, to_float
@@ -21,6 +22,14 @@ from ladder_jax.errors import DataError
 CONTRAST_SCALE = 55.0
 CONTRAST_EPSILON = 1e-8
 ZCA_BIAS = 0.1
+TABULAR_BOUND = 3.0
+"""Standard deviations from the mean beyond which a feature of "tabular" does not go."""
+TABULAR_SKEW = 1.0
+"""The skewness, to either side, beyond which "tabular" gives a feature normal scores."""
+_KNOTS = 33
+"""At most, of the curve that gives normal scores."""
+_SAMPLE = 10_000
+"""Rows that "tabular" is fitted on, at most; fewer where a row has many features."""
 
 Fitted = dict[str, np.ndarray]
 Chunks = Callable[[], Iterator[np.ndarray]]
@@ -78,17 +87,21 @@ def _float32(name: str, array: np.ndarray, least: float = 0.0) -> np.ndarray:
     return kept
 
 
-def _fit_standardize(read: Chunks) -> Fitted:
-    """Fits mean and deviation; a feature that does not vary (but for rounding) is only centred.
+def _centre(name: str, mean: np.ndarray, scale: np.ndarray) -> Fitted:
+    """Returns what centres and scales each feature.
 
-    ``mean`` is what float32 holds of it, ``shift`` the rest of it over the deviation:
-    without it, a mean that is large beside the deviation would move all rows.
+    ``mean`` is what float32 holds of it, ``shift`` the rest of it over the scale: without it, a
+    mean that is large beside the deviation would move all rows.
     """
-    mean, var = _moments(read)
-    tiny = float(np.finfo(np.float32).tiny)
-    std = _float32("standardize", np.where(var > 0, np.sqrt(var), 1.0), tiny)
-    high = _float32("standardize", mean)
+    std = _float32(name, scale, float(np.finfo(np.float32).tiny))
+    high = _float32(name, mean)
     return {"mean": high, "std": std, "shift": ((mean - high) / std).astype(np.float32)}
+
+
+def _fit_standardize(read: Chunks) -> Fitted:
+    """Fits mean and deviation; a feature that does not vary (but for rounding) is only centred."""
+    mean, var = _moments(read)
+    return _centre("standardize", mean, np.where(var > 0, np.sqrt(var), 1.0))
 
 
 def _apply_standardize(fitted: Fitted, x: np.ndarray) -> np.ndarray:
@@ -118,11 +131,91 @@ def _apply_zca(fitted: Fitted, x: np.ndarray) -> np.ndarray:
     return (white - fitted.get("shift", 0.0)).reshape(x.shape)
 
 
+def _sample(read: Chunks) -> np.ndarray:
+    """Returns rows spread evenly over all, flat: ``[n, features]``, float64."""
+    sizes = [part.shape for part in read()]
+    total = sum(rows for rows, *_ in sizes)
+    features = int(np.prod(sizes[0][1:]))
+    wanted = np.linspace(0, total - 1, min(total, max(1000, min(_SAMPLE, 2**26 // features))))
+    parts, first = [], 0
+    for part in read():
+        within = np.unique(wanted.astype(int)) - first
+        kept = within[(within >= 0) & (within < len(part))]
+        parts.append(part[kept].reshape(len(kept), -1).astype(np.float64))
+        first += len(part)
+    return np.concatenate(parts)
+
+
+def _normal_scores(column: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns values of a column ``[n]``, ascending, and the normal score of each.
+
+    ``score(v) = Phi^-1((rows below v + half of those equal to v) / n)``, up to ``TABULAR_BOUND``;
+    between these values it is near to linear.
+    """
+    ordered, n = np.sort(column), len(column)
+    last = ndtri(1 - 0.5 / n)
+    knots = np.unique(ordered)
+    if len(knots) > _KNOTS:
+        knots = np.unique(ordered[(n * ndtr(np.linspace(-last, last, _KNOTS))).astype(int)])
+    ranks = np.searchsorted(ordered, knots) + np.searchsorted(ordered, knots, "right")
+    return knots, ndtri(ranks / (2 * n)).clip(-TABULAR_BOUND, TABULAR_BOUND)
+
+
+def _fit_tabular(read: Chunks) -> Fitted:
+    """Fits, for each feature, a line or, where it is skewed, a curve of straight pieces.
+
+    ``order`` says where each feature is among all lines and the curves after them. Knots are in
+    units of the line, for the same reason as ``shift``.
+    """
+    rows, rounding = _sample(read), 8 * np.finfo(next(read()).dtype).eps
+    mean, std, low, high = rows.mean(0), rows.std(0), rows.min(0), rows.max(0)
+    std = np.where(std > rounding * np.abs(mean), std, 1.0)
+    two = ((rows == low) | (rows == high)).all(0)
+    scale = np.where(two & (high > low), (high - low) / 2, std)
+    rows = (rows - mean) / scale
+    curved = np.flatnonzero(~two & (np.abs((rows**3).mean(0)) > TABULAR_SKEW))
+    curves = [_normal_scores(column) for column in rows.T[curved]]
+    pieces = np.zeros((3, _KNOTS - 1, len(curved)))
+    pieces[1] = 1.0
+    for i, (knots, scores) in enumerate(curves):
+        pieces[:, : len(knots) - 1, i] = knots[:-1], np.diff(knots), np.diff(scores)
+    order = np.arange(rows.shape[1])
+    order[curved] = rows.shape[1] + np.arange(len(curved))
+    tiny = float(np.finfo(np.float32).tiny)
+    return _centre("tabular", mean, scale) | {
+        "curved": curved.astype(np.int32),
+        "knots": pieces[0].astype(np.float32),
+        "widths": np.maximum(pieces[1], tiny).astype(np.float32),
+        "rises": pieces[2].astype(np.float32),
+        "start": np.array([scores[0] for _, scores in curves], np.float32),
+        "order": order.astype(np.int32),
+    }
+
+
+def _apply_tabular(fitted: Fitted, x: np.ndarray) -> np.ndarray:
+    """Puts each feature on its line, which ends at ``TABULAR_BOUND``, or its curve."""
+    xp = x.__array_namespace__()
+    rows = _apply_standardize(fitted, x.reshape(x.shape[0], -1))
+    placed = xp.clip(rows, -TABULAR_BOUND, TABULAR_BOUND)
+    if fitted["curved"].size:
+        score = fitted["start"]
+        skewed = rows[:, fitted["curved"]]
+        for knot, width, rise in zip(
+            *(fitted[n] for n in ("knots", "widths", "rises")), strict=True
+        ):
+            score = score + rise * xp.clip((skewed - knot) / width, 0, 1)
+        placed = xp.concatenate([placed, score], 1)[:, fitted["order"]]
+    # What is not finite is refused, and would be a bound here.
+    finite: np.ndarray = xp.where(xp.isfinite(rows), placed, xp.nan)
+    return finite.reshape(x.shape)
+
+
 _Step = tuple[Callable[[Chunks], Fitted], Callable[[Fitted, np.ndarray], np.ndarray]]
 
 STEPS: dict[str, _Step] = {
     "contrast": (lambda read: {}, lambda fitted, x: contrast_normalize(x)),
     "standardize": (_fit_standardize, _apply_standardize),
+    "tabular": (_fit_tabular, _apply_tabular),
     "zca": (_fit_zca, _apply_zca),
 }
 """What a chain is made of: one entry each, ``fit(read)`` and ``apply(arrays, rows)``."""

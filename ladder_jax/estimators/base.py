@@ -22,7 +22,7 @@ from ladder_jax.data import preprocessing
 from ladder_jax.data.arrays import read_npz
 from ladder_jax.errors import ConfigError, NotFiniteError
 from ladder_jax.estimators.columns import AUTO, FLOATS, TableEncoder, accept_tables, read
-from ladder_jax.loop import Progress, check_progress, epochs, metrics_line
+from ladder_jax.loop import Line, Progress, check_progress, epochs, metrics_line
 from ladder_jax.predictor import Predictor
 from ladder_jax.run import files, inputs, multiprocess, nan_search, precision, workfolder
 from ladder_jax.run.evaluation import Evaluator
@@ -35,8 +35,10 @@ FORMAT = 1
 """Of the files that ``LadderEstimator.save`` writes."""
 _PREPROCESS = "preprocess/"
 """What the names of the preprocessing's arrays begin with in such a file."""
-_OWN = ("random_state", "class_weight", "ignore")
+_OWN = ("random_state", "class_weight", "ignore", "verbose")
 """Parameters that are no settings of a ``Config`` as they are given."""
+EPOCHS, UPDATES = 30, 1000
+"""Passes over all rows where ``epochs`` is None, and the least updates that they come to."""
 
 
 def _as_setting(name: str, value: Any) -> Any:
@@ -50,6 +52,24 @@ def _as_setting(name: str, value: Any) -> Any:
 
 def silent(metrics: dict[str, Any]) -> None:
     """Takes the progress of a fit, and says nothing."""
+
+
+def printing(name: str, stop: int, progress: Progress) -> Progress:
+    """Returns ``progress`` that also prints a line for about every tenth of a fit's epochs.
+
+    Examples:
+      >>> printing("LadderClassifier", 40, silent)({"epoch": 8, "loss": 1.5, "error": 0.25})
+      [LadderClassifier] epoch 8 of 40: loss 1.5, error 0.25
+    """
+
+    def both(line: Line) -> None:
+        epoch = line["epoch"]
+        if epoch == stop or epoch % max(1, stop // 10) == 0:
+            figures = ", ".join(f"{key} {line[key]:.4g}" for key in ("loss", "error"))
+            print(f"[{name}] epoch {epoch} of {stop}: {figures}", flush=True)
+        progress(line)
+
+    return both
 
 
 def weight_setting(class_weight: Any, labels: np.ndarray, classes: np.ndarray) -> str:
@@ -98,7 +118,6 @@ def row_weights(sample_weight: Any, labeled: np.ndarray) -> np.ndarray | None:
 
 def _train(config: Config, task: Task, program: Program, progress: Progress) -> Trained:
     """Does what ``train_and_evaluate`` does, without a folder."""
-    check_progress(progress)
     state = program.init(jax.random.key(config.seed))
     every = epochs(program, state, task.train, stop=config.epochs)
     for epoch, state, metrics in every:  # noqa: B007
@@ -127,7 +146,7 @@ class LadderEstimator(BaseEstimator):  # type: ignore[misc]
     denoising_cost: float | Sequence[float] = 0.1
     batch_labeled: int = 100
     batch_unlabeled: int = 100
-    epochs: int = 150
+    epochs: int | None = 150
     learning_rate: float = 0.002
     decay_from: float = 0.67
     preprocess: str = "standardize"
@@ -139,8 +158,10 @@ class LadderEstimator(BaseEstimator):  # type: ignore[misc]
     consistency_threshold: float = 0.95
     consistency_temperature: float = 0.5
     compute_dtype: str = "float32"
+    joint_norm: bool = False
     norm_statistics: str = "train"
     random_state: int | np.random.RandomState | None = None
+    verbose: int = 0
 
     KINDS: ClassVar[tuple[str, ...]] = ()
     """Kinds of labels, of ``data.KINDS``, that it learns."""
@@ -150,7 +171,9 @@ class LadderEstimator(BaseEstimator):  # type: ignore[misc]
         given = self.get_params().items()
         settings = {name: _as_setting(name, value) for name, value in given if name not in _OWN}
         if settings["preprocess"] == AUTO and "pixels" not in self.KINDS:
-            settings["preprocess"] = "standardize"  # the numbers that columns become
+            settings["preprocess"] = "tabular"  # the numbers that columns become
+        if settings["epochs"] is None:
+            settings["epochs"] = EPOCHS
         return settings
 
     def _config(self, rows: int, labeled: int, class_weight: str) -> Config:
@@ -159,10 +182,13 @@ class LadderEstimator(BaseEstimator):  # type: ignore[misc]
         seed = int(given) if isinstance(given, int | np.integer) else int(drawn.randint(2**31))
         fixed = {"name": type(self).__name__, "dataset": "fit", "labels": 0, "seed": seed}
         config = Config.create(self._settings() | fixed | {"class_weight": class_weight})
+        unlabeled = min(config.batch_unlabeled, rows)
+        least = math.ceil(UPDATES / (rows // unlabeled)) if self.epochs is None else 0
         return dataclasses.replace(
             config,
             batch_labeled=min(config.batch_labeled, max(labeled, 2)),
-            batch_unlabeled=min(config.batch_unlabeled, rows),
+            batch_unlabeled=unlabeled,
+            epochs=max(config.epochs, least),
         )
 
     def _fit(
@@ -174,11 +200,14 @@ class LadderEstimator(BaseEstimator):  # type: ignore[misc]
         **fitted: Any,
     ) -> Self:
         """Trains a ladder; ``fitted`` are attributes that it has afterwards."""
+        check_progress(progress)
         labeled = data.has_label(dataset.y_train, dataset.kind)
         config = self._config(len(labeled), int(labeled.sum()), class_weight)
         task = inputs.prepare(config, dataset, weight=weight)
         config = precision.settle(config, task.spec)
         program = compile_program(config, task.spec)
+        if self.verbose:
+            progress = printing(config.name, config.epochs, progress)
         trained = _train(config, task, program, progress)
         self.n_iter_, self.config_, self.target_ = config.epochs, config, task.target.name
         self._shape, self._scaling = task.example_shape, task.scaling
@@ -271,7 +300,9 @@ class LadderEstimator(BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         about = {
             "format": FORMAT,
-            "parameters": self._settings() | self._own() | {"preprocess": self.preprocess},
+            "parameters": self._settings()
+            | self._own()
+            | {"preprocess": self.preprocess, "epochs": self.epochs},
             "config": workfolder.as_json(self.config_),
             "target": self.target_,
             "n_iter": self.n_iter_,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -112,10 +112,10 @@ class LadderClassifier(
     A row has one class, or several labels, each of which is there or not: ``y`` is then a
     matrix ``[n, k]`` of 0 and 1.
 
-    Parameters are the settings of ``Config`` by the same names, its defaults but for
-    ``preprocess`` and ``denoising_cost``, which suit small tables. Where one is of each
-    level, a single value serves all. ``fit`` checks them. Fits of the same settings
-    and shapes, as in a search, are compiled once.
+    Parameters are the settings of ``Config`` by the same names; the defaults were chosen on small
+    tables with two to ten labels per class. Where one is of each level, a single value serves
+    all. ``fit`` checks them. Fits of the same settings and shapes, as in a search, are compiled
+    once.
 
     Numbers are taken as they are, whatever their dtype: pixels that were divided by 255
     for ``fit`` are divided for ``predict`` too. A value that is not finite after
@@ -130,13 +130,13 @@ class LadderClassifier(
       denoising_cost: by level.
       batch_labeled: labelled rows a step; all of them if there are fewer.
       batch_unlabeled: unlabelled rows a step; all of them if there are fewer.
-      epochs: passes over all rows.
+      epochs: passes over all rows; None: 30, or as many as come to 1000 updates.
       learning_rate: of Adam, at the start.
       decay_from: the part of the run after which the rate falls linearly to 0.
       preprocess: "auto", by which ``TableEncoder`` makes numbers of the columns, which are then
-        standardised: text and categories, missing and skewed numbers, sparse matrices; or a
-        chain of ``data.preprocessing``, as "standardize", of numbers alone, none missing. Either
-        is fitted on the rows of ``fit``. Of an array of numbers both are the same.
+        go through "tabular": text and categories, missing and skewed numbers, sparse matrices;
+        or a chain of ``data.preprocessing``, as "tabular" or "standardize", of numbers alone,
+        none missing. Either is fitted on the rows of ``fit``.
       unit_norm: whether encoder weights are projected to norm 1 after each step.
       ema_decay: of the exponential moving average of the parameters; 0: none.
       adversarial: where noise is virtual adversarial: "none", "input" or "all".
@@ -145,11 +145,14 @@ class LadderClassifier(
       consistency_threshold: a row counts if its clean pass gives a class this probability.
       consistency_temperature: that the clean logits are divided by for the target.
       compute_dtype: of the maps, "float32", "bfloat16" or "auto", the faster one here.
+      joint_norm: whether a step normalises its noisy labelled rows, which may be few, together
+        with the noisy unlabelled ones.
       norm_statistics: what prediction is normalised with: "train" or "labeled" rows.
       class_weight: how much a row counts, by its class: None, all alike; "balanced",
         inversely to how many labelled rows have it; or a dict of weights by class, 1 for those
         that it leaves out. Not with several labels per row.
       random_state: decides start, order and noise; an int is ``Config.seed``.
+      verbose: whether to print loss and error on labelled rows about ten times a fit.
 
     After a fit, processes of its own must not be forked ones, in which JAX hangs: use
     ``multiprocessing.get_context("spawn")``, joblib's loky (``n_jobs``), or threads.
@@ -174,8 +177,16 @@ class LadderClassifier(
       [0, 1]
     """
 
+    units: int | Sequence[int] = (100, 100)
     _: dataclasses.KW_ONLY
+    denoising_cost: float | Sequence[float] = 0.3
+    epochs: int | None = None
+    learning_rate: float = 0.01
     preprocess: str = AUTO
+    consistency: float = 3.0
+    consistency_from: float = 0.3
+    consistency_threshold: float = 0.0
+    joint_norm: bool = True
     class_weight: str | Mapping[Any, float] | None = None
 
     KINDS: ClassVar[tuple[str, ...]] = ("classes", "several")

@@ -11,7 +11,7 @@ import numpy as np
 from scipy import sparse
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.impute import SimpleImputer
-from sklearn.preprocessing import OneHotEncoder, QuantileTransformer
+from sklearn.preprocessing import OneHotEncoder
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -22,9 +22,6 @@ AUTO = "auto"
 FLOATS = (np.float64, np.float32)
 MAX_ENTRIES = 2**27
 """Numbers that a sparse matrix, or the categories of a column, may come to: 1 GiB of float64."""
-
-QUANTILES = 100
-"""Of a skewed column; fewer rows have as many as they are."""
 
 _KINDS: dict[str, Any] = {
     "text": str,
@@ -110,21 +107,13 @@ class TableEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
       of ``fit`` has zeros alone.
     - Columns of numbers are filled with their median by ``SimpleImputer``, which adds a column
       that marks where one is missing, for each that misses some in ``fit``.
-    - Numbers of a data frame that have a skewness beyond ``skew``, and more than two values,
-      first go through ``QuantileTransformer``, which gives them a normal distribution and does
-      not go beyond the least and the largest of ``fit``.
 
     First come the numbers in their order, then the marks, then the categories. An array of
     numbers of which none is missing comes back as it is. Sparse matrices are made dense. In a
     data frame text stays text; of an array a column of text that reads as numbers is numbers.
 
-    Args:
-      skew: the skewness, to either side, up to which numbers are left as they are.
-
     Attributes:
       kinds_: what each column holds: () for numbers, for categories the kinds of their values.
-      skewed_: which of the columns of numbers are skewed.
-      quantiles_: the fitted ``QuantileTransformer`` of those, or None.
       imputer_: the fitted ``SimpleImputer`` of all numbers, or None.
       encoder_: the fitted ``OneHotEncoder`` of all categories, or None.
       n_features_in_: columns.
@@ -137,9 +126,6 @@ class TableEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
       >>> table.transform(np.array([["green", None]], object)).tolist()
       [[2.0, 1.0, 0.0, 0.0]]
     """
-
-    def __init__(self, skew: float = 2.0) -> None:
-        self.skew = skew
 
     def fit(self, X: Any, y: Any = None) -> Self:  # noqa: N803
         """Finds what each column holds, and fits the transformers.
@@ -163,10 +149,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             numbers, words = table, table[:, :0]  # without a copy
         else:
             numbers, words = self._parts(columns)
-        self.skewed_ = _skewed(numbers, self.skew) if _is_frame(table) else []
-        self.quantiles_ = _fit_quantiles(numbers[:, self.skewed_])
         plain = isinstance(table, np.ndarray) and not words.size and not np.isnan(numbers).any()
-        self._fit_rest(numbers[:, :0] if plain else self._straight(numbers), words)
+        self._fit_rest(numbers[:, :0] if plain else numbers, words)
         return self
 
     def _names(self) -> list[str]:
@@ -232,12 +216,6 @@ class TableEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                     f"{len(words)} rows; leave it out, or make fewer of them."
                 )
 
-    def _straight(self, numbers: np.ndarray) -> np.ndarray:
-        """Returns numbers of which those that are skewed are no longer so."""
-        if self.quantiles_ is not None:
-            numbers[:, self.skewed_] = self.quantiles_.transform(numbers[:, self.skewed_])
-        return numbers
-
     def transform(self, X: Any) -> np.ndarray:  # noqa: N803
         """Makes numbers of rows.
 
@@ -259,7 +237,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         else:
             numbers, words = self._parts(self._columns(table))
         if self.imputer_ is not None:
-            numbers = self.imputer_.transform(self._straight(numbers))
+            numbers = self.imputer_.transform(numbers)
         elif np.isnan(numbers).any():
             row, column = np.argwhere(np.isnan(numbers))[0]
             raise DataError(
@@ -303,12 +281,9 @@ class TableEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """Returns all that was fitted, as JSON has it, for ``from_state``."""
         imputer, encoder = self.imputer_, self.encoder_
         return {
-            "skew": self.skew,
             "n_features_in": self.n_features_in_,
             "feature_names_in": getattr(self, "feature_names_in_", np.zeros(0)).tolist(),
             "kinds": self.kinds_,
-            "skewed": self.skewed_,
-            "quantiles": self.quantiles_ and self.quantiles_.quantiles_.tolist(),
             "medians": [] if imputer is None else imputer.statistics_.tolist(),
             "marked": [] if imputer is None else imputer.indicator_.features_.tolist(),
             "categories": [] if encoder is None else [c.tolist() for c in encoder.categories_],
@@ -321,7 +296,9 @@ class TableEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         Args:
           state: of ``state``.
         """
-        table = cls(state["skew"])
+        if state.get("quantiles"):
+            raise ValueError("its skewed columns were made normal in another way")
+        table = cls()
         table.n_features_in_ = state["n_features_in"]
         if state["feature_names_in"]:
             table.feature_names_in_ = np.array(state["feature_names_in"], object)
@@ -333,10 +310,6 @@ class TableEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         most = max(map(len, state["categories"]), default=0)
         words = np.array([np.resize(np.array(c, object), most) for c in state["categories"]]).T
         table._fit_rest(numbers, words)
-        quantiles = np.array(state["quantiles"] or np.empty((0, 0)))
-        table.skewed_, table.quantiles_ = state["skewed"], _fit_quantiles(quantiles)
-        if table.quantiles_ is not None:
-            table.quantiles_.quantiles_ = quantiles  # to the bit
         return table
 
     def __sklearn_tags__(self) -> Tags:
@@ -396,25 +369,3 @@ def _as_words(name: str, column: np.ndarray, kinds: tuple[str, ...]) -> np.ndarr
     present = ~_missing(column)
     words[present] = [_word(value) for value in column[present]]
     return words
-
-
-def _fit_quantiles(numbers: np.ndarray) -> QuantileTransformer | None:
-    """Fits what makes columns normal, or None if there is none."""
-    if not numbers.size:
-        return None
-    rows = min(len(numbers), QUANTILES)
-    normal = QuantileTransformer(n_quantiles=rows, output_distribution="normal", random_state=0)
-    return normal.fit(numbers)
-
-
-def _skewed(numbers: np.ndarray, most: float) -> list[int]:
-    """Returns which columns have a skewness beyond ``most`` and more than two values."""
-    found = []
-    for i, column in enumerate(numbers.T):
-        present = column[~np.isnan(column)]
-        if len(np.unique(present)) > 2:
-            with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-                centred = (present - present.mean()) / present.std()
-                if abs((centred**3).mean()) > most:
-                    found.append(i)
-    return found

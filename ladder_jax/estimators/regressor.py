@@ -41,7 +41,7 @@ class LadderRegressor(
       denoising_cost: by level.
       batch_labeled: labelled rows a step; all of them if there are fewer.
       batch_unlabeled: unlabelled rows a step; all of them if there are fewer.
-      epochs: passes over all rows.
+      epochs: passes over all rows; None: 30, or as many as come to 1000 updates.
       learning_rate: of Adam, at the start.
       decay_from: the part of the run after which the rate falls linearly to 0.
       preprocess: "auto", which makes numbers of columns as ``LadderClassifier`` says, or a chain
@@ -55,10 +55,13 @@ class LadderRegressor(
       consistency_threshold: says nothing of numbers.
       consistency_temperature: says nothing of numbers.
       compute_dtype: of the maps, "float32", "bfloat16" or "auto", the faster one here.
+      joint_norm: whether a step normalises its noisy labelled rows, which may be few, together
+        with the noisy unlabelled ones.
       norm_statistics: what prediction is normalised with: "train" or "labeled" rows.
       variance: whether each prediction has a variance of its own, learnt by the likelihood of
         a Gaussian; ``predict`` then gives its root with ``return_std=True``.
       random_state: decides start, order and noise; an int is ``Config.seed``.
+      verbose: whether to print loss and error on labelled rows about ten times a fit.
 
     Attributes:
       n_iter_: epochs done.

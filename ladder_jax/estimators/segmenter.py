@@ -74,7 +74,7 @@ class LadderSegmenter(LadderEstimator):
       denoising_cost: by level.
       batch_labeled: images with a mask a step; all of them if there are fewer.
       batch_unlabeled: images a step, with a mask or without; all of them if there are fewer.
-      epochs: passes over all images.
+      epochs: passes over all images; None: 30, or as many as come to 1000 updates.
       learning_rate: of Adam, at the start.
       decay_from: the part of the run after which the rate falls linearly to 0.
       preprocess: a chain of ``data.preprocessing``, fitted on the images of ``fit``.
@@ -86,12 +86,15 @@ class LadderSegmenter(LadderEstimator):
       consistency_threshold: a pixel counts if its clean pass gives a class this probability.
       consistency_temperature: that the clean logits are divided by for the target.
       compute_dtype: of the maps, "float32", "bfloat16" or "auto", the faster one here.
+      joint_norm: whether a step normalises its noisy labelled images, which may be few, together
+        with the noisy unlabelled ones.
       norm_statistics: what prediction is normalised with: "train" or "labeled" images.
       ignore: what stands for no label in masks; -1 always does.
       class_weight: how much a pixel counts, by its class: None, all alike; "balanced",
         inversely to how many labelled pixels have it; or a dict of weights by class, 1 for those
         that it leaves out.
       random_state: decides start, order and noise; an int is ``Config.seed``.
+      verbose: whether to print loss and error on labelled rows about ten times a fit.
 
     Attributes:
       classes_: ``[k]``, sorted: those of the masks of ``fit``.
@@ -116,7 +119,7 @@ class LadderSegmenter(LadderEstimator):
     encoder: str = ""
     batch_labeled: int = 20
     batch_unlabeled: int = 20
-    epochs: int = 20
+    epochs: int | None = 20
     learning_rate: float = 0.01
     preprocess: str = "none"
     ignore: Sequence[int] = labels.VOID

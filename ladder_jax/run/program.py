@@ -137,6 +137,7 @@ def build_ladder(config: Config, input_shape: Shape, target: Target) -> Ladder:
             top=activations_lib.softmax(gain=config.top_gain) if softmax else None,
             consistency=config.consistency_settings if config.consistency else None,
             target=target,
+            joint_norm=config.joint_norm,
         )
     except ValueError as error:
         raise ConfigError(str(error)) from error
