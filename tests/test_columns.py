@@ -5,8 +5,10 @@ import decimal
 import json
 import pickle
 
+import jax
 import numpy as np
 import pytest
+from jax import export as jax_export
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
@@ -16,7 +18,7 @@ from sklearn.preprocessing import OneHotEncoder
 from sklearn.utils import get_tags
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from ladder_jax import LadderClassifier, LadderRegressor, LadderSegmenter
+from ladder_jax import LadderClassifier, LadderRegressor, LadderSegmenter, exporting
 from ladder_jax.errors import ConfigError
 from ladder_jax.estimators import TableEncoder, columns
 
@@ -172,6 +174,14 @@ def test_pickle_save_and_load(fitted, tmp_path):
         np.testing.assert_array_equal(again.predict_proba(cells), fitted.predict_proba(cells))
         assert again.columns_.state() == fitted.columns_.state()
     assert not hasattr(clone(fitted), "columns_")
+
+
+def test_exported_it_takes_the_numbers_that_columns_become(fitted):
+    exported = jax_export.deserialize(bytearray(exporting.export(fitted.predictor_)))
+    cells = as_array(table())
+    numbers = fitted.columns_.transform(cells).astype(np.float32)
+    found = jax.jit(exported.call)(numbers)
+    np.testing.assert_allclose(found, fitted.predict_proba(cells), atol=1e-4)
 
 
 def test_the_state_is_all_that_was_fitted(frame_of):

@@ -145,6 +145,11 @@ def test_tabular_is_bounded_and_keeps_the_order(column, values):
     assert (np.diff(found[:, column]) >= 0).all() and (abs(found) <= 3).all()
 
 
+def test_tabular_of_what_varies_by_rounding_alone():
+    x = np.where(np.arange(30)[:, None] % 2, 0.1 + 0.2, [0.3, 0.3])
+    assert abs(apply(fit("tabular", x), x)).max() < 1e-9
+
+
 def test_tabular_of_many_rows_is_fitted_on_some_of_them():
     x = np.random.default_rng(0).exponential(size=(25_000, 1))
     found = apply(fit("tabular", x), x)

@@ -169,9 +169,9 @@ def _fit_tabular(read: Chunks) -> Fitted:
     """
     rows, rounding = _sample(read), 8 * np.finfo(next(read()).dtype).eps
     mean, std, low, high = rows.mean(0), rows.std(0), rows.min(0), rows.max(0)
-    std = np.where(std > rounding * np.abs(mean), std, 1.0)
-    two = ((rows == low) | (rows == high)).all(0)
-    scale = np.where(two & (high > low), (high - low) / 2, std)
+    varies = std > rounding * np.abs(mean)
+    two = varies & ((rows == low) | (rows == high)).all(0)
+    scale = np.where(two, (high - low) / 2, np.where(varies, std, 1.0))
     rows = (rows - mean) / scale
     curved = np.flatnonzero(~two & (np.abs((rows**3).mean(0)) > TABULAR_SKEW))
     curves = [_normal_scores(column) for column in rows.T[curved]]
