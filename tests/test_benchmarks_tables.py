@@ -4,6 +4,7 @@ import doctest
 import json
 import re
 
+import documented
 import numpy as np
 import pytest
 from absl import flags
@@ -448,3 +449,21 @@ def test_shared_with_the_other_commands():
         assert cli.label_numbers("1") == [50, 20]
     with flagsaver.flagsaver(labels=None):
         assert cli.label_numbers("2,5") == [2, 5]
+
+
+def test_the_documentation_says_what_the_file_says():
+    names = ("ladder", "random_forest", "no_decoder", "logistic_regression", "k_nearest")
+    names += ("label_spreading", "label_spreading_rbf", "self_training")
+    path = documented.ROOT / "benchmarks" / "results" / "tables_classes.jsonl"
+    fits, lines = tables.read(path, {})
+    assert lines == 1 + 23 * 3 * 5 * len(names) == 1 + len(fits)
+    page = (documented.ROOT / "docs" / "tables.md").read_text(encoding="utf-8")
+    for labels in (2, 5, 10):
+        of_labels = {key: done for key, done in fits.items() if key.labels == labels}
+        _, methods, errors = tables_report.mean_errors(of_labels)
+        placed = ranks.ranks_of(errors).mean(0)
+        cells = [
+            f"{errors[:, column].mean():.1f} / {placed[column]:.2f}"
+            for column in map(list(methods).index, names)
+        ]
+        assert f"\n| {labels} | {' | '.join(cells)} |\n" in page
