@@ -19,7 +19,7 @@ from ladder_jax.estimators import LadderClassifier, LadderRegressor, LadderSegme
 TINY = {"units": (4,), "epochs": 40, "learning_rate": 0.03, "random_state": 0}
 NUMBERS = LadderRegressor(**TINY, variance=True)
 MASKS = LadderSegmenter(**TINY)
-LABELS = LadderClassifier(**TINY)
+LABELS = LadderClassifier(**TINY, consistency=0.0)  # no clusters
 
 
 def rows(n=48):

@@ -84,8 +84,9 @@ class LadderRegressor(
     units: int | Sequence[int] = (50,)
     _: dataclasses.KW_ONLY
     preprocess: str = AUTO
-    denoising_cost: float | Sequence[float] = 1.0
+    denoising_cost: float | Sequence[float] = 0.3
     learning_rate: float = 0.005
+    joint_norm: bool = True
     variance: bool = False
 
     KINDS: ClassVar[tuple[str, ...]] = ("numbers",)
