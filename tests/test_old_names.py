@@ -65,9 +65,12 @@ def test_an_estimator_with_old_names(tmp_path):
     about = json.loads(str(arrays["about"]))
     assert not set(OLD_NAMES) & {*about["parameters"], *about["config"]}
     about |= {name: with_old_names(about[name]) for name in ("parameters", "config")}
+    for name in ("parameters", "config"):  # it was not there when the defaults of fits were others
+        del about[name]["joint_norm"]
     np.savez(tmp_path / "old.npz", **arrays | {"about": np.array(json.dumps(about))})
     loaded = LadderClassifier.load(tmp_path / "old.npz")
     assert (loaded.ema_decay, loaded.norm_statistics) == (0.5, "labeled")
+    assert not loaded.joint_norm and not loaded.config_.joint_norm and fitted.joint_norm
     np.testing.assert_array_equal(loaded.predict_proba(x), fitted.predict_proba(x))
 
 

@@ -17,7 +17,7 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ladder_jax import data, targets
-from ladder_jax.config import Config, current_names
+from ladder_jax.config import ADDED, Config, current_names
 from ladder_jax.data import preprocessing
 from ladder_jax.data.arrays import read_npz
 from ladder_jax.errors import ConfigError, NotFiniteError
@@ -362,6 +362,7 @@ class LadderEstimator(BaseEstimator):  # type: ignore[misc]
         if target.split(":")[0] not in cls.KINDS:
             raise ValueError(f"it learnt {target}")
         parameters = current_names(about["parameters"])
+        parameters = {"joint_norm": ADDED["joint_norm"]} | parameters
         found = cls(**{name: _as_setting("", value) for name, value in parameters.items()})
         if isinstance(parameters.get("class_weight"), list):
             found.class_weight = dict(parameters["class_weight"])

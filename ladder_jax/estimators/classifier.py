@@ -172,7 +172,7 @@ class LadderClassifier(
     Examples:
       >>> x = np.random.default_rng(0).normal(size=(40, 2)) + np.arange(40)[:, None] % 2 * 9
       >>> y = np.where(np.arange(40) < 6, np.arange(40) % 2, -1)
-      >>> ladder = LadderClassifier(units=(4,), epochs=40, learning_rate=0.02, random_state=0)
+      >>> ladder = LadderClassifier(units=(20,), epochs=60, random_state=0)
       >>> ladder.fit(x, y).predict([[0.0, 0.0], [9.0, 9.0]]).tolist()
       [0, 1]
     """
