@@ -81,8 +81,7 @@ def without_decoder(ladder: LadderClassifier | LadderRegressor) -> Any:
     """Returns the estimator with its settings, but as the supervised net of the same size."""
     settings = ladder._settings()
     config = Config.create(settings).supervised()
-    changed = {name: getattr(config, name) for name in settings}
-    return ladder.set_params(**changed | {"epochs": ladder.epochs, "preprocess": ladder.preprocess})
+    return ladder.set_params(**{name: getattr(config, name) for name in settings})
 
 
 def _self_training() -> SelfTrainingClassifier:

@@ -52,7 +52,9 @@ def estimator_of(config: Config) -> LadderClassifier:
     """Returns the ladder with the settings of a config, as far as the estimator has them."""
     from ladder_jax.estimators import LadderClassifier
 
-    ladder = LadderClassifier(class_weight=config.class_weights)
+    ladder = LadderClassifier(
+        epochs=config.epochs, preprocess=config.preprocess, class_weight=config.class_weights
+    )
     ladder.set_params(**{name: getattr(config, name) for name in ladder._settings()})
     return ladder
 

@@ -145,6 +145,14 @@ def test_tabular_is_bounded_and_keeps_the_order(column, values):
     assert (np.diff(found[:, column]) >= 0).all() and (abs(found) <= 3).all()
 
 
+def test_tabular_of_seconds_since_1970():
+    """As if standardised beforehand."""
+    seconds = 1.7e9 + 60 * skewed_and_not()[:, :2]
+    near = (seconds - seconds.mean(0)) / seconds.std(0)
+    found, wanted = (apply(fit("tabular", x), x) for x in (seconds, near))
+    np.testing.assert_allclose(found, wanted, atol=1e-3)
+
+
 def test_tabular_of_what_varies_by_rounding_alone():
     x = np.where(np.arange(30)[:, None] % 2, 0.1 + 0.2, [0.3, 0.3])
     assert abs(apply(fit("tabular", x), x)).max() < 1e-9

@@ -58,13 +58,19 @@ def contrast_normalize(x: np.ndarray, scale: float = CONTRAST_SCALE) -> np.ndarr
     return normalized.reshape(x.shape)
 
 
+def _varies(mean: np.ndarray, var: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Returns which features of a dtype vary by more than rounding."""
+    varies: np.ndarray = var > np.square(8 * np.finfo(dtype).eps * mean)
+    return varies
+
+
 def _moments(read: Chunks) -> tuple[np.ndarray, np.ndarray]:
     """Returns each feature's mean and biased variance, float64; 0 if it varies by rounding alone.
 
     Differences from the first row are summed: no digits are lost to a large mean.
     """
     start = next(read())
-    first, rounding = start[0].astype(np.float64), 8 * np.finfo(start.dtype).eps
+    first = start[0].astype(np.float64)
     rows, total, squares = 0, np.zeros(()), np.zeros(())
     for chunk in read():
         rows, total = rows + len(chunk), total + (chunk - first).sum(0)
@@ -72,7 +78,7 @@ def _moments(read: Chunks) -> tuple[np.ndarray, np.ndarray]:
     for chunk in read():
         squares = squares + np.square(chunk - mean).sum(0)
     var = squares / rows
-    return mean, np.where(var > np.square(rounding * mean), var, 0.0)
+    return mean, np.where(_varies(mean, var, start.dtype), var, 0.0)
 
 
 def _float32(name: str, array: np.ndarray, least: float = 0.0) -> np.ndarray:
@@ -132,16 +138,16 @@ def _apply_zca(fitted: Fitted, x: np.ndarray) -> np.ndarray:
 
 
 def _sample(read: Chunks) -> np.ndarray:
-    """Returns rows spread evenly over all, flat: ``[n, features]``, float64."""
+    """Returns rows spread evenly over all, flat: ``[n, features]``."""
     sizes = [part.shape for part in read()]
     total = sum(rows for rows, *_ in sizes)
     features = int(np.prod(sizes[0][1:]))
-    wanted = np.linspace(0, total - 1, min(total, max(1000, min(_SAMPLE, 2**26 // features))))
+    most = max(1000, min(_SAMPLE, 2**26 // features))
+    wanted = np.linspace(0, total - 1, min(total, most)).astype(int)
     parts, first = [], 0
     for part in read():
-        within = np.unique(wanted.astype(int)) - first
-        kept = within[(within >= 0) & (within < len(part))]
-        parts.append(part[kept].reshape(len(kept), -1).astype(np.float64))
+        kept = wanted[(wanted >= first) & (wanted < first + len(part))] - first
+        parts.append(part[kept].reshape(len(kept), -1))
         first += len(part)
     return np.concatenate(parts)
 
@@ -167,11 +173,12 @@ def _fit_tabular(read: Chunks) -> Fitted:
     ``order`` says where each feature is among all lines and the curves after them. Knots are in
     units of the line, for the same reason as ``shift``.
     """
-    rows, rounding = _sample(read), 8 * np.finfo(next(read()).dtype).eps
-    mean, std, low, high = rows.mean(0), rows.std(0), rows.min(0), rows.max(0)
-    varies = std > rounding * np.abs(mean)
+    sample = _sample(read)
+    rows = sample.astype(np.float64)
+    mean, var, low, high = rows.mean(0), rows.var(0), rows.min(0), rows.max(0)
+    varies = _varies(mean, var, sample.dtype)
     two = varies & ((rows == low) | (rows == high)).all(0)
-    scale = np.where(two, (high - low) / 2, np.where(varies, std, 1.0))
+    scale = np.where(two, (high - low) / 2, np.where(varies, np.sqrt(var), 1.0))
     rows = (rows - mean) / scale
     curved = np.flatnonzero(~two & (np.abs((rows**3).mean(0)) > TABULAR_SKEW))
     curves = [_normal_scores(column) for column in rows.T[curved]]

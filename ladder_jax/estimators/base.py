@@ -35,7 +35,7 @@ FORMAT = 1
 """Of the files that ``LadderEstimator.save`` writes."""
 _PREPROCESS = "preprocess/"
 """What the names of the preprocessing's arrays begin with in such a file."""
-_OWN = ("random_state", "class_weight", "ignore", "verbose")
+_OWN = ("random_state", "class_weight", "ignore", "verbose", "preprocess", "epochs")
 """Parameters that are no settings of a ``Config`` as they are given."""
 EPOCHS, UPDATES = 30, 1000
 """Passes over all rows where ``epochs`` is None, and the least updates that they come to."""
@@ -167,21 +167,23 @@ class LadderEstimator(BaseEstimator):  # type: ignore[misc]
     """Kinds of labels, of ``data.KINDS``, that it learns."""
 
     def _settings(self) -> dict[str, Any]:
-        """Returns the parameters as ``Config`` has them."""
+        """Returns the parameters as ``Config`` has them, but for those of ``_OWN``."""
         given = self.get_params().items()
-        settings = {name: _as_setting(name, value) for name, value in given if name not in _OWN}
-        if settings["preprocess"] == AUTO and "pixels" not in self.KINDS:
-            settings["preprocess"] = "tabular"  # the numbers that columns become
-        if settings["epochs"] is None:
-            settings["epochs"] = EPOCHS
-        return settings
+        return {name: _as_setting(name, value) for name, value in given if name not in _OWN}
 
     def _config(self, rows: int, labeled: int, class_weight: str) -> Config:
         """Returns the settings of a run on so many rows."""
         given, drawn = self.random_state, check_random_state(self.random_state)
         seed = int(given) if isinstance(given, int | np.integer) else int(drawn.randint(2**31))
         fixed = {"name": type(self).__name__, "dataset": "fit", "labels": 0, "seed": seed}
-        config = Config.create(self._settings() | fixed | {"class_weight": class_weight})
+        # The numbers that columns become.
+        columns = self.preprocess == AUTO and "pixels" not in self.KINDS
+        own = {
+            "class_weight": class_weight,
+            "preprocess": "tabular" if columns else _as_setting("preprocess", self.preprocess),
+            "epochs": EPOCHS if self.epochs is None else _as_setting("epochs", self.epochs),
+        }
+        config = Config.create(self._settings() | fixed | own)
         unlabeled = min(config.batch_unlabeled, rows)
         least = math.ceil(UPDATES / (rows // unlabeled)) if self.epochs is None else 0
         return dataclasses.replace(
@@ -300,9 +302,7 @@ class LadderEstimator(BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         about = {
             "format": FORMAT,
-            "parameters": self._settings()
-            | self._own()
-            | {"preprocess": self.preprocess, "epochs": self.epochs},
+            "parameters": self._settings() | self._own(),
             "config": workfolder.as_json(self.config_),
             "target": self.target_,
             "n_iter": self.n_iter_,

@@ -133,8 +133,8 @@ class LadderClassifier(
       epochs: passes over all rows; None: 30, or as many as come to 1000 updates.
       learning_rate: of Adam, at the start.
       decay_from: the part of the run after which the rate falls linearly to 0.
-      preprocess: "auto", by which ``TableEncoder`` makes numbers of the columns, which are then
-        go through "tabular": text and categories, missing and skewed numbers, sparse matrices;
+      preprocess: "auto", by which ``TableEncoder`` makes numbers of the columns, which then go
+        through "tabular": text and categories, missing and skewed numbers, sparse matrices;
         or a chain of ``data.preprocessing``, as "tabular" or "standardize", of numbers alone,
         none missing. Either is fitted on the rows of ``fit``.
       unit_norm: whether encoder weights are projected to norm 1 after each step.
