@@ -116,8 +116,8 @@ def shown(run: Timed) -> str:
     """Returns a line of the table.
 
     Example:
-      >>> shown(Timed("quick", 0, "float32", 75, None, 1.2, 1.1, 60.0))
-      'quick   seed   0  float32    75 epochs     60 s  never below  held out 1.20 %  test 1.10 %'
+      >>> shown(Timed("quick", 0, "float32", 55, None, 1.2, 1.1, 60.0))
+      'quick   seed   0  float32    55 epochs     60 s  never below  held out 1.20 %  test 1.10 %'
     """
     reached = "never below"
     if run.seconds_to_error is not None:
