@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from experiments import relative_time
 from experiments.configs import RENAMED
+from experiments.published import LABELS, PERMUTATION_INVARIANT
 from experiments.tables import FASHION_EPOCHS, TABLES, Row
 from ladder_jax.report.figures import error_over_labels
 from ladder_jax.report.measures import Spread, over_seeds
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 Run = dict[str, Any]
 
+OURS = ("full", "tuned", "quick")
+"""Rows of MNIST that stand beside the published ones."""
 HEADING = f"""# Results
 
 Made by `python -m experiments.reproduce` from the files in `experiments/results/`, one a run, each
@@ -96,6 +99,11 @@ def _products(runs: list[Run]) -> str:
     return ", ".join(sorted(found))
 
 
+def _cells(cells: list[str]) -> str:
+    """Returns a row of Markdown."""
+    return " | ".join(["", *cells, ""]).strip().replace("|  |", "| |").replace("|  |", "| |")
+
+
 def line(row: Row, runs: list[Run], supervised: list[Run], time: float | None = None) -> str:
     """Returns a row of a table in Markdown.
 
@@ -119,7 +127,7 @@ def line(row: Row, runs: list[Run], supervised: list[Run], time: float | None = 
         "" if time is None else f"{time:.1f}",
         _products(runs),
     ]
-    return " | ".join(["", *cells, ""]).strip().replace("|  |", "| |").replace("|  |", "| |")
+    return _cells(cells)
 
 
 def over_labels(table: str, runs: list[Run]) -> dict[str, dict[int, list[float]]]:
@@ -154,11 +162,42 @@ def table_text(table: str, runs: list[Run], step_ms: Mapping[str, float]) -> str
     return "\n".join(found) + "\n"
 
 
+def comparison(runs: list[Run]) -> str:
+    """Returns MNIST's errors beside the published ones, in Markdown, ours with their seeds."""
+
+    def ours(row: str, labels: str) -> str:
+        errors = [run["test_error"] for run in runs if (run["row"], run["labels"]) == (row, labels)]
+        if not errors:
+            return ""
+        spread = over_seeds(errors)
+        sd = "" if spread.sd is None else f" ± {spread.sd:.2f}"
+        return f"{spread.mean:.2f}{sd} ({len(errors)})"
+
+    found = [
+        "## mnist, beside others",
+        "",
+        "Published errors of methods that do not use the order of the pixels, in percent by number",
+        "of labels, each from the source linked; ours with the number of seeds in brackets.",
+        "",
+        f"| | {' | '.join(LABELS)} |",
+        "|---|" + "--:|" * len(LABELS),
+    ]
+    rows = [(f"ours: {row}", [ours(row, labels) for labels in LABELS]) for row in OURS]
+    rows += [(f"[{p.method}]({p.source})", list(p.errors)) for p in PERMUTATION_INVARIANT]
+    found += [_cells([name, *errors]) for name, errors in rows]
+    return "\n".join(found) + "\n"
+
+
 def text(results: pathlib.Path) -> str:
     """The whole of ``RESULTS.md``."""
     step_ms = relative_time.read(results)
-    tables = [table_text(table, read(results, table), step_ms) for table in TABLES]
-    return "\n".join([HEADING, *tables])
+    parts = []
+    for table in TABLES:
+        runs = read(results, table)
+        parts.append(table_text(table, runs, step_ms))
+        if table == "mnist":
+            parts.append(comparison(runs))
+    return "\n".join([HEADING, *parts])
 
 
 def save_svg(figure: Figure, path: pathlib.Path) -> None:

@@ -30,7 +30,13 @@ Progress = Callable[[Line], None]
 
 
 def epochs(
-    program: Program, state: TrainState, data: Any, *, start: int = 0, stop: int
+    program: Program,
+    state: TrainState,
+    data: Any,
+    *,
+    start: int = 0,
+    stop: int,
+    together: bool = False,
 ) -> Iterator[tuple[int, TrainState, Metrics]]:
     """Yields the number of each epoch, the state after it and its metrics.
 
@@ -43,7 +49,17 @@ def epochs(
       data: what the program's epoch takes.
       start: epochs done.
       stop: the last epoch.
+      together: whether epochs of few steps are one program; the state yielded is then that
+        after the last of them.
     """
+    if together and program.together > 1:
+        for before in range(start, stop, program.together):
+            number = min(program.together, stop - before)
+            state, several = program.epochs(state, data, number)
+            several = jax.device_get(several)
+            for i in range(number):
+                yield before + i + 1, state, {name: all[i] for name, all in several.items()}
+        return
     for epoch in range(start + 1, stop + 1):
         state, metrics = program.epoch(state, data)
         yield epoch, state, jax.device_get(metrics)

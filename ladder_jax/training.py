@@ -217,6 +217,34 @@ def make_epoch(
     return jax.jit(epoch, donate_argnums=0)
 
 
+def make_epochs(
+    epoch: Callable[[TrainState, TrainData], tuple[TrainState, Metrics]], most: int
+) -> Callable[[TrainState, TrainData, int], tuple[TrainState, Metrics]]:
+    """Makes several epochs as one compiled program: one of few steps takes longer to start.
+
+    Args:
+      epoch: of ``make_epoch``.
+      most: epochs that there is room for.
+
+    Returns:
+      ``epochs(state, data, number) -> (state, metrics)``, the state given donated; the metrics
+      have the epochs as first axis, ``most`` of them, zeros beyond ``number``.
+    """
+
+    def epochs(state: TrainState, data: TrainData, number: Array) -> tuple[TrainState, Metrics]:
+        _, one = jax.eval_shape(epoch, state, data)
+        room = jax.tree.map(lambda m: jnp.zeros((most, *m.shape), m.dtype), one)
+
+        def body(i: Array, carry: tuple[TrainState, Metrics]) -> tuple[TrainState, Metrics]:
+            state, metrics = epoch(carry[0], data)
+            return state, jax.tree.map(lambda all, m: all.at[i].set(m), carry[1], metrics)
+
+        done: tuple[TrainState, Metrics] = jax.lax.fori_loop(0, number, body, (state, room))
+        return done
+
+    return jax.jit(epochs, donate_argnums=0)
+
+
 def make_statistics(
     net: Ladder, place: Callable[[Any], Any] = lambda tree: tree
 ) -> Callable[[Params, Array], Statistics]:

@@ -11,7 +11,15 @@ import pytest
 from absl import flags
 from absl.testing import flagsaver
 
-from experiments import compare_sklearn, configs, record, relative_time, reproduce, tables
+from experiments import (
+    compare_sklearn,
+    configs,
+    published,
+    record,
+    relative_time,
+    reproduce,
+    tables,
+)
 from ladder_jax import data
 from ladder_jax.config import Config, current_names
 from ladder_jax.errors import ConfigError
@@ -84,6 +92,24 @@ def test_committed_results_give_the_committed_page():
     assert record.text(RESULTS) == (ROOT / "RESULTS.md").read_text()
 
 
+def test_ours_beside_the_published():
+    """Of our runs, those of the row and the number of labels, and how many they are."""
+    runs = [
+        {"row": row, "labels": labels, "test_error": error}
+        for row, labels, error in [
+            ("full", "100", 1.0),
+            ("full", "100", 2.0),
+            ("tuned", "all", 3.0),
+        ]
+    ]
+    text = record.comparison(runs)
+    assert "\n| ours: full | | | 1.50 ± 0.71 (2) | | |\n" in text
+    assert "\n| ours: tuned | | | | | 3.00 (1) |\n" in text
+    for method in published.PERMUTATION_INVARIANT:
+        assert len(method.errors) == len(published.LABELS) and any(method.errors)
+        assert re.fullmatch(r"https://arxiv\.org/abs/\d{4}\.\d{5}", method.source)
+
+
 def test_the_page_shows_plots_that_are_there():
     """One of every seed for each table with runs, one over the labels where there are several."""
     page = (ROOT / "RESULTS.md").read_text()
@@ -136,6 +162,7 @@ def test_committed_runs_have_the_settings_of_their_rows(path):
         for r in tables.TABLES[path.parent.name]
         if (r.row, r.labels) == (configs.RENAMED.get(run["row"], run["row"]), run["labels"])
     ]
+    assert isinstance(run["labels"], str) and isinstance(run["seed"], int)
     always = {"dataset", "row", "labels", "seed", "split", "config", "members", "versions"}
     assert always | {"commit", "test_error", "wall_time"} <= set(run)
     now = json.loads(json.dumps(vars(row.settings(run["seed"]))))

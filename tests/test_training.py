@@ -1,5 +1,6 @@
 """Schedule, order, step and epoch."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -146,3 +147,22 @@ def test_lowers_for_every_platform(platform):
         exported = jax.export.export(function, platforms=[platform])(*args)
         assert exported.platforms == (platform,)
         assert "stablehlo" in exported.mlir_module()
+
+
+def test_epochs_together_are_those_one_by_one():
+    epoch = training.make_epoch(STEP, BatchSizes(2, 6))
+    epochs = training.make_epochs(epoch, most=4)
+    state, lines = fresh(), []
+    for _ in range(5):
+        state, metrics = epoch(state, DATA)
+        lines.append(metrics)
+    found, first = epochs(fresh(), DATA, 3)
+    found, rest = epochs(found, DATA, 2)
+    chex.assert_trees_all_close(found.params, state.params, rtol=1e-5, atol=1e-7)
+    assert int(found.step) == int(state.step) == 10
+    for name in lines[0]:
+        expected = np.stack([line[name] for line in lines])
+        done = np.concatenate([first[name][:3], rest[name][:2]])
+        np.testing.assert_allclose(done, expected, 1e-5)
+        assert not first[name][3:].any() and not rest[name][2:].any()
+    assert epochs._cache_size() == 1

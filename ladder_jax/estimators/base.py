@@ -119,7 +119,7 @@ def row_weights(sample_weight: Any, labeled: np.ndarray) -> np.ndarray | None:
 def _train(config: Config, task: Task, program: Program, progress: Progress) -> Trained:
     """Does what ``train_and_evaluate`` does, without a folder."""
     state = program.init(jax.random.key(config.seed))
-    every = epochs(program, state, task.train, stop=config.epochs)
+    every = epochs(program, state, task.train, stop=config.epochs, together=True)
     for epoch, state, metrics in every:  # noqa: B007
         line = metrics_line(epoch, metrics)
         if not np.isfinite(line["loss"]):

@@ -33,6 +33,7 @@ _NOT_COMPILED = (
     *("preprocess", "seed", "norm_statistics", "eval_every", "checkpoint_seconds", "keep"),
     *("class_weight", "variance"),  # they are in the target, or weights of rows
 )
+_STEPS = 20  # that take longer to compute than to start
 _WIDEST = 8  # dilation of a convolution that is one of ``units``
 
 
@@ -60,6 +61,8 @@ class Program(NamedTuple):
     init: Callable[[Array], TrainState]  # of a key, or of the members' keys
     step: Callable[[TrainState, Batch], tuple[TrainState, Metrics]]  # of one member
     epoch: Callable[[TrainState, Any], tuple[TrainState, Metrics]]  # donates the state given
+    together: int  # epochs that take long to start for what they compute
+    epochs: Callable[[TrainState, Any, int], tuple[TrainState, Metrics]]  # up to so many
     evaluate: evaluation.Functions  # of one member
     trained_net: Ladder  # the ladder whose loss is trained, adversarial noise included
     params: Callable[[TrainState], Params]  # that are evaluated and kept, of one member
@@ -190,6 +193,7 @@ def _compile(config: Config, spec: Spec, members: Members | None) -> Program:
         epoch = _vmapped(config, trained_net, spec, mesh, members)
     elif multiprocess.is_multiprocess():  # so that each process can read what comes of it
         epoch = lambda state, data: parallel.replicate(mesh, single(state, data))
+    together = max(1, _STEPS // spec.steps)
     averaged = lambda state: transforms.averaged(state.opt_state)
     params = averaged if config.ema_decay else operator.attrgetter("params")
     return Program(
@@ -199,6 +203,8 @@ def _compile(config: Config, spec: Spec, members: Members | None) -> Program:
         lambda key: place(mesh, init(key)),
         step,
         epoch,
+        together,
+        training.make_epochs(epoch, together),
         evaluation.make_functions(config, net, mesh),
         trained_net,
         params,
