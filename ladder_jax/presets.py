@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -198,6 +199,31 @@ def mlp(features: int, units: int | Sequence[int], **settings: object) -> Ladder
     """
     widths = as_shape("units", units)
     return ladder((features,), [dense(n) for n in widths], **settings)  # type: ignore[arg-type]
+
+
+def noise_by_depth(levels: int) -> float:
+    """Returns the noise with which a ladder of any depth keeps as much as the paper's of its input.
+
+    A level has variance 1, noise of standard deviation s adds s^2, and the next level is
+    normalised anew: of the variance, 1 / (1 + s^2) stays what came from below. All levels
+    together keep as much as seven with 0.3::
+
+        (1 + s^2)^levels = (1 + 0.3^2)^7
+
+    Args:
+      levels: that have noise, the input and the top included.
+
+    Raises:
+      ValueError: there is none.
+
+    Examples:
+      >>> [round(noise_by_depth(levels), 3) for levels in (7, 22, 34)]
+      [0.3, 0.167, 0.134]
+    """
+    if not is_whole(levels) or levels < 1:
+        raise ValueError(f"levels is {levels!r}; give how many levels have noise, at least 1.")
+    paper = len(MNIST_UNITS) + 1
+    return math.sqrt((1.0 + 0.3**2) ** (paper / levels) - 1.0)
 
 
 def _check_classes(classes: int) -> None:

@@ -1,0 +1,189 @@
+"""Trains ladders of several depths, with and without costs of their own at each level.
+
+  python -m experiments.depth --epochs=100 --seeds=3
+  python -m experiments.depth --config=mnist:labels=100 --data_dir=FOLDER --width=250
+
+Each depth is trained as a full ladder, as a Gamma-model (a decoder at the top alone) and as a
+supervised net, with the config's settings and the same number of updates, with the noise given and
+with that of presets.noise_by_depth. The seeds and noises of one are a population. The file has the
+test errors and, of the first seed, the norm of the loss's gradient by level, at the start and at the
+end; beside it is a plot.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from absl import flags
+
+from experiments import cli, configs, record
+from ladder_jax import data, population, presets
+from ladder_jax.config import Config
+from ladder_jax.report.measures import over_seeds
+from ladder_jax.run import files, inputs, workfolder
+from ladder_jax.run.program import build_ladder
+from ladder_jax.types import Params
+
+MODELS = ("full", "gamma", "supervised")
+BY_DEPTH = "by depth"
+
+_CONFIG = flags.DEFINE_string("config", "digits", "A config, as of experiments.train.")
+_LEVELS = flags.DEFINE_list("levels", ["4", "8", "12", "20", "32"], "Numbers of hidden levels.")
+_MODELS = flags.DEFINE_list("models", list(MODELS), "Which of full, gamma and supervised.")
+_WIDTH = flags.DEFINE_integer("width", 100, "Units of each hidden level.", lower_bound=1)
+_NOISE = flags.DEFINE_float("noise", 0.3, "The noise that does not depend on the depth.")
+
+Run = dict[str, Any]
+
+
+def settings(config: Config, levels: int, model: str, noise: float) -> Config:
+    """Returns a config with another number of hidden levels, and the model's costs.
+
+    Example:
+      >>> settings(Config(denoising_cost=(9.0, 2.0, 0.1)), 2, "gamma", 0.1).denoising_cost
+      (0.0, 0.0, 0.0, 1.0)
+    """
+    bottom, first, *rest = config.denoising_cost
+    costs = {
+        "full": (bottom, first, *[rest[-1]] * levels),
+        "gamma": (*[0.0] * (levels + 1), 1.0),
+        "supervised": (0.0,),
+    }[model]
+    decoded = {
+        "full": ("gaussian",),
+        "gamma": (*["none"] * (levels + 1), "gaussian"),
+        "supervised": ("none",),
+    }[model]
+    return dataclasses.replace(
+        config,
+        units=(_WIDTH.value,) * levels,
+        combinators=decoded,
+        denoising_cost=costs,
+        noise_std=(noise,),
+        epochs=cli.EPOCHS.value or config.epochs,
+    )
+
+
+def gradient_norms(config: Config, task: inputs.Task, params: Params | None) -> list[float]:
+    """Computes the norm of the gradient of each level's map, of one batch at the first key.
+
+    Args:
+      config: of the ladder.
+      task: its data.
+      params: None for those that its seed starts with.
+    """
+    net = build_ladder(config, task.spec.input_shape, task.spec.target)
+    key = jax.random.key(config.seed)
+    sizes = task.spec.sizes
+    batch = task.train.batch(jnp.arange(sizes.labeled), jnp.arange(sizes.unlabeled))
+    params = net.init(key) if params is None else params
+    found, _ = jax.jit(jax.grad(net.loss, has_aux=True))(params, batch, key)
+    return [float(jnp.linalg.norm(level.up["kernel"])) for level in found[1:]]
+
+
+def train(
+    config: Config, levels: int, model: str, dataset: data.Dataset, folder: pathlib.Path
+) -> tuple[list[Run], list[Run]]:
+    """Trains all seeds with both noises; returns the runs, and the gradients of the first seed."""
+    noises = {str(_NOISE.value): _NOISE.value, BY_DEPTH: presets.noise_by_depth(levels + 2)}
+    members, about = {}, {}
+    for noise, std in noises.items():
+        for seed in cli.seeds():
+            name = f"{noise.replace(' ', '_')}-{seed}"
+            made = settings(config, levels, model, std)
+            members[name] = dataclasses.replace(made, seed=seed)
+            about[name] = {"levels": levels, "model": model, "noise": noise, "seed": seed}
+    results = population.train_population(members, folder, dataset=dataset)
+    runs = [
+        about[name]
+        | {"noise_std": round(members[name].noise_std[0], 4)}
+        | {key: result.summary[key] for key in ("test_error", "seconds", "steps")}
+        for name, result in results.items()
+    ]
+    gradients = []
+    for name, of in about.items():
+        if of["seed"] == cli.FIRST_SEED.value:
+            task = inputs.prepare(members[name], dataset)
+            start = gradient_norms(members[name], task, None)
+            end = gradient_norms(members[name], task, results[name].params)
+            gradients.append(of | {"start": start, "end": end})
+    return runs, gradients
+
+
+def plot(runs: Sequence[Run], path: pathlib.Path) -> None:
+    """Draws the errors over the number of levels, and their means, by model and noise."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot as plt
+
+    with plt.rc_context({"svg.hashsalt": "ladder_jax", "svg.fonttype": "none"}):
+        figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+        kinds = dict.fromkeys((run["model"], run["noise"]) for run in runs)
+        shades = {model: f"C{place}" for place, model in enumerate(MODELS)}
+        for model, noise in kinds:
+            errors: dict[int, list[float]] = {}
+            for run in runs:
+                if (run["model"], run["noise"]) == (model, noise):
+                    errors.setdefault(run["levels"], []).append(run["test_error"])
+            for levels, each in errors.items():
+                axes.plot([levels] * len(each), each, "o", c=shades[model], alpha=0.3, ms=4)
+            means = [over_seeds(each).mean for each in errors.values()]
+            style = "-" if noise == BY_DEPTH else "--"
+            label = f"{model}, noise {noise}"
+            axes.plot(list(errors), means, style, c=shades[model], label=label)
+        ticks = sorted({run["levels"] for run in runs})
+        axes.set(xlabel="hidden levels", ylabel="test error in %", yscale="log")
+        axes.set_xticks(ticks, list(map(str, ticks)))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.legend()
+        record.save_svg(figure, path)
+        plt.close(figure)
+
+
+def main() -> None:
+    """Trains what is missing in the folder of the runs, and writes the file after each."""
+    path = cli.output_path("runs/depth.json")
+    config = configs.load(_CONFIG.value)
+    config = dataclasses.replace(config, data_dir=cli.DATA_DIR.value or config.data_dir)
+    dataset = data.load(config.dataset, config.data_dir)
+    folder = files.as_path(cli.WORKDIR.value or "runs/depth")
+    about = {
+        "config": _CONFIG.value,
+        "labels": config.labels,
+        "width": _WIDTH.value,
+        "versions": workfolder.versions(),
+        "commit": workfolder.commit(),
+    }
+    runs: list[Run] = []
+    gradients: list[Run] = []
+    for levels in map(int, _LEVELS.value):
+        for model in _MODELS.value:
+            found = train(config, levels, model, dataset, folder / f"{model}-{levels}")
+            runs += found[0]
+            gradients += found[1]
+            for noise in dict.fromkeys(run["noise"] for run in found[0]):
+                errors = [run["test_error"] for run in found[0] if run["noise"] == noise]
+                mean = over_seeds(errors).mean
+                print(f"{levels:3} levels  {model:10}  noise {noise:8}  {mean:6.2f} %", flush=True)
+            files.write_json(path, about | {"runs": runs, "gradients": gradients})
+    plot(runs, path.with_suffix(".svg"))
+
+
+if __name__ == "__main__":
+    cli.run(
+        main,
+        shared=(
+            *(cli.DATA_DIR, cli.EPOCHS, cli.SEEDS, cli.FIRST_SEED),
+            *(cli.WORKDIR, cli.OUTPUT, cli.OVERWRITE_OUTPUT),
+        ),
+        about={
+            "output": "File to write, as JSON, the plot beside it. Default: runs/depth.json.",
+            "workdir": "Folder of the runs; stopped ones in it resume. Default: runs/depth.",
+        },
+    )
