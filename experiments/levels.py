@@ -1,13 +1,13 @@
 """Trains ladders of several depths, with and without costs of their own at each level.
 
-  python -m experiments.depth --epochs=100 --seeds=3
-  python -m experiments.depth --config=mnist:labels=100 --data_dir=FOLDER --width=250
+  python -m experiments.levels --epochs=100 --seeds=3
+  python -m experiments.levels --config=mnist:labels=100 --data_dir=FOLDER --width=250
 
 Each depth is trained as a full ladder, as a Gamma-model (a decoder at the top alone) and as a
 supervised net, with the config's settings and the same number of updates, with the noise given and
-with that of presets.noise_by_depth. The seeds and noises of one are a population. The file has the
-test errors and, of the first seed, the norm of the loss's gradient by level, at the start and at the
-end; beside it is a plot.
+with that of presets.noise_by_depth. The seeds and noises of one are a population. The file has
+the test errors and, of the first seed, the norm of the loss's gradient by level, at the start and
+at the end; beside it is a plot.
 """
 
 from __future__ import annotations
@@ -41,11 +41,12 @@ _NOISE = flags.DEFINE_float("noise", 0.3, "The noise that does not depend on the
 Run = dict[str, Any]
 
 
-def settings(config: Config, levels: int, model: str, noise: float) -> Config:
+def settings(config: Config, levels: int, width: int, model: str, noise: float) -> Config:
     """Returns a config with another number of hidden levels, and the model's costs.
 
     Example:
-      >>> settings(Config(denoising_cost=(9.0, 2.0, 0.1)), 2, "gamma", 0.1).denoising_cost
+      >>> config = Config(units=(5, 4), denoising_cost=(1000.0, 10.0, 0.1, 0.1))
+      >>> settings(config, 2, 3, "gamma", 0.1).denoising_cost
       (0.0, 0.0, 0.0, 1.0)
     """
     bottom, first, *rest = config.denoising_cost
@@ -61,11 +62,10 @@ def settings(config: Config, levels: int, model: str, noise: float) -> Config:
     }[model]
     return dataclasses.replace(
         config,
-        units=(_WIDTH.value,) * levels,
+        units=(width,) * levels,
         combinators=decoded,
         denoising_cost=costs,
         noise_std=(noise,),
-        epochs=cli.EPOCHS.value or config.epochs,
     )
 
 
@@ -95,7 +95,7 @@ def train(
     for noise, std in noises.items():
         for seed in cli.seeds():
             name = f"{noise.replace(' ', '_')}-{seed}"
-            made = settings(config, levels, model, std)
+            made = settings(config, levels, _WIDTH.value, model, std)
             members[name] = dataclasses.replace(made, seed=seed)
             about[name] = {"levels": levels, "model": model, "noise": noise, "seed": seed}
     results = population.train_population(members, folder, dataset=dataset)
@@ -148,11 +148,12 @@ def plot(runs: Sequence[Run], path: pathlib.Path) -> None:
 
 def main() -> None:
     """Trains what is missing in the folder of the runs, and writes the file after each."""
-    path = cli.output_path("runs/depth.json")
+    path = cli.output_path("runs/levels.json")
     config = configs.load(_CONFIG.value)
-    config = dataclasses.replace(config, data_dir=cli.DATA_DIR.value or config.data_dir)
+    given = {"data_dir": cli.DATA_DIR.value, "epochs": cli.EPOCHS.value}
+    config = dataclasses.replace(config, **{k: v for k, v in given.items() if v is not None})
     dataset = data.load(config.dataset, config.data_dir)
-    folder = files.as_path(cli.WORKDIR.value or "runs/depth")
+    folder = files.as_path(cli.WORKDIR.value or "runs/levels")
     about = {
         "config": _CONFIG.value,
         "labels": config.labels,
@@ -183,7 +184,7 @@ if __name__ == "__main__":
             *(cli.WORKDIR, cli.OUTPUT, cli.OVERWRITE_OUTPUT),
         ),
         about={
-            "output": "File to write, as JSON, the plot beside it. Default: runs/depth.json.",
-            "workdir": "Folder of the runs; stopped ones in it resume. Default: runs/depth.",
+            "output": "File to write, as JSON, the plot beside it. Default: runs/levels.json.",
+            "workdir": "Folder of the runs; stopped ones in it resume. Default: runs/levels.",
         },
     )

@@ -1,0 +1,79 @@
+"""Ladders of many levels: what noise they learn with, and the command that says so."""
+
+import json
+
+import numpy as np
+import pytest
+from absl import flags
+from absl.testing import flagsaver
+
+from experiments import levels
+from ladder_jax import data, loop, presets
+from ladder_jax.config import Config
+from ladder_jax.run import inputs
+
+
+def test_the_signal_left_does_not_depend_on_the_depth():
+    left = [(1 + presets.noise_by_depth(number) ** 2) ** -number for number in (1, 7, 34)]
+    assert left == pytest.approx([1.09**-7] * 3)
+    for bad in (0, 2.5, True):
+        with pytest.raises(ValueError, match=r"levels is .*at least 1"):
+            presets.noise_by_depth(bad)
+
+
+@pytest.fixture
+def command(tmp_path):
+    flags.FLAGS.mark_as_parsed()
+    output = tmp_path / "levels.json"
+
+    def run(**given):
+        folders = {"workdir": str(tmp_path / "runs"), "output": str(output)}
+        with flagsaver.flagsaver(**folders, width=3, epochs=1, **given):
+            levels.main()
+        return json.loads(output.read_text())
+
+    return run
+
+
+def test_command(command, tmp_path, capsys):
+    found = command(levels=["2"], models=["full", "supervised"], seeds=2)
+    assert "2 levels  supervised  noise by depth" in capsys.readouterr().out
+    kinds = {(run["model"], run["noise"], run["seed"]) for run in found["runs"]}
+    assert len(kinds) == len(found["runs"]) == 8
+    noises = {run["noise"]: run["noise_std"] for run in found["runs"]}
+    assert noises == {"0.3": 0.3, "by depth": round(presets.noise_by_depth(4), 4)}
+    assert all(0 < run["test_error"] <= 100 and run["steps"] > 1 for run in found["runs"])
+    assert [len(each["start"]) for each in found["gradients"]] == [3] * 4  # two levels and the top
+    assert "<svg" in (tmp_path / "levels.svg").read_text()
+    shown = command(levels=["2"], models=["full"], seeds=2, overwrite_output=True)  # not anew
+    assert shown["runs"] == found["runs"][:4]
+
+
+def test_settings_and_gradients():
+    config = Config(units=(4, 3), denoising_cost=(1000.0, 10.0, 0.1, 0.1))
+    gamma = levels.settings(config, 3, 5, "gamma", 0.2)
+    assert gamma.units == (5, 5, 5) and gamma.noise_std == (0.2,)
+    assert gamma.combinators == ("none", "none", "none", "none", "gaussian")
+    full = levels.settings(config, 3, 5, "full", 0.2)
+    assert full.denoising_cost == (1000.0, 10.0, 0.1, 0.1, 0.1)
+    supervised = levels.settings(config, 3, 5, "supervised", 0.2)
+    assert set(supervised.combinators) == {"none"} and set(supervised.denoising_cost) == {0.0}
+
+    task = inputs.prepare(full, data.load("digits"))
+    assert min(levels.gradient_norms(full, task, None)) > 0
+
+
+@pytest.mark.slow
+def test_twenty_levels_learn(tmp_path):
+    """With as little noise as the depth asks for, at most twice the error of four levels."""
+    errors = {}
+    for number in (4, 20):
+        config = Config(
+            units=(100,) * number,
+            denoising_cost=(1000.0, 10.0) + (0.1,) * number,
+            noise_std=(presets.noise_by_depth(number + 2),),
+            epochs=60,
+        )
+        result = loop.train_and_evaluate(config, tmp_path / str(number))
+        errors[number] = result.summary["test_error"]
+    assert np.isfinite(list(errors.values())).all() and errors[20] <= 2 * errors[4], errors
