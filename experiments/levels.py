@@ -15,19 +15,23 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 from absl import flags
 
-from experiments import cli, configs, record
+from experiments import cli, configs
 from ladder_jax import data, population, presets
 from ladder_jax.config import Config
+from ladder_jax.report import figures
 from ladder_jax.report.measures import over_seeds
 from ladder_jax.run import files, inputs, workfolder
 from ladder_jax.run.program import build_ladder
 from ladder_jax.types import Params
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 MODELS = ("full", "gamma", "supervised")
 BY_DEPTH = "by depth"
@@ -115,35 +119,28 @@ def train(
     return runs, gradients
 
 
-def plot(runs: Sequence[Run], path: pathlib.Path) -> None:
+def plot(runs: Sequence[Run]) -> figures.Picture:
     """Draws the errors over the number of levels, and their means, by model and noise."""
-    import matplotlib
 
-    matplotlib.use("agg")
-    from matplotlib import pyplot as plt
-
-    with plt.rc_context({"svg.hashsalt": "ladder_jax", "svg.fonttype": "none"}):
-        figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
-        kinds = dict.fromkeys((run["model"], run["noise"]) for run in runs)
-        shades = {model: f"C{place}" for place, model in enumerate(MODELS)}
-        for model, noise in kinds:
+    def draw(axes: Axes) -> None:
+        for model, noise in dict.fromkeys((run["model"], run["noise"]) for run in runs):
             errors: dict[int, list[float]] = {}
             for run in runs:
                 if (run["model"], run["noise"]) == (model, noise):
                     errors.setdefault(run["levels"], []).append(run["test_error"])
-            for levels, each in errors.items():
-                axes.plot([levels] * len(each), each, "o", c=shades[model], alpha=0.3, ms=4)
+            shade = f"C{MODELS.index(model)}"
+            for number, each in errors.items():
+                axes.plot([number] * len(each), each, "o", c=shade, alpha=0.3, ms=4)
             means = [over_seeds(each).mean for each in errors.values()]
             style = "-" if noise == BY_DEPTH else "--"
-            label = f"{model}, noise {noise}"
-            axes.plot(list(errors), means, style, c=shades[model], label=label)
+            axes.plot(list(errors), means, style, c=shade, label=f"{model}, noise {noise}")
         ticks = sorted({run["levels"] for run in runs})
         axes.set(xlabel="hidden levels", ylabel="test error in %", yscale="log")
         axes.set_xticks(ticks, list(map(str, ticks)))
         axes.yaxis.set_major_formatter("{x:g}")
-        axes.legend()
-        record.save_svg(figure, path)
-        plt.close(figure)
+        axes.yaxis.set_minor_formatter("{x:g}")
+
+    return figures.plot(draw, "levels", "Test error over the number of levels, by model and noise")
 
 
 def main() -> None:
@@ -173,7 +170,7 @@ def main() -> None:
                 mean = over_seeds(errors).mean
                 print(f"{levels:3} levels  {model:10}  noise {noise:8}  {mean:6.2f} %", flush=True)
             files.write_json(path, about | {"runs": runs, "gradients": gradients})
-    plot(runs, path.with_suffix(".svg"))
+    path.with_suffix(".svg").write_bytes(plot(runs).content)
 
 
 if __name__ == "__main__":

@@ -146,15 +146,13 @@ TRAINS = ("experiments.train", "experiments.sweep")
 
 
 def flags_of(found):
-    """The module of a job with each of its flags, and with each of its configs."""
-    flags = (
-        word if word.startswith("--config=") else word.partition("=")[0] for word in found["words"]
-    )
+    """The module of a job with each of its flags, and with the file of each of its configs."""
+    flags = (re.match(r"--config=[^:_]*|[^=]*", word)[0] for word in found["words"])
     return {(found["module"], flag) for flag in ("", *(f for f in flags if f.startswith("-")))}
 
 
 def covering(jobs):
-    """Fewest jobs that use every flag and every config that any of them does, greedily."""
+    """Fewest jobs that use every flag and every config's file that any of them does, greedily."""
     kept, missing = [], set().union(*map(flags_of, jobs))
     while missing:
         kept.append(max(jobs, key=lambda found: len(flags_of(found) & missing)))
