@@ -96,7 +96,7 @@ def _flag_help(flag: flags.Flag[Any]) -> str:
     """A flag, what it is for and its default."""
     name = f"--[no]{flag.name}" if flag.boolean else f"--{flag.name}"
     text = str(flag.help).partition(";\n")[0]  # absl says what may be repeated
-    default = ", ".join(flag.default) if isinstance(flag.default, list) else flag.default
+    default = ", ".join(map(str, flag.default)) if isinstance(flag.default, list) else flag.default
     if flag.boolean:
         default = "on" if flag.default else "off"
     if default not in (None, "", 0):

@@ -1,7 +1,7 @@
 """Trains ladders of several depths, with and without costs of their own at each level.
 
   python -m experiments.levels --epochs=100 --seeds=3
-  python -m experiments.levels --config=mnist:labels=100 --data_dir=FOLDER --width=250
+  python -m experiments.levels --base=mnist:labels=100 --data_dir=FOLDER --width=250
 
 Each depth is trained as a full ladder, as a Gamma-model (a decoder at the top alone) and as a
 supervised net, with the config's settings and the same number of updates, with the noise given and
@@ -21,12 +21,12 @@ import jax
 import jax.numpy as jnp
 from absl import flags
 
-from experiments import cli, configs
+from experiments import cli, varied
 from ladder_jax import data, population, presets
 from ladder_jax.config import Config
 from ladder_jax.report import figures
 from ladder_jax.report.measures import over_seeds
-from ladder_jax.run import files, inputs, workfolder
+from ladder_jax.run import files, inputs
 from ladder_jax.run.program import build_ladder
 from ladder_jax.types import Params
 
@@ -36,9 +36,10 @@ if TYPE_CHECKING:
 MODELS = ("full", "gamma", "supervised")
 BY_DEPTH = "by depth"
 
-_CONFIG = flags.DEFINE_string("config", "digits", "A config, as of experiments.train.")
-_LEVELS = flags.DEFINE_list("levels", ["4", "8", "12", "20", "32"], "Numbers of hidden levels.")
-_MODELS = flags.DEFINE_list("models", list(MODELS), "Which of full, gamma and supervised.")
+_LEVELS = flags.DEFINE_multi_integer(
+    "levels", [4, 8, 12, 20, 32], "Hidden levels; several times.", lower_bound=1
+)
+_MODELS = flags.DEFINE_multi_enum("models", list(MODELS), MODELS, "Which; several times.")
 _WIDTH = flags.DEFINE_integer("width", 100, "Units of each hidden level.", lower_bound=1)
 _NOISE = flags.DEFINE_float("noise", 0.3, "The noise that does not depend on the depth.")
 
@@ -124,16 +125,13 @@ def plot(runs: Sequence[Run]) -> figures.Picture:
 
     def draw(axes: Axes) -> None:
         for model, noise in dict.fromkeys((run["model"], run["noise"]) for run in runs):
-            errors: dict[int, list[float]] = {}
+            errors: dict[float, list[float]] = {}
             for run in runs:
                 if (run["model"], run["noise"]) == (model, noise):
                     errors.setdefault(run["levels"], []).append(run["test_error"])
+            style = ".-" if noise == BY_DEPTH else ".--"
             shade = f"C{MODELS.index(model)}"
-            for number, each in errors.items():
-                axes.plot([number] * len(each), each, "o", c=shade, alpha=0.3, ms=4)
-            means = [over_seeds(each).mean for each in errors.values()]
-            style = "-" if noise == BY_DEPTH else "--"
-            axes.plot(list(errors), means, style, c=shade, label=f"{model}, noise {noise}")
+            figures.dots_and_means(axes, errors, f"{model}, noise {noise}", shade, style)
         ticks = sorted({run["levels"] for run in runs})
         axes.set(xlabel="hidden levels", ylabel="test error in %", yscale="log")
         axes.set_xticks(ticks, list(map(str, ticks)))
@@ -146,21 +144,11 @@ def plot(runs: Sequence[Run]) -> figures.Picture:
 def main() -> None:
     """Trains what is missing in the folder of the runs, and writes the file after each."""
     path = cli.output_path("runs/levels.json")
-    config = configs.load(_CONFIG.value)
-    given = {"data_dir": cli.DATA_DIR.value, "epochs": cli.EPOCHS.value}
-    config = dataclasses.replace(config, **{k: v for k, v in given.items() if v is not None})
-    dataset = data.load(config.dataset, config.data_dir)
+    config, dataset = varied.load()
     folder = files.as_path(cli.WORKDIR.value or "runs/levels")
-    about = {
-        "config": _CONFIG.value,
-        "labels": config.labels,
-        "width": _WIDTH.value,
-        "versions": workfolder.versions(),
-        "commit": workfolder.commit(),
-    }
     runs: list[Run] = []
     gradients: list[Run] = []
-    for levels in map(int, _LEVELS.value):
+    for levels in _LEVELS.value:
         for model in _MODELS.value:
             found = train(config, levels, model, dataset, folder / f"{model}-{levels}")
             runs += found[0]
@@ -169,19 +157,9 @@ def main() -> None:
                 errors = [run["test_error"] for run in found[0] if run["noise"] == noise]
                 mean = over_seeds(errors).mean
                 print(f"{levels:3} levels  {model:10}  noise {noise:8}  {mean:6.2f} %", flush=True)
-            files.write_json(path, about | {"runs": runs, "gradients": gradients})
-    path.with_suffix(".svg").write_bytes(plot(runs).content)
+            made = {"width": _WIDTH.value, "runs": runs, "gradients": gradients}
+            varied.write(path, config, plot(runs), **made)
 
 
 if __name__ == "__main__":
-    cli.run(
-        main,
-        shared=(
-            *(cli.DATA_DIR, cli.EPOCHS, cli.SEEDS, cli.FIRST_SEED),
-            *(cli.WORKDIR, cli.OUTPUT, cli.OVERWRITE_OUTPUT),
-        ),
-        about={
-            "output": "File to write, as JSON, the plot beside it. Default: runs/levels.json.",
-            "workdir": "Folder of the runs; stopped ones in it resume. Default: runs/levels.",
-        },
-    )
+    cli.run(main, shared=varied.SHARED, about=varied.about("levels"))

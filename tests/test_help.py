@@ -52,7 +52,7 @@ def test_a_command_lists_its_own_flags_alone(texts):
     assert not {"seeds", "workdir"} & {*flags["original"]}
     for name, text in texts.items():
         assert ("predictions.csv" in text) == (name == "experiments.predict")
-        trains = name in ("experiments.train", "experiments.sweep", "experiments.levels")
+        trains = name in ("experiments.train", "experiments.sweep")
         assert ("config" in flags_of(text)) == trains, name
 
 

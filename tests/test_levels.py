@@ -1,4 +1,4 @@
-"""Ladders of many levels: what noise they learn with, and the command that says so."""
+"""What noise ladders of many levels learn with, what each cost does, and the commands for it."""
 
 import json
 
@@ -7,7 +7,7 @@ import pytest
 from absl import flags
 from absl.testing import flagsaver
 
-from experiments import levels
+from experiments import costs, levels, varied
 from ladder_jax import data, loop, presets
 from ladder_jax.config import Config
 from ladder_jax.run import inputs
@@ -26,17 +26,17 @@ def command(tmp_path):
     flags.FLAGS.mark_as_parsed()
     output = tmp_path / "levels.json"
 
-    def run(**given):
+    def run(module=levels, **given):
         folders = {"workdir": str(tmp_path / "runs"), "output": str(output)}
-        with flagsaver.flagsaver(**folders, width=3, epochs=1, **given):
-            levels.main()
+        with flagsaver.flagsaver(**folders, epochs=1, **given):
+            module.main()
         return json.loads(output.read_text())
 
     return run
 
 
 def test_command(command, tmp_path, capsys):
-    found = command(levels=["2"], models=["full", "supervised"], seeds=2)
+    found = command(levels=[2], width=3, models=["full", "supervised"], seeds=2)
     assert "2 levels  supervised  noise by depth" in capsys.readouterr().out
     kinds = {(run["model"], run["noise"], run["seed"]) for run in found["runs"]}
     assert len(kinds) == len(found["runs"]) == 8
@@ -45,8 +45,8 @@ def test_command(command, tmp_path, capsys):
     assert all(0 < run["test_error"] <= 100 and run["steps"] > 1 for run in found["runs"])
     assert [len(each["start"]) for each in found["gradients"]] == [3] * 4  # two levels and the top
     assert "<svg" in (tmp_path / "levels.svg").read_text()
-    shown = command(levels=["2"], models=["full"], seeds=2, overwrite_output=True)  # not anew
-    assert shown["runs"] == found["runs"][:4]
+    shown = command(levels=[2], width=3, models=["full"], seeds=2, overwrite_output=True)
+    assert shown["runs"] == found["runs"][:4]  # not trained anew
 
 
 def test_settings_and_gradients():
@@ -61,6 +61,22 @@ def test_settings_and_gradients():
 
     task = inputs.prepare(full, data.load("digits"))
     assert min(levels.gradient_norms(full, task, None)) > 0
+
+
+def test_costs(command, tmp_path, monkeypatch, capsys):
+    """One at a time; the config's own run stands with each level that costs anything."""
+    small = Config(units=(3,), denoising_cost=(10.0, 1.0, 0.0))
+    monkeypatch.setattr(varied.configs, "load", lambda name: small)
+    found = command(costs, factor=[0.1, 100.0], hold_out=100, seeds=2)
+    kinds = {(run["level"], run["cost"], run["seed"]) for run in found["runs"]}
+    values = {0: (1.0, 10.0, 1000.0), 1: (0.1, 1.0, 100.0)}
+    assert kinds == {(at, cost, seed) for at in values for cost in values[at] for seed in (0, 1)}
+    own = [r["validation_error"] for r in found["runs"] if (r["level"], r["cost"]) == (0, 10.0)]
+    assert own == [
+        r["validation_error"] for r in found["runs"] if (r["level"], r["cost"]) == (1, 1.0)
+    ]
+    assert "level 1  cost        100" in capsys.readouterr().out
+    assert "<svg" in (tmp_path / "levels.svg").read_text()
 
 
 @pytest.mark.slow

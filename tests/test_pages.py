@@ -74,6 +74,7 @@ NOT_RUN = {
     "benchmarks.time_to_error": "takes hours; tests/test_benchmarks.py",
     "benchmarks.accelerator": "tests/test_benchmarks.py",
     "experiments.levels": "takes most of an hour; tests/test_levels.py",
+    "experiments.costs": "takes most of an hour; tests/test_levels.py",
     "benchmarks.tables": "takes hours; tests/test_benchmarks_tables.py",
 }
 """Commands of which the flags alone are read, by a part of them."""

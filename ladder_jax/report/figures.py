@@ -326,6 +326,21 @@ def spread(
     return plot(draw, "spread", *words, size=(5, 0.8 + 0.4 * len(means)))
 
 
+def dots_and_means(
+    axes: Axes,
+    errors_of: Mapping[int, Sequence[float]] | Mapping[float, Sequence[float]],
+    label: str,
+    shade: str,
+    style: str = ".-",
+) -> None:
+    """Draws a dot for each run over what was varied, and a line that joins the means."""
+    ordered = sorted(errors_of.items())
+    for varied, errors in ordered:
+        axes.plot([varied] * len(errors), errors, "o", c=shade, alpha=0.4, ms=4)
+    means = [over_seeds(errors).mean for _, errors in ordered]
+    axes.plot([varied for varied, _ in ordered], means, style, c=shade, label=label)
+
+
 def error_over_labels(
     kinds: Mapping[str, Mapping[int, Sequence[float]]],
     measured: str,
@@ -339,11 +354,7 @@ def error_over_labels(
         from matplotlib.ticker import NullLocator
 
         for place, (kind, errors_of) in enumerate(kinds.items()):
-            shade, ordered = f"C{place}", sorted(errors_of.items())
-            for labels, errors in ordered:
-                axes.plot([labels] * len(errors), errors, "o", c=shade, alpha=0.4, ms=4)
-            means = [over_seeds(errors).mean for _, errors in ordered]
-            axes.plot([labels for labels, _ in ordered], means, ".-", c=shade, label=kind)
+            dots_and_means(axes, errors_of, kind, f"C{place}")
         axes.set(xscale="log", xlabel="labelled examples")
         axes.set(ylabel=f"{measured} {error_name(percent)}")
         axes.set_xticks(counts, [str(count) for count in counts])

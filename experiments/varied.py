@@ -1,0 +1,49 @@
+"""What commands that vary a config's settings share: the config, and the file of their runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from typing import Any
+
+from absl import flags
+
+from experiments import cli, configs
+from ladder_jax import data
+from ladder_jax.config import Config
+from ladder_jax.report.figures import Picture
+from ladder_jax.run import files, workfolder
+
+_BASE = flags.DEFINE_string("base", "digits", "Config that is varied, as of experiments.train.")
+SHARED = (
+    *(_BASE, cli.DATA_DIR, cli.EPOCHS, cli.SEEDS, cli.FIRST_SEED),
+    *(cli.WORKDIR, cli.OUTPUT, cli.OVERWRITE_OUTPUT),
+)
+"""Flags of each of the commands."""
+
+
+def about(name: str) -> dict[str, str]:
+    """Returns what the help of the command of this name says of the flags."""
+    return {
+        "output": f"File to write, as JSON, the plot beside it. Default: runs/{name}.json.",
+        "workdir": f"Folder of the runs; stopped ones in it resume. Default: runs/{name}.",
+    }
+
+
+def load() -> tuple[Config, data.Dataset]:
+    """Returns the config that is varied and its data."""
+    config = configs.load(_BASE.value)
+    config = dataclasses.replace(
+        config,
+        data_dir=cli.DATA_DIR.value or config.data_dir,
+        epochs=cli.EPOCHS.value or config.epochs,
+    )
+    return config, data.load(config.dataset, config.data_dir)
+
+
+def write(path: pathlib.Path, config: Config, picture: Picture, **found: Any) -> None:
+    """Writes the file, with what it was made with, and the plot beside it."""
+    made = {"base": _BASE.value, "labels": config.labels, "epochs": config.epochs}
+    versions = {"versions": workfolder.versions(), "commit": workfolder.commit()}
+    files.write_json(path, made | found | versions)
+    path.with_suffix(".svg").write_bytes(picture.content)
