@@ -1,6 +1,9 @@
 """What noise ladders of many levels learn with, what each cost does, and the commands for it."""
 
+import itertools
 import json
+import pathlib
+import statistics
 
 import numpy as np
 import pytest
@@ -11,6 +14,8 @@ from experiments import costs, levels, varied
 from ladder_jax import data, loop, presets
 from ladder_jax.config import Config
 from ladder_jax.run import inputs
+
+ROOT = pathlib.Path(__file__).parent.parent
 
 
 def test_the_signal_left_does_not_depend_on_the_depth():
@@ -77,6 +82,24 @@ def test_costs(command, tmp_path, monkeypatch, capsys):
     ]
     assert "level 1  cost        100" in capsys.readouterr().out
     assert "<svg" in (tmp_path / "levels.svg").read_text()
+
+
+def test_the_table_of_the_documentation():
+    """Its lines are of the file of the runs, three seeds each."""
+    found = json.loads((ROOT / "experiments/results/levels_digits.json").read_text())["runs"]
+    page = (ROOT / "docs" / "limits.md").read_text()
+    for number in sorted({run["levels"] for run in found}):
+        cells = []
+        for model, noise in itertools.product(levels.MODELS, ("0.3", levels.BY_DEPTH)):
+            kind = (number, model, noise)
+            errors = [
+                run["test_error"]
+                for run in found
+                if (run["levels"], run["model"], run["noise"]) == kind
+            ]
+            assert len(errors) == 3
+            cells.append(f"{statistics.fmean(errors):.2f}")
+        assert f"\n| {number} | {' | '.join(cells)} |\n" in page
 
 
 @pytest.mark.slow
