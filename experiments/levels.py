@@ -1,7 +1,7 @@
 """Trains ladders of several depths, with and without costs of their own at each level.
 
   python -m experiments.levels --epochs=100 --seeds=3
-  python -m experiments.levels --base=mnist:labels=100 --data_dir=FOLDER --width=250
+  python -m experiments.levels --base=mnist:labels=100 --data_dir=FOLDER --level_units=250
 
 Each depth is trained as a full ladder, as a Gamma-model (a decoder at the top alone) and as a
 supervised net, with the config's settings and the same number of updates, with the noise given and
@@ -39,8 +39,8 @@ BY_DEPTH = "by depth"
 _LEVELS = flags.DEFINE_multi_integer(
     "levels", [4, 8, 12, 20, 32], "Hidden levels; several times.", lower_bound=1
 )
-_MODELS = flags.DEFINE_multi_enum("models", list(MODELS), MODELS, "Which; several times.")
-_WIDTH = flags.DEFINE_integer("width", 100, "Units of each hidden level.", lower_bound=1)
+_MODELS = flags.DEFINE_multi_enum("kind", list(MODELS), MODELS, "Which models; several times.")
+_WIDTH = flags.DEFINE_integer("level_units", 100, "Units of each hidden level.", lower_bound=1)
 _NOISE = flags.DEFINE_float("noise", 0.3, "The noise that does not depend on the depth.")
 
 Run = dict[str, Any]

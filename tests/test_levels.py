@@ -41,7 +41,7 @@ def command(tmp_path):
 
 
 def test_command(command, tmp_path, capsys):
-    found = command(levels=[2], width=3, models=["full", "supervised"], seeds=2)
+    found = command(levels=[2], level_units=3, kind=["full", "supervised"], seeds=2)
     assert "2 levels  supervised  noise by depth" in capsys.readouterr().out
     kinds = {(run["model"], run["noise"], run["seed"]) for run in found["runs"]}
     assert len(kinds) == len(found["runs"]) == 8
@@ -50,7 +50,7 @@ def test_command(command, tmp_path, capsys):
     assert all(0 < run["test_error"] <= 100 and run["steps"] > 1 for run in found["runs"])
     assert [len(each["start"]) for each in found["gradients"]] == [3] * 4  # two levels and the top
     assert "<svg" in (tmp_path / "levels.svg").read_text()
-    shown = command(levels=[2], width=3, models=["full"], seeds=2, overwrite_output=True)
+    shown = command(levels=[2], level_units=3, kind=["full"], seeds=2, overwrite_output=True)
     assert shown["runs"] == found["runs"][:4]  # not trained anew
 
 
