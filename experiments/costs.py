@@ -68,9 +68,8 @@ def plot(runs: Sequence[Run]) -> figures.Picture:
                     errors.setdefault(run["cost"], []).append(run["validation_error"])
             figures.dots_and_means(axes, errors, f"level {level}", f"C{level}")
         axes.set(xscale="log", xlabel="denoising cost of the level")
-        axes.set(ylabel="error on held-out examples in %", yscale="log")
-        axes.yaxis.set_major_formatter("{x:g}")
-        axes.yaxis.set_minor_formatter("{x:g}")
+        axes.xaxis.set_major_formatter("{x:g}")
+        varied.in_percent(axes, "held-out examples")
 
     return figures.plot(draw, "costs", "Error over the denoising cost, by level")
 

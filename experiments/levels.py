@@ -133,10 +133,9 @@ def plot(runs: Sequence[Run]) -> figures.Picture:
             shade = f"C{MODELS.index(model)}"
             figures.dots_and_means(axes, errors, f"{model}, noise {noise}", shade, style)
         ticks = sorted({run["levels"] for run in runs})
-        axes.set(xlabel="hidden levels", ylabel="test error in %", yscale="log")
+        axes.set(xlabel="hidden levels")
         axes.set_xticks(ticks, list(map(str, ticks)))
-        axes.yaxis.set_major_formatter("{x:g}")
-        axes.yaxis.set_minor_formatter("{x:g}")
+        varied.in_percent(axes, "test examples")
 
     return figures.plot(draw, "levels", "Test error over the number of levels, by model and noise")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
@@ -13,6 +13,9 @@ from ladder_jax import data
 from ladder_jax.config import Config
 from ladder_jax.report.figures import Picture
 from ladder_jax.run import files, workfolder
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _BASE = flags.DEFINE_string("base", "digits", "Config that is varied, as of experiments.train.")
 SHARED = (
@@ -39,6 +42,16 @@ def load() -> tuple[Config, data.Dataset]:
         epochs=cli.EPOCHS.value or config.epochs,
     )
     return config, data.load(config.dataset, config.data_dir)
+
+
+def in_percent(axes: Axes, what: str) -> None:
+    """Makes the axis of the errors logarithmic, with few numbers written out."""
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    axes.set(ylabel=f"error on {what} in %", yscale="log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 3.0, 5.0)))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter("{x:g}")
 
 
 def write(path: pathlib.Path, config: Config, picture: Picture, **found: Any) -> None:

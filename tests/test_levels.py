@@ -102,6 +102,23 @@ def test_the_table_of_the_documentation():
         assert f"\n| {number} | {' | '.join(cells)} |\n" in page
 
 
+def test_the_costs_of_the_documentation():
+    found = json.loads((ROOT / "experiments/results/costs_digits.json").read_text())["runs"]
+    page = (ROOT / "docs" / "choosing.md").read_text()
+
+    def error(level, cost):
+        kind = (level, cost)
+        of = [run["validation_error"] for run in found if (run["level"], run["cost"]) == kind]
+        assert len(of) == 3
+        return f"{statistics.fmean(of):.2f}"
+
+    low, own, high = (error(0, cost) for cost in (10.0, 1000.0, 100000.0))
+    assert f"{low} %, the config's own {own}, a hundred times it {high}." in page
+    first, second, third, top = (error(level, 100.0) for level in (1, 2, 3, 4))
+    said = f"level 1 {first} %, level 2 {second}, level 3 {third}, and at the top"
+    assert said in page.replace("\n", " ") and f"denoised, {top}." in page
+
+
 @pytest.mark.slow
 def test_twenty_levels_learn(tmp_path):
     """With as little noise as the depth asks for, at most twice the error of four levels."""
