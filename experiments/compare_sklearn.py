@@ -24,11 +24,12 @@ from sklearn.semi_supervised import LabelPropagation, LabelSpreading, SelfTraini
 from sklearn.svm import SVC
 from tqdm import tqdm
 
-from experiments import baselines, cli, compare
+from experiments import baselines, cli
 from experiments.configs import digits
 from ladder_jax import data
 from ladder_jax.config import Config
 from ladder_jax.estimators import LadderClassifier
+from ladder_jax.report.measures import over_seeds
 from ladder_jax.run import files, workfolder
 
 # Pixels from 0 to 1, or each standardised; the width of the kernel goes with them.
@@ -154,11 +155,7 @@ def table(found: dict[str, dict[int, list[float]]]) -> str:
         "|---" * (len(numbers) + 1) + "|",
     ]
     for name, by_labels in found.items():
-        rows = compare.summarize({str(n): values for n, values in by_labels.items()}).values()
-        cells = [
-            f"{row['mean']:.2f}" + ("" if row["sd"] is None else f" ± {row['sd']:.2f}")
-            for row in rows
-        ]
+        cells = [over_seeds(values).mean_and_sd() for values in by_labels.values()]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from absl import flags
 
 from experiments import cli, varied
 from ladder_jax import population
+from ladder_jax._checks import per_level
 from ladder_jax.config import Config
 from ladder_jax.report import figures
 from ladder_jax.report.measures import over_seeds
@@ -33,8 +34,6 @@ _FACTORS = flags.DEFINE_multi_float(
     lower_bound=0.0,
 )
 
-Run = dict[str, Any]
-
 
 def changed(config: Config, factors: Sequence[float]) -> list[tuple[int, float, Config]]:
     """Returns level, cost and config for each cost multiplied by each factor.
@@ -46,9 +45,7 @@ def changed(config: Config, factors: Sequence[float]) -> list[tuple[int, float, 
       >>> [(level, cost, c.denoising_cost) for level, cost, c in changed(config, [2.0])]
       [(0, 20.0, (20.0, 1.0, 0.0)), (1, 2.0, (10.0, 2.0, 0.0))]
     """
-    costs = config.denoising_cost
-    if len(costs) == 1:
-        costs *= config.levels
+    costs = per_level("denoising_cost", config.denoising_cost, config.levels)
     found = []
     for level, cost in enumerate(costs):
         for value in (cost * factor for factor in factors if cost):
@@ -57,19 +54,21 @@ def changed(config: Config, factors: Sequence[float]) -> list[tuple[int, float, 
     return found
 
 
-def plot(runs: Sequence[Run]) -> figures.Picture:
+def by_cost(runs: Sequence[varied.Run]) -> varied.Errors:
+    """Returns the errors by level, then by cost."""
+    return varied.by(runs, ["level"], "cost", "validation_error")
+
+
+def plot(runs: Sequence[varied.Run]) -> figures.Picture:
     """Draws the errors over the cost of each level; runs of the config itself belong to all."""
 
     def draw(axes: Axes) -> None:
-        for level in sorted({run["level"] for run in runs}):
-            errors: dict[float, list[float]] = {}
-            for run in runs:
-                if run["level"] == level:
-                    errors.setdefault(run["cost"], []).append(run["validation_error"])
+        for (level,), errors in by_cost(runs).items():
             figures.dots_and_means(axes, errors, f"level {level}", f"C{level}")
         axes.set(xscale="log", xlabel="denoising cost of the level")
         axes.xaxis.set_major_formatter("{x:g}")
-        varied.in_percent(axes, "held-out examples")
+        axes.set(ylabel="error on held-out examples in %")
+        figures.logarithmic(axes)
 
     return figures.plot(draw, "costs", "Error over the denoising cost, by level")
 
@@ -80,24 +79,20 @@ def main() -> None:
     config, dataset = varied.load()
     config = dataclasses.replace(config, validation=_HOLD_OUT.value)
     folder = files.as_path(cli.WORKDIR.value or "runs/costs")
-    members, about = {}, {}
+    members: dict[Config, str] = {}  # the config itself, which all levels have, is there once
+    about = []
     for seed in cli.seeds():
-        members[f"config-{seed}"] = dataclasses.replace(config, seed=seed)
-        for level, cost, made in changed(config, _FACTORS.value):
-            name = f"{level}-{cost:g}-{seed}"
-            members[name] = dataclasses.replace(made, seed=seed)
-            about[name] = {"level": level, "cost": cost, "seed": seed}
-    results = population.train_population(members, folder, dataset=dataset)
-    errors = {name: result.summary["validation_error"] for name, result in results.items()}
-    runs = [of | {"validation_error": errors[name]} for name, of in about.items()]
-    for level in sorted({run["level"] for run in runs}):
-        own = (config.denoising_cost * config.levels)[level]
-        for seed in cli.seeds():
-            error = {"validation_error": errors[f"config-{seed}"]}
-            runs.append({"level": level, "cost": own, "seed": seed} | error)
-        found = sorted({run["cost"] for run in runs if run["level"] == level})
-        for cost in found:
-            each = [r["validation_error"] for r in runs if (r["level"], r["cost"]) == (level, cost)]
+        for level, cost, made in changed(config, [1.0, *_FACTORS.value]):
+            member = dataclasses.replace(made, seed=seed)
+            name = members.setdefault(member, f"{level}-{cost:g}-{seed}")
+            about.append((name, {"level": level, "cost": cost, "seed": seed}))
+    named = {name: member for member, name in members.items()}
+    results = population.train_population(named, folder, dataset=dataset)
+    runs = [
+        of | {"validation_error": results[name].summary["validation_error"]} for name, of in about
+    ]
+    for (level,), errors in by_cost(runs).items():
+        for cost, each in sorted(errors.items()):
             print(f"level {level}  cost {cost:10g}  {over_seeds(each).mean:6.2f} %", flush=True)
     varied.write(path, config, plot(runs), hold_out=config.validation, runs=runs)
 

@@ -15,13 +15,13 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
 from absl import flags
 
-from experiments import cli, varied
+from experiments import cli, members, varied
 from ladder_jax import data, population, presets
 from ladder_jax.config import Config
 from ladder_jax.report import figures
@@ -43,8 +43,6 @@ _MODELS = flags.DEFINE_multi_enum("kind", list(MODELS), MODELS, "Which models; s
 _WIDTH = flags.DEFINE_integer("level_units", 100, "Units of each hidden level.", lower_bound=1)
 _NOISE = flags.DEFINE_float("noise", 0.3, "The noise that does not depend on the depth.")
 
-Run = dict[str, Any]
-
 
 def settings(config: Config, levels: int, width: int, model: str, noise: float) -> Config:
     """Returns a config with another number of hidden levels, and the model's costs.
@@ -54,88 +52,83 @@ def settings(config: Config, levels: int, width: int, model: str, noise: float) 
       >>> settings(config, 2, 3, "gamma", 0.1).denoising_cost
       (0.0, 0.0, 0.0, 1.0)
     """
-    bottom, first, *rest = config.denoising_cost
-    costs = {
-        "full": (bottom, first, *[rest[-1]] * levels),
-        "gamma": (*[0.0] * (levels + 1), 1.0),
-        "supervised": (0.0,),
-    }[model]
-    decoded = {
-        "full": ("gaussian",),
-        "gamma": (*["none"] * (levels + 1), "gaussian"),
-        "supervised": ("none",),
-    }[model]
-    return dataclasses.replace(
-        config,
-        units=(width,) * levels,
-        combinators=decoded,
-        denoising_cost=costs,
-        noise_std=(noise,),
-    )
+    if model == "supervised":
+        config = config.supervised()
+    values = vars(config) | {"units": (width,) * levels}
+    values |= members.followed(values, {"units"}) | {"noise_std": (noise,)}
+    if model == "full":
+        values["combinators"] = ("gaussian",)
+    elif model == "gamma":
+        below = levels + 1
+        values["combinators"] = ("none",) * below + ("gaussian",)
+        values["denoising_cost"] = (0.0,) * below + (1.0,)
+    return Config.create(values)
 
 
-def gradient_norms(config: Config, task: inputs.Task, params: Params | None) -> list[float]:
+def gradient_norms(config: Config, task: inputs.Task, *trained: Params) -> list[list[float]]:
     """Computes the norm of the gradient of each level's map, of one batch at the first key.
 
     Args:
       config: of the ladder.
       task: its data.
-      params: None for those that its seed starts with.
+      trained: parameters; those that its seed starts with go before.
     """
     net = build_ladder(config, task.spec.input_shape, task.spec.target)
-    key = jax.random.key(config.seed)
-    sizes = task.spec.sizes
+    key, sizes = jax.random.key(config.seed), task.spec.sizes
     batch = task.train.batch(jnp.arange(sizes.labeled), jnp.arange(sizes.unlabeled))
-    params = net.init(key) if params is None else params
-    found, _ = jax.jit(jax.grad(net.loss, has_aux=True))(params, batch, key)
-    return [float(jnp.linalg.norm(level.up["kernel"])) for level in found[1:]]
+    gradient = jax.jit(jax.grad(net.loss, has_aux=True))
+    found = [gradient(params, batch, key)[0] for params in (net.init(key), *trained)]
+    return [[float(jnp.linalg.norm(of.up["kernel"])) for of in levels[1:]] for levels in found]
 
 
 def train(
     config: Config, levels: int, model: str, dataset: data.Dataset, folder: pathlib.Path
-) -> tuple[list[Run], list[Run]]:
+) -> tuple[list[varied.Run], list[varied.Run]]:
     """Trains all seeds with both noises; returns the runs, and the gradients of the first seed."""
     noises = {str(_NOISE.value): _NOISE.value, BY_DEPTH: presets.noise_by_depth(levels + 2)}
-    members, about = {}, {}
+    configs, about = {}, {}
     for noise, std in noises.items():
-        for seed in cli.seeds():
-            name = f"{noise.replace(' ', '_')}-{seed}"
-            made = settings(config, levels, _WIDTH.value, model, std)
-            members[name] = dataclasses.replace(made, seed=seed)
-            about[name] = {"levels": levels, "model": model, "noise": noise, "seed": seed}
-    results = population.train_population(members, folder, dataset=dataset)
+        made = settings(config, levels, _WIDTH.value, model, std)
+        for seeded in members.seeded(
+            dataclasses.replace(made, seed=cli.FIRST_SEED.value), cli.SEEDS.value
+        ):
+            name = f"{noise.replace(' ', '_')}-{seeded.seed}"
+            configs[name] = seeded
+            about[name] = {"levels": levels, "model": model, "noise": noise, "seed": seeded.seed}
+    results = population.train_population(configs, folder, dataset=dataset)
     runs = [
         about[name]
-        | {"noise_std": round(members[name].noise_std[0], 4)}
+        | {"noise_std": round(configs[name].noise_std[0], 4)}
         | {key: result.summary[key] for key in ("test_error", "seconds", "steps")}
         for name, result in results.items()
     ]
     gradients = []
+    task = inputs.prepare(next(iter(configs.values())), dataset)  # of the first seed
     for name, of in about.items():
         if of["seed"] == cli.FIRST_SEED.value:
-            task = inputs.prepare(members[name], dataset)
-            start = gradient_norms(members[name], task, None)
-            end = gradient_norms(members[name], task, results[name].params)
+            start, end = gradient_norms(configs[name], task, results[name].params)
             gradients.append(of | {"start": start, "end": end})
     return runs, gradients
 
 
-def plot(runs: Sequence[Run]) -> figures.Picture:
+def by_levels(runs: Sequence[varied.Run]) -> varied.Errors:
+    """Returns the errors by model and noise, then by number of levels."""
+    return varied.by(runs, ["model", "noise"], "levels", "test_error")
+
+
+def plot(runs: Sequence[varied.Run]) -> figures.Picture:
     """Draws the errors over the number of levels, and their means, by model and noise."""
 
     def draw(axes: Axes) -> None:
-        for model, noise in dict.fromkeys((run["model"], run["noise"]) for run in runs):
-            errors: dict[float, list[float]] = {}
-            for run in runs:
-                if (run["model"], run["noise"]) == (model, noise):
-                    errors.setdefault(run["levels"], []).append(run["test_error"])
+        for (model, noise), errors in by_levels(runs).items():
             style = ".-" if noise == BY_DEPTH else ".--"
             shade = f"C{MODELS.index(model)}"
             figures.dots_and_means(axes, errors, f"{model}, noise {noise}", shade, style)
         ticks = sorted({run["levels"] for run in runs})
         axes.set(xlabel="hidden levels")
         axes.set_xticks(ticks, list(map(str, ticks)))
-        varied.in_percent(axes, "test examples")
+        axes.set(ylabel="error on test examples in %")
+        figures.logarithmic(axes)
 
     return figures.plot(draw, "levels", "Test error over the number of levels, by model and noise")
 
@@ -145,16 +138,15 @@ def main() -> None:
     path = cli.output_path("runs/levels.json")
     config, dataset = varied.load()
     folder = files.as_path(cli.WORKDIR.value or "runs/levels")
-    runs: list[Run] = []
-    gradients: list[Run] = []
+    runs: list[varied.Run] = []
+    gradients: list[varied.Run] = []
     for levels in _LEVELS.value:
         for model in _MODELS.value:
             found = train(config, levels, model, dataset, folder / f"{model}-{levels}")
             runs += found[0]
             gradients += found[1]
-            for noise in dict.fromkeys(run["noise"] for run in found[0]):
-                errors = [run["test_error"] for run in found[0] if run["noise"] == noise]
-                mean = over_seeds(errors).mean
+            for (_, noise), errors in by_levels(found[0]).items():
+                mean = over_seeds(errors[levels]).mean
                 print(f"{levels:3} levels  {model:10}  noise {noise:8}  {mean:6.2f} %", flush=True)
             made = {"width": _WIDTH.value, "runs": runs, "gradients": gradients}
             varied.write(path, config, plot(runs), **made)

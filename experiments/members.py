@@ -6,7 +6,7 @@ import ast
 import dataclasses
 import itertools
 import random
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 from ladder_jax.config import Config
@@ -84,3 +84,41 @@ def seeded(config: Config, seeds: int) -> list[Config]:
       [3, 4]
     """
     return [dataclasses.replace(config, seed=config.seed + i) for i in range(seeds)]
+
+
+LISTS = ("combinators", "noise_std", "denoising_cost")
+"""Settings with a value a level."""
+
+
+def followed(values: Mapping[str, Any], given: Container[str]) -> dict[str, Any]:
+    """Returns the lists of a config that follow a depth given on the command line.
+
+    As the paper has it: the first and the second level's value, then that of the rest; the
+    top keeps its own. Lists that are given, or fit no such rule, stay as they are.
+
+    Args:
+      values: by setting.
+      given: the settings that the command gives.
+
+    Returns:
+      Those lists that change, by setting.
+
+    Example:
+      >>> values = {"units": (5, 5), "encoder": "", "combinators": ("gaussian",)}
+      >>> values |= {"noise_std": (0.3,), "denoising_cost": (1000.0, 10.0, 0.1, 0.1, 0.1)}
+      >>> followed(values, {"units"})
+      {'denoising_cost': (1000.0, 10.0, 0.1, 0.1)}
+      >>> followed(values, {"units", "denoising_cost"})
+      {}
+    """
+    if "units" not in given and "encoder" not in given:
+        return {}
+    shape = {name: values[name] for name in ("units", "encoder")}
+    levels = Config.create(shape).levels
+    changed = {}
+    for name in LISTS:
+        old = tuple(values[name])
+        first, rest, top = old[:2], old[2:-1] or old[-1:], old[-1:]
+        if name not in given and len(old) not in (1, 2, levels) and len(set(rest)) == 1:
+            changed[name] = (first + rest[:1] * levels)[: levels - 1] + top
+    return changed

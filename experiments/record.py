@@ -166,12 +166,8 @@ def comparison(runs: list[Run]) -> str:
     """Returns MNIST's errors beside the published ones, in Markdown, ours with their seeds."""
 
     def ours(row: str, labels: str) -> str:
-        errors = [run["test_error"] for run in runs if (run["row"], run["labels"]) == (row, labels)]
-        if not errors:
-            return ""
-        spread = over_seeds(errors)
-        sd = "" if spread.sd is None else f" ± {spread.sd:.2f}"
-        return f"{spread.mean:.2f}{sd} ({len(errors)})"
+        errors = [run["test_error"] for run in of_row(runs, Row(row, labels, ""))]
+        return f"{over_seeds(errors).mean_and_sd()} ({len(errors)})" if errors else ""
 
     found = [
         "## mnist, beside others",

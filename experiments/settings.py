@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import pathlib
-from collections.abc import Container, Iterator, Mapping
-from typing import Any
+from collections.abc import Container, Iterator
 
 import jax
 from absl import flags
 from ml_collections import config_flags
 
-from experiments import cli
+from experiments import cli, members
 from ladder_jax import data, errors
 from ladder_jax.config import Config
 from ladder_jax.errors import ConfigError
@@ -68,52 +67,14 @@ def read_config() -> Config:
         if not (cli.LABELS.value.isdigit() or cli.LABELS.value == "all"):
             raise ConfigError(f"--labels={cli.LABELS.value}; give a number, or 'all'.")
         values["labels"] = 0 if cli.LABELS.value == "all" else int(cli.LABELS.value)
-    return Config.create(values | followed(values, _overridden()))
-
-
-LISTS = ("combinators", "noise_std", "denoising_cost")
-"""Settings with a value a level."""
-
-
-def followed(values: Mapping[str, Any], given: Container[str]) -> dict[str, Any]:
-    """Returns the lists of a config that follow a depth given on the command line.
-
-    As the paper has it: the first and the second level's value, then that of the rest; the
-    top keeps its own. Lists that are given, or fit no such rule, stay as they are.
-
-    Args:
-      values: by setting.
-      given: the settings that the command gives.
-
-    Returns:
-      Those lists that change, by setting.
-
-    Example:
-      >>> values = {"units": (5, 5), "encoder": "", "combinators": ("gaussian",)}
-      >>> values |= {"noise_std": (0.3,), "denoising_cost": (1000.0, 10.0, 0.1, 0.1, 0.1)}
-      >>> followed(values, {"units"})
-      {'denoising_cost': (1000.0, 10.0, 0.1, 0.1)}
-      >>> followed(values, {"units", "denoising_cost"})
-      {}
-    """
-    if "units" not in given and "encoder" not in given:
-        return {}
-    shape = {name: values[name] for name in ("units", "encoder")}
-    levels = Config.create(shape).levels
-    changed = {}
-    for name in LISTS:
-        old = tuple(values[name])
-        first, rest, top = old[:2], old[2:-1] or old[-1:], old[-1:]
-        if name not in given and len(old) not in (1, 2, levels) and len(set(rest)) == 1:
-            changed[name] = (first + rest[:1] * levels)[: levels - 1] + top
-    return changed
+    return Config.create(values | members.followed(values, _overridden()))
 
 
 def tell_followed(config: Config) -> None:
     """Prints the lists that follow the depth, in the primary process only."""
     if not multiprocess.is_primary():
         return
-    for name in followed(_CONFIG.value.to_dict(), _overridden()):
+    for name in members.followed(_CONFIG.value.to_dict(), _overridden()):
         print(f"{name}={getattr(config, name)} for {config.levels} levels")
 
 

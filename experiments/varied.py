@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 from absl import flags
 
@@ -14,8 +15,8 @@ from ladder_jax.config import Config
 from ladder_jax.report.figures import Picture
 from ladder_jax.run import files, workfolder
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+Run = dict[str, Any]
+Errors = dict[tuple[Any, ...], dict[float, list[float]]]
 
 _BASE = flags.DEFINE_string("base", "digits", "Config that is varied, as of experiments.train.")
 SHARED = (
@@ -44,14 +45,19 @@ def load() -> tuple[Config, data.Dataset]:
     return config, data.load(config.dataset, config.data_dir)
 
 
-def in_percent(axes: Axes, what: str) -> None:
-    """Makes the axis of the errors logarithmic, with few numbers written out."""
-    from matplotlib.ticker import LogLocator, NullLocator
+def by(runs: Sequence[Run], kind: Sequence[str], over: str, measured: str) -> Errors:
+    """Returns what was measured, by kind of run, then by the value that was varied.
 
-    axes.set(ylabel=f"error on {what} in %", yscale="log")
-    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 3.0, 5.0)))
-    axes.yaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_formatter("{x:g}")
+    Example:
+      >>> runs = [{"level": 0, "cost": 2.0, "error": 5.0}, {"level": 0, "cost": 2.0, "error": 6.0}]
+      >>> by(runs, ["level"], "cost", "error")
+      {(0,): {2.0: [5.0, 6.0]}}
+    """
+    found: Errors = {}
+    for run in runs:
+        errors = found.setdefault(tuple(run[name] for name in kind), {})
+        errors.setdefault(run[over], []).append(run[measured])
+    return found
 
 
 def write(path: pathlib.Path, config: Config, picture: Picture, **found: Any) -> None:

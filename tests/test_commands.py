@@ -18,7 +18,7 @@ import pytest
 from commands import a_job, run_jobs
 from data_files import write_idx
 
-from experiments import cli, configs, settings
+from experiments import cli, configs, members
 from experiments.configs import base
 from ladder_jax import Batch, data, targets
 from ladder_jax.config import Config
@@ -243,7 +243,7 @@ def test_a_platform_that_is_not_there_ends_in_one_line(tmp_path, platform, messa
 )
 def test_lists_follow_another_depth(config, given, changed):
     values = base.config_dict(configs.load(config)).to_dict()
-    found = settings.followed(values | given, set(given))
+    found = members.followed(values | given, set(given))
     assert found == changed
     if "denoising_cost" not in given:
         assert program.build_ladder(
@@ -254,7 +254,7 @@ def test_lists_follow_another_depth(config, given, changed):
 def test_lists_that_fit_no_rule_are_left():
     values = {"units": (5,), "encoder": "", "combinators": ("gaussian",), "noise_std": (0.3,)}
     values["denoising_cost"] = (5.0, 4.0, 3.0, 2.0, 1.0)
-    assert settings.followed(values, {"units"}) == {}
+    assert members.followed(values, {"units"}) == {}
 
 
 @pytest.mark.parametrize("damage", ["missing", "short", "gzip", "magic", "count", "label"])

@@ -111,7 +111,7 @@ def images(x: np.ndarray, shape: Shape, alts: Sequence[str], like: np.ndarray) -
     return pictures
 
 
-def _logarithmic(axes: Axes) -> None:
+def logarithmic(axes: Axes) -> None:
     """Makes y logarithmic with plain numbers, more of them where it spans little."""
     from matplotlib.ticker import LogLocator, NullFormatter
 
@@ -141,7 +141,7 @@ def _by_epoch(curves: Sequence[Curve], ylabel: str, *words: str, log: bool = Fal
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         least = min((min(values) for (_, values), _ in curves if len(values)), default=0)
         if log and least > 0:
-            _logarithmic(axes)
+            logarithmic(axes)
         elif least >= 0:  # a log likelihood may be below
             axes.set_ylim(0, None)
 
@@ -360,7 +360,7 @@ def error_over_labels(
         axes.set_xticks(counts, [str(count) for count in counts])
         axes.xaxis.set_minor_locator(NullLocator())
         if all(min(errors) > 0 for of in kinds.values() for errors in of.values()):
-            _logarithmic(axes)
+            logarithmic(axes)
 
     alt = f"{measured} error over the number of labelled examples, {', '.join(map(str, counts))}"
     return plot(draw, name, alt, "Error over the number of labels; dots are runs, lines join means")

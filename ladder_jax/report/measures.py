@@ -34,6 +34,15 @@ class Spread(NamedTuple):
     min: float
     max: float
 
+    def mean_and_sd(self) -> str:
+        """Returns both with two digits, the mean alone where there is a single value.
+
+        Examples:
+          >>> over_seeds([1.0, 2.0]).mean_and_sd(), over_seeds([1.0]).mean_and_sd()
+          ('1.50 ± 0.71', '1.00')
+        """
+        return f"{self.mean:.2f}" + ("" if self.sd is None else f" ± {self.sd:.2f}")
+
 
 def over_seeds(values: Sequence[float]) -> Spread:
     """Computes mean, standard deviation, median and range over seeds."""
