@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from ladder_jax import dense
-from ladder_jax.layers import compute_in, dot_general
+from ladder_jax._products import dot_general
+from ladder_jax.layers import compute_in
 
 PLAIN = (((1,), (0,)), ((), ()))
 
