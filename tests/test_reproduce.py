@@ -239,6 +239,25 @@ def test_readme_and_docs_say_what_the_files_say():
         assert line in page
 
 
+def test_mistakes_are_those_of_the_results():
+    """As many as the files of the same runs have, and as the page says."""
+    counted = json.loads((ROOT / "docs" / "mistakes.json").read_text())
+    for name, error in zip(counted["ladders"], counted["error"], strict=True):
+        run = json.loads((RESULTS / "mnist" / f"{name}.json").read_text())
+        assert error == pytest.approx(run["test_error"], abs=1e-4)
+    wrong = {int(times): images for times, images in counted["wrong_in"].items()}
+    assert sum(k * n for k, n in wrong.items()) == pytest.approx(100 * sum(counted["error"]))
+    most = sum(counted["wrong_in_most"].values())
+    assert most == wrong[3] + wrong[4] + wrong[5]
+    page = " ".join((ROOT / "docs" / "limits.md").read_text().split())
+    mean = statistics.fmean(counted["error"])
+    assert f"err on {mean:.2f} % of the test images" in page
+    assert f"probabilities on {counted['error_together']:.2f} %" in page
+    assert f"{wrong[5]} images are wrong in all" in page
+    assert f"a further {wrong[3] + wrong[4]} in three or four, {wrong[1] + wrong[2]} in" in page
+    assert f"Of the {most}, {counted['wrong_in_most']['1 as 2']} are ones with a foot" in page
+
+
 def test_figures_of_the_page_of_limits():
     """Each line of its first table, from the files of the runs."""
     page = (ROOT / "docs" / "limits.md").read_text()
