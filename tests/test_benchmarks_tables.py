@@ -498,3 +498,15 @@ def test_the_documentation_says_what_the_file_says():
             ladder, forest, _, regression, *_ = (cell.split()[0] for cell in cells)
             said = f"{ladder}; random forest {forest}, logistic regression {regression}"
             assert said in (documented.ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_calibration_of_the_page():
+    path = documented.ROOT / "benchmarks" / "results" / "calibration.json"
+    judged = [
+        {name: calibration.Measured(**fit[name]) for name in fit if name not in ("set", "split")}
+        for fit in json.loads(path.read_text())["fits"]
+    ]
+    page = (documented.ROOT / "docs" / "tables.md").read_text(encoding="utf-8")
+    assert calibration.table(judged) in page
+    error, confidence, *_ = np.mean([of["all labels"] for of in judged], axis=0)
+    assert f"class is {confidence:.1f} %, and {100 - error:.1f} % are right" in page
