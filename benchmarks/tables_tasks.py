@@ -81,7 +81,8 @@ def without_decoder(ladder: LadderClassifier | LadderRegressor) -> Any:
     """Returns the estimator with its settings, but as the supervised net of the same size."""
     settings = ladder._settings()
     config = Config.create(settings).supervised()
-    return ladder.set_params(**{name: getattr(config, name) for name in settings})
+    changed = {name: getattr(config, name) for name in settings}
+    return ladder.set_params(**changed, consistency=config.consistency)
 
 
 def _self_training() -> SelfTrainingClassifier:

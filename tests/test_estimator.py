@@ -133,6 +133,17 @@ def test_defaults_are_those_of_a_config():
             assert value == (default[0] if isinstance(default, tuple) else default)
 
 
+@pytest.mark.parametrize(("rows", "given", "used"), [(9, None, 3.0), (60, None, 0.75), (60, 2, 2)])
+def test_consistency_that_is_not_given_falls_with_the_labels(rows, given, used, tmp_path):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(80, 2)), np.where(np.arange(80) < rows, np.arange(80) % 6, -1)
+    ladder = LadderClassifier(units=(2,), epochs=1, consistency=given).fit(x, y)
+    assert ladder.config_.consistency == used
+    ladder.save(tmp_path / "ladder.npz")
+    loaded = LadderClassifier.load(tmp_path / "ladder.npz")
+    assert loaded.consistency == given and loaded.config_.consistency == used
+
+
 @pytest.mark.parametrize(("rows", "epochs"), [(7, 5), (30, 2)])
 def test_epochs_that_are_not_given_come_to_enough_updates(rows, epochs, monkeypatch):
     monkeypatch.setattr(base, "EPOCHS", 2)

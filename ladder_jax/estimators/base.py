@@ -35,7 +35,9 @@ FORMAT = 1
 """Of the files that ``LadderEstimator.save`` writes."""
 _PREPROCESS = "preprocess/"
 """What the names of the preprocessing's arrays begin with in such a file."""
-_OWN = ("random_state", "class_weight", "ignore", "verbose", "preprocess", "epochs")
+_OWN = (
+    *("random_state", "class_weight", "ignore", "verbose", "preprocess", "epochs", "consistency"),
+)
 """Parameters that are no settings of a ``Config`` as they are given."""
 EPOCHS, UPDATES = 30, 1000
 """Passes over all rows where ``epochs`` is None, and the least updates that they come to."""
@@ -153,7 +155,7 @@ class LadderEstimator(BaseEstimator):  # type: ignore[misc]
     unit_norm: bool = False
     ema_decay: float = 0.0
     adversarial: str = "none"
-    consistency: float = 0.0
+    consistency: float | None = 0.0
     consistency_from: float = 0.0
     consistency_threshold: float = 0.95
     consistency_temperature: float = 0.5
@@ -171,19 +173,19 @@ class LadderEstimator(BaseEstimator):  # type: ignore[misc]
         given = self.get_params().items()
         return {name: _as_setting(name, value) for name, value in given if name not in _OWN}
 
-    def _config(self, rows: int, labeled: int, class_weight: str) -> Config:
-        """Returns the settings of a run on so many rows."""
+    def _config(self, rows: int, labeled: int, known: Mapping[str, Any]) -> Config:
+        """Returns the settings of a run on so many rows, with those known from its labels."""
         given, drawn = self.random_state, check_random_state(self.random_state)
         seed = int(given) if isinstance(given, int | np.integer) else int(drawn.randint(2**31))
         fixed = {"name": type(self).__name__, "dataset": "fit", "labels": 0, "seed": seed}
         # The numbers that columns become.
         columns = self.preprocess == AUTO and "pixels" not in self.KINDS
-        own = {
-            "class_weight": class_weight,
+        own: dict[str, Any] = {
+            "consistency": _as_setting("consistency", self.consistency),
             "preprocess": "tabular" if columns else _as_setting("preprocess", self.preprocess),
             "epochs": EPOCHS if self.epochs is None else _as_setting("epochs", self.epochs),
         }
-        config = Config.create(self._settings() | fixed | own)
+        config = Config.create({**self._settings(), **fixed, **own, **known})
         unlabeled = min(config.batch_unlabeled, rows)
         least = math.ceil(UPDATES / (rows // unlabeled)) if self.epochs is None else 0
         return dataclasses.replace(
@@ -198,13 +200,13 @@ class LadderEstimator(BaseEstimator):  # type: ignore[misc]
         dataset: data.Dataset,
         weight: np.ndarray | None,
         progress: Progress,
-        class_weight: str = "",
+        known: Mapping[str, Any] | None = None,
         **fitted: Any,
     ) -> Self:
         """Trains a ladder; ``fitted`` are attributes that it has afterwards."""
         check_progress(progress)
         labeled = data.has_label(dataset.y_train, dataset.kind)
-        config = self._config(len(labeled), int(labeled.sum()), class_weight)
+        config = self._config(len(labeled), int(labeled.sum()), known or {})
         task = inputs.prepare(config, dataset, weight=weight)
         config = precision.settle(config, task.spec)
         program = compile_program(config, task.spec)

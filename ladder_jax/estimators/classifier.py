@@ -20,6 +20,24 @@ from ladder_jax.estimators.columns import AUTO, FLOATS
 from ladder_jax.loop import Progress
 from ladder_jax.targets.base import check_values
 
+_CONSISTENCY, _FEW = 3.0, 5
+"""The weight of consistency where none is given, and up to how many labelled rows a class."""
+
+
+def usual_consistency(per_class: float) -> float:
+    """Returns the weight of consistency where none is given: the more labels, the less.
+
+    Few labels leave open where a class ends; more of them say it better than gaps between rows.
+
+    Args:
+      per_class: labelled rows a class, on average.
+
+    Examples:
+      >>> usual_consistency(2), usual_consistency(10)
+      (3.0, 0.75)
+    """
+    return _CONSISTENCY * min(1.0, _FEW / per_class) ** 2
+
 
 def has_label(y: np.ndarray) -> np.ndarray:
     """Returns which rows have a label: those whose is not -1, nor, among strings, ``"-1"``.
@@ -140,7 +158,8 @@ class LadderClassifier(
       unit_norm: whether encoder weights are projected to norm 1 after each step.
       ema_decay: of the exponential moving average of the parameters; 0: none.
       adversarial: where noise is virtual adversarial: "none", "input" or "all".
-      consistency: weight of the cross-entropy of noisy predictions with the clean ones.
+      consistency: weight of the cross-entropy of noisy predictions with the clean ones; None: 3
+        with up to five labelled rows a class (on average), 3 (5 / n)^2 with n of them.
       consistency_from: the part of the run without it, at the start.
       consistency_threshold: a row counts if its clean pass gives a class this probability.
       consistency_temperature: that the clean logits are divided by for the target.
@@ -183,7 +202,7 @@ class LadderClassifier(
     epochs: int | None = None
     learning_rate: float = 0.01
     preprocess: str = AUTO
-    consistency: float = 3.0
+    consistency: float | None = None
     consistency_from: float = 0.3
     consistency_threshold: float = 0.0
     joint_norm: bool = True
@@ -243,7 +262,11 @@ class LadderClassifier(
                     "weight to labelled rows of at least two classes."
                 )
         rows = data.from_arrays(X, numbers, name="fit", kind=kind)._replace(scale="numbers")
-        return self._fit(rows, weight, progress, class_weight, classes_=classes)
+        known: dict[str, Any] = {"class_weight": class_weight}
+        if self.consistency is None:
+            labeled = int(data.has_label(numbers, kind).sum())
+            known |= {"consistency": usual_consistency(labeled / len(classes))}
+        return self._fit(rows, weight, progress, known, classes_=classes)
 
     def predict(self, X: Any) -> np.ndarray:  # noqa: N803
         """Predicts the most probable class of each row, ``[n]``, or 0 and 1, ``[n, k]``."""

@@ -162,7 +162,7 @@ class LadderSegmenter(LadderEstimator):
         weight = row_weights(sample_weight, data.has_label(numbers, "pixels"))
         shape = tuple(images.x_train.shape[1:])
         fitted = {"classes_": classes, "image_shape_": shape}
-        return self._fit(images, weight, progress, class_weight, **fitted)
+        return self._fit(images, weight, progress, {"class_weight": class_weight}, **fitted)
 
     def _void(self) -> tuple[int, ...]:
         """Returns what stands for no label, checked."""
