@@ -53,7 +53,10 @@ def estimator_of(config: Config) -> LadderClassifier:
     from ladder_jax.estimators import LadderClassifier
 
     ladder = LadderClassifier(
-        epochs=config.epochs, preprocess=config.preprocess, class_weight=config.class_weights
+        epochs=config.epochs,
+        preprocess=config.preprocess,
+        class_weight=config.class_weights,
+        consistency=config.consistency,
     )
     ladder.set_params(**{name: getattr(config, name) for name in ladder._settings()})
     return ladder

@@ -1,5 +1,6 @@
 """The benchmark on tables: what it reads, how it splits, ranks, resumes and refuses."""
 
+import dataclasses
 import doctest
 import json
 import re
@@ -472,6 +473,11 @@ def test_shared_with_the_other_commands():
     assert (ladder.units, ladder.epochs, ladder.random_state) == ((5,), 3, None)
     assert ladder.class_weight is None
     assert baselines.estimator_of(Config(class_weight="balanced")).class_weight == "balanced"
+    alike = set(ladder.get_params()) & {field.name for field in dataclasses.fields(Config)}
+    for given in (Config(), Config(consistency=2.0, epochs=3, class_weight="balanced")):
+        found = baselines.estimator_of(given).get_params()
+        differ = {name for name in alike if found[name] != getattr(given, name)}
+        assert differ <= {"class_weight"} and len(alike) > 15
     with flagsaver.flagsaver(labels="50,20,50"):
         assert cli.label_numbers("1") == [50, 20]
     with flagsaver.flagsaver(labels=None):
