@@ -36,7 +36,8 @@ FORMAT = 1
 _PREPROCESS = "preprocess/"
 """What the names of the preprocessing's arrays begin with in such a file."""
 _OWN = (
-    *("random_state", "class_weight", "ignore", "verbose", "preprocess", "epochs", "consistency"),
+    *("random_state", "class_weight", "ignore", "verbose"),
+    *("preprocess", "epochs", "consistency"),
 )
 """Parameters that are no settings of a ``Config`` as they are given."""
 EPOCHS, UPDATES = 30, 1000
