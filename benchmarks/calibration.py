@@ -20,7 +20,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import log_loss
 from tqdm import tqdm
 
-from benchmarks import tables, tables_data, tables_sets
+from benchmarks import tables, tables_data, tables_report, tables_sets
 from benchmarks.table import machine
 from benchmarks.tables_tasks import CLASSES
 from experiments import cli
@@ -105,17 +105,12 @@ def table(judged: Sequence[Mapping[str, Measured]]) -> str:
       |---|--:|--:|--:|--:|
       | all | 1.5 | 85.0 | 7.5 | 0.55 |
     """
-    rows = [
-        "| labels | error | confidence | calibration error | log loss |",
-        "|---|--:|--:|--:|--:|",
-    ]
+    rows = []
     for name in judged[0]:
-        mean = Measured(*np.mean([of[name] for of in judged], axis=0))
-        rows.append(
-            f"| {name} | {mean.error:.1f} | {mean.confidence:.1f} | {mean.calibration_error:.1f} "
-            f"| {mean.log_loss:.2f} |"
-        )
-    return "\n".join(rows)
+        *percent, nats = np.mean([of[name] for of in judged], axis=0)
+        rows.append((name, [*(f"{value:.1f}" for value in percent), f"{nats:.2f}"]))
+    names = [name.replace("_", " ") for name in Measured._fields]
+    return tables_report.markdown("labels", names, rows)
 
 
 def main() -> None:

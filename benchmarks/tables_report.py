@@ -60,8 +60,16 @@ def mean_errors(
     return sets, methods, errors
 
 
-def _markdown(title: str, methods: Sequence[str], rows: Iterable[tuple[str, list[str]]]) -> str:
-    lines = [f"| {title} | {' | '.join(methods)} |", "|---|" + "--:|" * len(methods)]
+def markdown(title: str, columns: Sequence[str], rows: Iterable[tuple[str, list[str]]]) -> str:
+    """Returns rows, each a name and its cells, as a Markdown table.
+
+    Examples:
+      >>> print(markdown("set", ["error"], [("iris", ["4.0"])]))
+      | set | error |
+      |---|--:|
+      | iris | 4.0 |
+    """
+    lines = [f"| {title} | {' | '.join(columns)} |", "|---|" + "--:|" * len(columns)]
     return "\n".join(lines + [f"| {name} | {' | '.join(cells)} |" for name, cells in rows])
 
 
@@ -109,7 +117,7 @@ def table(fits: Fits, task: Task) -> str:
         ("the first in the process, median", seconds(True)),
     ]
     title = f"{next(iter(fits)).labels} {task.unit}, {task.error}"
-    return _markdown(title, methods, rows)
+    return markdown(title, methods, rows)
 
 
 def table_in_units(fits: Fits, task: Task) -> str:
@@ -127,7 +135,7 @@ def table_in_units(fits: Fits, task: Task) -> str:
     digits = lambda error: np.format_float_positional(error, 3, fractional=False, trim="-")
     rows = ((name, list(map(digits, row))) for name, row in zip(sets, errors, strict=True))
     title = f"{next(iter(fits)).labels} {task.unit}, RMSE in the targets' own unit"
-    return _markdown(title, methods, rows)
+    return markdown(title, methods, rows)
 
 
 def tables(fits: Fits, task: Task) -> list[str]:

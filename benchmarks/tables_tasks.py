@@ -25,7 +25,7 @@ from sklearn.svm import SVC
 
 from benchmarks import tables_sets
 from benchmarks.tables_data import LEAST
-from experiments.baselines import BASELINES
+from experiments.baselines import BASELINES, with_settings
 from ladder_jax.config import Config
 from ladder_jax.estimators import LadderClassifier, LadderRegressor
 
@@ -79,10 +79,7 @@ def settings_of(method: Method) -> str:
 
 def without_decoder(ladder: LadderClassifier | LadderRegressor) -> Any:
     """Returns the estimator with its settings, but as the supervised net of the same size."""
-    settings = ladder._settings()
-    config = Config.create(settings).supervised()
-    changed = {name: getattr(config, name) for name in settings}
-    return ladder.set_params(**changed, consistency=config.consistency)
+    return with_settings(ladder, Config.create(ladder._settings()).supervised())
 
 
 def _self_training() -> SelfTrainingClassifier:

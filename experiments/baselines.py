@@ -48,17 +48,20 @@ BASELINES: dict[str, Callable[[], object]] = {
 }
 
 
+def with_settings(ladder: Any, config: Config) -> Any:
+    """Gives a ladder the settings of a config that it takes as they are; returns it."""
+    names = (*ladder._settings(), "consistency")
+    return ladder.set_params(**{name: getattr(config, name) for name in names})
+
+
 def estimator_of(config: Config) -> LadderClassifier:
     """Returns the ladder with the settings of a config, as far as the estimator has them."""
     from ladder_jax.estimators import LadderClassifier
 
     ladder = LadderClassifier(
-        epochs=config.epochs,
-        preprocess=config.preprocess,
-        class_weight=config.class_weights,
-        consistency=config.consistency,
+        epochs=config.epochs, preprocess=config.preprocess, class_weight=config.class_weights
     )
-    ladder.set_params(**{name: getattr(config, name) for name in ladder._settings()})
+    with_settings(ladder, config)
     return ladder
 
 
