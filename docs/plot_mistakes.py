@@ -30,7 +30,8 @@ def main(data_dir: str, *runs: str) -> None:
     digits = data.load("mnist", data_dir)
     x, y = digits.x_test, digits.y_test
     found = np.stack([predictor.load(run).predict_proba(x) for run in runs])  # [runs, n, classes]
-    wrong = (found.argmax(2) != y).sum(0)
+    errors = found.argmax(2) != y  # [runs, n]
+    wrong = errors.sum(0)
     mean = found.mean(0)
     others = np.where(np.arange(mean.shape[1]) == y[:, None], 0, mean)
     taken = others.argmax(1)  # for which of the other classes
@@ -38,7 +39,7 @@ def main(data_dir: str, *runs: str) -> None:
     pairs = collections.Counter(f"{y[i]} as {taken[i]}" for i in mostly)
     counted = {
         "ladders": [pathlib.Path(run).name for run in runs],
-        "error": [100 * float(np.mean(of.argmax(1) != y)) for of in found],
+        "error": [100 * float(of.mean()) for of in errors],
         "error_together": 100 * float(np.mean(mean.argmax(1) != y)),
         "wrong_in": {k: int(np.sum(wrong == k)) for k in range(1, len(runs) + 1)},
         "wrong_in_most": dict(pairs.most_common()),

@@ -92,12 +92,7 @@ def test_the_table_of_the_documentation():
     for number in sorted({run["levels"] for run in found}):
         cells = []
         for model, noise in itertools.product(levels.MODELS, ("0.3", levels.BY_DEPTH)):
-            kind = (number, model, noise)
-            errors = [
-                run["test_error"]
-                for run in found
-                if (run["levels"], run["model"], run["noise"]) == kind
-            ]
+            errors = levels.by_levels(found)[model, noise][number]
             assert len(errors) == 3
             cells.append(f"{statistics.fmean(errors):.2f}")
         assert f"\n| {number} | {' | '.join(cells)} |\n" in page
@@ -108,8 +103,7 @@ def test_the_costs_of_the_documentation():
     page = (ROOT / "docs" / "choosing.md").read_text()
 
     def error(level, cost):
-        kind = (level, cost)
-        of = [run["validation_error"] for run in found if (run["level"], run["cost"]) == kind]
+        of = costs.by_cost(found)[level,][cost]
         assert len(of) == 3
         return f"{statistics.fmean(of):.2f}"
 
