@@ -66,7 +66,7 @@ TABLES = {
             for labels in mnist.TABLE["full"]
             for row, model in _MODELS.items()
         ),
-        *(_row(m, "mnist", labels, m) for m in ("tuned", "quick") for labels in mnist.TABLE[m]),
+        *(_row(m, "mnist", labels, m) for m in mnist.OURS for labels in mnist.TABLE[m]),
     ),
     "mnist_conv": tuple(_row(row, "mnist", "100", model) for row, model in _CONV.items()),
     "cifar10": tuple(_row(row, "cifar10", "4000", model) for row, model in _LARGE.items()),
