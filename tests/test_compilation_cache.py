@@ -40,14 +40,17 @@ program = compile_program(Config(units=(4,)), Spec((3,), targets.classes(2)))
 found = program.init(jax.random.key(0)).params
 """
 AVX512 = """
-import logging
+import logging, os
 from ladder_jax.run import compilation_cache
 compilation_cache.processor = lambda: "flags : avx2 avx512f"
+silence, silenced = compilation_cache._silence_loader, []
+compilation_cache._silence_loader = lambda: silenced.append(silence())
 logging.getLogger("jax").setLevel("INFO")
 """
 UNCHANGED = """
 loggers = [logging.getLogger(name) for name in ("jax", "jaxlib")]
 assert [(logger.level, logger.handlers) for logger in loggers] == [(logging.INFO, []), (0, [])]
+assert len(silenced) == (os.environ.get("TF_CPP_MIN_LOG_LEVEL") != "0")
 """
 FULL = """
 from ladder_jax.run import compilation_cache
@@ -109,7 +112,7 @@ def test_the_next_process_compiles_nothing(tmp_path):
 
 def test_nowhere_or_elsewhere(tmp_path, fork):
     """The same numbers, whether programs are kept or not."""
-    names = ("default", "off", "jax", "disabled", "lost", "full", "avx512")
+    names = ("default", "off", "jax", "disabled", "lost", "full", "avx512", "told")
     places = {name: tmp_path / name for name in names}
     at = {name: {"XDG_CACHE_HOME": str(folder)} for name, folder in places.items()}
     (tmp_path / "file").touch()
@@ -123,6 +126,7 @@ def test_nowhere_or_elsewhere(tmp_path, fork):
         "lost": fork(INIT + LOSE, **at["lost"]),
         "full": fork(FULL + INIT, **at["full"]),
         "avx512": fork(AVX512 + INIT + UNCHANGED, **at["avx512"]),
+        "told": fork(AVX512 + INIT + UNCHANGED, **at["told"], TF_CPP_MIN_LOG_LEVEL="0"),
         "unwritable": fork(INIT, XDG_CACHE_HOME=str(tmp_path / "file" / "below")),
     }
     found = {name: result(process) for name, process in begun.items()}

@@ -118,6 +118,7 @@ def enable() -> None:
             _CONFIG.update("jax_persistent_cache_min_compile_time_secs", 0)
         # A file that cannot be read or written later on costs time alone.
         warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache")
-        told = "TF_CPP_MIN_LOG_LEVEL" in os.environ or _CONFIG.jax_logging_level != "NOTSET"
-        if "avx512" in kind and not told:
+        # JAX itself sets the variable to 1, which lets errors through.
+        told = os.environ.get("TF_CPP_MIN_LOG_LEVEL", "1") != "1"
+        if "avx512" in kind and not told and _CONFIG.jax_logging_level == "NOTSET":
             _silence_loader()
