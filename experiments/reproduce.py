@@ -81,15 +81,25 @@ def settings(row: Row, seed: int) -> Config:
 
 
 def operations(config: Config, task: inputs.Task) -> float | None:
-    """Counts the operations of one step by the compiler; None where it does not count them.
+    """Counts the operations of one step by the CPU's compiler, wherever the step is run.
 
     Args:
       config: the settings.
       task: the data.
+
+    Returns:
+      The count; None where there is no CPU among JAX's platforms, or it does not count.
     """
     program = compile_program(config, task.spec)
-    batch = task.train.batch(jnp.arange(task.sizes.labeled), jnp.arange(task.sizes.unlabeled))
-    found = jax.jit(program.step).lower(program.init(jax.random.key(0)), batch).cost_analysis()
+    rows = jnp.arange(task.sizes.labeled), jnp.arange(task.sizes.unlabeled)
+    state = jax.eval_shape(program.init, jax.random.key(0))
+    batch = jax.eval_shape(task.train.batch, *rows)
+    try:
+        processor = jax.local_devices(backend="cpu")[0]
+    except RuntimeError:
+        return None
+    with jax.default_device(processor):  # an accelerator's compiler does not tell
+        found = jax.jit(program.step).lower(state, batch).cost_analysis()
     return float(found["flops"]) if isinstance(found, dict) and "flops" in found else None
 
 
