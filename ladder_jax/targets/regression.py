@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any, NamedTuple
 
@@ -14,6 +15,31 @@ from ladder_jax.targets import base
 from ladder_jax.types import Array, Shape, Sums, Target
 
 _LOG_VARIANCE = 6.0  # standard deviations from 0.05 to 20 of a target of variance 1
+
+
+def _is_number(labels: Any) -> Any:
+    return abs(labels) < math.inf
+
+
+def _check_labels(d: int, name: str, labels: Any, rows: int, shape: Shape) -> None:
+    if not (jnp.issubdtype(labels.dtype, jnp.floating) or jnp.issubdtype(labels.dtype, int)):
+        raise TypeError(f"{name} has dtype {labels.dtype}; give numbers, e.g. float32.")
+    wanted = (rows,) if d == 1 and labels.ndim == 1 else (rows, d)
+    base.check_shape(name, labels, wanted, f"numbers of shape {(rows, d)}")
+    fits = lambda y: np.isnan(y) | _is_number(y)
+    base.check_values(name, labels, fits, "finite numbers, or NaN where there is no label")
+
+
+def _summary(d: int, sums: Sums, scale: Any = 1.0) -> dict[str, float]:
+    """Computes RMSE, MAE and R2 of the sums of ``measures``, in units of ``scale``."""
+    host = base.on_host(sums)
+    scale, n = np.broadcast_to(np.asarray(scale, np.float64), (d,)), host["entries"]
+    rmse = math.sqrt(base.share((scale**2 * host["squared"]).sum(), n.sum()))
+    spread = host["sum_of_squares"] - host["sum"] ** 2 / n.clip(1)
+    varies = spread > 1e-6 * host["sum_of_squares"]  # beyond the rounding of float32
+    rest = host["squared"][varies] / spread[varies]
+    mae = base.share((scale * host["absolute"]).sum(), n.sum())
+    return {"error": rmse, "rmse": rmse, "mae": mae, "r2": base.nanmean(1 - rest)}
 
 
 @base.registered
@@ -47,21 +73,10 @@ def numbers(d: int, variance: bool = False) -> Target:
         tanh = np.tanh if isinstance(outputs, np.ndarray) else jnp.tanh
         return outputs[..., :d], _LOG_VARIANCE * tanh(outputs[..., d:] / _LOG_VARIANCE)
 
-    def is_number(labels: Any) -> Any:
-        return abs(labels) < math.inf
-
-    def check_labels(name: str, labels: Any, rows: int, shape: Shape) -> None:
-        if not (jnp.issubdtype(labels.dtype, jnp.floating) or jnp.issubdtype(labels.dtype, int)):
-            raise TypeError(f"{name} has dtype {labels.dtype}; give numbers, e.g. float32.")
-        wanted = (rows,) if d == 1 and labels.ndim == 1 else (rows, d)
-        base.check_shape(name, labels, wanted, f"numbers of shape {(rows, d)}")
-        fits = lambda y: np.isnan(y) | is_number(y)
-        base.check_values(name, labels, fits, "finite numbers, or NaN where there is no label")
-
     def residuals(outputs: Array, labels: Array) -> tuple[Array, Array, Array, Array]:
         """Returns labels, which of them are there, residuals and log-variances, ``[N, d]``."""
         labels = jnp.asarray(labels).reshape(outputs.shape[0], d)
-        labeled = is_number(labels)
+        labeled = _is_number(labels)
         safe = jnp.where(labeled, labels, 0).astype(outputs.dtype)
         mean, log_variance = moments(outputs)
         return safe, labeled, jnp.where(labeled, safe - mean, 0.0), log_variance
@@ -81,16 +96,6 @@ def numbers(d: int, variance: bool = False) -> Target:
         parts |= {"sum": safe, "sum_of_squares": jnp.square(safe)}
         return {name: part.sum(0) for name, part in parts.items()}
 
-    def summary(sums: Sums, scale: Any = 1.0) -> dict[str, float]:
-        host = base.on_host(sums)
-        scale, n = np.broadcast_to(np.asarray(scale, np.float64), (d,)), host["entries"]
-        rmse = math.sqrt(base.share((scale**2 * host["squared"]).sum(), n.sum()))
-        spread = host["sum_of_squares"] - host["sum"] ** 2 / n.clip(1)
-        varies = spread > 1e-6 * host["sum_of_squares"]  # beyond the rounding of float32
-        rest = host["squared"][varies] / spread[varies]
-        mae = base.share((scale * host["absolute"]).sum(), n.sum())
-        return {"error": rmse, "rmse": rmse, "mae": mae, "r2": base.nanmean(1 - rest)}
-
     def uncertainty(outputs: Any) -> Any:
         exp = np.exp if isinstance(outputs, np.ndarray) else jnp.exp
         return exp(moments(outputs)[1] / 2) if variance else None
@@ -105,11 +110,11 @@ def numbers(d: int, variance: bool = False) -> Target:
         name=f"numbers:{d}:variance" if variance else f"numbers:{d}",
         size=2 * d if variance else d,
         top=activations.affine(),
-        check_labels=check_labels,
-        entries=is_number,
+        check_labels=functools.partial(_check_labels, d),
+        entries=_is_number,
         cost=cost,
         measures=measures,
-        summary=summary,
+        summary=functools.partial(_summary, d),
         predict=lambda outputs: outputs[..., :d],
         probabilities=lambda outputs: None,
         uncertainty=uncertainty,
