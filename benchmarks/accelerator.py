@@ -44,7 +44,10 @@ from ladder_jax.run import files, workfolder
 
 _LIMIT = flags.DEFINE_float("limit_s", 540.0, "Seconds that the command may take.", lower_bound=1)
 _MODEL = flags.DEFINE_enum(
-    "model", "full", ["full", "tuned"], "Which row of MNIST is trained: the paper's, or ours."
+    "model",
+    "full",
+    ["full", "tuned", "wide"],
+    "Which row of MNIST is trained: the paper's, or ours.",
 )
 _MEMBERS = flags.DEFINE_integer("members", 10, "Seeds trained together.", lower_bound=1)
 _PYTHON = flags.DEFINE_string(
