@@ -121,7 +121,7 @@ def test_nowhere_or_elsewhere(tmp_path, fork):
     begun = {
         "default": fork(INIT, **at["default"]),
         "off": fork(INIT, **at["off"], LADDER_JAX_CACHE="off"),
-        "jax": start(INIT, **at["jax"], **given),
+        "jax": start(AVX512 + INIT + UNCHANGED, **at["jax"], **given),
         "disabled": start(INIT, **at["disabled"], JAX_ENABLE_COMPILATION_CACHE="0"),
         "lost": fork(INIT + LOSE, **at["lost"]),
         "full": fork(FULL + INIT, **at["full"]),

@@ -8,6 +8,7 @@ runs, populations and commands go through, switches it on.
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import pathlib
@@ -43,6 +44,7 @@ def user_folder() -> pathlib.Path:
     return given if given.is_absolute() else pathlib.Path.home() / folder
 
 
+@functools.cache
 def processor() -> str:
     """Returns the processor's name and what it can do, where the system tells.
 
@@ -87,6 +89,23 @@ def _silence_loader() -> None:
         logger.setLevel(number)
 
 
+def _keep_with_user() -> None:
+    """Makes the user's folder the one that JAX keeps programs in, if there is room."""
+    every = user_folder() / "ladder_jax"
+    folder = every / f"{zlib.crc32(processor().encode()):08x}"
+    every.parent.mkdir(parents=True, exist_ok=True)
+    every.mkdir(mode=0o700, exist_ok=True)  # what is in it is run
+    files.make_writable(folder)
+    prune(every)
+    if shutil.disk_usage(folder).free < ROOM:
+        return
+    _CONFIG.update("jax_compilation_cache_dir", str(folder))
+    if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
+        _CONFIG.update("jax_persistent_cache_min_compile_time_secs", 0)
+    # A file that cannot be read or written later on costs time alone.
+    warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache")
+
+
 def enable() -> None:
     """Lets JAX keep compiled programs, unless it is told where to or that it shall not.
 
@@ -102,23 +121,13 @@ def enable() -> None:
             f"{VARIABLE}={value}; give off, or leave it out. JAX_COMPILATION_CACHE_DIR names "
             "another folder."
         )
-    if value or _CONFIG.jax_compilation_cache_dir or not _CONFIG.jax_enable_compilation_cache:
+    if not _CONFIG.jax_enable_compilation_cache:
         return
-    with contextlib.suppress(OSError, RuntimeError):  # RuntimeError: there is no home
-        kind, every = processor(), user_folder() / "ladder_jax"
-        folder = every / f"{zlib.crc32(kind.encode()):08x}"
-        every.parent.mkdir(parents=True, exist_ok=True)
-        every.mkdir(mode=0o700, exist_ok=True)  # what is in it is run
-        files.make_writable(folder)
-        prune(every)
-        if shutil.disk_usage(folder).free < ROOM:
-            return
-        _CONFIG.update("jax_compilation_cache_dir", str(folder))
-        if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
-            _CONFIG.update("jax_persistent_cache_min_compile_time_secs", 0)
-        # A file that cannot be read or written later on costs time alone.
-        warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache")
-        # JAX itself sets the variable to 1, which lets errors through.
-        told = os.environ.get("TF_CPP_MIN_LOG_LEVEL", "1") != "1"
-        if "avx512" in kind and not told and _CONFIG.jax_logging_level == "NOTSET":
-            _silence_loader()
+    if not (value or _CONFIG.jax_compilation_cache_dir):
+        with contextlib.suppress(OSError, RuntimeError):  # RuntimeError: there is no home
+            _keep_with_user()
+    # JAX itself sets the variable to 1, which lets errors through.
+    told = os.environ.get("TF_CPP_MIN_LOG_LEVEL", "1") != "1"
+    loads = _CONFIG.jax_compilation_cache_dir and "avx512" in processor()
+    if loads and not told and _CONFIG.jax_logging_level == "NOTSET":
+        _silence_loader()
