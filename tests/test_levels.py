@@ -89,10 +89,11 @@ def test_the_table_of_the_documentation():
     """Its lines are of the file of the runs, three seeds each."""
     found = json.loads((ROOT / "experiments/results/levels_digits.json").read_text())["runs"]
     page = (ROOT / "docs" / "limits.md").read_text()
+    by_kind = levels.by_levels(found)
     for number in sorted({run["levels"] for run in found}):
         cells = []
         for model, noise in itertools.product(levels.MODELS, ("0.3", levels.BY_DEPTH)):
-            errors = levels.by_levels(found)[model, noise][number]
+            errors = by_kind[model, noise][number]
             assert len(errors) == 3
             cells.append(f"{statistics.fmean(errors):.2f}")
         assert f"\n| {number} | {' | '.join(cells)} |\n" in page
@@ -101,9 +102,10 @@ def test_the_table_of_the_documentation():
 def test_the_costs_of_the_documentation():
     found = json.loads((ROOT / "experiments/results/costs_digits.json").read_text())["runs"]
     page = (ROOT / "docs" / "choosing.md").read_text()
+    by_level = costs.by_cost(found)
 
     def error(level, cost):
-        of = costs.by_cost(found)[level,][cost]
+        of = by_level[level,][cost]
         assert len(of) == 3
         return f"{statistics.fmean(of):.2f}"
 

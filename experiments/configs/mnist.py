@@ -1,12 +1,12 @@
-"""MNIST: the paper's ladders and baselines, and our recipe: "tuned", "quick", its short form,
-and "wide", a net of twice the width.
+"""MNIST: the paper's ladders and baselines, and our recipe in three forms.
 
   python -m experiments.train --config=mnist:labels=100 --data_dir=FOLDER
   python -m experiments.train --config=mnist:labels=1000,model=gamma --data_dir=FOLDER
 
 Dense ladders are 784-1000-500-250-250-250-10 but for "wide", all are trained for 150 epochs but
-for "quick" and the convolutional baseline. "tuned" is the paper's full ladder, trained otherwise;
-what was tried for it is in experiments/TRIED.md.
+for "quick" and the convolutional baseline. "tuned" is the paper's full ladder, trained otherwise,
+"quick" its short form and "wide" a net of twice the width; what was tried for them is in
+experiments/TRIED.md.
 """
 
 from typing import Any
