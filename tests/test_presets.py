@@ -139,7 +139,7 @@ def test_every_old_name_is_understood():
         ("mnist:labels", "full with labels= is not"),
         ("cifar10:rows=3", "no argument 'rows'"),
         ("digits:labels=50", "digits takes no arguments"),
-        ("svhn", "no config svhn; give one of cifar10, digits, mnist"),
+        ("svhn", "no config svhn; give one of cifar10, digits, fashion_mnist, mnist"),
     ],
 )
 def test_unknown_configs(name, message):
