@@ -279,9 +279,10 @@ def test_figures_of_the_page_of_limits():
     }
 
     def errors(table, labels, row):
-        found = record.of_row(record.read(RESULTS, table), tables.Row(row, labels, ""))
+        found = record.of_row(runs[table], tables.Row(row, labels, ""))
         return [run["test_error"] for run in found]
 
+    runs = {table: record.read(RESULTS, table) for table in {of[0] for of in lines.values()}}
     for name, (table, labels, *rows) in lines.items():
         each = [errors(table, labels, row) for row in rows or ("full", "baseline")]
         means = [f"{statistics.fmean(of_row):.2f}" for of_row in each]
