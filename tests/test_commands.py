@@ -122,7 +122,10 @@ BAD_FLAGS = [
     (["--dataset=minst"], "not known; known are"),
     (["--dataset=mnist"], "give the folder of its IDX files"),
     (["--dataset=mnist", "--data_dir=/nowhere"], "not a folder"),
-    (["--config=nothing"], "no such file; give a path, or one of cifar10, digits, mnist"),
+    (
+        ["--config=nothing"],
+        "no such file; give a path, or one of cifar10, digits, fashion_mnist, mnist",
+    ),
     (["--config=mnist:labels=7"], "--config=mnist:labels=7: full with labels=7 is not in the"),
     (["--config=mnist_100_ful"], "no model 'ful'; give model= one of full, bottom, gamma"),
     (["--config=mnist:row=full"], "no argument 'row'; give labels=LABELS,model=MODEL"),
