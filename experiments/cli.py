@@ -21,7 +21,8 @@ from absl import app, flags
 from absl import logging as absl_logging
 
 from experiments import configs, helptext
-from ladder_jax.config import OLD_NAMES, Config
+from ladder_jax import layers
+from ladder_jax.config import AUTO, OLD_NAMES, Config
 from ladder_jax.errors import (
     ConfigError,
     DataError,
@@ -52,6 +53,9 @@ LABELS = flags.DEFINE_string(
 SEEDS = flags.DEFINE_integer("seeds", 1, "How many seeds.", lower_bound=1)
 FIRST_SEED = flags.DEFINE_integer("first_seed", 0, "The first of them.", lower_bound=0)
 EPOCHS = flags.DEFINE_integer("epochs", None, "Instead of the config's own.", lower_bound=1)
+COMPUTE_DTYPE = flags.DEFINE_enum(
+    "compute_dtype", None, [*layers.DTYPES, AUTO], "Of matrix products. Default: the config's own."
+)
 WORKDIR_HELP = "Folder to write to; a stopped run in it resumes."
 WORKDIR = flags.DEFINE_string("workdir", None, f"{WORKDIR_HELP} Default: runs/NAME-TIME.")
 OUTPUT = flags.DEFINE_string("output", None, "File to write. Default: none.")

@@ -25,8 +25,8 @@ from absl import flags
 from experiments import baselines, cli, compare, record
 from experiments.configs import RENAMED
 from experiments.tables import TABLES, Row
-from ladder_jax import data, layers
-from ladder_jax.config import AUTO, Config
+from ladder_jax import data
+from ladder_jax.config import Config
 from ladder_jax.errors import ConfigError
 from ladder_jax.run import files, inputs, signals, workfolder
 from ladder_jax.run.program import compile_program
@@ -35,9 +35,6 @@ HERE = pathlib.Path(__file__).parent
 
 _TABLE = flags.DEFINE_enum("table", "mnist", list(TABLES), "Which table.")
 _ROWS = flags.DEFINE_list("rows", [], "Which rows, e.g. full,gamma. Default: all.")
-_DTYPE = flags.DEFINE_enum(
-    "compute_dtype", None, [*layers.DTYPES, AUTO], "Of matrix products. Default: the row's own."
-)
 _RESULTS = flags.DEFINE_string("results", str(HERE / "results"), "Folder of the JSON files.")
 _PAGE = flags.DEFINE_string("page", str(HERE.parent / "RESULTS.md"), "File of the tables.")
 _CHECK = flags.DEFINE_bool("check", False, "Only compare the tables with the JSON files.")
@@ -75,9 +72,9 @@ def chosen_rows() -> list[Row]:
 def settings(row: Row, seed: int) -> Config:
     """Returns the config of one run, with the flags applied."""
     config = row.settings(seed)
-    if _DTYPE.value is None:
+    if cli.COMPUTE_DTYPE.value is None:
         return config
-    return dataclasses.replace(config, compute_dtype=_DTYPE.value)
+    return dataclasses.replace(config, compute_dtype=cli.COMPUTE_DTYPE.value)
 
 
 def operations(config: Config, task: inputs.Task) -> float | None:
@@ -203,8 +200,8 @@ def main() -> None:
 if __name__ == "__main__":
     about = {
         "labels": "Which numbers of labels, e.g. 100,all. Default: all rows of the table.",
+        "compute_dtype": "Of matrix products. Default: the row's own.",
         "workdir": "Folder of the runs; stopped ones in it resume. Default: runs/reproduce.",
     }
-    cli.run(
-        main, shared=(cli.DATA_DIR, cli.LABELS, cli.SEEDS, cli.FIRST_SEED, cli.WORKDIR), about=about
-    )
+    shared = (cli.DATA_DIR, cli.LABELS, cli.COMPUTE_DTYPE, cli.SEEDS, cli.FIRST_SEED, cli.WORKDIR)
+    cli.run(main, shared=shared, about=about)

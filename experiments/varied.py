@@ -20,7 +20,7 @@ Errors = dict[tuple[Any, ...], dict[float, list[float]]]
 
 _BASE = flags.DEFINE_string("base", "digits", "Config that is varied, as of experiments.train.")
 SHARED = (
-    *(_BASE, cli.DATA_DIR, cli.EPOCHS, cli.SEEDS, cli.FIRST_SEED),
+    *(_BASE, cli.DATA_DIR, cli.EPOCHS, cli.COMPUTE_DTYPE, cli.SEEDS, cli.FIRST_SEED),
     *(cli.WORKDIR, cli.OUTPUT, cli.OVERWRITE_OUTPUT),
 )
 """Flags of each of the commands."""
@@ -41,6 +41,7 @@ def load() -> tuple[Config, data.Dataset]:
         config,
         data_dir=cli.DATA_DIR.value or config.data_dir,
         epochs=cli.EPOCHS.value or config.epochs,
+        compute_dtype=cli.COMPUTE_DTYPE.value or config.compute_dtype,
     )
     return config, data.load(config.dataset, config.data_dir)
 
@@ -62,7 +63,7 @@ def by(runs: Sequence[Run], kind: Sequence[str], over: str, measured: str) -> Er
 
 def write(path: pathlib.Path, config: Config, picture: Picture, **found: Any) -> None:
     """Writes the file, with what it was made with, and the plot beside it."""
-    made = {"base": _BASE.value, "labels": config.labels, "epochs": config.epochs}
+    made = {name: getattr(config, name) for name in ("labels", "epochs", "compute_dtype")}
     versions = {"versions": workfolder.versions(), "commit": workfolder.commit()}
-    files.write_json(path, made | found | versions)
+    files.write_json(path, {"base": _BASE.value} | made | found | versions)
     path.with_suffix(".svg").write_bytes(picture.content)
