@@ -27,18 +27,18 @@ Made by `python -m experiments.reproduce` from the files in `experiments/results
 with its config, labelled rows, versions, device, wall time and commit; `--check` compares. Test
 error in percent. Nothing was chosen on test data: the paper's rows have the paper's settings;
 "tuned" is our recipe, chosen on 10,000 training images held out (`experiments/TRIED.md`), in the
-files of earlier runs called "own", "quick" the same in 11,000 updates and "wide" the same with a
-net of twice the width. The nets of fashion_mnist have MNIST's settings but {FASHION_EPOCHS} epochs
-instead of 150, to cost less; "tuned" and "tuned_baseline" have settings chosen there on 10,000
-training images held out. Of textured_digits the error is 100 minus the mean IoU, labels are
-images that have a mask, and costs and updates were chosen on 400 training images held out.
-"published" is the paper's own figure (Rasmus et al. 2015). Wall time, in minutes, is of one run on
-the device named in its file, and machines are shared: compare what follows instead. Operations, in
-10^12, are those of all steps of a run as the compiler counts them, in brackets their ratio to those
-of the supervised net with as many labels. "time" is the same ratio of times, from the step times of
-`python -m benchmarks.rows`, all taking turns on one machine and in float32. "products" is the type
-of a run's matrix products, which `--compute_dtype` sets for the machine at hand; they add up in
-float32 always.
+files of earlier runs called "own", "quick" a short form of it, in 11,000 updates with more noise
+and cost at the input, and "wide" the same with a net of twice the width. The nets of fashion_mnist
+have MNIST's settings but {FASHION_EPOCHS} epochs instead of 150, to cost less; "tuned" and
+"tuned_baseline" have settings chosen there on 10,000 training images held out. Of textured_digits
+the error is 100 minus the mean IoU, labels are images that have a mask, and costs and updates were
+chosen on 400 training images held out. "published" is the paper's own figure (Rasmus et al. 2015).
+Wall time, in minutes, is of one run on the device named in its file, and machines are shared:
+compare what follows instead. Operations, in 10^12, are those of all steps of a run as the compiler
+counts them, in brackets their ratio to those of the supervised net with as many labels. "time" is
+the same ratio of times, from the step times of `python -m benchmarks.rows`, all taking turns on
+one machine and in float32. "products" is the type of a run's matrix products, which
+`--compute_dtype` sets for the machine at hand; they add up in float32 always.
 
 To fill a row: `python -m experiments.reproduce --table=TABLE --rows=ROW --labels=LABELS --seeds=N`.
 """

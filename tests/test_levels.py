@@ -85,9 +85,11 @@ def test_costs(command, tmp_path, monkeypatch, capsys):
     assert "<svg" in (tmp_path / "levels.svg").read_text()
 
 
-def test_the_table_of_the_documentation():
-    """Its lines are of the file of the runs, three seeds each."""
-    found = json.loads((ROOT / "experiments/results/levels_digits.json").read_text())["runs"]
+@pytest.mark.parametrize("data_set", ["digits", "mnist"])
+def test_the_tables_of_the_documentation(data_set):
+    """Their lines are of the file of the runs, three seeds each."""
+    file = ROOT / "experiments" / "results" / f"levels_{data_set}.json"
+    found = json.loads(file.read_text())["runs"]
     page = (ROOT / "docs" / "limits.md").read_text()
     by_kind = levels.by_levels(found)
     for number in sorted({run["levels"] for run in found}):
