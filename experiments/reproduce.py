@@ -72,9 +72,9 @@ def chosen_rows() -> list[Row]:
 def settings(row: Row, seed: int) -> Config:
     """Returns the config of one run, with the flags applied."""
     config = row.settings(seed)
-    if cli.COMPUTE_DTYPE.value is None:
-        return config
-    return dataclasses.replace(config, compute_dtype=cli.COMPUTE_DTYPE.value)
+    return dataclasses.replace(
+        config, compute_dtype=cli.COMPUTE_DTYPE.value or config.compute_dtype
+    )
 
 
 def operations(config: Config, task: inputs.Task) -> float | None:
