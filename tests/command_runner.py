@@ -5,6 +5,7 @@ process id, or whether one has ended, answered by its exit status, or null where
 ``commands.py`` asks.
 """
 
+import gc
 import json
 import os
 import pathlib
@@ -89,6 +90,7 @@ def serve():
 
 if __name__ == "__main__":
     warnings.filterwarnings("ignore", message=".*fork")  # no device is used before it
+    gc.freeze()  # a fork's last collection else copies all that is shared, which takes a second
     job = serve()
     if job is not None:
         become(job)
