@@ -5,24 +5,24 @@
 
 Each depth is trained as a full ladder, as a Gamma-model (a decoder at the top alone) and as a
 supervised net, with the config's settings and the same number of updates, with the noise given and
-with that of presets.noise_by_depth. The seeds and noises of one are a population. The file has
-the test errors and, of the first seed, the norm of the loss's gradient by level, at the start and
-at the end; beside it is a plot.
+with that of presets.noise_by_depth. The seeds and noises of one are a population. With --residual,
+the levels above the first are layers.residual. The file has the test errors and, of the first seed,
+the norm of the loss's gradient by level, at the start and at the end; beside it is a plot.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 from absl import flags
 
 from experiments import cli, members, varied
-from ladder_jax import data, population, presets
+from ladder_jax import data, layers, population, presets
 from ladder_jax.config import Config
 from ladder_jax.report import figures
 from ladder_jax.report.measures import over_seeds
@@ -42,24 +42,41 @@ _LEVELS = flags.DEFINE_multi_integer(
 _MODELS = flags.DEFINE_multi_enum("kind", list(MODELS), MODELS, "Which models; several times.")
 _WIDTH = flags.DEFINE_integer("level_units", 100, "Units of each hidden level.", lower_bound=1)
 _NOISE = flags.DEFINE_float("noise", 0.3, "The noise that does not depend on the depth.")
+_INPUT_NOISE = flags.DEFINE_float(
+    "input_noise", None, "Noise of the input. Default: that above it."
+)
+_RESIDUAL = flags.DEFINE_bool("residual", False, "Whether levels above the first are residual.")
 
 
-def settings(config: Config, levels: int, width: int, model: str, noise: float) -> Config:
-    """Returns a config with another number of hidden levels, and the model's costs.
+def residual_encoder(levels: int, width: int, classes: int) -> dict[str, Any]:
+    """Returns the settings of so many hidden levels, residual ones from the second on.
+
+    Example:
+      >>> residual_encoder(3, 5, 2)["encoder"]
+      'dense:5-residual-residual-dense:2'
+    """
+    chain = [layers.dense(width), *[layers.residual()] * (levels - 1), layers.dense(classes)]
+    return {"units": (), "encoder": layers.to_names(chain)}
+
+
+def settings(
+    config: Config, hidden: Mapping[str, Any], model: str, noise_std: tuple[float, ...]
+) -> Config:
+    """Returns a config with other hidden levels, and the model's costs.
 
     Example:
       >>> config = Config(units=(5, 4), denoising_cost=(1000.0, 10.0, 0.1, 0.1))
-      >>> settings(config, 2, 3, "gamma", 0.1).denoising_cost
+      >>> settings(config, {"units": (3, 3)}, "gamma", (0.1,)).denoising_cost
       (0.0, 0.0, 0.0, 1.0)
     """
     if model == "supervised":
         config = config.supervised()
-    values = vars(config) | {"units": (width,) * levels}
-    values |= members.followed(values, {"units"}) | {"noise_std": (noise,)}
+    values = vars(config) | dict(hidden)
+    values |= members.followed(values, {"units"}) | {"noise_std": noise_std}
     if model == "full":
         values["combinators"] = ("gaussian",)
     elif model == "gamma":
-        below = levels + 1
+        below = Config.create(values).levels - 1
         values["combinators"] = ("none",) * below + ("gaussian",)
         values["denoising_cost"] = (0.0,) * below + (1.0,)
     return Config.create(values)
@@ -86,9 +103,14 @@ def train(
 ) -> tuple[list[varied.Run], list[varied.Run]]:
     """Trains all seeds with both noises; returns the runs, and the gradients of the first seed."""
     noises = {str(_NOISE.value): _NOISE.value, BY_DEPTH: presets.noise_by_depth(levels + 2)}
+    hidden: dict[str, Any] = {"units": (_WIDTH.value,) * levels}
+    if _RESIDUAL.value:
+        hidden = residual_encoder(levels, _WIDTH.value, len(dataset.class_names))
     configs, about = {}, {}
     for noise, std in noises.items():
-        made = settings(config, levels, _WIDTH.value, model, std)
+        above = (std,) * (levels + 1)
+        bottom = std if _INPUT_NOISE.value is None else _INPUT_NOISE.value
+        made = settings(config, hidden, model, (bottom, *above))
         for seeded in members.seeded(
             dataclasses.replace(made, seed=cli.FIRST_SEED.value), cli.SEEDS.value
         ):
@@ -98,7 +120,7 @@ def train(
     results = population.train_population(configs, folder, dataset=dataset)
     runs = [
         about[name]
-        | {"noise_std": round(configs[name].noise_std[0], 4)}
+        | {"noise_std": round(configs[name].noise_std[-1], 4)}
         | {key: result.summary[key] for key in ("test_error", "seconds", "steps")}
         for name, result in results.items()
     ]
@@ -148,8 +170,9 @@ def main() -> None:
             for (_, noise), errors in by_levels(found[0]).items():
                 mean = over_seeds(errors[levels]).mean
                 print(f"{levels:3} levels  {model:10}  noise {noise:8}  {mean:6.2f} %", flush=True)
-            made = {"width": _WIDTH.value, "runs": runs, "gradients": gradients}
-            varied.write(path, config, plot(runs), **made)
+            flags_given = {"residual": _RESIDUAL.value, "input_noise": _INPUT_NOISE.value}
+            measured = {"width": _WIDTH.value, "runs": runs, "gradients": gradients}
+            varied.write(path, config, plot(runs), **flags_given, **measured)
 
 
 if __name__ == "__main__":

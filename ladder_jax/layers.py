@@ -57,10 +57,10 @@ def _check_count(name: str, value: object, least: int = 1) -> None:
         raise ValueError(f"{name} is {value!r}; give a whole number, {least} or more.")
 
 
-def _dense(features: int) -> nn.Dense:
+def _dense(features: int, start: Callable[..., Array] = _normal) -> nn.Dense:
     # No parent, so that a ladder also runs within a Linen module.
     return nn.Dense(
-        features, use_bias=False, kernel_init=_normal, dot_general=dot_general, parent=None
+        features, use_bias=False, kernel_init=start, dot_general=dot_general, parent=None
     )
 
 
@@ -96,6 +96,51 @@ def dense(units: int) -> Layer:
         return u.reshape(z_hat.shape[0], *in_shape)
 
     return Layer(init, up, down, per_unit=True, name=f"dense:{units}")
+
+
+@registered
+def residual() -> Layer:
+    """Adds a map to the level below, so that a deep ladder starts as a shallow one.
+
+    z_pre = h + relu(h + b) W and u = z_hat + z_hat V, along the last axis. W and V ``[n, n]``
+    start small, from N(0, 0.01 / n), and b ``[n]`` at zero: at first both ways pass on what they
+    are given. The level is normalised and noisy as any other, but has no activation of its own,
+    as that is within the map.
+
+    Examples:
+      >>> layer = residual()
+      >>> params, out_shape = layer.init(jax.random.key(0), (4,))
+      >>> out_shape, params.up["kernel"].shape, params.down["kernel"].shape
+      ((4,), (4, 4), (4, 4))
+      >>> x = jnp.ones((1, 4))
+      >>> bool(jnp.abs(layer.up(params.up, x) - x).max() < 1)
+      True
+
+    References:
+      - He et al. 2016, `Identity Mappings in Deep Residual Networks
+        <https://arxiv.org/abs/1603.05027>`_
+    """
+
+    def small(key: Array, shape: Shape, dtype: Any) -> Array:
+        return 0.1 * _normal(key, shape, dtype)
+
+    def branch(params: Params, x: Array) -> Array:
+        return _apply(_dense(x.shape[-1], small), {"kernel": params["kernel"]}, x)
+
+    def init(key: Array, in_shape: Shape) -> tuple[LayerParams, Shape]:
+        size = in_shape[-1]
+        of_up, of_down = (_fresh(_dense(size, small), k, in_shape) for k in split(key, 2))
+        bias = jax.device_put(np.zeros(size))
+        return LayerParams({**of_up, "bias": bias}, of_down), in_shape
+
+    def up(params: Params, h: Array) -> Array:
+        return h + branch(params, jax.nn.relu(h + params["bias"]))
+
+    def down(params: Params, z_hat: Array, in_shape: Shape) -> Array:
+        del in_shape
+        return z_hat + branch(params, z_hat)
+
+    return Layer(init, up, down, linear=True, name="residual")
 
 
 def _check_image(name: str, in_shape: Shape) -> None:

@@ -54,19 +54,30 @@ def test_command(command, tmp_path, capsys):
     assert shown["runs"] == found["runs"][:4]  # not trained anew
 
 
+def test_command_with_residual_levels(command):
+    found = command(levels=[3], level_units=3, kind=["gamma"], residual=True, input_noise=0.5)
+    assert found["residual"] and found["input_noise"] == 0.5
+    assert [len(each["end"]) for each in found["gradients"]] == [4, 4]
+
+
 def test_settings_and_gradients():
     config = Config(units=(4, 3), denoising_cost=(1000.0, 10.0, 0.1, 0.1))
-    gamma = levels.settings(config, 3, 5, "gamma", 0.2)
+    hidden = {"units": (5, 5, 5)}
+    gamma = levels.settings(config, hidden, "gamma", (0.2,))
     assert gamma.units == (5, 5, 5) and gamma.noise_std == (0.2,)
     assert gamma.combinators == ("none", "none", "none", "none", "gaussian")
-    full = levels.settings(config, 3, 5, "full", 0.2)
+    full = levels.settings(config, hidden, "full", (0.2,))
     assert full.denoising_cost == (1000.0, 10.0, 0.1, 0.1, 0.1)
-    supervised = levels.settings(config, 3, 5, "supervised", 0.2)
+    supervised = levels.settings(config, hidden, "supervised", (0.2,))
     assert set(supervised.combinators) == {"none"} and set(supervised.denoising_cost) == {0.0}
 
-    task = inputs.prepare(full, data.load("digits"))
-    (start,) = levels.gradient_norms(full, task)
-    assert min(start) > 0
+    residual = levels.settings(config, levels.residual_encoder(3, 5, 10), "full", (0.2,))
+    assert residual.levels == full.levels and residual.denoising_cost == full.denoising_cost
+
+    for made in (full, residual):
+        task = inputs.prepare(made, data.load("digits"))
+        (start,) = levels.gradient_norms(made, task)
+        assert min(start) > 0
 
 
 def test_costs(command, tmp_path, monkeypatch, capsys):
