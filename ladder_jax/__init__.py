@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from ladder_jax import activations, combinators, layers, presets, targets, training, transforms
 from ladder_jax.algorithm import ladder
-from ladder_jax.layers import conv, dense, from_flax, global_mean_pool, max_pool, upsample
+from ladder_jax.layers import (
+    conv,
+    dense,
+    from_flax,
+    global_mean_pool,
+    max_pool,
+    residual,
+    upsample,
+)
 from ladder_jax.types import (
     Activation,
     Batch,
@@ -66,6 +74,7 @@ __all__ = [
     "load",
     "max_pool",
     "presets",
+    "residual",
     "targets",
     "train_and_evaluate",
     "train_population",

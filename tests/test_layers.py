@@ -130,6 +130,18 @@ def test_conv_starts_uniform_within_the_fan_in():
         assert 0.99 * bound < float(jnp.abs(kernel).max()) <= bound
 
 
+def test_residual_adds_a_small_map_and_rests_linear():
+    layer = layers.residual()
+    params, out_shape = layer.init(jax.random.key(0), (400,))
+    w, v = (np.asarray(part["kernel"], np.float64) for part in params)
+    assert out_shape == (400,) and layer.linear
+    assert [float(m.std() * 20) for m in (w, v)] == pytest.approx([0.1, 0.1], rel=0.05)
+    b, x = np.linspace(-1, 1, 400), np.asarray(jax.random.normal(jax.random.key(1), (3, 400)))
+    z = layer.up(params.up | {"bias": np.float32(b)}, x)
+    np.testing.assert_allclose(z, x + np.maximum(x + b, 0) @ w, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(layer.down(params.down, x, (400,)), x + x @ v, rtol=1e-5, atol=1e-5)
+
+
 def test_max_pool_inverse_fills_windows_and_is_cut():
     layer = max_pool(2)
     x = jax.random.normal(jax.random.key(0), (2, 5, 3, 4))
