@@ -21,8 +21,7 @@ from absl import app, flags
 from absl import logging as absl_logging
 
 from experiments import configs, helptext
-from ladder_jax import layers
-from ladder_jax.config import AUTO, OLD_NAMES, Config
+from ladder_jax.config import COMPUTE_DTYPES, OLD_NAMES, Config
 from ladder_jax.errors import (
     ConfigError,
     DataError,
@@ -54,7 +53,7 @@ SEEDS = flags.DEFINE_integer("seeds", 1, "How many seeds.", lower_bound=1)
 FIRST_SEED = flags.DEFINE_integer("first_seed", 0, "The first of them.", lower_bound=0)
 EPOCHS = flags.DEFINE_integer("epochs", None, "Instead of the config's own.", lower_bound=1)
 COMPUTE_DTYPE = flags.DEFINE_enum(
-    "compute_dtype", None, [*layers.DTYPES, AUTO], "Of matrix products. Default: the config's own."
+    "compute_dtype", None, COMPUTE_DTYPES, "Of matrix products. Default: the config's own."
 )
 WORKDIR_HELP = "Folder to write to; a stopped run in it resumes."
 WORKDIR = flags.DEFINE_string("workdir", None, f"{WORKDIR_HELP} Default: runs/NAME-TIME.")

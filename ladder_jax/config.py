@@ -15,6 +15,8 @@ from ladder_jax.types import Consistency
 
 AUTO = "auto"
 """The ``compute_dtype`` that is left to the machine."""
+COMPUTE_DTYPES = (*layers.DTYPES, AUTO)
+"""What ``compute_dtype`` may be."""
 OLD_NAMES = {"average": "ema_decay", "statistics": "norm_statistics"}
 """Settings by the name that they once had: it is understood, and never written."""
 
@@ -181,7 +183,7 @@ class Config:
         _ = self.class_weights
         late = self.consistency_from
         _require(0 <= late < 1, "consistency_from", late, "0 or more, below 1")
-        _choice("compute_dtype", self.compute_dtype, (*layers.DTYPES, AUTO))
+        _choice("compute_dtype", self.compute_dtype, COMPUTE_DTYPES)
         _choice("norm_statistics", self.norm_statistics, ("train", "labeled"))
         if self.encoder:
             try:
