@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -60,7 +60,7 @@ def residual_encoder(levels: int, width: int, classes: int) -> dict[str, Any]:
 
 
 def settings(
-    config: Config, hidden: Mapping[str, Any], model: str, noise_std: tuple[float, ...]
+    config: Config, hidden: dict[str, Any], model: str, noise_std: tuple[float, ...]
 ) -> Config:
     """Returns a config with other hidden levels, and the model's costs.
 
@@ -71,7 +71,7 @@ def settings(
     """
     if model == "supervised":
         config = config.supervised()
-    values = vars(config) | dict(hidden)
+    values = vars(config) | hidden
     values |= members.followed(values, {"units"}) | {"noise_std": noise_std}
     if model == "full":
         values["combinators"] = ("gaussian",)

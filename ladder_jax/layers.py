@@ -124,9 +124,6 @@ def residual() -> Layer:
     def small(key: Array, shape: Shape, dtype: Any) -> Array:
         return 0.1 * _normal(key, shape, dtype)
 
-    def branch(params: Params, x: Array) -> Array:
-        return _apply(_dense(x.shape[-1], small), {"kernel": params["kernel"]}, x)
-
     def init(key: Array, in_shape: Shape) -> tuple[LayerParams, Shape]:
         size = in_shape[-1]
         of_up, of_down = (_fresh(_dense(size, small), k, in_shape) for k in split(key, 2))
@@ -134,11 +131,10 @@ def residual() -> Layer:
         return LayerParams({**of_up, "bias": bias}, of_down), in_shape
 
     def up(params: Params, h: Array) -> Array:
-        return h + branch(params, jax.nn.relu(h + params["bias"]))
+        return h + _apply(_dense(h.shape[-1]), params, jax.nn.relu(h + params["bias"]))
 
     def down(params: Params, z_hat: Array, in_shape: Shape) -> Array:
-        del in_shape
-        return z_hat + branch(params, z_hat)
+        return z_hat + _apply(_dense(in_shape[-1]), params, z_hat)
 
     return Layer(init, up, down, linear=True, name="residual")
 
