@@ -122,8 +122,8 @@ def _parser() -> argparse.ArgumentParser:
     flag("--top-c", default="True", choices=["True", "False"])
     flag("--zestbn", default="bugfix", choices=["bugfix"])
     flag("--dataset", default="mnist", choices=["mnist", "cifar10"])
-    flag("--whiten-zca", type=int, default=0)
-    flag("--contrast-norm", type=int, default=0)
+    flag("--whiten-zca", type=int, default=0, choices=[0, 3072])
+    flag("--contrast-norm", type=int, default=0, choices=[0, 55])
     flag("--labeled-samples", type=int, default=0)
     flag("--unlabeled-samples", type=int, default=0)
     flag("--batch-size", type=int, default=100)
@@ -149,9 +149,6 @@ def _noise(args: argparse.Namespace, levels: int) -> tuple[float, ...]:
 def config(command: str) -> Config:
     """Returns the config that trains what a command of the original does.
 
-    Contrast normalisation and whitening are a matter of the data set here, as the
-    original has them with CIFAR-10 alone.
-
     Args:
       command: as in the original's README, e.g. ``run.py train ... -- name``.
 
@@ -173,6 +170,7 @@ def config(command: str) -> Config:
     words = split(args.encoder_layers)
     levels = len(words) + 1
     images = _TRAINING_IMAGES[args.dataset]
+    steps = ["contrast"] * bool(args.contrast_norm) + ["zca"] * bool(args.whiten_zca)
     try:
         found = layers.from_names(args.encoder_layers)
     except ValueError as error:
@@ -200,6 +198,7 @@ def config(command: str) -> Config:
         learning_rate=args.lr,
         decay_from=args.lrate_decay,
         seed=args.seed,
+        preprocess="+".join(steps) or "none",
         **values,
     )
 

@@ -120,7 +120,7 @@ BAD_FLAGS = [
     (["--labels=5000"], "give fewer"),
     (["--labels=some"], "give a number, or 'all'"),
     (["--dataset=minst"], "not known; known are"),
-    (["--dataset=mnist"], "give the folder of its IDX files"),
+    (["--dataset=mnist"], "give the folder of its original files"),
     (["--dataset=mnist", "--data_dir=/nowhere"], "not a folder"),
     (
         ["--config=nothing"],

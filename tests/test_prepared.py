@@ -239,11 +239,13 @@ def test_cifar10_archive(tmp_path, monkeypatch, any_checksum):
     assert_cifar(idx.read_cifar10(tmp_path))
     with pytest.raises(errors.DataError, match=r"no cifar-10-binary\.tar\.gz; put it there"):
         idx.read_cifar10(tmp_path / "nowhere")
-    data.prepare("cifar10", str(tmp_path), str(tmp_path))
-    ours = data.load("cifar10", str(tmp_path))
+    data.prepare("cifar10", str(tmp_path / "prepared"), str(tmp_path))
     x, y = cifar_splits()
-    assert ours.class_names == NAMED["cifar10"].class_names and np.array_equal(ours.y_train, y[:50])
-    assert np.array_equal(ours.x_train, x[:50] / np.float32(255))
+    for folder in (tmp_path, tmp_path / "prepared"):
+        ours = data.load("cifar10", str(folder))
+        assert ours.class_names == NAMED["cifar10"].class_names
+        assert np.array_equal(ours.y_train, y[:50])
+        assert np.array_equal(ours.x_train, x[:50] / np.float32(255))
     path.write_bytes(path.read_bytes()[:-500])
     with pytest.raises(errors.DataError, match="corrupt archive"):
         idx.read_cifar10(tmp_path)
@@ -258,6 +260,7 @@ def test_cifar10_mosaics(tmp_path, monkeypatch):
         Image.fromarray(tiles.reshape(64, 160, 3)).save(tmp_path / name, lossless=True)
     np.save(tmp_path / "labels.npy", y)
     assert_cifar(idx.read_cifar10(tmp_path))
+    assert np.array_equal(data.load("cifar10", str(tmp_path)).y_test, y[50:])
     np.save(tmp_path / "labels.npy", y[:-1])
     with pytest.raises(errors.DataError, match=r"50 \+ 10 images"):
         idx.read_cifar10(tmp_path)

@@ -21,4 +21,10 @@ def get_config(arguments: str = "") -> ConfigDict:
     """Returns a row of ``TABLE``: that of ``labels=LABELS,model=MODEL``."""
     labels, model = base.choose(TABLE, arguments, labels="4000", model="conv_large_gamma")
     epochs, decay_from = (20, 0.5) if model == "conv_large_supervised" else (70, 0.86)
-    return base.conv(f"cifar10_{model}", labels, epochs=epochs, decay_from=decay_from)
+    return base.conv(
+        f"cifar10_{model}",
+        labels,
+        preprocess="contrast+zca",
+        epochs=epochs,
+        decay_from=decay_from,
+    )

@@ -64,6 +64,7 @@ NAMED = {
         ),
         read=idx.read_cifar10,
         unpacked=idx.CIFAR10_FILES,
+        direct=(*idx.CIFAR10_FILES, idx.ARCHIVE),
     ),
     "svhn_cropped": NamedSet(),
 }
@@ -102,7 +103,7 @@ def load(name: str, data_dir: str = "", *, in_memory: bool = True) -> Dataset:
       name: one of ``NAMES``, any image classification set of tensorflow-datasets, the
         path of an ``.npz`` file (see ``load_npz``), or that of a folder of images and
         masks (see ``load_folder``).
-      data_dir: the folder with its IDX files, or in which it was prepared; "" for
+      data_dir: the folder with its original files, or in which it was prepared; "" for
         tensorflow-datasets' default.
       in_memory: whether all of a prepared set is read now; else when asked for.
 
@@ -138,7 +139,8 @@ def load(name: str, data_dir: str = "", *, in_memory: bool = True) -> Dataset:
             "names of tensorflow-datasets."
         )
     where = f", {data_dir!r}" if data_dir else ""
-    files = ", or give the folder of its IDX files as data_dir" if known and known.direct else ""
+    direct = known and known.direct
+    files = ", or give the folder of its original files as data_dir" if direct else ""
     raise DataError(
         f"{name} is not prepared in {folder}: prepare it by ladder_jax.data.prepare({name!r}"
         f"{where}){files}."
