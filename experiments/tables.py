@@ -58,6 +58,7 @@ FASHION_EPOCHS = 60
 _MODELS = {"full": "full", "bottom": "bottom", "gamma": "gamma", "baseline": "supervised"}
 _CONV = {"full": "conv_fc", "gamma": "conv_small_gamma", "baseline": "conv_small_supervised"}
 _LARGE = {"gamma": "conv_large_gamma", "baseline": "conv_large_supervised"}
+_SMALL = {"full": "small", "gamma": "small_gamma", "baseline": "small_supervised"}
 
 TABLES = {
     "mnist": (
@@ -70,6 +71,7 @@ TABLES = {
     ),
     "mnist_conv": tuple(_row(row, "mnist", "100", model) for row, model in _CONV.items()),
     "cifar10": tuple(_row(row, "cifar10", "4000", model) for row, model in _LARGE.items()),
+    "cifar10_small": tuple(_row(row, "cifar10", "4000", model) for row, model in _SMALL.items()),
     "textured_digits": tuple(
         _row(row, "textured_digits", labels, _MODELS[row])
         for labels in textured_digits.TABLE["full"]
