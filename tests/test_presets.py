@@ -123,7 +123,7 @@ def test_every_old_name_is_understood():
     old["mnist"] += [f"{n}_own" for n in (20, 50, 100, 1000, "all")]
     old["mnist"] += [f"100_conv_{m}" for m in ("fc", "small_gamma", "small_supervised")]
     found = [configs.current(f"{file}_{row}") for file, rows in old.items() for row in rows]
-    newer = ("quick", "wide", "small", "small_gamma", "small_supervised")
+    newer = ("quick", "wide", *(f"model=small{m}" for m in ("", "_gamma", "_supervised")))
     assert sorted(found) == sorted(name for name in PAPER if not name.endswith(newer))
     assert configs.load("digits") == configs.load(configs.current("digits"))
     for name in ("mnist", "cifar10"):
