@@ -24,6 +24,7 @@ from experiments.configs import mnist
 from ladder_jax import data
 from ladder_jax.config import Config, current_names
 from ladder_jax.errors import ConfigError
+from ladder_jax.report.measures import over_seeds
 from ladder_jax.run import inputs
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -264,11 +265,22 @@ def test_mistakes_are_those_of_the_results():
     assert f"Of the {most}, {counted['wrong_in_most']['1 as 2']} are ones with a foot" in page
 
 
+def test_the_papers_figures_on_the_page_of_limits():
+    page, runs = (ROOT / "docs" / "limits.md").read_text(), record.read(RESULTS, "mnist")
+    for row in tables.TABLES["mnist"]:
+        errors = [run["test_error"] for run in record.of_row(runs, row)]
+        if row.published and len(errors) >= 3:
+            paper = "{:.2f} ± {:.2f}".format(*row.published)
+            here = over_seeds(errors).mean_and_sd()
+            assert f"\n| {row.row}, {row.labels} | {paper} | {here} | {len(errors)} |\n" in page
+
+
 def test_figures_of_the_page_of_limits():
     """Each line of its first table, from the files of the runs."""
     page = (ROOT / "docs" / "limits.md").read_text()
     lines = {
         "MNIST, 100": ("mnist", "100"),
+        "MNIST, 1000": ("mnist", "1000"),
         "Fashion-MNIST, 100": ("fashion_mnist", "100"),
         "Fashion-MNIST, 100, both tuned": ("fashion_mnist", "100", "tuned", "tuned_baseline"),
         "Fashion-MNIST, 1000": ("fashion_mnist", "1000"),
