@@ -5,8 +5,9 @@
 
 All have leaky ReLU. "conv_large_gamma" is the paper's, its decoder and cost at the top alone, for
 70 epochs; its baseline, which overfits, has 20. The small ones have the layers of the paper's
-Conv-Small with half the channels, a full decoder, one at the top or none, and 5000 updates, which
-take at most 90 minutes on one core.
+Conv-Small with half the channels, a full decoder, one at the top or none, and 5000 updates: the
+supervised one takes 28 minutes on a core of a shared machine, a step of the Gamma ladder twice as
+long (experiments/TRIED.md has what its cost was chosen from).
 """
 
 from typing import Any
@@ -33,7 +34,7 @@ _COST = {
     "small_gamma": (*(0.0,) * 9, 1.0),
     "small_supervised": (0.0,) * 10,
 }
-"""Of levels 0 to 9; one of 0 is not decoded."""
+"""Of levels 0 to 9. All of "small" are decoded, of the others those that have a cost."""
 
 
 def small(labels: str, model: str) -> ConfigDict:
