@@ -179,6 +179,7 @@ def test_the_original_commands_are_our_configs(name, command):
         ("run.py train --encoder-layers 20-10 --decoder-spec nothing", "not known"),
         ("run.py train --encoder-layers 20-10 --denoising-cost-x 1,2", "denoising_cost"),
         ("run.py train --encoder-layers conv:3-10", "encoder"),
+        ("run.py train --encoder-layers 10 --contrast-norm 3", "contrast-norm: invalid choice"),
     ],
 )
 def test_bad_commands(command, message):

@@ -10,8 +10,6 @@ supervised one takes 28 minutes on a core of a shared machine, a step of the Gam
 long (experiments/TRIED.md has what its cost was chosen from).
 """
 
-from typing import Any
-
 from ml_collections import ConfigDict
 
 from experiments.configs import base
@@ -64,7 +62,11 @@ def get_config(arguments: str = "") -> ConfigDict:
     labels, model = base.choose(TABLE, arguments, labels="4000", model="conv_large_gamma")
     if model in _COST:
         return small(labels, model)
-    training: dict[str, Any] = {"epochs": 70, "decay_from": 0.86}
-    if model == "conv_large_supervised":
-        training = {"epochs": 20, "decay_from": 0.5}
-    return base.conv(f"cifar10_{model}", labels, preprocess=_PREPROCESS, **training)
+    epochs, decay_from = (20, 0.5) if model == "conv_large_supervised" else (70, 0.86)
+    return base.conv(
+        f"cifar10_{model}",
+        labels,
+        preprocess=_PREPROCESS,
+        epochs=epochs,
+        decay_from=decay_from,
+    )

@@ -27,10 +27,7 @@ FILES = (
 ARCHIVE = "cifar-10-binary.tar.gz"
 _BATCHES = (*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin")
 _FOLDER = "cifar-10-batches-bin"
-CIFAR10_FILES = (
-    *(_BATCHES[0], f"{_FOLDER}/{_BATCHES[0]}"),
-    *("train_00.webp", "train_00.png"),
-)
+CIFAR10_FILES = (_BATCHES[0], f"{_FOLDER}/{_BATCHES[0]}", "train_00.webp", "train_00.png")
 """If one of these is in a folder, ``read_cifar10`` needs no archive there."""
 
 _ROWS, _RECORD = 10_000, 1 + 3 * 32 * 32
