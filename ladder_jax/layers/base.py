@@ -1,0 +1,143 @@
+"""What the layers share: the registry and its names, precision, Linen modules as pure maps."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterable
+from typing import Any, cast
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from ladder_jax import _checks
+from ladder_jax._convolution import Padding
+from ladder_jax.types import Array, Layer, Params, Shape
+
+LAYERS: dict[str, Callable[..., Layer]] = {}
+"""By the first word of their names."""
+registered = _checks.registering(LAYERS)
+"""Adds a layer to ``LAYERS`` by the name of its constructor."""
+
+
+def from_name(name: str) -> Layer:
+    """Makes the layer of a name, as ``config.encoder`` has it.
+
+    Args:
+      name: a key of ``LAYERS``, then its arguments, joined by colons; a number alone is a dense
+        layer. The words of the paper's own program serve as well: ``"fc:10"``, ``"convv:C:K:S:S"``
+        (a valid convolution to C channels, kernel K, stride S), ``"convf:..."`` (full),
+        ``"convs:..."`` (same; not in the original), ``"maxpool:S:S"``, ``"globalmeanpool:..."``.
+
+    Raises:
+      ValueError: the name is not known, or its arguments are wrong.
+
+    Examples:
+      >>> from_name("conv:32:5:1:full"), from_name("convf:32:5:1:1"), from_name("10")
+      (conv:32:5:1:full, conv:32:5:1:full, dense:10)
+    """
+    kind, *words = name.split(":")
+    arguments: list[Any] = [int(word) if word.isdigit() else word for word in words]
+    if kind.isdigit():
+        kind, arguments = "dense", [int(kind), *arguments]
+    elif kind in _ORIGINAL:
+        kind, arguments = _ORIGINAL[kind](arguments)
+    if kind in LAYERS:
+        try:
+            inspect.signature(LAYERS[kind]).bind(*arguments)
+        except TypeError:
+            pass
+        else:
+            return LAYERS[kind](*arguments)
+    raise ValueError(
+        f"layer {name!r} is not known; give a number (dense) or one of {', '.join(LAYERS)} with "
+        "its arguments, e.g. conv:32:5:1:full or max_pool:2, or a word of the original program, "
+        "e.g. convv:32:5:1:1 or maxpool:2:2 (stride and window alike)."
+    )
+
+
+def _original_conv(padding: Padding, arguments: list[Any]) -> tuple[str, list[Any]]:
+    known = len(arguments) == 4 and arguments[2] == arguments[3]
+    return ("conv", [*arguments[:3], padding]) if known else ("", [])
+
+
+_ORIGINAL: dict[str, Callable[[list[Any]], tuple[str, list[Any]]]] = {
+    "fc": lambda numbers: ("dense", numbers),
+    "convv": functools.partial(_original_conv, "valid"),
+    "convf": functools.partial(_original_conv, "full"),
+    "convs": functools.partial(_original_conv, "same"),
+    "maxpool": lambda ns: ("max_pool", ns[:1]) if ns[1:] == ns[:1] else ("", []),
+    "globalmeanpool": lambda numbers: ("global_mean_pool", []),  # over the whole map, always
+}
+"""The first words of the paper's program, and what its numbers say."""
+
+
+def from_names(names: str) -> list[Layer]:
+    """Makes the layers of levels 1 to L of names joined by dashes.
+
+    Examples:
+      >>> from_names("conv:32:5-max_pool:2-10")
+      [conv:32:5, max_pool:2, dense:10]
+    """
+    return [from_name(name) for name in names.split("-")]
+
+
+def to_names(layers: Iterable[Layer]) -> str:
+    """Joins the names of layers by dashes, as ``config.encoder`` has them.
+
+    Examples:
+      >>> from ladder_jax import layers
+      >>> to_names([layers.conv(32, 5), layers.max_pool(2), layers.dense(10)])
+      'conv:32:5-max_pool:2-dense:10'
+    """
+    return "-".join(layer.name for layer in layers)
+
+
+def compute_in(dtype: Any, layer: Layer) -> Layer:
+    """Makes a layer whose maps run in another precision.
+
+    Parameters and inputs are cast to ``dtype`` at the map, its result back to the input's own.
+    Parameters, their gradients, normalisation, combinators and costs stay in float32.
+
+    Args:
+      dtype: e.g. ``jnp.bfloat16``.
+      layer: any; the result has the same parameters.
+
+    Examples:
+      >>> from ladder_jax import layers
+      >>> layer = compute_in(jnp.bfloat16, layers.dense(1))
+      >>> layer.up({"kernel": jnp.full((1, 1), 1.001)}, jnp.ones((1, 1))).tolist()
+      [[1.0]]
+    """
+
+    def converted(tree: Params) -> Params:
+        return jax.tree.map(lambda leaf: leaf.astype(dtype), tree)
+
+    def up(params: Params, h: Array) -> Array:
+        return layer.up(converted(params), h.astype(dtype)).astype(h.dtype)
+
+    def down(params: Params, z_hat: Array, in_shape: Shape) -> Array:
+        return layer.down(converted(params), z_hat.astype(dtype), in_shape).astype(z_hat.dtype)
+
+    return layer._replace(up=up, down=down)
+
+
+DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+"""What ``compute_in`` takes, by the names that configurations use."""
+
+
+def apply_module(module: nn.Module, params: Params, x: Array) -> Array:
+    """Calls a Linen module as a pure function of its parameters."""
+    return cast(Array, module.apply({"params": params}, x))
+
+
+def init_module(module: nn.Module, key: Array, in_shape: Shape) -> Params:
+    """Draws the parameters of a Linen module without applying it: eagerly, that compiles it."""
+    row = jax.eval_shape(lambda: jnp.zeros((1, *in_shape)))
+    return cast(Params, module.lazy_init(key, row)["params"])
+
+
+def check_count(name: str, value: object, least: int = 1) -> None:
+    if not _checks.is_whole(value, least):
+        raise ValueError(f"{name} is {value!r}; give a whole number, {least} or more.")
