@@ -107,7 +107,12 @@ BAD_NPZ = {
     "float labels": ({"x": X, "y": Y.astype(float)}, "dtype float64"),
     "words": ({"x": X.astype(str), "y": Y}, "give numbers"),
     "no features": ({"x": X[:, 0], "y": Y}, "give [rows, features]"),
-    "label columns": ({"x": X, "y": Y[:, None]}, "one label per row"),
+    "label columns": (
+        {"x": X, "y": abs(Y[:, None]) @ [[1, 2]], "kind": "classes"},
+        "one label per",
+    ),
+    "no y_train": ({"x_train": X, "y_test": Y}, "no array 'y'"),
+    "x twice": ({"x": X, "y": Y, "train_images": X}, "both 'x' and 'train_images'; keep one"),
     "huge label": ({"x": X, "y": Y.astype(np.uint64)}, "without a gap"),
     "no rows": ({"x": X[:0], "y": Y[:0]}, "no examples"),
     "x_test alone": ({"x": X, "y": Y, "x_test": X}, "go together"),

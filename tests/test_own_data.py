@@ -45,6 +45,30 @@ def test_npz_equals_arrays(tmp_path):
             assert np.array_equal(a, b)
 
 
+LAYOUTS = {
+    "keras": (("x_train", "y_train", "x_test", "y_test"), ()),
+    "medmnist": (
+        ("train_images", "train_labels", "test_images", "test_labels"),
+        ("val_images", "val_labels"),
+    ),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_npz_of_others(tmp_path, layout):
+    images = np.random.default_rng(0).integers(256, size=(6, 4, 4, 3)).astype(np.uint8)
+    classes = np.array([[0], [1], [2], [0], [1], [2]], np.uint8)  # a column, as both have it
+    names, others = LAYOUTS[layout]
+    arrays = dict(zip(names, (images, classes) * 2, strict=True))
+    np.savez(tmp_path / "a.npz", **arrays | dict.fromkeys(others, np.zeros(3)))
+    theirs = data.load(str(tmp_path / "a.npz"))
+    ours = data.from_arrays(images, classes[:, 0], images, classes[:, 0])
+    for a, b in zip(ours[1:], theirs[1:], strict=True):
+        assert np.array_equal(a, b)
+    x, y, _ = data.load_test_npz(tmp_path / "a.npz", classes=3)
+    assert np.array_equal(x, images) and y.tolist() == [0, 1, 2, 0, 1, 2]
+
+
 def test_labels_of_the_file_or_fewer():
     own = data.from_arrays(X, Y_SOME)
     labeled, kept, held_out = inputs.choose_rows(TINY, own)

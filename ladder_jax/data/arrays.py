@@ -36,6 +36,13 @@ SCALES = {
 
 _MOST_SCALED = 10.0
 """What was divided by 255 is below it, noise on it included."""
+_NAMES = {
+    "x": ("x_train", "train_images"),
+    "y": ("y_train", "train_labels"),
+    "x_test": ("test_images",),
+    "y_test": ("test_labels",),
+}
+"""Of the arrays of a file, and what those of Keras and of MedMNIST call them."""
 _READ_HEADER = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
@@ -216,11 +223,13 @@ def load_npz(path: str | pathlib.Path) -> Dataset:
 
     Optional are ``x_test``, ``y_test``, ``class_names`` (strings), ``kind`` (a string) and
     ``ignore``. Their meanings are those of ``from_arrays``. The file is one of
-    ``numpy.savez`` or ``savez_compressed``.
+    ``numpy.savez`` or ``savez_compressed``. Those of Keras (``x_train``, ``y_train``) and of
+    MedMNIST (``train_images``, ``train_labels``, ``test_images``, ``test_labels``) are read as
+    they are; MedMNIST's validation images are left out.
 
     Raises:
       DataError: the file is missing, corrupt or holds Python objects, ``x`` or
-        ``y`` is missing, or values are wrong.
+        ``y`` is missing or there twice, or values are wrong.
 
     Examples:
       >>> import tempfile
@@ -269,7 +278,13 @@ def load_test_npz(
 
 def _read(path: pathlib.Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Returns a file's arrays, and what it says about them, as ``from_arrays`` takes it."""
-    arrays = read_npz(path, ("x", "y", "x_test", "y_test", "class_names", "kind", "ignore"))
+    arrays = read_npz(path, ("class_names", "kind", "ignore", *_NAMES, *sum(_NAMES.values(), ())))
+    for name, others in _NAMES.items():
+        found = [each for each in (name, *others) if each in arrays]
+        if len(found) > 1:
+            raise DataError(f"{path}: both {found[0]!r} and {found[1]!r}; keep one of them.")
+        if found:
+            arrays[name] = arrays.pop(found[0])
     names = arrays.pop("class_names", np.zeros(0, str))
     kind, ignore = arrays.pop("kind", np.array("")), arrays.pop("ignore", np.array(labels.VOID))
     if names.ndim != 1 or names.dtype.kind != "U":

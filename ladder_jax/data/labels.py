@@ -76,7 +76,7 @@ def as_kind(name: str, y: np.ndarray, kind: str, ignore: Sequence[int] = VOID) -
 
     Args:
       name: for messages.
-      y: as given; masks may have a last axis of 1, numbers be a vector.
+      y: as given; masks and classes may have a last axis of 1, numbers be a vector.
       kind: one of ``KINDS``.
       ignore: what stands for no label in masks.
 
@@ -94,6 +94,8 @@ def as_kind(name: str, y: np.ndarray, kind: str, ignore: Sequence[int] = VOID) -
     allowed = {"classes": "iu", "numbers": "biuf"}.get(kind, "biu")
     if y.dtype.kind not in allowed:
         raise DataError(f"{name}: dtype {y.dtype}; give {_WANTED[kind]}.")
+    if kind == "classes" and y.ndim == 2 and y.shape[1] == 1:
+        y = y[:, 0]
     if kind == "classes" and y.ndim != 1:
         raise DataError(f"{name}: shape {y.shape}; give one label per row, [rows].")
     if kind == "numbers" and y.ndim == 1:
