@@ -6,7 +6,7 @@
 
 By default, the test set of the data it was trained on. Another .npz file holds
 x_test and y_test, or x and y, with a class for each example, or a mask, numbers or several
-labels, as in training; a folder of images and masks is one as experiments.train takes it.
+labels, as in training; a folder of images is one as experiments.train takes it.
 Numbers are read as those of training were (see python -m experiments.predict --help).
 """
 
@@ -119,16 +119,15 @@ def examples(
 
 
 def _test_file(ours: Predictor, name: str) -> tuple[data.Examples, np.ndarray, tuple[str, ...]]:
-    """Reads a file, or a folder of images and masks, to test on."""
+    """Reads a file, or a folder of images, to test on."""
     kind, known = ours.target.kind, len(ours.class_names)
     if name.endswith(".npz"):
         return data.load_test_npz(name, known, kind)
-    if kind != "pixels":
+    if kind not in ("classes", "pixels"):
         raise errors.DataError(
-            f"{name}: a folder of images and masks, but the run was trained on {kind}; give an "
-            ".npz file."
+            f"{name}: a folder of images, but the run was trained on {kind}; give an .npz file."
         )
-    return data.load_test_folder(name, known, ours.example_shape)
+    return data.load_test_folder(name, ours.class_names, ours.example_shape, kind)
 
 
 def _listed(names: tuple[str, ...]) -> str:

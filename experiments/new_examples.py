@@ -1,4 +1,4 @@
-"""New examples to predict: an ``.npz`` file, a ``.csv`` file or a folder of PNG files.
+"""New examples to predict: an ``.npz`` file, a ``.csv`` file or a folder of images.
 
 Read a part at a time, so that a large CSV file or folder needs little memory.
 """
@@ -17,7 +17,7 @@ import numpy as np
 
 from ladder_jax.data.arrays import read_npz, require_arrays
 from ladder_jax.data.base import MODES, check_new
-from ladder_jax.data.png import is_png, read_png
+from ladder_jax.data.images import is_image, read_image
 from ladder_jax.errors import DataError
 
 PART = 256
@@ -66,8 +66,8 @@ def read(
     Args:
       path: of an ``.npz`` file with an array ``x``, ``[n, *shape]`` or each row flat;
         of a ``.csv`` file, one example per line, its numbers separated by commas, with
-        or without a line of column names; or of a folder of PNG files of one
-        example each, in the order of their names.
+        or without a line of column names; or of a folder of PNG or JPEG files of
+        one example each, in the order of their names.
       shape: of one example in training.
       header: whether the first line of a CSV file names its columns: "yes", "no" or
         "auto": it does if there is no number in it. Numbers that rise or fall from
@@ -107,7 +107,7 @@ def _parts(path: pathlib.Path, shape: tuple[int, ...], header: str, tell: Tell) 
             with path.open(encoding="utf-8-sig", newline="") as file:
                 yield from _read_csv(path, _csv_rows(path, file, math.prod(shape), header, tell))
         else:
-            raise DataError(f"{path}: give an .npz file, a .csv file or a folder of PNG files.")
+            raise DataError(f"{path}: give an .npz file, a .csv file or a folder of images.")
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}.") from error
 
@@ -213,12 +213,12 @@ def _bounded_lines(path: pathlib.Path, file: TextIO, most: int) -> Iterator[str]
 def _read_folder(folder: pathlib.Path, shape: tuple[int, ...]) -> Iterator[Part]:
     image_shape = (*shape, 1) if len(shape) == 2 else shape
     if len(image_shape) != 3 or image_shape[2] not in MODES:
-        raise DataError(f"{folder}: PNG files, but in training an example was {shape}, no image.")
-    paths = sorted(p for p in folder.iterdir() if is_png(p))
+        raise DataError(f"{folder}: images, but in training an example was {shape}, no image.")
+    paths = sorted(filter(is_image, folder.iterdir()))
     if not paths:
-        raise DataError(f"{folder}: no PNG files in it.")
+        raise DataError(f"{folder}: no PNG or JPEG files in it.")
     rows = max(1, min(PART, _MOST_BYTES // math.prod(image_shape)))
     for start in range(0, len(paths), rows):
         part = paths[start : start + rows]
-        pixels = np.stack([read_png(path, image_shape).ravel() for path in part])
+        pixels = np.stack([read_image(path, image_shape).ravel() for path in part])
         yield Part([path.name for path in part], pixels, str(folder), start)

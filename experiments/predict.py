@@ -2,8 +2,8 @@
 
   python -m experiments.predict --workdir=RUN --input=new.npz
   python -m experiments.predict --workdir=RUN --input=new.csv --output=predictions.csv
-  python -m experiments.predict --workdir=RUN --input=FOLDER_OF_PNG_FILES --denoised
-  python -m experiments.predict --workdir=RUN --input=FOLDER_OF_PNG_FILES --overlay
+  python -m experiments.predict --workdir=RUN --input=FOLDER_OF_IMAGES --denoised
+  python -m experiments.predict --workdir=RUN --input=FOLDER_OF_IMAGES --overlay
 
 The CSV file has one line per example: its row (its number, from 0, or the name of its
 file), the class, its probability, and the probability of each class, p_NAME. Of a run on
@@ -16,9 +16,9 @@ A run on masks writes a folder instead, a PNG mask for each image under the imag
 --overlay adds FOLDER.overlay, in which each image has the colours of its mask laid over it.
 
 Numbers are read as those of training were. Trained on bytes (uint8, MNIST and its like):
-whole numbers from 0 to 255 of any dtype, CSV cells and PNG files are divided by 255, and
-floats must be from 0 to 1. Trained on floats from 0 to 1: uint8 and PNG files are divided
-by 255. Trained on other numbers: nothing is scaled. What is ambiguous is refused.
+whole numbers from 0 to 255 of any dtype, CSV cells and image files are divided by 255, and
+floats must be from 0 to 1. Trained on floats from 0 to 1: uint8 and image files are
+divided by 255. Trained on other numbers: nothing is scaled. What is ambiguous is refused.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from absl import flags
 
 from experiments import cli, new_examples, prediction_files
 from ladder_jax import predictor
-from ladder_jax.data.png import is_png
+from ladder_jax.data.images import is_image
 from ladder_jax.errors import ConfigError
 from ladder_jax.predictor import Outputs, Predictor
 from ladder_jax.run import files, signals
@@ -46,7 +46,8 @@ _INPUT = flags.DEFINE_string(
     "input",
     None,
     "New examples: an .npz file with x; a .csv file, one example a line, its numbers separated by "
-    "commas, with or without a line of column names (--header); or a folder of PNG files.",
+    "commas, with or without a line of column names (--header); or a folder of PNG or JPEG "
+    "files.",
 )
 _HEADER = flags.DEFINE_enum(
     "header",
@@ -172,13 +173,13 @@ def left_out(path: pathlib.Path) -> int:
     if not path.is_dir():
         return 0
     seen = [p for p in path.iterdir() if not p.name.startswith(".")]
-    return sum(not is_png(p) for p in seen)
+    return sum(not is_image(p) for p in seen)
 
 
 def main() -> None:
     """Reads the flags, predicts and prints where the predictions are."""
     if not _INPUT.value:
-        raise ConfigError("--input is not given; name an .npz or .csv file, or a folder of PNGs.")
+        raise ConfigError("--input is not given; name an .npz or .csv file, or a folder of images.")
     with signals.at_once():
         ours = predictor.load(cli.find_workdir())
         output = output_of(ours, _INPUT.value)
@@ -192,7 +193,7 @@ def main() -> None:
         rows = predict(ours, parts, output, denoised, overlay)
     print(f"{_SAID[ours.target.kind]} of {rows} example(s) are in {output}")
     if others := left_out(pathlib.Path(_INPUT.value).expanduser()):
-        print(f"{others} file(s) in {_INPUT.value} are no PNG files and were left out")
+        print(f"{others} file(s) in {_INPUT.value} are no PNG or JPEG files and were left out")
     if overlay is not None:
         print(f"the images with their masks over them are in {overlay}")
     if denoised is not None:

@@ -13,7 +13,7 @@ import numpy as np
 from ladder_jax import data
 from ladder_jax.data import masks
 from ladder_jax.data.base import MODES
-from ladder_jax.data.png import is_png
+from ladder_jax.data.images import is_png
 from ladder_jax.errors import ConfigError
 from ladder_jax.predictor import Outputs, Predictor
 from ladder_jax.run import files

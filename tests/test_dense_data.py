@@ -1,5 +1,8 @@
 """Labels that are no classes of rows: masks, numbers, several at once; files, folders, choices."""
 
+import shutil
+import types
+
 import numpy as np
 import pytest
 from data_files import mnist_like, write_idx
@@ -7,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from ladder_jax import data, errors
+from experiments import evaluate
+from ladder_jax import data, errors, targets
+from ladder_jax.config import Config
 from ladder_jax.data import labels
 from ladder_jax.data.named import NAMED, NamedSet, load_digits
 from ladder_jax.data.textured import GROUND, textured_digits
@@ -249,18 +254,18 @@ def test_folder_with_a_test_set_colours_and_names(tmp_path, monkeypatch):
 
 def test_folder_to_test_on(tmp_path):
     folder = folder_of(tmp_path / "scans")
-    found = line(data.load_test_folder, folder, 3, (3, 4, 1))
+    found = line(data.load_test_folder, folder, "abc", (3, 4, 1))
     assert "no mask 1.png; give one for each test image" in found
     (folder / "images" / "1.png").unlink()
-    x, y, names = data.load_test_folder(folder, 3, (3, 4, 1))
+    x, y, names = data.load_test_folder(folder, "abc", (3, 4, 1))
     assert x.dtype == np.uint8 and names == ()
     np.testing.assert_array_equal(x[..., 0], np.delete(IMAGES, 1, 0))
     np.testing.assert_array_equal(y, np.delete(np.where(MASKS == 255, -1, MASKS), 1, 0))
-    assert "label 2 in row 0" in line(data.load_test_folder, folder, 2, (3, 4, 1))
-    assert "wanted 4 x 4, as in training" in line(data.load_test_folder, folder, 3, (4, 4, 1))
+    assert "label 2 in row 0" in line(data.load_test_folder, folder, "ab", (3, 4, 1))
+    assert "wanted 4 x 4, as in training" in line(data.load_test_folder, folder, "abc", (4, 4, 1))
     save(folder / "test" / "images" / "a.png", IMAGES[0])
     save(folder / "test" / "masks" / "a.png", MASKS[0])
-    assert len(data.load_test_folder(folder, 3, (3, 4, 3))[0]) == 1
+    assert len(data.load_test_folder(folder, "abc", (3, 4, 3))[0]) == 1
 
 
 def spoil(folder, name, pixels=None, mode=None):
@@ -285,7 +290,10 @@ BAD_FOLDERS = {
     "levels": ({"masks/0.png": (MASKS[0].astype(np.uint8) * 100, None)}, "no pixel of class 3"),
     "deep": ({"images/3.png": (IMAGES[0].astype(np.uint16), None)}, "16 bits per pixel"),
     "no masks": ({f"masks/{i}.png": (None,) for i in (0, 2, 3, 4, 5)}, "no pixel of any mask has"),
-    "no images": ({f"images/{i}.png": (None,) for i in range(6)}, "images: no PNG files in it"),
+    "no images": (
+        {f"images/{i}.png": (None,) for i in range(6)},
+        "images: no PNG or JPEG files in it",
+    ),
 }
 
 
@@ -305,9 +313,98 @@ def test_other_bad_folders(tmp_path):
     assert "no mask z.png; give one for each test image" in line(data.load, str(tmp_path))
     (tmp_path / "train" / "masks" / "0.png").write_bytes(b"no image")
     (tmp_path / "test" / "images" / "z.png").unlink()
-    assert "test/images: no PNG files" in line(data.load, str(tmp_path))
+    assert "test/images: no PNG or JPEG files" in line(data.load, str(tmp_path))
     save(tmp_path / "test" / "images" / "z.png", IMAGES[0])
     assert "0.png: not a PNG file, or a corrupt one" in line(data.load, str(tmp_path))
+
+
+PETS = [*["cat"] * 2, *["dog"] * 2, *["unlabeled"] * 2]
+PET_NUMBERS = [0, 0, 1, 1, -1, -1]
+
+
+def pets(folder):
+    """Six images, two of each class and two of none."""
+    for i, (image, name) in enumerate(zip(IMAGES, PETS, strict=True)):
+        save(folder / name / f"{i}.png", image)
+    return folder
+
+
+def test_folders_of_classes_equal_arrays(tmp_path, monkeypatch):
+    folder = pets(tmp_path / "pets")
+    (folder / "cat" / "about.txt").write_text("no image")
+    (folder / ".git").mkdir()
+    ours = data.load(str(folder))
+    theirs = data.from_arrays(IMAGES[..., None], PET_NUMBERS, class_names=["cat", "dog"])
+    assert ours.name == "pets" and ours.kind == "classes" and not len(ours.y_test)
+    for a, b in zip(ours[1:], theirs[1:], strict=True):
+        np.testing.assert_array_equal(a, b)
+    monkeypatch.chdir(tmp_path)
+    assert data.is_file("pets") and data.load("pets").class_names == ("cat", "dog")
+    assert not data.is_file("mnist_corrupted") and not data.is_file("pets/cat")
+
+
+def test_folders_of_classes_with_a_test_set(tmp_path):
+    folder = tmp_path / "pets"
+    pets(folder / "train")
+    grey = np.full((3, 4, 3), 99, np.uint8)  # which JPEG keeps
+    save(folder / "test" / "dog" / "9.JPG", grey)
+    own = data.load(str(folder))
+    assert own.x_train.shape == (6, 3, 4, 3) and own.y_test.tolist() == [1]
+    assert own.y_train.tolist() == PET_NUMBERS
+    np.testing.assert_allclose(own.x_test, 99 / 255, rtol=1e-6)
+    x, y, names = data.load_test_folder(folder, ("cat", "dog"), (3, 4, 1), "classes")
+    assert x.tolist() == np.full((1, 3, 4, 1), 99).tolist() and y.tolist() == [1]
+    assert names == ("cat", "dog")
+    ours = types.SimpleNamespace(
+        class_names=names, target=targets.classes(2), example_shape=(3, 4, 3)
+    )
+    x, y = evaluate.examples(ours, Config(dataset="digits"), str(folder), "")
+    assert x.shape == (1, 3, 4, 3) and y.tolist() == [1]
+
+
+def spoiled_pets(folder, case):
+    """Removes or adds what makes folders of classes wrong."""
+    if case == "a class of the test set alone":
+        save(folder / "test" / "cow" / "0.png", IMAGES[0])
+    elif case == "an empty class":
+        (folder / "train" / "ant").mkdir()
+    elif case == "no label to test on":
+        save(folder / "test" / "unlabeled" / "0.png", IMAGES[0])
+    elif case == "unlabelled ones outside":
+        (folder / "unlabeled").mkdir()
+    elif case == "no class":
+        shutil.rmtree(folder / "train")
+        (folder / "train").mkdir()
+    elif case == "size":
+        save(folder / "train" / "dog" / "9.png", IMAGES[0].T)
+    elif case == "corrupt":
+        (folder / "train" / "dog" / "9.jpeg").write_bytes(b"\xff\xd8\xff\xe0 no more")
+    else:
+        shutil.rmtree(folder / "train" / "dog")
+
+
+@pytest.mark.parametrize(
+    ("case", "wanted"),
+    [
+        (
+            "a class of the test set alone",
+            "test/cow: no class in training, where they were cat, dog",
+        ),
+        ("an empty class", "train/ant: no PNG or JPEG files in it; remove it"),
+        ("no label to test on", "test/unlabeled: images without a label"),
+        ("unlabelled ones outside", "pets/unlabeled: move it into "),
+        ("no class", "train: no folder in it; put the images of each class in one of its name"),
+        ("size", "9.png: 4 x 3 pixels; wanted 3 x 4, as the first image"),
+        ("corrupt", "9.jpeg: not a JPEG file, or a corrupt one"),
+        ("one class", "one class alone"),
+    ],
+)
+def test_bad_folders_of_classes(tmp_path, case, wanted):
+    folder = tmp_path / "pets"
+    pets(folder / "train")
+    save(folder / "test" / "cat" / "0.png", IMAGES[0])
+    spoiled_pets(folder, case)
+    assert wanted in line(data.load, str(folder))
 
 
 @given(st.integers(2, 60), st.integers(0, 2**32 - 1))

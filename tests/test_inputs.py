@@ -165,7 +165,7 @@ def test_bad_images(tmp_path):
     flipped = whole[:45] + bytes([whole[45] ^ 1]) + whole[46:]
     folder = tmp_path / "png"
     folder.mkdir()
-    with pytest.raises(DataError, match="no PNG files in it"):
+    with pytest.raises(DataError, match="no PNG or JPEG files in it"):
         read(folder)
     (folder / "a.png").write_bytes(whole)
     with pytest.raises(DataError, match=r"an example was \(6,\), no image"):

@@ -429,7 +429,9 @@ def test_test_sets_of_another_kind(runs, tmp_path):
     with pytest.raises(errors.DataError, match="digits has labels that are classes, but the run"):
         run(evaluate.main, f"--workdir={folder}", "--dataset=digits")
     save_images(tmp_path / "images", images(2)[0])
-    with pytest.raises(errors.DataError, match="images and masks, but the run was trained on num"):
+    with pytest.raises(
+        errors.DataError, match="a folder of images, but the run was trained on num"
+    ):
         run(evaluate.main, f"--workdir={folder}", f"--dataset={tmp_path}")
 
 

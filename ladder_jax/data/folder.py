@@ -1,20 +1,23 @@
-"""A data set that is a folder of PNG images beside a folder of their masks."""
+"""A data set that is a folder of images: one of each class, or images beside their masks."""
 
 from __future__ import annotations
 
 import itertools
 import pathlib
+from collections.abc import Sequence
 
 import numpy as np
 
 from ladder_jax.data import labels
 from ladder_jax.data.arrays import from_arrays
 from ladder_jax.data.base import Dataset
-from ladder_jax.data.png import is_png, png_shape, read_mask, read_png
+from ladder_jax.data.images import image_shape, is_image, is_png, read_image, read_mask
 from ladder_jax.errors import DataError
 
 IMAGES, MASKS, NAMES = "images", "masks", "classes.txt"
 """Names of the folders, and of a file with the name of one class per line."""
+UNLABELED = "unlabeled"
+"""Among folders of classes, that of images without a label."""
 
 _FIRST = "as the first image"
 
@@ -27,48 +30,73 @@ def is_folder(name: str) -> bool:
       (False, False)
     """
     folder = pathlib.Path(name).expanduser()
-    inside = (folder / IMAGES, folder / "train" / IMAGES)
-    return bool(name) and (folder.is_absolute() or any(path.is_dir() for path in inside))
+    if not name or folder.is_absolute():
+        return bool(name)
+    within = [folder / "train", folder]
+    return any((each / IMAGES).is_dir() or _holds_classes(each) for each in within)
+
+
+def _folders(split: pathlib.Path) -> list[pathlib.Path]:
+    """Returns the folders in a folder in the order of their names, without hidden ones."""
+    inside = split.iterdir() if split.is_dir() else ()
+    return sorted(path for path in inside if path.is_dir() and not path.name.startswith("."))
+
+
+def _holds_classes(split: pathlib.Path) -> bool:
+    """Returns whether a folder in it holds an image."""
+    return any(any(map(is_image, folder.iterdir())) for folder in _folders(split))
 
 
 def load_folder(path: str | pathlib.Path) -> Dataset:
-    """Loads a ``Dataset`` from a folder of images and masks.
+    """Loads a ``Dataset`` from a folder of images, PNG or JPEG, all of one size.
 
-    ``FOLDER/images/NAME.png`` are the images, all of one size, grey or coloured, and
-    ``FOLDER/masks/NAME.png`` the class of each pixel, for those that have one: grey values
-    or the numbers of a palette, 255 where there is no label. An image without a mask is
-    unlabelled. With a test set these are ``FOLDER/train/images``, ``FOLDER/train/masks``,
-    ``FOLDER/test/images`` and ``FOLDER/test/masks``, and each test image has a mask.
-    ``FOLDER/classes.txt``, if there is one, names the classes, one per line.
+    ``FOLDER/CLASS/NAME.png`` are the images of a class, in the order of the classes' names, and
+    ``FOLDER/unlabeled/NAME.png`` those without a label. Or ``FOLDER/images/NAME.png`` are the
+    images, and ``FOLDER/masks/NAME.png`` the class of each pixel, for those that have one: grey
+    values or the numbers of a palette, 255 where there is no label. An image without a mask is
+    unlabelled. ``FOLDER/classes.txt``, if there is one, then names the classes, one per line.
+
+    With a test set these are in ``FOLDER/train`` and ``FOLDER/test``, where each image has a class
+    or a mask.
 
     Raises:
-      DataError: a file is missing, corrupt or has no image; a mask has another size,
-        colours or a class outside the range.
+      DataError: a file is missing, corrupt or has no image; there are images of two sizes; a test
+        image is of a class that no other is of; a mask has another size, colours or a class
+        outside the range.
     """
     folder = pathlib.Path(path).expanduser()
     if not folder.is_dir():
-        raise DataError(f"{folder}: not a folder; give one that holds {IMAGES} and {MASKS}.")
+        raise DataError(f"{folder}: not a folder; give one that holds images.")
     splits = [folder / split for split in ("train", "test") if (folder / split).is_dir()]
     splits = splits if (folder / "train").is_dir() else [folder]
-    paths = [_images(split) for split in splits]
-    every = [png_shape(path) for split in paths for path in split]
+    if len(splits) > 1 and (folder / UNLABELED).is_dir():
+        raise DataError(f"{folder / UNLABELED}: move it into {splits[0]}.")
+    masks = (splits[0] / IMAGES).is_dir()
+    names = _names(folder) if masks else _classes(splits[0])
+    paths = [_images(split) if masks else _of_classes(split, names) for split in splits]
+    every = [image_shape(path) for split in paths for path in split]
     shape = (*every[0][:2], max(channels for *_, channels in every))
     arrays: list[np.ndarray] = []
     for split, found in zip(splits, paths, strict=True):
-        arrays.append(np.stack([read_png(path, shape, _FIRST) for path in found]))
-        arrays.append(_read_masks(split, found, shape, must=split.name == "test"))
-    return from_arrays(*arrays, class_names=_names(folder), name=folder.name, kind="pixels")
+        arrays.append(np.stack([read_image(path, shape, _FIRST) for path in found]))
+        must = split != splits[0]
+        arrays.append(
+            _read_masks(split, found, shape, must) if masks else _numbers(found, names, must)
+        )
+    kind = "pixels" if masks else "classes"
+    return from_arrays(*arrays, class_names=names, name=folder.name, kind=kind)
 
 
 def load_test_folder(
-    path: str | pathlib.Path, classes: int, shape: tuple[int, ...]
+    path: str | pathlib.Path, classes: Sequence[str], shape: tuple[int, ...], kind: str = "pixels"
 ) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
-    """Loads images and masks to test on from ``FOLDER/test``, or else from ``FOLDER``.
+    """Loads images to test on from ``FOLDER/test``, or else from ``FOLDER``.
 
     Args:
-      path: of the folder, as ``load_folder`` takes it; each image has a mask.
-      classes: how many there are.
+      path: of the folder, as ``load_folder`` takes it; each image has a class or a mask.
+      classes: their names in training.
       shape: of an image in training, ``(height, width, channels)``.
+      kind: of the labels, "classes" or "pixels".
 
     Returns:
       ``(x, y, class names)``, x as bytes, no names where it has none.
@@ -78,19 +106,58 @@ def load_test_folder(
     """
     folder = pathlib.Path(path).expanduser()
     split = folder / "test" if (folder / "test").is_dir() else folder
-    images = _images(split)
-    x = np.stack([read_png(image, shape) for image in images])
-    y = labels.as_kind(f"{folder}", _read_masks(split, images, shape, must=True), "pixels")
-    labels.check(f"{folder}", x, y, "pixels", classes)
+    images = _images(split) if kind == "pixels" else _of_classes(split, classes)
+    x = np.stack([read_image(image, shape) for image in images])
+    if kind == "classes":
+        return x, _numbers(images, classes, must=True).astype(np.int32), tuple(classes)
+    y = labels.as_kind(f"{folder}", _read_masks(split, images, shape, must=True), kind)
+    labels.check(f"{folder}", x, y, kind, len(classes))
     return x, y, tuple(_names(folder))
+
+
+def _classes(split: pathlib.Path) -> list[str]:
+    """Returns the names of the folders of classes."""
+    names = [folder.name for folder in _folders(split) if folder.name != UNLABELED]
+    if not names:
+        raise DataError(
+            f"{split}: no folder in it; put the images of each class in one of its name, or all "
+            f"images in {IMAGES} and their masks in {MASKS}."
+        )
+    return names
+
+
+def _of_classes(split: pathlib.Path, names: Sequence[str]) -> list[pathlib.Path]:
+    """Returns the images of all classes, and those without one, folder by folder."""
+    found = []
+    for folder in _folders(split):
+        if folder.name not in (*names, UNLABELED):
+            raise DataError(
+                f"{folder}: no class in training, where they were {', '.join(names)}; remove it."
+            )
+        images = sorted(filter(is_image, folder.iterdir()))
+        if not images:
+            raise DataError(f"{folder}: no PNG or JPEG files in it; remove it, or put some there.")
+        found += images
+    if not found:
+        raise DataError(f"{split}: no folder of images in it; make one for each class.")
+    return found
+
+
+def _numbers(images: list[pathlib.Path], names: Sequence[str], must: bool) -> np.ndarray:
+    """Returns the classes of images, ``[n]``, by the folders that they are in."""
+    number = {name: i for i, name in enumerate(names)}
+    for image in images:
+        if must and image.parent.name not in number:
+            raise DataError(f"{image.parent}: images without a label; test on such as have one.")
+    return np.array([number.get(image.parent.name, labels.NO_LABEL) for image in images])
 
 
 def _images(split: pathlib.Path) -> list[pathlib.Path]:
     """Returns the images of a split in the order of their names."""
     folder = split / IMAGES
-    found = sorted(path for path in folder.iterdir() if is_png(path)) if folder.is_dir() else []
+    found = sorted(filter(is_image, folder.iterdir())) if folder.is_dir() else []
     if not found:
-        raise DataError(f"{folder}: no PNG files in it, or no folder; put the images there.")
+        raise DataError(f"{folder}: no PNG or JPEG files in it, or no folder; put images there.")
     for one, other in itertools.pairwise(found):
         if one.stem == other.stem:
             raise DataError(f"{other}: named as {one.name}; give each image a name of its own.")
@@ -103,7 +170,7 @@ def _read_masks(
     """Reads the masks of images, ``[n, height, width]``; no label where there is none."""
     folder, stems = split / MASKS, {path.stem: row for row, path in enumerate(images)}
     masks = np.full((len(images), *shape[:2]), labels.NO_LABEL, np.int32)
-    paths = sorted(path for path in folder.iterdir() if is_png(path)) if folder.is_dir() else []
+    paths = sorted(filter(is_png, folder.iterdir())) if folder.is_dir() else []
     for path in paths:
         if path.stem not in stems:
             raise DataError(f"{path}: no image {path.stem}.png in {split / IMAGES}; remove it.")

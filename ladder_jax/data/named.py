@@ -101,8 +101,8 @@ def load(name: str, data_dir: str = "", *, in_memory: bool = True) -> Dataset:
 
     Args:
       name: one of ``NAMES``, any image classification set of tensorflow-datasets, the
-        path of an ``.npz`` file (see ``load_npz``), or that of a folder of images and
-        masks (see ``load_folder``).
+        path of an ``.npz`` file (see ``load_npz``), or that of a folder of images
+        (see ``load_folder``).
       data_dir: the folder with its original files, or in which it was prepared; "" for
         tensorflow-datasets' default.
       in_memory: whether all of a prepared set is read now; else when asked for.
@@ -135,7 +135,7 @@ def load(name: str, data_dir: str = "", *, in_memory: bool = True) -> Dataset:
     if not known and (find_spec("tensorflow_datasets") is None or not tfds.find_builder(name)):
         raise DataError(
             f"dataset {name!r} is not known; known are {', '.join(NAMES)}, the path of an .npz "
-            "file or of a folder of images and masks, and with pip install 'ladder_jax[tfds]' the "
+            "file or of a folder of images, and with pip install 'ladder_jax[tfds]' the "
             "names of tensorflow-datasets."
         )
     where = f", {data_dir!r}" if data_dir else ""

@@ -1,4 +1,4 @@
-"""Reads PNG files, images and masks, with Pillow."""
+"""Reads image files, PNG and JPEG, and masks, which are PNG, with Pillow."""
 
 from __future__ import annotations
 
@@ -13,42 +13,55 @@ import numpy as np
 from ladder_jax.data.base import MODES, require
 from ladder_jax.errors import DataError
 
+_SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
+"""Pillow's name for the format of a file, by the end of its name."""
 _INDEXED = ("1", "L", "P")
 """Pillow's names for masks: two values, grey, numbers of a palette."""
 
 
+def is_image(path: pathlib.Path) -> bool:
+    """Returns whether a file is an image to read, by its name.
+
+    Examples:
+      >>> [is_image(pathlib.Path(name)) for name in ("a.PNG", "a.jpg", "a.gif", "._a.png")]
+      [True, True, False, False]
+    """
+    return path.suffix.lower() in _SUFFIXES and not path.name.startswith(".")
+
+
 def is_png(path: pathlib.Path) -> bool:
-    """Returns whether a file is one to read, by its name.
+    """Returns whether a file is a mask to read, by its name.
 
     Examples:
       >>> [is_png(pathlib.Path(name)) for name in ("a.PNG", "a.jpg", "._a.png")]
       [True, False, False]
     """
-    return path.suffix.lower() == ".png" and not path.name.startswith(".")
+    return is_image(path) and path.suffix.lower() == ".png"
 
 
 @contextlib.contextmanager
 def _opened(path: pathlib.Path) -> Iterator[Any]:
     """Yields an image of which the header alone is read; a ``DataError`` says if it is none."""
-    pillow = require("PIL.Image", "PNG files are read with it", "pillow")
+    pillow = require("PIL.Image", "images are read with it", "pillow")
+    form = _SUFFIXES[path.suffix.lower()]
     try:
         # What Pillow warns of, a huge image, is refused by its size before it is unpacked.
-        with warnings.catch_warnings(action="ignore"), pillow.open(path, formats=("PNG",)) as image:
+        with warnings.catch_warnings(action="ignore"), pillow.open(path, formats=(form,)) as image:
             yield image
     except DataError:
         raise
     except Exception as error:  # on corrupt bytes Pillow raises a dozen kinds
         reason = getattr(error, "strerror", None)
         raise DataError(
-            f"{path}: not a PNG file, or a corrupt one{f' ({reason})' if reason else ''}."
+            f"{path}: not a {form} file, or a corrupt one{f' ({reason})' if reason else ''}."
         ) from error
 
 
-def png_shape(path: pathlib.Path) -> tuple[int, int, int]:
+def image_shape(path: pathlib.Path) -> tuple[int, int, int]:
     """Returns the height, width and channels (1 or 3) of an image, from its header."""
     with _opened(path) as image:
         width, height = image.size
-        return height, width, 3 if image.mode[:1] in "PR" else 1  # P, RGB, RGBA
+        return height, width, 3 if image.mode[:1] in "CPR" else 1  # CMYK, P, RGB, RGBA
 
 
 def _verify(path: pathlib.Path, height: int, width: int, like: str) -> None:
@@ -62,7 +75,7 @@ def _verify(path: pathlib.Path, height: int, width: int, like: str) -> None:
         image.verify()  # it cannot be read afterwards
 
 
-def read_png(
+def read_image(
     path: pathlib.Path, shape: tuple[int, ...], like: str = "as in training"
 ) -> np.ndarray:
     """Reads the bytes of an image, ``[height, width, channels]``, grey or coloured as asked for.
