@@ -27,6 +27,12 @@ def test_idx_set(tmp_path, gzipped):
     assert np.array_equal(dataset.y_test, arrays[3])
 
 
+def test_idx_set_with_a_dot_in_its_names(tmp_path):
+    for path in write_idx(tmp_path, mnist_like(), gzipped=False).iterdir():
+        path.rename(path.with_name(path.name.replace("-idx", ".idx")))
+    assert len(data.load("mnist", str(tmp_path)).x_train) == 40
+
+
 def test_real_mnist():
     dataset = data.load("mnist", str(real_folder("mnist")))
     assert dataset.x_train.shape == (60000, 28, 28, 1) and len(dataset.y_test) == 10000

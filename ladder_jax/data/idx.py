@@ -74,8 +74,12 @@ def read_idx(path: pathlib.Path, magic: int) -> np.ndarray:
 
 
 def find_idx(folder: pathlib.Path, name: str) -> pathlib.Path | None:
-    """Returns the file of that name in the folder, plain or gzipped, or None."""
-    candidates = (folder / name, folder / f"{name}.gz")
+    """Returns the file of that name in the folder, plain or gzipped, or None.
+
+    Some programs that unpack it write ``train-images.idx3-ubyte``.
+    """
+    spelled = (name, name.replace("-idx", ".idx"))
+    candidates = (folder / f"{each}{end}" for each in spelled for end in ("", ".gz"))
     return next((path for path in candidates if path.is_file()), None)
 
 
