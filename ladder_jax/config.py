@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
-from ladder_jax import _checks, activations, combinators, data, layers
+from ladder_jax import _checks, activations, augmentations, combinators, data, layers
 from ladder_jax.data import preprocessing
 from ladder_jax.errors import ConfigError
 from ladder_jax.types import Consistency
@@ -20,7 +20,10 @@ COMPUTE_DTYPES = (*layers.DTYPES, AUTO)
 OLD_NAMES = {"average": "ema_decay", "statistics": "norm_statistics"}
 """Settings by the name that they once had: it is understood, and never written."""
 
-ADDED: dict[str, Any] = {"class_weight": "", "variance": False, "joint_norm": False}
+ADDED: dict[str, Any] = {
+    **{"class_weight": "", "variance": False, "joint_norm": False},
+    "augment": "none",
+}
 """Settings that runs of earlier versions do not have, with what these did."""
 
 
@@ -72,6 +75,8 @@ class Config:
         while training are theirs.
       preprocess: a chain of ``ladder_jax.data.preprocessing``, e.g. "standardize" or
         "contrast+zca", fitted on the training examples; "none" for none.
+      augment: a chain of ``ladder_jax.augmentations`` that changes images at each step, e.g.
+        "flip+shift:2"; "none" for none.
       resident: whether the examples rest on the accelerator; else they stay with the
         host and are streamed to it, step by step.
       units: widths of the hidden levels 1 to L - 1; the classes, or what else the data have,
@@ -128,6 +133,7 @@ class Config:
     split: str = ""
     validation: int = 0
     preprocess: str = "none"
+    augment: str = "none"
     resident: bool = True
     units: tuple[int, ...] = (250, 100)
     encoder: str = ""
@@ -170,6 +176,8 @@ class Config:
         _require(self.labels >= -1, "labels", self.labels, "-1 or more")
         _choice("label_choice", self.label_choice, data.CHOICES)
         _checked(preprocessing.check_chain, self.preprocess)
+        if self.augment != "none":
+            _checked(augmentations.from_names, self.augment)
         if self.split:
             _checked(data.parse_split, self.split)
         _require(self.seed < 2**32, "seed", self.seed, "a number below 2^32")

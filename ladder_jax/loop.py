@@ -334,8 +334,9 @@ def _not_finite(run: Run, epoch: int, wrong: Sequence[int]) -> NotFiniteError:
     for _ in range(reached.epoch + 1, epoch):
         state, _ = program.epoch(state, run.data)
     config, _, evaluator = run.members[0]
+    sizes = evaluator.task.sizes
     origin = nan_search.find_origin(
-        program.trained_net, program.step, state, run.data, evaluator.task.sizes
+        program.trained_net, program.step, state, run.data, sizes, program.batch
     )
     good = saved.folder / str(reached.epoch) if reached.epoch else None
     largest = nan_search.largest_input(run.data)

@@ -29,6 +29,7 @@ import numpy as np
 import optax
 
 from ladder_jax._noise import split
+from ladder_jax.augmentations import Augmentation
 from ladder_jax.types import Array, Batch, Hyper, Ladder, Params, Statistics, Sums
 from ladder_jax.types import Metrics as Metrics
 
@@ -100,10 +101,22 @@ def create_train_state(
     return TrainState(jax.device_put(np.int32(0)), params, jax.jit(optimizer.init)(params), key_run)
 
 
+def augmented(augmentation: Augmentation, state: TrainState, batch: Batch) -> Batch:
+    """Changes the rows of a batch as the step of a state does."""
+    # Noise folds 0, 1, 2, ... into the key of a step.
+    key = jax.random.fold_in(jax.random.fold_in(state.key, state.step), jnp.uint32(2**32 - 1))
+    key_labeled, key_unlabeled = jax.random.split(key)
+    return batch._replace(
+        labeled=augmentation(key_labeled, batch.labeled),
+        unlabeled=augmentation(key_unlabeled, batch.unlabeled),
+    )
+
+
 def make_train_step(
     net: Ladder,
     optimizer: optax.GradientTransformation,
     hyper: Hyper | Callable[[Array], Hyper] | None = None,
+    augmentation: Augmentation | None = None,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
     """Makes the jitted ``train_step(state, batch) -> (state, metrics)``.
 
@@ -112,6 +125,7 @@ def make_train_step(
     Args:
       optimizer: that which made ``state.opt_state``.
       hyper: noise and costs, or a schedule of them, ``step -> Hyper``; None for the ladder's own.
+      augmentation: changes the rows of each half first, ``(key, x [B, *input_shape]) -> x``.
 
     Returns:
       The step; its metrics are those of ``net.loss``.
@@ -120,6 +134,8 @@ def make_train_step(
     @jax.jit
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(state.key, state.step)
+        if augmentation is not None:
+            batch = augmented(augmentation, state, batch)
         now = hyper(state.step) if callable(hyper) else hyper
         grads, metrics = jax.grad(net.loss, has_aux=True)(state.params, batch, key, now)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)

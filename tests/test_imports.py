@@ -12,7 +12,7 @@ ROOT = pathlib.Path(__file__).parent.parent
 ORDER = [
     *("errors", "types", "_checks", "_noise", "normalization", "activations", "_convolution"),
     *("_products", "layers", "combinators", "targets", "algorithm", "adversarial", "presets"),
-    *("flax_modules", "data", "parallel", "training", "transforms", "config"),
+    *("flax_modules", "augmentations", "data", "parallel", "training", "transforms", "config"),
     *("run.multiprocess", "run.signals", "run.files", "run.compilation_cache", "run.workfolder"),
     *("run.inputs", "run.nan_search", "run.evaluation", "run.program", "run.precision"),
     *("checkpoints", "loop", "population", "predictor", "exporting", "report", "estimators"),

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ladder_jax import data, errors, targets, training
+from ladder_jax import augmentations, data, errors, targets, training
 from ladder_jax.config import Config
 from ladder_jax.data import Examples, batches, preprocessing
 from ladder_jax.data.base import chunks
@@ -32,6 +32,7 @@ class Spec(NamedTuple):
     target: Target
     sizes: BatchSizes = BatchSizes()  # rows per step
     steps: int = 1  # of an epoch
+    example_shape: Shape = ()  # as the data have it; () where nothing is trained
 
 
 class Scaling(NamedTuple):
@@ -65,7 +66,8 @@ class Task(NamedTuple):
     def spec(self) -> Spec:
         """Returns what its program is compiled for."""
         rows, *shape = self.train.unlabeled.shape
-        return Spec(tuple(shape), self.target, self.sizes, rows // self.sizes.unlabeled)
+        steps = rows // self.sizes.unlabeled
+        return Spec(tuple(shape), self.target, self.sizes, steps, self.example_shape)
 
     @property
     def record(self) -> dict[str, Any]:
@@ -180,6 +182,32 @@ def read_labels(config: Config, dataset: data.Dataset, rows: ChosenRows) -> Labe
     return Labels(target, scaling, train, test, validation, weight)
 
 
+def check_augment(config: Config, dataset: data.Dataset) -> None:
+    """Checks that the examples of a data set can be augmented.
+
+    Raises:
+      ConfigError: they are no images, or too small, or each pixel has a label.
+    """
+    if config.augment == "none":
+        return
+    given, shape = f"augment is {config.augment!r}, but", dataset.x_train.shape[1:]
+    if dataset.kind == "pixels":
+        raise errors.ConfigError(
+            f"{given} the labels of {dataset.name} are masks, which would have to move with their "
+            "images; leave it out."
+        )
+    if len(shape) not in (2, 3):
+        raise errors.ConfigError(
+            f"{given} an example of {dataset.name} has shape {shape}, which is no image; leave it "
+            "out."
+        )
+    change = augmentations.of_rows(augmentations.from_names(config.augment), shape)
+    try:
+        jax.eval_shape(change, jax.eval_shape(jax.random.key, 0), jnp.zeros((1, *shape)))
+    except ValueError as error:
+        raise errors.ConfigError(f"augment: {error}") from error
+
+
 def checksums(dataset: data.Dataset) -> dict[str, int]:
     """Returns what tells examples and labels from others, of training and of test.
 
@@ -221,6 +249,7 @@ def prepare(
         dataset = data.load(config.dataset, config.data_dir, in_memory=config.resident)
     if not config.resident:
         data.import_grain()
+    check_augment(config, dataset)
     labeled, kept, held_out = rows = rows or choose_rows(config, dataset)
     if len(kept) < config.batch_unlabeled:
         raise errors.DataError(

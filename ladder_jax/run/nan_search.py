@@ -92,8 +92,12 @@ def find_origin(
     state: TrainState,
     data: TrainData,
     sizes: BatchSizes,
+    learnt: Callable[[TrainState, Batch], Batch] = lambda _, batch: batch,
 ) -> Origin:
-    """Goes through an epoch step by step to the first whose numbers are not finite."""
+    """Goes through an epoch step by step to the first whose numbers are not finite.
+
+    ``learnt`` is what a step makes of the rows of a batch before it learns from them.
+    """
     rows = len(data.labeled), len(data.unlabeled)
     orders = training.epoch_order(state.key, state.step, *rows, sizes)
     for labeled, unlabeled in zip(*map(np.asarray, orders), strict=True):
@@ -102,7 +106,7 @@ def find_origin(
         if not is_finite((metrics["loss"], after.params)):
             key = jax.random.fold_in(state.key, state.step)
             noise = net.draw_noise(key, len(batch.labeled), len(batch.unlabeled))
-            first = _first_not_finite(net, state.params, batch, noise)
+            first = _first_not_finite(net, state.params, learnt(state, batch), noise)
             if first is not None:
                 return Origin(int(state.step), *first)
             if is_finite(metrics["loss"]):

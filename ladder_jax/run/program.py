@@ -18,7 +18,16 @@ import optax
 from jax.sharding import Mesh
 
 from ladder_jax import activations as activations_lib
-from ladder_jax import adversarial, algorithm, layers, parallel, presets, training, transforms
+from ladder_jax import (
+    adversarial,
+    algorithm,
+    augmentations,
+    layers,
+    parallel,
+    presets,
+    training,
+    transforms,
+)
 from ladder_jax.config import AUTO, Config
 from ladder_jax.errors import ConfigError
 from ladder_jax.run import compilation_cache, evaluation, inputs, multiprocess
@@ -66,6 +75,7 @@ class Program(NamedTuple):
     evaluate: evaluation.Functions  # of one member
     trained_net: Ladder  # the ladder whose loss is trained, adversarial noise included
     params: Callable[[TrainState], Params]  # that are evaluated and kept, of one member
+    batch: Callable[[TrainState, Batch], Batch]  # that a step learns from, of the rows given
 
     def member(self, tree: Any, k: int) -> Any:
         """Returns one member's part of a state or of metrics."""
@@ -147,6 +157,13 @@ def build_ladder(config: Config, input_shape: Shape, target: Target) -> Ladder:
     return net
 
 
+def _augmentation(config: Config, spec: Spec) -> augmentations.Augmentation | None:
+    """Returns what changes the rows of a batch, if anything does."""
+    if config.augment == "none" or not spec.example_shape:
+        return None
+    return augmentations.of_rows(augmentations.from_names(config.augment), spec.example_shape)
+
+
 def _make_training(
     config: Config,
     net: Ladder,
@@ -168,7 +185,7 @@ def _make_training(
     if config.consistency and config.consistency_from:
         constant = net.hyper if hyper is None else hyper
         given = transforms.later_consistency(constant, steps, config.consistency_from)
-    step = training.make_train_step(net, optimizer, given)
+    step = training.make_train_step(net, optimizer, given, _augmentation(config, spec))
     if not config.resident:
         return optimizer, step, inputs.make_streamed_epoch(step, spec.sizes)
     return optimizer, step, training.make_epoch(step, spec.sizes, parallel.shard_batch(mesh))
@@ -196,6 +213,8 @@ def _compile(config: Config, spec: Spec, members: Members | None) -> Program:
     together = max(1, _STEPS // spec.steps)
     averaged = lambda state: transforms.averaged(state.opt_state)
     params = averaged if config.ema_decay else operator.attrgetter("params")
+    changed = _augmentation(config, spec)
+    batch = functools.partial(training.augmented, changed) if changed else lambda _, rows: rows
     return Program(
         net,
         mesh,
@@ -208,6 +227,7 @@ def _compile(config: Config, spec: Spec, members: Members | None) -> Program:
         evaluation.make_functions(config, net, mesh),
         trained_net,
         params,
+        batch,
     )
 
 
