@@ -72,6 +72,13 @@ def test_shapes_dtypes_and_transformations(name):
     np.testing.assert_array_equal(rows, change(KEY, x).reshape(2, 12))
 
 
+def test_every_platform_has_them():
+    given = jax.eval_shape(jax.random.key, 0), jax.ShapeDtypeStruct((4, 6, 6, 3), np.float32)
+    change = jax.jit(from_names("flip+shift:2"))
+    exported = jax.export.export(change, platforms=("cpu", "cuda", "tpu"))(*given)
+    assert exported.out_avals[0].shape == (4, 6, 6, 3)
+
+
 def test_parts_of_a_chain_have_keys_of_their_own():
     x = jnp.asarray(RNG.normal(size=(50, 5, 5, 1)))
     once, twice = (np.asarray(from_names(names)(KEY, x)) for names in ("flip", "flip+flip"))
