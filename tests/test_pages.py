@@ -128,8 +128,8 @@ def fill(folder):
     x, y = arrays[2][..., None] / 255, arrays[3]
     np.savez(folder / "new.npz", x=x, y=y)
     np.savetxt(folder / "new.csv", x.reshape(len(x), -1), delimiter=",", fmt="%.3f")
-    (folder / "FOLDER_OF_PNG_FILES").mkdir()
-    Image.fromarray(arrays[2][0].astype(np.uint8)).save(folder / "FOLDER_OF_PNG_FILES" / "0.png")
+    (folder / "FOLDER_OF_IMAGES").mkdir()
+    Image.fromarray(arrays[2][0].astype(np.uint8)).save(folder / "FOLDER_OF_IMAGES" / "0.png")
     extending = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
     (experiment,) = re.findall(r"^( {4}from experiments.*?) {4}python", extending, re.S | re.M)
     (folder / "my_experiment.py").write_text(textwrap.dedent(experiment), encoding="utf-8")

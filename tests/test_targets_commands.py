@@ -18,7 +18,8 @@ from PIL import Image
 from experiments import cli, evaluate, export, predict
 from ladder_jax import data, errors, exporting, loop, predictor, report
 from ladder_jax.config import Config
-from ladder_jax.data import masks, png
+from ladder_jax.data import masks
+from ladder_jax.data.images import read_mask
 from ladder_jax.errors import ConfigError
 from ladder_jax.report import figures, numbers, pixels, several
 
@@ -278,7 +279,7 @@ def test_predicted_masks(runs, tmp_path, capsys, monkeypatch):
     wanted = predictor.load(folder)(x)
     for name, image, mask in zip("hgf", x, wanted.predictions, strict=True):
         path = tmp_path / "predictions" / f"{name}.png"
-        np.testing.assert_array_equal(png.read_mask(path, SIZE, SIZE), mask)
+        np.testing.assert_array_equal(read_mask(path, SIZE, SIZE), mask)
         with Image.open(path) as opened:
             assert opened.mode == "P" and path.read_bytes()[24] == 8  # bits
             np.testing.assert_array_equal(np.asarray(opened.convert("RGB")), masks.PALETTE[mask])
@@ -440,7 +441,7 @@ def test_masks_have_no_more_classes_than_a_byte(tmp_path):
         masks.check_classes(256)
     every = np.arange(256, dtype=np.uint8).reshape(16, 16)
     masks.write_png(tmp_path / "mask.png", every)
-    np.testing.assert_array_equal(png.read_mask(tmp_path / "mask.png", 16, 16), every)
+    np.testing.assert_array_equal(read_mask(tmp_path / "mask.png", 16, 16), every)
     assert len(np.unique(masks.PALETTE, axis=0)) == 256
 
 
