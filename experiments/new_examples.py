@@ -16,8 +16,8 @@ from typing import NamedTuple, TextIO
 import numpy as np
 
 from ladder_jax.data.arrays import read_npz, require_arrays
-from ladder_jax.data.base import MODES, check_new
-from ladder_jax.data.images import is_image, read_image
+from ladder_jax.data.base import check_new
+from ladder_jax.data.images import as_image, is_image, read_image
 from ladder_jax.errors import DataError
 
 PART = 256
@@ -211,9 +211,7 @@ def _bounded_lines(path: pathlib.Path, file: TextIO, most: int) -> Iterator[str]
 
 
 def _read_folder(folder: pathlib.Path, shape: tuple[int, ...]) -> Iterator[Part]:
-    image_shape = (*shape, 1) if len(shape) == 2 else shape
-    if len(image_shape) != 3 or image_shape[2] not in MODES:
-        raise DataError(f"{folder}: images, but in training an example was {shape}, no image.")
+    image_shape = as_image(f"{folder}", shape)
     paths = sorted(filter(is_image, folder.iterdir()))
     if not paths:
         raise DataError(f"{folder}: no PNG or JPEG files in it.")

@@ -355,6 +355,10 @@ def test_folders_of_classes_with_a_test_set(tmp_path):
     x, y, names = data.load_test_folder(folder, ("cat", "dog"), (3, 4, 1), "classes")
     assert x.tolist() == np.full((1, 3, 4, 1), 99).tolist() and y.tolist() == [1]
     assert names == ("cat", "dog")
+    flat, _, _ = data.load_test_folder(folder, names, (3, 4), "classes")  # as Keras has images
+    np.testing.assert_array_equal(flat, x[..., 0])
+    wanted = "images, but in training an example was (12,), no image"
+    assert wanted in line(data.load_test_folder, folder, names, (12,), "classes")
     ours = types.SimpleNamespace(
         class_names=names, target=targets.classes(2), example_shape=(3, 4, 3)
     )

@@ -11,7 +11,14 @@ import numpy as np
 from ladder_jax.data import labels
 from ladder_jax.data.arrays import from_arrays
 from ladder_jax.data.base import Dataset
-from ladder_jax.data.images import image_shape, is_image, is_png, read_image, read_mask
+from ladder_jax.data.images import (
+    as_image,
+    image_shape,
+    is_image,
+    is_png,
+    read_image,
+    read_mask,
+)
 from ladder_jax.errors import DataError
 
 IMAGES, MASKS, NAMES = "images", "masks", "classes.txt"
@@ -95,7 +102,7 @@ def load_test_folder(
     Args:
       path: of the folder, as ``load_folder`` takes it; each image has a class or a mask.
       classes: their names in training.
-      shape: of an image in training, ``(height, width, channels)``.
+      shape: of an example in training, ``(height, width)`` or ``(height, width, channels)``.
       kind: of the labels, "classes" or "pixels".
 
     Returns:
@@ -106,11 +113,12 @@ def load_test_folder(
     """
     folder = pathlib.Path(path).expanduser()
     split = folder / "test" if (folder / "test").is_dir() else folder
+    of_image = as_image(f"{folder}", shape)
     images = _images(split) if kind == "pixels" else _of_classes(split, classes)
-    x = np.stack([read_image(image, shape) for image in images])
+    x = np.stack([read_image(image, of_image).reshape(shape) for image in images])
     if kind == "classes":
         return x, _numbers(images, classes, must=True).astype(np.int32), tuple(classes)
-    y = labels.as_kind(f"{folder}", _read_masks(split, images, shape, must=True), kind)
+    y = labels.as_kind(f"{folder}", _read_masks(split, images, of_image, must=True), kind)
     labels.check(f"{folder}", x, y, kind, len(classes))
     return x, y, tuple(_names(folder))
 

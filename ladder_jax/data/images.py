@@ -64,6 +64,22 @@ def image_shape(path: pathlib.Path) -> tuple[int, int, int]:
         return height, width, 3 if image.mode[:1] in "CPR" else 1  # CMYK, P, RGB, RGBA
 
 
+def as_image(name: str, shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """Returns the height, width and channels of an example in training.
+
+    Raises:
+      DataError: it was no image; ``name`` is that of the images that were to be like it.
+
+    Examples:
+      >>> as_image("new", (28, 28)), as_image("new", (32, 32, 3))
+      ((28, 28, 1), (32, 32, 3))
+    """
+    image = (*shape, 1) if len(shape) == 2 else shape
+    if len(image) != 3 or image[2] not in MODES:
+        raise DataError(f"{name}: images, but in training an example was {shape}, no image.")
+    return image
+
+
 def _verify(path: pathlib.Path, height: int, width: int, like: str) -> None:
     """Checks the size of an image and its checksums."""
     with _opened(path) as image:
