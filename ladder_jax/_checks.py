@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -24,6 +25,19 @@ def registering(registry: dict[str, Any]) -> Callable[[F], F]:
         return make
 
     return registered
+
+
+def made(
+    known: Mapping[str, Callable[..., T]], kind: str, /, *values: Any, **more: Any
+) -> T | None:
+    """Calls a registry's constructor; None where there is none, or it takes other arguments."""
+    if kind not in known:
+        return None
+    try:
+        inspect.signature(known[kind]).bind(*values, **more)
+    except TypeError:
+        return None
+    return known[kind](*values, **more)
 
 
 def from_name(argument: str, value: Any, known: Mapping[str, Callable[[], T]], kind: type[T]) -> T:

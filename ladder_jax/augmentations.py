@@ -15,7 +15,6 @@ Examples:
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 
 import jax
@@ -105,14 +104,10 @@ def from_names(names: str) -> Augmentation:
 
 def _from_name(name: str) -> Augmentation:
     kind, *words = name.split(":")
-    if kind in AUGMENTATIONS and all(word.isdigit() for word in words):
-        numbers = [int(word) for word in words]
-        try:
-            inspect.signature(AUGMENTATIONS[kind]).bind(*numbers)
-        except TypeError:
-            pass
-        else:
-            return AUGMENTATIONS[kind](*numbers)
+    if all(word.isdigit() for word in words):
+        augmentation = _checks.made(AUGMENTATIONS, kind, *map(int, words))
+        if augmentation is not None:
+            return augmentation
     raise ValueError(
         f"augmentation {name!r} is not known; give one of {', '.join(AUGMENTATIONS)} with its "
         "number, e.g. flip, shift:2 or flip+shift:2."

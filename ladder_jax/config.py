@@ -21,7 +21,9 @@ OLD_NAMES = {"average": "ema_decay", "statistics": "norm_statistics"}
 """Settings by the name that they once had: it is understood, and never written."""
 
 ADDED: dict[str, Any] = {
-    **{"class_weight": "", "variance": False, "joint_norm": False},
+    "class_weight": "",
+    "variance": False,
+    "joint_norm": False,
     "augment": "none",
 }
 """Settings that runs of earlier versions do not have, with what these did."""

@@ -101,8 +101,10 @@ def create_train_state(
     return TrainState(jax.device_put(np.int32(0)), params, jax.jit(optimizer.init)(params), key_run)
 
 
-def augmented(augmentation: Augmentation, state: TrainState, batch: Batch) -> Batch:
-    """Changes the rows of a batch as the step of a state does."""
+def augmented(augmentation: Augmentation | None, state: TrainState, batch: Batch) -> Batch:
+    """Changes the rows of a batch as the step of a state does; None: leaves them as they are."""
+    if augmentation is None:
+        return batch
     # Noise folds 0, 1, 2, ... into the key of a step.
     key = jax.random.fold_in(jax.random.fold_in(state.key, state.step), jnp.uint32(2**32 - 1))
     key_labeled, key_unlabeled = jax.random.split(key)
@@ -134,8 +136,7 @@ def make_train_step(
     @jax.jit
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(state.key, state.step)
-        if augmentation is not None:
-            batch = augmented(augmentation, state, batch)
+        batch = augmented(augmentation, state, batch)
         now = hyper(state.step) if callable(hyper) else hyper
         grads, metrics = jax.grad(net.loss, has_aux=True)(state.params, batch, key, now)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)

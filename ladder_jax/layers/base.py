@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable, Iterable
 from typing import Any, cast
 
@@ -43,13 +42,8 @@ def from_name(name: str) -> Layer:
         kind, arguments = "dense", [int(kind), *arguments]
     elif kind in _ORIGINAL:
         kind, arguments = _ORIGINAL[kind](arguments)
-    if kind in LAYERS:
-        try:
-            inspect.signature(LAYERS[kind]).bind(*arguments)
-        except TypeError:
-            pass
-        else:
-            return LAYERS[kind](*arguments)
+    if (layer := _checks.made(LAYERS, kind, *arguments)) is not None:
+        return layer
     raise ValueError(
         f"layer {name!r} is not known; give a number (dense) or one of {', '.join(LAYERS)} with "
         "its arguments, e.g. conv:32:5:1:full or max_pool:2, or a word of the original program, "

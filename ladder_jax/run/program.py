@@ -213,8 +213,6 @@ def _compile(config: Config, spec: Spec, members: Members | None) -> Program:
     together = max(1, _STEPS // spec.steps)
     averaged = lambda state: transforms.averaged(state.opt_state)
     params = averaged if config.ema_decay else operator.attrgetter("params")
-    changed = _augmentation(config, spec)
-    batch = functools.partial(training.augmented, changed) if changed else lambda _, rows: rows
     return Program(
         net,
         mesh,
@@ -227,7 +225,7 @@ def _compile(config: Config, spec: Spec, members: Members | None) -> Program:
         evaluation.make_functions(config, net, mesh),
         trained_net,
         params,
-        batch,
+        functools.partial(training.augmented, _augmentation(config, spec)),
     )
 
 

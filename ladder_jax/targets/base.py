@@ -65,13 +65,8 @@ def from_name(name: str, **settings: Any) -> Target:
     kind, *words = name.split(":")
     numbers = [int(word) for word in words if word.isdigit()]
     flags = {word: True for word in words if not word.isdigit()}
-    if kind in TARGETS:
-        try:
-            inspect.signature(TARGETS[kind]).bind(*numbers, **flags, **settings)
-        except TypeError:
-            pass
-        else:
-            return TARGETS[kind](*numbers, **flags, **settings)
+    if (target := _checks.made(TARGETS, kind, *numbers, **flags, **settings)) is not None:
+        return target
     raise ValueError(
         f"target {name!r} is not known; give one of {', '.join(TARGETS)} with its number, e.g. "
         "classes:10, pixels:11 or numbers:1:variance."
