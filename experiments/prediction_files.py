@@ -13,8 +13,8 @@ import numpy as np
 from ladder_jax import data
 from ladder_jax.data import masks
 from ladder_jax.data.base import MODES
-from ladder_jax.data.images import is_png
-from ladder_jax.errors import ConfigError
+from ladder_jax.data.images import is_image, is_png
+from ladder_jax.errors import ConfigError, DataError
 from ladder_jax.predictor import Outputs, Predictor
 from ladder_jax.run import files
 
@@ -94,7 +94,7 @@ def mask_folder(ours: Predictor, path: pathlib.Path) -> Iterator[Write]:
 
         def write(names: list[str], x: np.ndarray, found: Outputs) -> None:
             for name, mask in zip(names, found.predictions, strict=True):
-                masks.write_png(new / _file_name(name), masks.as_bytes(mask))
+                masks.write_png(_new_file(new, name), masks.as_bytes(mask))
 
         yield write
 
@@ -119,7 +119,7 @@ def overlay_folder(ours: Predictor, path: pathlib.Path) -> Iterator[Write]:
             shown = data.new_rows("x", x, ours.example_shape, scale=ours.fitted.scale)
             for name, image, mask in zip(names, shown, found.predictions, strict=True):
                 shades = _shades(image, ours.fitted.scale)
-                masks.write_png(new / _file_name(name), masks.blend(shades, mask))
+                masks.write_png(_new_file(new, name), masks.blend(shades, mask))
 
         yield write
 
@@ -133,13 +133,28 @@ def _shades(image: np.ndarray, scale: str) -> np.ndarray:
 
 
 def _file_name(name: str) -> str:
-    """Returns the name of an image's mask: its own, or of a row its number's.
+    """Returns the name of an image's mask: its own, as PNG, or of a row its number's.
 
     Examples:
-      >>> _file_name("cat.PNG"), _file_name("7")
-      ('cat.PNG', '7.png')
+      >>> _file_name("cat.PNG"), _file_name("cat.jpg"), _file_name("7")
+      ('cat.PNG', 'cat.png', '7.png')
     """
-    return name if is_png(pathlib.Path(name)) else f"{name}.png"
+    path = pathlib.Path(name)
+    if is_png(path):
+        return name
+    return f"{path.stem if is_image(path) else name}.png"
+
+
+def _new_file(folder: pathlib.Path, name: str) -> pathlib.Path:
+    """Returns the path of an image's mask.
+
+    Raises:
+      DataError: another image has that mask, as ``cat.jpg`` and ``cat.png`` do.
+    """
+    path = folder / _file_name(name)
+    if path.exists():
+        raise DataError(f"{name}: two images are named so but for the ending; rename one.")
+    return path
 
 
 def check_folder(path: pathlib.Path, replace: bool, given: str) -> None:

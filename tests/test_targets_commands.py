@@ -436,6 +436,19 @@ def test_test_sets_of_another_kind(runs, tmp_path):
         run(evaluate.main, f"--workdir={folder}", f"--dataset={tmp_path}")
 
 
+def test_two_images_of_one_name_have_one_mask(runs, tmp_path):
+    folder, _ = runs["pixels"]
+    for name in ("cat.jpg", "cat.png"):
+        (tmp_path / "new").mkdir(exist_ok=True)
+        Image.new("L", (SIZE, SIZE)).save(tmp_path / "new" / name)
+    flags = [f"--workdir={folder}", f"--input={tmp_path}/new", f"--output={tmp_path}/masks"]
+    with pytest.raises(errors.DataError, match=r"cat\.png: two images are named so"):
+        run(predict.main, *flags)
+    (tmp_path / "new" / "cat.png").unlink()
+    run(predict.main, *flags)
+    assert [path.name for path in (tmp_path / "masks").iterdir()] == ["cat.png"]
+
+
 def test_masks_have_no_more_classes_than_a_byte(tmp_path):
     with pytest.raises(errors.DataError, match="256 classes, but a PNG mask holds 255"):
         masks.check_classes(256)
