@@ -21,6 +21,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from ladder_jax import LadderClassifier, LadderRegressor, LadderSegmenter, exporting
 from ladder_jax.errors import ConfigError
 from ladder_jax.estimators import TableEncoder, columns
+from ladder_jax.estimators.classifier import fill_missing
 
 TINY = LadderClassifier(units=(4,), epochs=2, random_state=0)
 ROWS = 40
@@ -195,6 +196,16 @@ def test_the_state_is_all_that_was_fitted(frame_of):
 def test_columns_made_normal_by_an_earlier_version_are_refused():
     with pytest.raises(ValueError, match="made normal in another way"):
         TableEncoder.from_state({"quantiles": [[0.0], [1.0]]})
+
+
+@pytest.mark.parametrize("labels", [[4, None, 2], ["no", None, "yes"], [True, None, False]])
+def test_labels_of_a_column_that_misses_some(frame_of, labels):
+    column = frame_of({"y": labels})["y"]
+    marked = fill_missing(column)
+    assert marked.tolist() == [-1 if label is None else label for label in labels]
+    if frame_of is as_pandas:
+        for given in (column.convert_dtypes(), column.astype("category")):
+            assert fill_missing(given).tolist() == marked.tolist()
 
 
 @pytest.mark.parametrize("some", [["x"], [1.0, None], [1.0]])

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+import math
 import multiprocessing.pool
 import os
 import pickle
@@ -24,7 +25,7 @@ from sklearn.utils.estimator_checks import check_classifiers_classes, parametriz
 from ladder_jax import data, estimators, loop, population
 from ladder_jax.config import Config
 from ladder_jax.errors import ConfigError, NotFiniteError
-from ladder_jax.estimators import LadderClassifier, LadderRegressor, base
+from ladder_jax.estimators import LadderClassifier, LadderRegressor, base, classifier
 
 # Nearly every test fits these settings to rows of this shape: one compiled program.
 TINY = LadderClassifier(units=(5,), epochs=3, learning_rate=0.02, batch_labeled=8, random_state=0)
@@ -335,7 +336,9 @@ def test_bad_settings(settings, message):
         (np.full(40, -1), "y has no class beside -1"),
         (np.where(np.arange(40) < 20, 1, -1), "y has one class alone, 1, beside -1"),
         (np.linspace(0, 1, 40), "Unknown label type"),
-        (np.array(["a", None] * 20, object), "labels that are not strings"),
+        (np.array(["a", 1] * 20, object), "labels that are not of one kind"),
+        (np.full(40, None), "y has no class beside -1"),
+        (np.array([0, np.nan, np.inf, 1] * 10), "infinity"),
         (np.zeros(39, int), "inconsistent numbers of samples"),
         (np.zeros((40, 2), int), "label 0 is always 0"),
     ],
@@ -414,6 +417,40 @@ def test_labels_of_any_kind():
     assert classes.tolist() == [2, 5] and numbers.tolist() == [0, -1, 1]
     assert estimators.has_label(np.array([1, 255], np.uint8)).all()
     assert estimators.has_label(np.array([True, False])).all()
+
+
+@pytest.mark.parametrize(
+    ("given", "classes"),
+    [
+        (lambda y: np.where(y < 0, np.nan, y), [0, 1, 2]),
+        (lambda y: [None if i < 0 else NAMES[i].item() for i in y], NAMES.tolist()),
+        (lambda y: np.array([math.nan if i < 0 else f"{i}" for i in y], object), list("012")),
+        (lambda y: [None if i < 0 else bool(i) for i in y], [False, True]),
+        (lambda y: np.where(y < 0, None, y), [0, 1, 2]),
+    ],
+)
+def test_a_label_that_is_missing_is_none(given, classes):
+    x, y, true = examples()
+    marked = classifier.fill_missing(given(y))
+    np.testing.assert_array_equal(estimators.has_label(marked), y >= 0)
+    found, numbers = estimators.number_classes(marked)
+    assert found.tolist() == classes and [*map(type, found.tolist())] == [*map(type, classes)]
+    np.testing.assert_array_equal(numbers, np.minimum(y, len(classes) - 1))
+    ladder, wanted = (clone(TINY).fit(x, labels) for labels in (given(y), numbers))
+    np.testing.assert_array_equal(ladder.predict_proba(x), wanted.predict_proba(x))
+    labels = given(np.where(np.arange(len(y)) % 2, true, -1))
+    assert ladder.score(x, labels) == np.mean(
+        (wanted.predict(x) == np.minimum(true, len(classes) - 1))[1::2]
+    )
+
+
+def test_several_labels_of_which_some_are_missing():
+    x, y, _ = examples()
+    known = np.where(y[:, None] < 0, -1, np.eye(3, dtype=int)[y])
+    missing = np.where(known < 0, np.nan, known)
+    ladder, wanted = (clone(TINY).fit(x, labels) for labels in (missing, known))
+    np.testing.assert_array_equal(ladder.predict(x), wanted.predict(x))
+    assert ladder.score(x, missing) == wanted.score(x, known)
 
 
 def test_what_is_no_progress_is_said_before_training(fitted, tmp_path):

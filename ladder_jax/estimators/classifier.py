@@ -16,12 +16,14 @@ from sklearn.utils.validation import column_or_1d
 
 from ladder_jax import data
 from ladder_jax.estimators.base import LadderEstimator, row_weights, silent, weight_setting
-from ladder_jax.estimators.columns import AUTO, FLOATS
+from ladder_jax.estimators.columns import AUTO, FLOATS, kind_of, missing
 from ladder_jax.loop import Progress
 from ladder_jax.targets.base import check_values
 
 _CONSISTENCY, _FEW = 3.0, 5
 """The weight of consistency where none is given, and up to how many labelled rows a class."""
+_EXACT = 2**53
+"""Below it a float64 holds every integer."""
 
 
 def usual_consistency(per_class: float) -> float:
@@ -57,6 +59,62 @@ def has_label(y: np.ndarray) -> np.ndarray:
     return np.array([str(label) != str(data.NO_LABEL) for label in y], bool)
 
 
+def fill_missing(y: Any) -> Any:
+    """Returns labels in which what is missing is -1: None, NaN, or NA of pandas.
+
+    Args:
+      y: labels as they are given: an array, a list, or a column of pandas or polars.
+
+    Returns:
+      An array; integers again, if these are floats only because some are missing. Where none
+      is, ``y`` as it is.
+
+    Examples:
+      >>> fill_missing(["a", None]).tolist(), fill_missing([0.0, float("nan")]).tolist()
+      (['a', -1], [0, -1])
+    """
+    labels = np.asarray(y)
+    if sparse.issparse(y) or labels.dtype.kind not in "fO":
+        return y
+    none = missing(labels)
+    if not none.any():
+        return y
+    filled = np.where(none, data.NO_LABEL, labels)
+    if filled.dtype != object and (np.abs(filled) < _EXACT).all() and (filled % 1 == 0).all():
+        filled = filled.astype(np.int64)
+    return filled
+
+
+def known_labels(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns which rows have a label, and these labels, of one kind.
+
+    Args:
+      y: ``[n]``, as for ``has_label``.
+
+    Returns:
+      ``(labeled, known)``, bool ``[n]`` and ``[k]``.
+
+    Raises:
+      ValueError: they are of several kinds, or of none.
+
+    Examples:
+      >>> labeled, known = known_labels(np.array([True, -1, False], object))
+      >>> labeled.tolist(), known.tolist(), known.dtype.name
+      ([True, False, True], [True, False], 'bool')
+    """
+    labeled = has_label(y)
+    known = y[labeled]
+    if known.dtype == object:
+        kinds = set(map(kind_of, known))
+        if len(kinds) > 1 or "" in kinds:
+            raise ValueError(
+                "Unknown label type: y has dtype object and labels that are not of one kind; give "
+                "integers or strings, and -1 where there is no label."
+            )
+        known = known if kinds == {"text"} else np.array(known.tolist())
+    return labeled, known
+
+
 def number_classes(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns the classes, sorted, and the number of each row's; -1 where it has no label.
 
@@ -75,13 +133,7 @@ def number_classes(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
       >>> classes.tolist(), numbers.tolist()
       (['no', 'yes'], [1, 0, -1])
     """
-    labeled = has_label(y)
-    known, numbers = y[labeled], np.full(len(y), data.NO_LABEL)
-    if known.dtype == object and not all(isinstance(label, str) for label in known):
-        raise ValueError(
-            "Unknown label type: y has dtype object and labels that are not strings; give "
-            "integers or strings, and -1 where there is no label."
-        )
+    (labeled, known), numbers = known_labels(y), np.full(len(y), data.NO_LABEL)
     if len(known):
         check_classification_targets(known)
     classes, numbers[labeled] = np.unique(known, return_inverse=True)
@@ -222,9 +274,10 @@ class LadderClassifier(
 
         Args:
           X: ``[n, features]``, a table, labelled and unlabelled rows.
-          y: ``[n]``, integers or strings; -1, among strings also ``"-1"``: no label. Or
-            ``[n, k]`` of 0 and 1; -1: that label is not known. Each of the k must be 0
-            in one row and 1 in another.
+          y: ``[n]``, integers, truth values or strings; no label is -1, among strings also
+            ``"-1"``, or what is missing (None, NaN, NA). Or ``[n, k]`` of 0 and 1; -1, or
+            missing: that label is not known. Each of the k must be 0 in one row and 1 in
+            another.
           sample_weight: ``[n]``, how much each labelled row counts, 0 or more; those of unlabelled
             rows are not used. A row of weight 0 is still one that the decoder learns from.
           progress: called after each epoch with its number and its means of the loss,
@@ -241,7 +294,7 @@ class LadderClassifier(
         """
         matrix = _is_matrix(y)
         how = {"dtype": FLOATS, "multi_output": matrix, "ensure_min_samples": 2}
-        X, y = self._fit_rows(X, y, **how)  # noqa: N806
+        X, y = self._fit_rows(X, fill_missing(y), **how)  # noqa: N806
         if not matrix:
             classes, numbers = number_classes(y)
             class_weight = weight_setting(self.class_weight, numbers, classes)
@@ -300,20 +353,19 @@ class LadderClassifier(
         Raises:
           ValueError: no row has a label.
         """
-        predicted = self.predict(X)
+        predicted, y = self.predict(X), fill_missing(y)
         if predicted.ndim == 1:
-            y = column_or_1d(y)
-            labeled = has_label(y)
+            labeled, true = known_labels(column_or_1d(y))
         else:
             y = number_matrix(np.asarray(y))
             if y.shape != predicted.shape:
                 raise ValueError(f"y has shape {y.shape}; give labels of shape {predicted.shape}.")
             labeled = data.has_label(y, "several")
-            y = np.where(y == data.NO_LABEL, predicted, y)
+            true = np.where(y == data.NO_LABEL, predicted, y)[labeled]
         if not labeled.any():
             raise ValueError("y has no label but -1; give the classes of some rows to score.")
         weight = None if sample_weight is None else np.asarray(sample_weight)[labeled]
-        return float(accuracy_score(y[labeled], predicted[labeled], sample_weight=weight))
+        return float(accuracy_score(true, predicted[labeled], sample_weight=weight))
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

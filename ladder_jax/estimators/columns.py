@@ -41,21 +41,26 @@ def _is_missing(value: Any) -> bool:
     return value is None or is_nan or type(value).__name__ in ("NAType", "NaTType")
 
 
-def _missing(column: np.ndarray) -> np.ndarray:
-    objects = column.dtype == object
-    missing: np.ndarray = (
-        np.array(list(map(_is_missing, column)), bool) if objects else np.isnan(column)
-    )
-    return missing
+def missing(values: np.ndarray) -> np.ndarray:
+    """Returns which of numbers or objects are None, NaN, or NA or NaT of pandas.
+
+    Examples:
+      >>> missing(np.array(["a", None, float("nan")], object)).tolist()
+      [False, True, True]
+    """
+    objects = values.dtype == object
+    found = np.frompyfunc(_is_missing, 1, 1)(values) if objects else np.isnan(values)
+    return np.asarray(found, bool)
 
 
-def _kind(value: Any) -> str:
+def kind_of(value: Any) -> str:
+    """Returns whether it is "text", of "truth values" or of "numbers"; "" if none of them."""
     return next((kind for kind, types in _KINDS.items() if isinstance(value, types)), "")
 
 
 def _word(value: Any) -> str:
     """Returns the name of a category, the same for 1 and 1.0."""
-    if _kind(value) == "numbers" and float(value).is_integer():
+    if kind_of(value) == "numbers" and float(value).is_integer():
         return str(int(value))
     return str(value)
 
@@ -142,7 +147,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         table = read(self, X, reset=True)
         columns, names = self._columns(table), self._names()
         for name, column in zip(names, columns, strict=True):
-            if _missing(column).all():
+            if missing(column).all():
                 raise DataError(f"X: column {name} is missing (NaN) in every row; leave it out.")
         self.kinds_ = self._find_kinds(table, columns)
         if isinstance(table, np.ndarray) and table.dtype in FLOATS and np.isfinite(table).all():
@@ -180,9 +185,9 @@ class TableEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         for name, column, dtype in zip(self._names(), columns, dtypes, strict=True):
             held = {"numbers"}
             if column.dtype == object:
-                _refuse(name, column, lambda value: bool(_kind(value)), _WANTED)
-                present = column[~_missing(column)]
-                held = set(map(_kind, present))
+                _refuse(name, column, lambda value: bool(kind_of(value)), _WANTED)
+                present = column[~missing(column)]
+                held = set(map(kind_of, present))
                 if not frame and "text" in held and _is_number(present):
                     held = {"numbers"}
             category = str(dtype).lower().startswith(("categor", "enum"))
@@ -329,7 +334,7 @@ _WANTED = "give numbers, text, truth values or categories, or leave it out."
 
 def _refuse(name: str, column: np.ndarray, fits: Callable[[Any], bool], wanted: str) -> None:
     """Raises an error if a value that is not missing does not fit, and names the first."""
-    for row in np.flatnonzero(~_missing(column)):
+    for row in np.flatnonzero(~missing(column)):
         if not fits(column[row]):
             shown = " ".join(repr(column[row]).split())[:40]
             raise DataError(f"X: column {name} has {shown} in row {row}; {wanted}")
@@ -347,7 +352,7 @@ def _is_number(value: Any) -> bool:
 def _as_numbers(name: str, column: np.ndarray) -> np.ndarray:
     """Returns a column as float64, NaN where it is missing."""
     if column.dtype == object:
-        column = np.where(_missing(column), np.nan, column)
+        column = np.where(missing(column), np.nan, column)
         if not _is_number(column):
             _refuse(name, column, _is_number, "give numbers, which it had in fit.")
     numbers: np.ndarray = column.astype(np.float64)
@@ -363,9 +368,9 @@ def _as_numbers(name: str, column: np.ndarray) -> np.ndarray:
 def _as_words(name: str, column: np.ndarray, kinds: tuple[str, ...]) -> np.ndarray:
     """Returns a column of categories as str, None where it is missing."""
     column = column.astype(object)
-    had = lambda value: _kind(value) in kinds
+    had = lambda value: kind_of(value) in kinds
     _refuse(name, column, had, f"give {' or '.join(kinds)}, which it had in fit.")
     words = np.full(len(column), None, object)
-    present = ~_missing(column)
+    present = ~missing(column)
     words[present] = [_word(value) for value in column[present]]
     return words
