@@ -302,17 +302,17 @@ class Checkpoints:
 
     def restore(self, like: TrainState, lines: int) -> tuple[TrainState, RunProgress] | None:
         """Returns the newest good checkpoint; corrupt ones are moved aside, with a warning."""
-        found = multiprocess.broadcast_from_primary(lambda: self._newest(like, lines))
-        return found and (_unpack(found[0], like), found[1])
+        newest = multiprocess.broadcast_from_primary(lambda: self._newest(like, lines))
+        return newest and (_unpack(newest[0], like), newest[1])
 
     def _newest(self, like: TrainState, lines: int) -> tuple[np.ndarray, RunProgress] | None:
         """Returns that of the good ones, the state not yet unpacked."""
         self.wait()
         for epoch in reversed(self.epochs):
             try:
-                found = self._read(epoch, like)
+                checkpoint = self._read(epoch, like)
                 if epoch <= lines:
-                    return found
+                    return checkpoint
                 reason = "the metrics file is shorter than when it was saved"
             except Exception as error:  # Orbax raises whatever its parts do
                 reason = " ".join(str(error).split())[:200] or type(error).__name__

@@ -24,7 +24,7 @@ PLATFORMS = ("cpu", "cuda", "tpu")
 """Those that one file serves."""
 
 
-def predictions(ours: Predictor) -> Callable[[Array], Array]:
+def predictions(predictor: Predictor) -> Callable[[Array], Array]:
     """Makes the whole way from an example to what is predicted of it a pure function.
 
     Preprocessing, encoder and softmax, or what else the target has; products are those of full
@@ -32,7 +32,7 @@ def predictions(ours: Predictor) -> Callable[[Array], Array]:
     bfloat16.
 
     Args:
-      ours: a trained ladder.
+      predictor: a trained ladder.
 
     Returns:
       ``x [B, *example_shape] -> [B, ...]``, each row by itself: what ``description`` says; NaN
@@ -44,30 +44,32 @@ def predictions(ours: Predictor) -> Callable[[Array], Array]:
       >>> net, x = presets.mlp(4, [3, 2]), np.eye(4, dtype=np.float32)
       >>> params = net.init(jax.random.key(0))
       >>> trained = predictor.Trained(params, net.statistics(params, x), None)
-      >>> ours = Predictor(net, trained, ("no", "yes"), (2, 2))
-      >>> predictions(ours)(x.reshape(4, 2, 2)).sum(1).round(3).tolist()
+      >>> ladder = Predictor(net, trained, ("no", "yes"), (2, 2))
+      >>> predictions(ladder)(x.reshape(4, 2, 2)).sum(1).round(3).tolist()
       [1.0, 1.0, 1.0, 1.0]
     """
-    params, statistics, _ = ours.trained
-    target, scaling = ours.target, ours.scaling
+    params, statistics, _ = predictor.trained
+    target, scaling = predictor.target, predictor.scaling
 
-    def of(x: Array) -> Array:
+    def predict(x: Array) -> Array:
         with jax.default_matmul_precision("highest"):
-            rows: Any = preprocessing.apply(ours.fitted, x)  # type: ignore[arg-type]
-            rows = rows.reshape(x.shape[0], *ours.net.shapes[0])
-            outputs = ours.net.predict(params, statistics, rows)
+            rows: Any = preprocessing.apply(predictor.fitted, x)  # type: ignore[arg-type]
+            rows = rows.reshape(x.shape[0], *predictor.net.shapes[0])
+            outputs = predictor.net.predict(params, statistics, rows)
             finite = _finite(rows) & _finite(outputs)
-            return jnp.where(finite.reshape(-1, *(1,) * (outputs.ndim - 1)), say(outputs), jnp.nan)
+            return jnp.where(
+                finite.reshape(-1, *(1,) * (outputs.ndim - 1)), from_outputs(outputs), jnp.nan
+            )
 
-    def say(outputs: Array) -> Array:
+    def from_outputs(outputs: Array) -> Array:
         if scaling is None:
             probabilities: Array = target.probabilities(outputs)
             return probabilities
         scale, mean = (jnp.asarray(part, jnp.float32) for part in (scaling.scale, scaling.mean))
-        found, std = target.predict(outputs) * scale + mean, target.uncertainty(outputs)
-        return found if std is None else jnp.concatenate([found, std * scale], -1)
+        predicted, std = target.predict(outputs) * scale + mean, target.uncertainty(outputs)
+        return predicted if std is None else jnp.concatenate([predicted, std * scale], -1)
 
-    return of
+    return predict
 
 
 def _finite(rows: Array) -> Array:
@@ -75,11 +77,11 @@ def _finite(rows: Array) -> Array:
     return jnp.isfinite(rows).all(tuple(range(1, rows.ndim)))
 
 
-def export(ours: Predictor) -> bytes:
+def export(predictor: Predictor) -> bytes:
     """Exports a program with its parameters, statistics and preprocessing inside.
 
     Args:
-      ours: a trained ladder.
+      predictor: a trained ladder.
 
     Returns:
       What ``jax.export.deserialize`` reads: a function from float32 ``[batch,
@@ -96,9 +98,9 @@ def export(ours: Predictor) -> bytes:
         )
     (batch,) = jax_export.symbolic_shape("batch")
     x = jax.ShapeDtypeStruct(  # type: ignore[no-untyped-call]
-        (batch, *ours.example_shape), jnp.float32
+        (batch, *predictor.example_shape), jnp.float32
     )
-    exported = jax_export.export(jax.jit(predictions(ours)), platforms=PLATFORMS)(x)
+    exported = jax_export.export(jax.jit(predictions(predictor)), platforms=PLATFORMS)(x)
     return bytes(exported.serialize())
 
 
@@ -117,25 +119,27 @@ _OUTPUT = {
 """What a program gives, by what the labels are."""
 
 
-def description(ours: Predictor) -> dict[str, Any]:
+def description(predictor: Predictor) -> dict[str, Any]:
     """Describes what a program of ``export`` takes and gives, for JSON.
 
     Args:
-      ours: a trained ladder.
+      predictor: a trained ladder.
     """
-    given = _OUTPUT[ours.target.kind + " with variance" * ours.target.name.endswith("variance")]
+    given = _OUTPUT[
+        predictor.target.kind + " with variance" * predictor.target.name.endswith("variance")
+    ]
     return {
-        "target": ours.target.name,
-        "class_names": list(ours.class_names),
-        "example_shape": list(ours.example_shape),
+        "target": predictor.target.name,
+        "class_names": list(predictor.class_names),
+        "example_shape": list(predictor.example_shape),
         "input": "float32 [batch, *example_shape], as in training before preprocessing: "
-        f"{data.SCALES[ours.fitted.scale]}. Digits that float32 does not hold, as of seconds "
+        f"{data.SCALES[predictor.fitted.scale]}. Digits that float32 does not hold, as of seconds "
         "since 1970, are lost before the program sees them.",
-        "divide_bytes_by": _DIVIDED.get(ours.fitted.scale, 1),
+        "divide_bytes_by": _DIVIDED.get(predictor.fitted.scale, 1),
         "output": f"float32 {given}; all NaN for an example that is not finite after "
         "preprocessing, or too far from those of training: nothing is predicted of it",
-        "scale": ours.fitted.scale,
-        "preprocess": ours.fitted.chain,
+        "scale": predictor.fitted.scale,
+        "preprocess": predictor.fitted.chain,
         "platforms": list(PLATFORMS),
         "versions": versions(),
     }
@@ -152,18 +156,18 @@ def description_path(path: str | os.PathLike[str]) -> pathlib.Path:
     return program.with_name(f"{program.name}.json")
 
 
-def write(path: str | os.PathLike[str], ours: Predictor) -> None:
+def write(path: str | os.PathLike[str], predictor: Predictor) -> None:
     """Writes a program, and beside it, as JSON, its description.
 
     Args:
       path: of the program; replaced if it is there.
-      ours: a trained ladder.
+      predictor: a trained ladder.
 
     Raises:
       ConfigError: as ``export``.
       WriteError: a file cannot be written.
     """
-    content = export(ours)
-    write_json(description_path(path), description(ours))
+    content = export(predictor)
+    write_json(description_path(path), description(predictor))
     with replacing(as_path(path)) as temporary:
         temporary.write_bytes(content)

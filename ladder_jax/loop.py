@@ -156,7 +156,7 @@ def _next_actions(
     """
     best = _improves(_means(lines), reached.best)
     bests = reached.bests or (None,) * len(lines)
-    better = [_improves(line, own) for line, own in zip(lines, bests, strict=True)]
+    better = [_improves(line, best) for line, best in zip(lines, bests, strict=True)]
     finite = [bool(np.isfinite(line["loss"])) for line in lines]
     if late or best or signal or lines[0]["epoch"] == run.members[0].config.epochs:
         params = jax.device_get(state.params)
@@ -233,11 +233,13 @@ def _train(run: Run, progress: Progress) -> tuple[TrainState, RunProgress, list[
     return state, reached, evaluations
 
 
-def _finish(member: Member, found: Evaluation, reached: RunProgress, steps: int, k: int) -> Result:
+def _finish(
+    member: Member, evaluation: Evaluation, reached: RunProgress, steps: int, k: int
+) -> Result:
     """Tests a ladder and writes down what came of its run."""
     started = time.perf_counter()
     config, folder, evaluator = member
-    task, trained = evaluator.task, evaluator.trained(found)
+    task, trained = evaluator.task, evaluator.trained(evaluation)
     best = reached.bests[k] if reached.bests else None
     scaling = task.scaling and {"mean": task.scaling.mean, "scale": task.scaling.scale}
     summary = {
@@ -249,7 +251,7 @@ def _finish(member: Member, found: Evaluation, reached: RunProgress, steps: int,
         "scale": task.preprocessing.scale,
         "target": task.target.name,
         **({} if scaling is None else {"scaling": scaling}),
-        **evaluator.errors(found),
+        **evaluator.errors(evaluation),
         **({} if best is None else {"best_epoch": best[0]}),
         "steps": steps,
         "seconds": round(reached.seconds + time.perf_counter() - started, 2),

@@ -63,8 +63,9 @@ class Outputs:
         Class numbers ``[n]``; of pixels masks of them, ``[n, height, width]``; numbers ``[n, d]``
         in their own units; of several labels zeros and ones ``[n, k]``.
         """
-        found: np.ndarray = self.target.predict(self.logits)
-        return found if self.scaling is None else found * self.scaling.scale + self.scaling.mean
+        predicted: np.ndarray = self.target.predict(self.logits)
+        scaling = self.scaling
+        return predicted if scaling is None else predicted * scaling.scale + scaling.mean
 
     @property
     def probabilities(self) -> np.ndarray:
@@ -73,13 +74,13 @@ class Outputs:
         Raises:
           ValueError: the ladder predicts numbers.
         """
-        found: np.ndarray | None = self.target.probabilities(self.logits)
-        if found is None:
+        probabilities: np.ndarray | None = self.target.probabilities(self.logits)
+        if probabilities is None:
             raise ValueError(
                 "the ladder predicts numbers, which have no probabilities; take its predictions "
                 "and their uncertainty."
             )
-        return found
+        return probabilities
 
     @property
     def uncertainty(self) -> np.ndarray | None:
@@ -88,8 +89,8 @@ class Outputs:
         It is the probability of being wrong; of numbers, their standard deviation in their own
         units, or None of a run without ``variance``.
         """
-        found: np.ndarray | None = self.target.uncertainty(self.logits)
-        return found if found is None or self.scaling is None else found * self.scaling.scale
+        unsure: np.ndarray | None = self.target.uncertainty(self.logits)
+        return unsure if unsure is None or self.scaling is None else unsure * self.scaling.scale
 
     @property
     def classes(self) -> np.ndarray:
@@ -115,9 +116,9 @@ class Predictor:
       >>> params = net.init(jax.random.key(0))
       >>> statistics = net.statistics(params, x)
       >>> u = net.decoder_statistics(params, statistics, x)
-      >>> ours = Predictor(net, Trained(params, statistics, u), ("a", "b"), (2, 2))
-      >>> found = ours(x.reshape(4, 2, 2))
-      >>> found.probabilities.shape, found.features.shape, found.denoised.shape
+      >>> ladder = Predictor(net, Trained(params, statistics, u), ("a", "b"), (2, 2))
+      >>> outputs = ladder(x.reshape(4, 2, 2))
+      >>> outputs.probabilities.shape, outputs.features.shape, outputs.denoised.shape
       ((4, 2), (4, 3), (4, 4))
     """
 
@@ -170,8 +171,8 @@ class Predictor:
           RuntimeError: of ``multiprocess.check_fork``.
         """
         parts = self._checked_parts(x, name, first)
-        found: Outputs = jax.tree.map(lambda *arrays: np.concatenate(arrays), *parts)
-        return found
+        outputs: Outputs = jax.tree.map(lambda *arrays: np.concatenate(arrays), *parts)
+        return outputs
 
     def parts(self, x: data.Examples, name: str = "x", first: int = 0) -> Iterator[Outputs]:
         """Yields what a call returns, up to ``ROWS`` rows at a time, so that few are in memory.
@@ -239,11 +240,11 @@ def find_run(workdir: str | os.PathLike[str]) -> pathlib.Path:
         raise ConfigError(f"{folder}: no such folder; give one that a run wrote.")
     if (folder / "result.json").exists():
         return folder
-    found = sorted(path.parent for path in folder.glob("ladder-*/result.json"))
-    if len(found) == 1:
-        return found[0]
-    if found:
-        names = ", ".join(path.name for path in found)
+    runs = sorted(path.parent for path in folder.glob("ladder-*/result.json"))
+    if len(runs) == 1:
+        return runs[0]
+    if runs:
+        names = ", ".join(path.name for path in runs)
         raise ConfigError(f"{folder} holds several runs; give one of them: {names}.")
     raise ConfigError(f"{folder} holds no finished run; finish it first, or give another folder.")
 

@@ -280,11 +280,11 @@ def _read(path: pathlib.Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Returns a file's arrays, and what it says about them, as ``from_arrays`` takes it."""
     arrays = read_npz(path, ("class_names", "kind", "ignore", *_NAMES, *sum(_NAMES.values(), ())))
     for name, others in _NAMES.items():
-        found = [each for each in (name, *others) if each in arrays]
-        if len(found) > 1:
-            raise DataError(f"{path}: both {found[0]!r} and {found[1]!r}; keep one of them.")
-        if found:
-            arrays[name] = arrays.pop(found[0])
+        present = [each for each in (name, *others) if each in arrays]
+        if len(present) > 1:
+            raise DataError(f"{path}: both {present[0]!r} and {present[1]!r}; keep one of them.")
+        if present:
+            arrays[name] = arrays.pop(present[0])
     names = arrays.pop("class_names", np.zeros(0, str))
     kind, ignore = arrays.pop("kind", np.array("")), arrays.pop("ignore", np.array(labels.VOID))
     if names.ndim != 1 or names.dtype.kind != "U":

@@ -84,11 +84,11 @@ def load_folder(path: str | pathlib.Path) -> Dataset:
     every = [image_shape(path) for split in paths for path in split]
     shape = (*every[0][:2], max(channels for *_, channels in every))
     arrays: list[np.ndarray] = []
-    for split, found in zip(splits, paths, strict=True):
-        arrays.append(np.stack([read_image(path, shape, _FIRST) for path in found]))
+    for split, images in zip(splits, paths, strict=True):
+        arrays.append(np.stack([read_image(path, shape, _FIRST) for path in images]))
         must = split != splits[0]
         arrays.append(
-            _read_masks(split, found, shape, must) if masks else _numbers(found, names, must)
+            _read_masks(split, images, shape, must) if masks else _numbers(images, names, must)
         )
     kind = "pixels" if masks else "classes"
     return from_arrays(*arrays, class_names=names, name=folder.name, kind=kind)
@@ -136,7 +136,7 @@ def _classes(split: pathlib.Path) -> list[str]:
 
 def _of_classes(split: pathlib.Path, names: Sequence[str]) -> list[pathlib.Path]:
     """Returns the images of all classes, and those without one, folder by folder."""
-    found = []
+    paths = []
     for folder in _folders(split):
         if folder.name not in (*names, UNLABELED):
             raise DataError(
@@ -145,10 +145,10 @@ def _of_classes(split: pathlib.Path, names: Sequence[str]) -> list[pathlib.Path]
         images = sorted(filter(is_image, folder.iterdir()))
         if not images:
             raise DataError(f"{folder}: no PNG or JPEG files in it; remove it, or put some there.")
-        found += images
-    if not found:
+        paths += images
+    if not paths:
         raise DataError(f"{split}: no folder of images in it; make one for each class.")
-    return found
+    return paths
 
 
 def _numbers(images: list[pathlib.Path], names: Sequence[str], must: bool) -> np.ndarray:
@@ -163,13 +163,13 @@ def _numbers(images: list[pathlib.Path], names: Sequence[str], must: bool) -> np
 def _images(split: pathlib.Path) -> list[pathlib.Path]:
     """Returns the images of a split in the order of their names."""
     folder = split / IMAGES
-    found = sorted(filter(is_image, folder.iterdir())) if folder.is_dir() else []
-    if not found:
+    paths = sorted(filter(is_image, folder.iterdir())) if folder.is_dir() else []
+    if not paths:
         raise DataError(f"{folder}: no PNG or JPEG files in it, or no folder; put images there.")
-    for one, other in itertools.pairwise(found):
+    for one, other in itertools.pairwise(paths):
         if one.stem == other.stem:
             raise DataError(f"{other}: named as {one.name}; give each image a name of its own.")
-    return found
+    return paths
 
 
 def _read_masks(

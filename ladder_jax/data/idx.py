@@ -50,10 +50,10 @@ def read_idx(path: pathlib.Path, magic: int) -> np.ndarray:
             head = file.read(header)
             if len(head) < header:
                 raise DataError(f"{path}: cut short in its header; fetch the file again.")
-            found, *shape = np.frombuffer(head, ">u4").tolist()
-            if found != magic:
+            number, *shape = np.frombuffer(head, ">u4").tolist()
+            if number != magic:
                 raise DataError(
-                    f"{path}: magic number {found}, wanted {magic}: this is not an IDX file of "
+                    f"{path}: magic number {number}, wanted {magic}: this is not an IDX file of "
                     f"{'images' if magic == IMAGES else 'labels'}."
                 )
             size = math.prod(shape)
@@ -111,17 +111,17 @@ def read_cifar10(folder: pathlib.Path) -> Splits:
         return _read_mosaics(folder)
     if any((folder / name).is_file() for name in CIFAR10_FILES):
         unpacked = folder / _FOLDER if (folder / _FOLDER).is_dir() else folder
-        found = dict(_read_unpacked(unpacked))
+        batches = dict(_read_unpacked(unpacked))
     elif (folder / ARCHIVE).is_file():
-        found = dict(_read_archive(folder / ARCHIVE))
+        batches = dict(_read_archive(folder / ARCHIVE))
     else:
         raise DataError(f"{folder}: no {ARCHIVE}; put it there.")
     for name in _BATCHES:
-        if len(found.get(name, b"")) != _ROWS * _RECORD:
+        if len(batches.get(name, b"")) != _ROWS * _RECORD:
             size = _ROWS * _RECORD
             raise DataError(f"{folder / name}: wanted {size} bytes of it; fetch {ARCHIVE} again.")
     # Records of a label byte and three planes of 32 x 32.
-    raw = b"".join(found[name] for name in _BATCHES)
+    raw = b"".join(batches[name] for name in _BATCHES)
     records = np.frombuffer(raw, np.uint8).reshape(-1, _RECORD)
     x = np.ascontiguousarray(records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
     y, train = records[:, 0].astype(np.int64), 5 * _ROWS

@@ -61,8 +61,8 @@ def kind_of(name: str, y: np.ndarray) -> str:
     if y.dtype.kind != "f":
         return "several" if y.ndim == 2 and y.shape[1] > 1 else "classes"
     known = y[np.isfinite(y)]
-    found = np.unique(known)
-    gapless = np.array_equal(found, np.arange(len(found)))
+    values = np.unique(known)
+    gapless = np.array_equal(values, np.arange(len(values)))
     if known.size and (known % 1 == 0).all() and (known.size == y.size or gapless):
         raise DataError(
             f"{name}: dtype {y.dtype}, but whole numbers alone; give integers if they are classes, "
@@ -235,8 +235,8 @@ def check_varies(name: str, y: np.ndarray, names: Sequence[str] = ()) -> None:
         known = column[~np.isnan(column) if y.dtype.kind == "f" else column >= 0]
         if len(known) and known.min() < known.max():
             continue
-        found = f"always {known[0]:g}" if len(known) else "never given"
+        given = f"always {known[0]:g}" if len(known) else "never given"
         called = repr(names[number]) if len(names) > number else number
         raise DataError(
-            f"{name}: label {called} is {found}; give rows of different values, or leave it out."
+            f"{name}: label {called} is {given}; give rows of different values, or leave it out."
         )

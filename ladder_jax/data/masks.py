@@ -25,13 +25,13 @@ _VOID = (128, 128, 128)
 
 def _palette() -> np.ndarray:
     """Makes the colours: those of ``_FIRST``, then hues that turn by the golden ratio."""
-    found = np.zeros((256, 3), np.uint8)
+    palette = np.zeros((256, 3), np.uint8)
     for i in range(NO_CLASS):
         value = 1.0 - 0.25 * (i % 3)
-        found[i] = np.round(255 * np.array(colorsys.hsv_to_rgb(i * 0.618034 % 1, 0.7, value)))
-    found[: len(_FIRST)] = [tuple(bytes.fromhex(color)) for color in _FIRST]
-    found[NO_CLASS] = _VOID
-    return found
+        palette[i] = np.round(255 * np.array(colorsys.hsv_to_rgb(i * 0.618034 % 1, 0.7, value)))
+    palette[: len(_FIRST)] = [tuple(bytes.fromhex(color)) for color in _FIRST]
+    palette[NO_CLASS] = _VOID
+    return palette
 
 
 PALETTE = _palette()
@@ -63,8 +63,8 @@ def as_bytes(mask: np.ndarray) -> np.ndarray:
 
 def colored(mask: np.ndarray) -> np.ndarray:
     """Returns the colours of a mask ``[..., height, width]``, bytes ``[..., height, width, 3]``."""
-    found: np.ndarray = PALETTE[as_bytes(mask)]
-    return found
+    colors: np.ndarray = PALETTE[as_bytes(mask)]
+    return colors
 
 
 def hex_color(number: int) -> str:

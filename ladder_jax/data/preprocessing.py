@@ -258,16 +258,16 @@ def fit(chain: str, x: Examples) -> Preprocessing:
             return (_run(before, to_float(np.asarray(part))) for part in chunks(x, least=1))
 
         with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused
-            found = STEPS[word][0](prepared)
-        fitted = fitted | {f"{word}/{name}": array for name, array in found.items()}
+            arrays = STEPS[word][0](prepared)
+        fitted = fitted | {f"{word}/{name}": array for name, array in arrays.items()}
     return Preprocessing(chain, fitted)
 
 
 def _run(preprocessing: Preprocessing, x: np.ndarray) -> np.ndarray:
     for word in check_chain(preprocessing.chain):
         arrays, prefix = preprocessing.fitted.items(), f"{word}/"
-        own = {name.removeprefix(prefix): a for name, a in arrays if name.startswith(prefix)}
-        x = STEPS[word][1](own, x)
+        fitted = {name.removeprefix(prefix): a for name, a in arrays if name.startswith(prefix)}
+        x = STEPS[word][1](fitted, x)
     return x
 
 

@@ -122,8 +122,8 @@ def _present(y: np.ndarray, kind: str) -> np.ndarray:
     """Returns which classes, or labels of 1, each row has, bool ``[n, classes]``."""
     if kind == "several":
         return np.asarray(y == 1)
-    found = np.unique(y[y >= 0]).tolist() if kind != "numbers" else []
-    each = [(y == label).reshape(len(y), -1).any(1) for label in found]
+    classes = np.unique(y[y >= 0]).tolist() if kind != "numbers" else []
+    each = [(y == label).reshape(len(y), -1).any(1) for label in classes]
     return np.stack([np.zeros(len(y), bool), *each], 1)  # a column at least
 
 
@@ -199,8 +199,8 @@ def hold_out(
         spare = np.setdiff1d(np.arange(n - size), first) + size
         lost = np.setdiff1d(y[order[:size]], classes)
         for place, label in zip(spare, lost, strict=False):  # enough are spare
-            own = np.flatnonzero(y[order[:size]] == label)[-1]
-            order[[own, place]] = order[[place, own]]
+            last = np.flatnonzero(y[order[:size]] == label)[-1]
+            order[[last, place]] = order[[place, last]]
     return np.sort(order[size:]), np.sort(order[:size])
 
 
@@ -219,10 +219,10 @@ def parse_split(name: str) -> SplitName:
       >>> parse_split("mnist.3@100")
       SplitName(dataset='mnist', seed=3, labels=100)
     """
-    found = re.fullmatch(r"(.+)\.([0-9]{1,9})@([1-9][0-9]{0,8})", name)
-    if found is None:
+    match = re.fullmatch(r"(.+)\.([0-9]{1,9})@([1-9][0-9]{0,8})", name)
+    if match is None:
         raise DataError(f"split {name!r}; give dataset.SEED@LABELS, e.g. mnist.3@100.")
-    return SplitName(found[1], int(found[2]), int(found[3]))
+    return SplitName(match[1], int(match[2]), int(match[3]))
 
 
 def labels_checksum(y: np.ndarray) -> str:

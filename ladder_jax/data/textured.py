@@ -68,10 +68,10 @@ def _paint(
     layers = np.zeros((count, size, size), np.int64)  # 0 is the ground
     class_of = np.full((count, _MOST + 1), GROUND)
     low, high = (round(part * size) for part in _HEIGHTS)
-    for image, own in zip(layers, class_of, strict=True):
+    for image, classes_of_layers in zip(layers, class_of, strict=True):
         for layer in range(1, rng.integers(2, _MOST + 1) + 1):
             row = rng.integers(len(digits))
-            own[layer] = classes[row]
+            classes_of_layers[layer] = classes[row]
             covered = _covered(digits[row, ..., 0], int(rng.integers(low, high + 1)))
             _place(image, covered, layer, rng)
     return _stripes(layers, rng), _of_pixels(class_of, layers)

@@ -330,11 +330,13 @@ class LadderEstimator(BaseEstimator):  # type: ignore[misc]
     def _own(self) -> dict[str, Any]:
         """Returns the parameters of ``_OWN`` as JSON has them, a dict as pairs."""
         given = self.get_params().items()
-        own = {name: _as_setting("", value) for name, value in given if name in _OWN}
-        own["random_state"] = self.config_.seed
-        if isinstance(own.get("class_weight"), Mapping):
-            own["class_weight"] = [_as_setting("", pair) for pair in own["class_weight"].items()]
-        return own
+        parameters = {name: _as_setting("", value) for name, value in given if name in _OWN}
+        parameters["random_state"] = self.config_.seed
+        if isinstance(parameters.get("class_weight"), Mapping):
+            parameters["class_weight"] = [
+                _as_setting("", pair) for pair in parameters["class_weight"].items()
+            ]
+        return parameters
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
@@ -366,29 +368,29 @@ class LadderEstimator(BaseEstimator):  # type: ignore[misc]
             raise ValueError(f"it learnt {target}")
         parameters = current_names(about["parameters"])
         parameters = {"joint_norm": ADDED["joint_norm"]} | parameters
-        found = cls(**{name: _as_setting("", value) for name, value in parameters.items()})
+        estimator = cls(**{name: _as_setting("", value) for name, value in parameters.items()})
         if isinstance(parameters.get("class_weight"), list):
-            found.class_weight = dict(parameters["class_weight"])
-        found.config_, found.target_ = Config.create(about["config"]), target
-        found.n_iter_, found._one_column = about["n_iter"], about.get("one_column", False)
-        found._shape = tuple(about["shape"] if "shape" in about else [about["n_features"]])
-        found._scaling = about.get("scaling") and Scaling(*map(tuple, about["scaling"]))
+            estimator.class_weight = dict(parameters["class_weight"])
+        estimator.config_, estimator.target_ = Config.create(about["config"]), target
+        estimator.n_iter_, estimator._one_column = about["n_iter"], about.get("one_column", False)
+        estimator._shape = tuple(about["shape"] if "shape" in about else [about["n_features"]])
+        estimator._scaling = about.get("scaling") and Scaling(*map(tuple, about["scaling"]))
         if "classes" in arrays:
-            found.classes_ = arrays["classes"]
+            estimator.classes_ = arrays["classes"]
         if "pixels" not in cls.KINDS:
-            found.n_features_in_ = found._shape[0]
+            estimator.n_features_in_ = estimator._shape[0]
         if about.get("columns"):
-            found.columns_ = TableEncoder.from_state(about["columns"])
-            found.n_features_in_ = found.columns_.n_features_in_
+            estimator.columns_ = TableEncoder.from_state(about["columns"])
+            estimator.n_features_in_ = estimator.columns_.n_features_in_
         if about["feature_names"]:
-            found.feature_names_in_ = np.array(about["feature_names"], object)
+            estimator.feature_names_in_ = np.array(about["feature_names"], object)
         steps = {
             name.removeprefix(_PREPROCESS): array
             for name, array in arrays.items()
             if name.startswith(_PREPROCESS)
         }
-        scale = about.get("scale", "numbers")
-        trained = workfolder.as_trained(arrays, found._program().net)
-        fitted = preprocessing.Preprocessing(found.config_.preprocess, steps)._replace(scale=scale)
-        found._set_predictor(trained, fitted, found._program())
-        return found
+        trained = workfolder.as_trained(arrays, estimator._program().net)
+        chain, scale = estimator.config_.preprocess, about.get("scale", "numbers")
+        fitted = preprocessing.Preprocessing(chain, steps, scale)
+        estimator._set_predictor(trained, fitted, estimator._program())
+        return estimator

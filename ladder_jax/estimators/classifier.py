@@ -138,9 +138,9 @@ def number_classes(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         check_classification_targets(known)
     classes, numbers[labeled] = np.unique(known, return_inverse=True)
     if len(classes) < 2:
-        found = f"one class alone, {classes[0]}," if len(classes) else "no class"
+        given = f"one class alone, {classes[0]}," if len(classes) else "no class"
         raise ValueError(
-            f"y has {found} beside -1, which means no label; give labels of at least two classes, "
+            f"y has {given} beside -1, which means no label; give labels of at least two classes, "
             "other than -1."
         )
     return classes, numbers

@@ -49,8 +49,8 @@ def missing(values: np.ndarray) -> np.ndarray:
       [False, True, True]
     """
     objects = values.dtype == object
-    found = np.frompyfunc(_is_missing, 1, 1)(values) if objects else np.isnan(values)
-    return np.asarray(found, bool)
+    is_missing = np.frompyfunc(_is_missing, 1, 1)(values) if objects else np.isnan(values)
+    return np.asarray(is_missing, bool)
 
 
 def kind_of(value: Any) -> str:
@@ -275,12 +275,12 @@ class TableEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 )
             names = given
         worded = np.array([bool(kinds) for kinds in self.kinds_])
-        found: np.ndarray = names[~worded]
+        numbers: np.ndarray = names[~worded]
         if self.imputer_ is not None:
-            found = self.imputer_.get_feature_names_out(found)
+            numbers = self.imputer_.get_feature_names_out(numbers)
         if self.encoder_ is not None:
-            found = np.concatenate([found, self.encoder_.get_feature_names_out(names[worded])])
-        return found
+            numbers = np.concatenate([numbers, self.encoder_.get_feature_names_out(names[worded])])
+        return numbers
 
     def state(self) -> dict[str, Any]:
         """Returns all that was fitted, as JSON has it, for ``from_state``."""

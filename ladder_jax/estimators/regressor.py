@@ -169,11 +169,11 @@ class LadderRegressor(
             raise ValueError(f"y has shape {y.shape}; give numbers of shape {predicted.shape}.")
         weight = np.ones(len(y)) if sample_weight is None else np.asarray(sample_weight)
         each = []
-        for true, found in zip(*columns, strict=True):
+        for true, predicted_column in zip(*columns, strict=True):
             known = ~np.isnan(true)
             if not known.any():
                 raise ValueError("y is NaN in all rows; give the numbers of some rows to score.")
-            each.append(r2_score(true[known], found[known], sample_weight=weight[known]))
+            each.append(r2_score(true[known], predicted_column[known], sample_weight=weight[known]))
         return float(np.mean(each))
 
     def __sklearn_tags__(self) -> Tags:

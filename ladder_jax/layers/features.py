@@ -110,18 +110,18 @@ def residual() -> Layer:
 
 def _trace(name: str, module: nn.Module, in_shape: Shape) -> Shape:
     """Returns the shape of what a module gives; its variables are checked on the way."""
-    what = f"from_flax: {name} ({type(module).__name__})"
+    called = f"from_flax: {name} ({type(module).__name__})"
     row = jnp.zeros((1, *in_shape))
     z, variables = jax.eval_shape(module.init_with_output, jax.eval_shape(jax.random.key, 0), row)
     others = sorted(set(variables) - {"params"})
     if others:
         raise ValueError(
-            f"{what} has variables other than parameters: {', '.join(others)}; a layer is a pure "
+            f"{called} has variables other than parameters: {', '.join(others)}; a layer is a pure "
             "map, so leave them out (the ladder normalises each level itself)."
         )
     if not hasattr(z, "shape") or z.ndim < 2 or z.shape[0] != 1:
         raise ValueError(
-            f"{what} gives {getattr(z, 'shape', type(z).__name__)} for an input of shape "
+            f"{called} gives {getattr(z, 'shape', type(z).__name__)} for an input of shape "
             f"{row.shape}; wanted one array with the batch as its first axis."
         )
     return tuple(z.shape[1:])

@@ -207,8 +207,8 @@ def find(folder: pathlib.Path, dataset: data.Dataset) -> Findings:
         withheld = withheld[dataset.y_train[withheld] >= 0]
     if dataset.kind == "classes" and len(withheld):
         some = np.sort(np.random.default_rng(config.seed).permutation(withheld)[:_UNLABELED])
-        found = gathered(ladder, data.Rows(dataset.x_train, some)).argmax(1)
-        wrong = found != dataset.y_train[some]
+        predicted = gathered(ladder, data.Rows(dataset.x_train, some)).argmax(1)
+        wrong = predicted != dataset.y_train[some]
         drawn = f", drawn from {len(withheld)}" if len(some) < len(withheld) else ""
         unlabeled = Score(f"unlabelled training examples{drawn}", int(wrong.sum()), len(some))
     name, x, y, rows = "training", dataset.x_train, dataset.y_train, labeled

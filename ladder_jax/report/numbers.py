@@ -75,14 +75,14 @@ def scores(y: np.ndarray, predicted: np.ndarray, names: Sequence[str]) -> list[S
         for _ in range(RESAMPLES if n > 1 else 0)
     ]
     chosen = [("all", list(range(len(names))))] * (len(names) > 1)
-    found = []
+    each = []
     for name, columns in [*chosen, *((name, [i]) for i, name in enumerate(names))]:
         rmse, mae, r2 = _figures(parts.sum(1)[:, columns])
         again = np.array([_figures(sums[:, columns]) for sums in drawn])
         ends = [_ends(again[:, i]) if len(again) else None for i in (0, 2)]
         count = int(known[:, columns].sum())
-        found.append(Score(name, count, rmse, ends[0], mae, r2, ends[1]))
-    return found
+        each.append(Score(name, count, rmse, ends[0], mae, r2, ends[1]))
+    return each
 
 
 def _figures(sums: np.ndarray) -> tuple[float, float, float]:

@@ -97,8 +97,8 @@ def sections(findings: Findings) -> tuple[dict[str, Any], dict[str, list[Picture
 def _legend(names: Sequence[str], seen: np.ndarray) -> list[tuple[str, str]]:
     """Lists colours and names: of all classes or, of many, those seen; and of no label."""
     chosen = range(len(names)) if len(names) <= 2 * _SHOWN else seen[seen >= 0].tolist()
-    found = [(masks.hex_color(number), names[number]) for number in chosen]
-    return [*found, *[(masks.hex_color(masks.NO_CLASS), "no label")] * bool((seen < 0).any())]
+    classes = [(masks.hex_color(number), names[number]) for number in chosen]
+    return [*classes, *[(masks.hex_color(masks.NO_CLASS), "no label")] * bool((seen < 0).any())]
 
 
 def _draw(findings: Findings, rows: np.ndarray, judged: Judged) -> list[tuple[Any, ...]]:

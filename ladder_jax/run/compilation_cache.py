@@ -68,8 +68,8 @@ def prune(folder: pathlib.Path, limit: int = LIMIT) -> None:
       folder: with all below it.
       limit: in bytes.
     """
-    found = [(path.stat(), path) for path in folder.rglob("*") if path.is_file()]
-    for stat, path in sorted(found, key=lambda pair: -pair[0].st_atime):
+    entries = [(path.stat(), path) for path in folder.rglob("*") if path.is_file()]
+    for stat, path in sorted(entries, key=lambda pair: -pair[0].st_atime):
         limit -= stat.st_size
         if limit < 0:
             path.unlink(missing_ok=True)

@@ -235,33 +235,33 @@ class Evaluator(NamedTuple):
         """Computes what is looked at while training."""
         train = self.task.train
         rows = train.labeled if self.norm_statistics == "labeled" else train.unlabeled
-        found = Evaluation(params, self.functions.statistics(params, rows), {})
+        evaluation = Evaluation(params, self.functions.statistics(params, rows), {})
         watched = "test" if self.task.validation is None else "validation"
-        return found._replace(errors=self._figures(found, watched, further=False))
+        return evaluation._replace(errors=self._figures(evaluation, watched, further=False))
 
-    def trained(self, found: Evaluation) -> Trained:
+    def trained(self, evaluation: Evaluation) -> Trained:
         """Returns parameters with all that rows need that come one by one."""
         rows = jnp.asarray(sample_rows(self.task.train.unlabeled, self.functions.rows))
-        of_u = self.functions.decoder_statistics(found.params, found.statistics, rows)
-        trained = Trained(found.params, found.statistics, of_u)
+        of_u = self.functions.decoder_statistics(evaluation.params, evaluation.statistics, rows)
+        trained = Trained(evaluation.params, evaluation.statistics, of_u)
         if multiprocess.is_multiprocess():
             trained = parallel.replicate(self.functions.mesh, trained)
         return trained
 
-    def errors(self, found: Evaluation) -> dict[str, float | None]:
+    def errors(self, evaluation: Evaluation) -> dict[str, float | None]:
         """Returns those on each set that there is, and what else the target measures.
 
         Examples are ``test_error`` and ``test_balanced_error``; None: nothing is known of it.
         """
-        figures = [self._figures(found, name, further=True) for name in ("test", "validation")]
-        known = figures[0] | figures[1] | found.errors
+        figures = [self._figures(evaluation, name, further=True) for name in ("test", "validation")]
+        known = figures[0] | figures[1] | evaluation.errors
         return {name: None if math.isnan(value) else value for name, value in known.items()}
 
-    def _figures(self, found: Evaluation, name: str, *, further: bool) -> dict[str, float]:
+    def _figures(self, evaluation: Evaluation, name: str, *, further: bool) -> dict[str, float]:
         rows = getattr(self.task, name)
         if rows is None:
             return {}
-        functions, known = self.functions, (found.params, found.statistics)
+        functions, known = self.functions, (evaluation.params, evaluation.statistics)
         figures, in_classes = dict[str, float](), functions.target.kind == "classes"
         if further or not in_classes:
             sums, scaling = functions.measures(*known, *rows), self.task.scaling

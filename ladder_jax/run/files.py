@@ -50,8 +50,8 @@ def as_path(path: str | os.PathLike[str]) -> pathlib.Path:
     try:
         from etils import epath  # only for a bucket: it takes its time
 
-        found = epath.Path(f"{scheme}://{rest}")
-        listed(found)
+        bucket: pathlib.Path = epath.Path(f"{scheme}://{rest}")
+        listed(bucket)
     except ImportError as error:
         raise ConfigError(
             f"{path}: {_LIBRARIES[scheme]} is not installed, and buckets are reached with it: "
@@ -61,7 +61,6 @@ def as_path(path: str | os.PathLike[str]) -> pathlib.Path:
         raise ConfigError(
             f"{path} cannot be reached ({reason_of(error)}); check its name and your access to it."
         ) from error
-    bucket: pathlib.Path = found
     return bucket
 
 

@@ -57,11 +57,11 @@ def quantities(
     name = target.cost_name.replace("_", "-")
     yield top, name, target.cost(labeled.logits, batch.labels, batch.weight)[0]
     if decoded:
-        found = net.decode(params, noisy[1], clean)
+        decoder = net.decode(params, noisy[1], clean)
         for level in range(top, -1, -1):
-            yield level, "u", found.u[level]
-            yield level, "z_hat", (found.z_hat[level], found.z_hat_normalized[level])
-            yield level, "cost", found.cost[level]
+            yield level, "u", decoder.u[level]
+            yield level, "z_hat", (decoder.z_hat[level], decoder.z_hat_normalized[level])
+            yield level, "cost", decoder.cost[level]
     gradients = jax.grad(lambda p: net.loss_given(p, batch, noise)[0])(params)
     for level in range(top + 1):
         yield level, "gradient", gradients[level]
@@ -82,8 +82,8 @@ def _first_not_finite(
             finite.append(jnp.array(parts).all())
         return finite
 
-    found = checked(params, batch, noise)
-    return next((name for name, ok in zip(names, found, strict=True) if not ok), None)
+    each_finite = checked(params, batch, noise)
+    return next((name for name, ok in zip(names, each_finite, strict=True) if not ok), None)
 
 
 def find_origin(
@@ -125,16 +125,16 @@ def hints(settings: Config, largest: float, level: int | None = None) -> list[st
     """Returns what to try where numbers are no longer finite."""
     if largest > _UNSCALED:  # its squares overflow whatever the rate is
         return [f'preprocess="standardize", as inputs are as large as {largest:.1e}']
-    found = [f"a learning_rate below {settings.learning_rate:g}"]
+    tried = [f"a learning_rate below {settings.learning_rate:g}"]
     costs = settings.denoising_cost
     cost = costs[(level or 0) if len(costs) > 1 else 0]
     if level is not None and cost:
-        found.append(f"a denoising_cost of level {level} below {cost:g}")
+        tried.append(f"a denoising_cost of level {level} below {cost:g}")
     elif level is None and any(costs):
-        found.append("a lower denoising_cost")
+        tried.append("a lower denoising_cost")
     if settings.compute_dtype != "float32":
-        found.append(f"compute_dtype=float32 instead of {settings.compute_dtype}")
-    return found
+        tried.append(f"compute_dtype=float32 instead of {settings.compute_dtype}")
+    return tried
 
 
 def message(
@@ -143,9 +143,9 @@ def message(
     """Returns the line that a run ends with."""
     where = f"epoch {epoch}"
     where += "" if origin.step is None else f", step {origin.step}"
-    what = origin.quantity if origin.level is None else f"level {origin.level}, {origin.quantity}"
+    first = origin.quantity if origin.level is None else f"level {origin.level}, {origin.quantity}"
     tried = hints(settings, largest, origin.level)
     if origin.quantity == "examples":
         tried = ["examples that are finite"]
     kept = "there is no checkpoint yet" if good is None else f"the last good checkpoint is {good}"
-    return f"NaN or infinity at {where}, first in {what}; {kept}. Try {', or '.join(tried)}."
+    return f"NaN or infinity at {where}, first in {first}; {kept}. Try {', or '.join(tried)}."

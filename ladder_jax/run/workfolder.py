@@ -199,10 +199,10 @@ def check_same(folder: pathlib.Path, old: dict[str, Any], new: dict[str, Any]) -
 def versions() -> dict[str, str]:
     """Returns the versions and the machine that a result depends on."""
     names = ("ladder_jax", "jax", "jaxlib", "flax", "optax", "numpy")
-    found = {name: importlib.metadata.version(name) for name in names}
+    packages = {name: importlib.metadata.version(name) for name in names}
     device = f"{jax.device_count()} x {jax.devices()[0].device_kind}"
     cores = str(os.cpu_count())
-    return found | {"python": platform.python_version(), "device": device, "cores": cores}
+    return packages | {"python": platform.python_version(), "device": device, "cores": cores}
 
 
 @functools.cache
@@ -232,12 +232,12 @@ def origin() -> dict[str, str]:
     The command is that of ``python -m``: it has no path but those given.
     """
     now = datetime.datetime.now(datetime.UTC)
-    found = {"date": now.isoformat(timespec="seconds")}
+    about = {"date": now.isoformat(timespec="seconds")}
     spec = getattr(sys.modules["__main__"], "__spec__", None)
     if spec is not None and not hasattr(sys, "ps1"):  # not that of a notebook's kernel
         name = spec.name.removesuffix(".__main__")
-        found["command"] = shlex.join(["python", "-m", name, *sys.argv[1:]])
-    return found | ({"commit": at} if (at := commit()) else {})
+        about["command"] = shlex.join(["python", "-m", name, *sys.argv[1:]])
+    return about | ({"commit": at} if (at := commit()) else {})
 
 
 def load_summary(folder: pathlib.Path) -> dict[str, Any]:

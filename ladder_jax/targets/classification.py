@@ -136,10 +136,10 @@ def softmax_divergence(clean: Array, noisy: Array) -> Array:
 def _counts(outputs: Array, labels: Array) -> Sums:
     """Counts by class: labelled entries, those predicted to be of it, and both."""
     labels, k = base.whole(jnp.asarray(labels)), outputs.shape[-1]
-    found = jnp.where(jnp.isnan(outputs).any(-1), -1, outputs.argmax(-1))
+    predicted_class = jnp.where(jnp.isnan(outputs).any(-1), -1, outputs.argmax(-1))
     labeled = base.is_class(labels, k)[..., None]
     true = labeled & (labels[..., None] == jnp.arange(k))
-    predicted = labeled & (found[..., None] == jnp.arange(k))
+    predicted = labeled & (predicted_class[..., None] == jnp.arange(k))
     parts = {"correct": true & predicted, "predicted": predicted, "true": true}
     return {name: part.sum(tuple(range(labels.ndim))) for name, part in parts.items()}
 

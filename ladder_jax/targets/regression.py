@@ -150,8 +150,8 @@ def standardize(labels: Any, name: str = "labels") -> Standardized:
       ValueError: a number is infinite, or a column is NaN or the same everywhere.
 
     Examples:
-      >>> found = standardize(np.array([1.0, 5.0, np.nan]))
-      >>> found.labels.tolist(), found.mean.tolist(), found.scale.tolist()
+      >>> standardized = standardize(np.array([1.0, 5.0, np.nan]))
+      >>> standardized.labels.tolist(), standardized.mean.tolist(), standardized.scale.tolist()
       ([-1.0, 1.0, nan], [3.0], [2.0])
     """
     given = np.asarray(labels, np.float64)
