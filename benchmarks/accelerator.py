@@ -68,7 +68,7 @@ _MATRIX = 8192
 
 
 class Precision(NamedTuple):
-    """How matrix products are taken.
+    """Says how matrix products are taken.
 
     Attributes:
       products: for ``jax.default_matmul_precision``.
@@ -119,13 +119,13 @@ def measure_steps(name: str, sizes: Sizes, rounds: int, python: str | None) -> P
         "ladder": timers.full_ladder(sizes.widths),
         "supervised": timers.supervised_net(sizes.widths),
     }
-    ours = {"peak": timers.matrix_timer(sizes.matrix, 10, precision.dtype)} | {
+    of_jax = {"peak": timers.matrix_timer(sizes.matrix, 10, precision.dtype)} | {
         net: timers.epoch_timer(
             dataclasses.replace(config, compute_dtype=precision.dtype), examples, rows
         )
         for net, config in nets.items()
     }
-    every = {net: in_precision(timer, precision) for net, timer in ours.items()}
+    every = {net: in_precision(timer, precision) for net, timer in of_jax.items()}
     with contextlib.ExitStack() as stack:
         torch = start_torch(name, sizes, python, stack)
         if isinstance(torch, Worker):
@@ -185,15 +185,15 @@ def kernel_times(profile: pathlib.Path) -> dict[str, float]:
     """
     planes = list(jax.profiler.ProfileData.from_file(str(profile)).planes)
     devices = [plane for plane in planes if plane.name.startswith("/device:")]
-    found: collections.Counter[str] = collections.Counter()
+    seconds: collections.Counter[str] = collections.Counter()
     for plane in devices or planes:
         for line in plane.lines:
             if devices and not line.name.startswith("Stream"):  # others sum these up
                 continue
             for event in line.events:
                 if any(name == "hlo_op" for name, _ in event.stats):
-                    found[event.name] += event.duration_ns / 1e9
-    return dict(found)
+                    seconds[event.name] += event.duration_ns / 1e9
+    return dict(seconds)
 
 
 def measure_kernels(sizes: Sizes) -> Part:
@@ -247,16 +247,16 @@ def train(
         if not asked or stop.number != signal.SIGTERM:
             raise
         errors = [line["test_error"] for line in lines if "test_error" in line]
-        found = {"epochs": lines[-1]["epoch"], "seconds": lines[-1]["seconds"]}
-        found |= {"test_error": errors[-1]} if errors else {}
+        reached = {"epochs": lines[-1]["epoch"], "seconds": lines[-1]["seconds"]}
+        reached |= {"test_error": errors[-1]} if errors else {}
     else:
         each = [result.summary["test_error"] for result in results.values()]
         seconds = max(result.summary["seconds"] for result in results.values())
-        found = {"epochs": epochs, "seconds": seconds, "test_error": statistics.fmean(each)}
-        found |= {"errors": each}
+        reached = {"epochs": epochs, "seconds": seconds, "test_error": statistics.fmean(each)}
+        reached |= {"errors": each}
     spent = [after - before for before, after in itertools.pairwise(times[1:])]
-    found |= {"epoch_seconds": statistics.median(spent)} if spent else {}
-    return found | {"of": epochs, "seeds": len(population), "done": found["epochs"] == epochs}
+    reached |= {"epoch_seconds": statistics.median(spent)} if spent else {}
+    return reached | {"of": epochs, "seeds": len(population), "done": reached["epochs"] == epochs}
 
 
 def read(path: pathlib.Path, device: str) -> Part | None:
@@ -290,23 +290,23 @@ def work_through(
       left: tells how many seconds are left.
     """
     paths = {name: folder / f"{name}.json" for name in parts}
-    found = {name: read(path, device) for name, path in paths.items()}
+    measured = {name: read(path, device) for name, path in paths.items()}
     about = {"device": device, "versions": workfolder.versions()}
     for name, measure in parts.items():
-        before = found[name]
+        before = measured[name]
         if (before is None or not before.get("done", True)) and left() >= LEAST:
-            found[name] = part = measure() | about
+            measured[name] = part = measure() | about
             files.write_json(paths[name], part)
-    return {name: part for name, part in found.items() if part is not None}
+    return {name: part for name, part in measured.items() if part is not None}
 
 
 def as_group(group: Mapping[str, Any]) -> table.Group:
-    """A group as ``Group.as_json`` wrote it."""
+    """Reads a group as ``Group.as_json`` wrote it."""
     return table.Group(**{**group, "rows": [table.Row(**row) for row in group["rows"]]})
 
 
 def _trained(name: str, part: Part) -> str:
-    """What came of a population, in a line."""
+    """Says in a line what came of a population."""
     error = f"{part['test_error']:.2f} % test error" if "test_error" in part else "not tested yet"
     pace = f", {part['epoch_seconds']:.2f} s per epoch of all" if "epoch_seconds" in part else ""
     return (
@@ -315,10 +315,10 @@ def _trained(name: str, part: Part) -> str:
     )
 
 
-def text(found: Mapping[str, Part], wanted: list[str], device: str) -> str:
+def text(parts: Mapping[str, Part], wanted: list[str], device: str) -> str:
     """Returns all that is known as a table, and what is still to be measured."""
     groups, lines = [], [f"{device}; of own peak: useful operations over its matrix product's"]
-    for name, part in found.items():
+    for name, part in parts.items():
         if "group" in part:
             groups.append(as_group(part["group"]))
         elif "kernels" in part:
@@ -329,7 +329,7 @@ def text(found: Mapping[str, Part], wanted: list[str], device: str) -> str:
             ]
         else:
             lines.append(_trained(name, part))
-    open_ = [n for n in wanted if n not in found or not found[n].get("done", True)]
+    open_ = [n for n in wanted if n not in parts or not parts[n].get("done", True)]
     if open_:
         lines.append(f"to come: {', '.join(open_)}; the same command goes on")
     return table.text(groups, lines)

@@ -38,7 +38,7 @@ _HELD_OUT = flags.DEFINE_integer(
 
 
 class Measured(NamedTuple):
-    """What test rows say of probabilities.
+    """Holds what test rows say of probabilities.
 
     Attributes:
       error: rows put into a wrong class, in percent.
@@ -128,23 +128,23 @@ def main() -> None:
     folder = tables.find_folder(sets.source)
     names = tables_sets.choose_sets(tables.SETS.value, sets, folder, final=False)
     path = cli.output_path(cli.OUTPUT.value) if cli.OUTPUT.value else None
-    found = []
+    fits = []
     for name in (bar := tqdm(names, leave=False)):
         bar.set_description(name)
         for split in range(tables.SPLITS.value):
             part = tables_data.load_split(name, sets, folder, labels, split)
-            found.append((name, split, compare(part, held_out, split)))
-    print(table([judged for *_, judged in found]))
+            fits.append((name, split, compare(part, held_out, split)))
+    print(table([judged for *_, judged in fits]))
     below = f"{len(names)} set(s), {tables.SPLITS.value} split(s), {labels} labels per class"
     print(f"\n{below}, {held_out} for the temperature; {machine()}")
     if path is not None:
-        fits = [
+        lines = [
             {"set": name, "split": split}
             | {of: measured._asdict() for of, measured in judged.items()}
-            for name, split, judged in found
+            for name, split, judged in fits
         ]
         made = {"labels": labels, "temperature_labels": held_out, "processor": machine()}
-        files.write_json(path, made | {"fits": fits, "versions": workfolder.versions()})
+        files.write_json(path, made | {"fits": lines, "versions": workfolder.versions()})
 
 
 if __name__ == "__main__":

@@ -53,7 +53,7 @@ def products(name: str, below: Shape, above: Shape) -> int:
 
     Of a full convolution only those with a pixel, not with the zeros around it.
 
-    Example:
+    Examples:
       >>> products("conv:3:2:1:full", (4, 4, 1), (5, 5, 3)), products("dense:10", (4,), (10,))
       (192, 40)
     """
@@ -74,7 +74,7 @@ def useful_operations(name: str, net: Ladder, rows: int) -> int:
     Three streams go up if anything is decoded, else one; each product comes back as
     two in the gradient, but for that of the first layer, whose input needs none.
 
-    Example:
+    Examples:
       >>> name = "mnist_conv_small_gamma"
       >>> round(useful_operations(name, presets.conv(name), 100) / 1e9, 1)
       25.1

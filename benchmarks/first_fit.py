@@ -34,8 +34,8 @@ x, y = datasets.load_wine(return_X_y=True)
 x = preprocessing.StandardScaler().fit_transform(x)
 wall, cpu = time.perf_counter(), time.process_time()
 LadderClassifier(**json.loads(sys.argv[1]), random_state=0).fit(x, y)
-found = {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
-print(json.dumps(found | {"programs": events.count("backend_compile_duration")}))
+measured = {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
+print(json.dumps(measured | {"programs": events.count("backend_compile_duration")}))
 """
 
 
@@ -54,20 +54,20 @@ def fit(cache: str, settings: Mapping[str, Any]) -> dict[str, float]:
     variables = kept | {"XDG_CACHE_HOME": cache, "PYTHONPATH": paths}
     command = [sys.executable, "-c", _FIT, json.dumps(settings)]
     output = subprocess.run(command, env=variables, stdout=subprocess.PIPE, check=True).stdout
-    found: dict[str, float] = json.loads(output)
-    return found
+    measured: dict[str, float] = json.loads(output)
+    return measured
 
 
 def measure(number: int, settings: Mapping[str, Any]) -> dict[str, dict[str, float]]:
     """Returns the medians with an empty and with a filled cache, taken in turn."""
-    found: dict[str, list[dict[str, float]]] = {"empty": [], "filled": []}
+    each: dict[str, list[dict[str, float]]] = {"empty": [], "filled": []}
     for _ in range(number):
         with tempfile.TemporaryDirectory() as cache:
-            for fits in found.values():
+            for fits in each.values():
                 fits.append(fit(cache, settings))
     return {
         name: {key: statistics.median(one[key] for one in fits) for key in fits[0]}
-        for name, fits in found.items()
+        for name, fits in each.items()
     }
 
 

@@ -49,7 +49,7 @@ def depth(sizes: Sizes, rounds: int) -> Group:
 
 
 def batch(sizes: Sizes, rounds: int) -> Group:
-    """More and more rows a step."""
+    """Times more and more rows per step."""
     ladder, named = timers.full_ladder(sizes.widths), {}
     for rows in sizes.batches:
         data = timers.random_data(sizes.growth_steps * rows, sizes.widths[0], rows)
@@ -59,7 +59,7 @@ def batch(sizes: Sizes, rounds: int) -> Group:
 
 
 def members(sizes: Sizes, rounds: int) -> Group:
-    """More and more ladders under ``vmap``; a step is that of all."""
+    """Times more and more ladders under ``vmap``; a step is that of all."""
     ladder = timers.full_ladder(sizes.widths)
     data = timers.random_data(sizes.growth_steps * sizes.rows, sizes.widths[0], sizes.rows)
     operations = timers.useful_operations(sizes.rows, sizes.widths)

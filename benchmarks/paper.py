@@ -89,14 +89,14 @@ def peer_rows(
     """Measures every peer's step and matrix peak next to the epoch scan."""
     operations = timers.useful_operations(sizes.rows, sizes.widths)
     product = 2 * sizes.matrix**3
-    ours = medians["ladder"]
-    our_part = operations / ours / (product / medians["peak"])
+    of_ladder = medians["ladder"]
+    our_part = operations / of_ladder / (product / medians["peak"])
     rows = [
         Row(
             "ladder_jax, the epoch scan",
-            1000 * ours,
+            1000 * of_ladder,
             1.0,
-            timers.gflops(operations, ours),
+            timers.gflops(operations, of_ladder),
             our_part,
             1.0,
         )
@@ -110,7 +110,12 @@ def peer_rows(
         for step, title in peer.steps.items():
             seconds = medians[f"{name}:{step}"]
             part = operations / seconds / (product / peak)
-            numbers = (1000 * seconds, seconds / ours, timers.gflops(operations, seconds), part)
+            numbers = (
+                1000 * seconds,
+                seconds / of_ladder,
+                timers.gflops(operations, seconds),
+                part,
+            )
             rows.append(Row(title, *numbers, our_part / part))
         rows[-1] = rows[-1]._replace(note=f"{peer.note} ({facts})")
         rows.append(_matrix_row("its PyTorch's", sizes, peak))

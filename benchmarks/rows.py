@@ -45,9 +45,9 @@ def run_timer(config: Config, dataset: data.Dataset) -> timers.Timer:
 
 
 def program(config: Config) -> Config:
-    """The same for configs whose compiled steps differ in constants alone.
+    """Returns what is the same for configs whose compiled steps differ in constants alone.
 
-    Example:
+    Examples:
       >>> full, bottom = (row.settings(0) for row in tables.TABLES["mnist"][4:6])
       >>> full == bottom, program(full) == program(bottom)
       (False, True)

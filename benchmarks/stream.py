@@ -56,7 +56,7 @@ def stream_rate(x: data.Examples, y: np.ndarray, steps: int, batch: int) -> floa
 
 
 def step_rate(steps: int, batch: int) -> float:
-    """Unlabelled rows a second that the paper's MNIST step takes, the epoch a scan."""
+    """Measures unlabelled rows per second of the paper's MNIST step, the epoch a scan."""
     x = jax.random.uniform(jax.random.key(1), (batch, 784))
     one = TrainData(x, jnp.arange(batch) % timers.CLASSES, x)
     compiled = timers.program(timers.full_ladder(), one, batch)

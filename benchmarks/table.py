@@ -56,7 +56,7 @@ _WIDTH = 46
 def machine() -> str:
     """Returns the processor's name.
 
-    Example:
+    Examples:
       >>> bool(machine())
       True
     """
@@ -71,7 +71,7 @@ def machine() -> str:
 def cells(row: Row) -> list[str]:
     """Returns the numbers of a row as text, empty where there is none.
 
-    Example:
+    Examples:
       >>> cells(Row("step", ms=15.31, ratio=3.6, peak=0.464))
       ['15.31', '3.60', '', '46 %', '']
     """
@@ -88,7 +88,7 @@ def cells(row: Row) -> list[str]:
 def text(groups: Sequence[Group], remarks: Sequence[str]) -> str:
     """Returns the table for a terminal.
 
-    Example:
+    Examples:
       >>> print(text([Group("g", "first", [Row("step", 1.0, 1.0, note="why")])], ["end"]))
                                           ms per step      ratio    GFLOP/s of own peak same footing
       g; ratio: to first
@@ -118,7 +118,7 @@ def _escaped(note: str) -> str:
 def markdown(groups: Sequence[Group], remarks: Sequence[str]) -> str:
     """Returns the table as Markdown.
 
-    Example:
+    Examples:
       >>> print(markdown([Group("g", "first", [Row("step", 1.0, 1.0)])], ["end"]))
       # Benchmarks
       <BLANKLINE>

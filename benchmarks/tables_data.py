@@ -126,9 +126,9 @@ def read_cells(path: pathlib.Path) -> np.ndarray:
     rows = [[cell.strip() for cell in row] for row in csv.reader(lines)]
     lengths = {len(row) for row in rows}
     if len(lengths) != 1 or lengths == {1}:
-        found = ", ".join(map(str, sorted(lengths))) or "no"
+        given = ", ".join(map(str, sorted(lengths))) or "no"
         raise DataError(
-            f"{path}: its rows have {found} values; give rows of the same length, two or more."
+            f"{path}: its rows have {given} values; give rows of the same length, two or more."
         )
     return np.array(rows)
 

@@ -13,7 +13,7 @@ from ladder_jax.report.figures import Picture
 
 
 class Key(NamedTuple):
-    """What is fitted: the set, how many labels, the split, the method and its settings."""
+    """Names what is fitted: the set, how many labels, the split, the method and its settings."""
 
     set: str
     labels: int
@@ -23,7 +23,7 @@ class Key(NamedTuple):
 
 
 class Fit(NamedTuple):
-    """What came of one fit.
+    """Holds what came of one fit.
 
     Attributes:
       error: on the test rows, in percent of the unit.
@@ -140,8 +140,8 @@ def table_in_units(fits: Fits, task: Task) -> str:
 
 def tables(fits: Fits, task: Task) -> list[str]:
     """Returns all that is said of one number of labels."""
-    own = [table_in_units(fits, task)] if task.sets.kind == "numbers" else []
-    return [table(fits, task), remark(fits), *own]
+    in_units = [table_in_units(fits, task)] if task.sets.kind == "numbers" else []
+    return [table(fits, task), remark(fits), *in_units]
 
 
 def remark(fits: Fits) -> str:

@@ -31,7 +31,7 @@ from ladder_jax.estimators import LadderClassifier, LadderRegressor
 
 
 class Method(NamedTuple):
-    """A classifier, or a regressor.
+    """Holds a classifier, or a regressor.
 
     Attributes:
       build: makes it, unfitted.
@@ -43,7 +43,7 @@ class Method(NamedTuple):
 
 
 class Task(NamedTuple):
-    """What is compared, on which sets, and how.
+    """Says what is compared, on which sets, and how.
 
     Attributes:
       sets: those that may be read.
@@ -83,7 +83,7 @@ def without_decoder(ladder: LadderClassifier | LadderRegressor) -> Any:
 
 
 def _self_training() -> SelfTrainingClassifier:
-    """Self-training of an SVC whose probabilities come by way of scikit-learn's calibration.
+    """Makes self-training of an SVC, whose probabilities scikit-learn's calibration gives.
 
     Those of its own are to be removed; from two labels per class they often put the wrong
     class first.
@@ -92,13 +92,13 @@ def _self_training() -> SelfTrainingClassifier:
 
 
 def _gaussian_process() -> GaussianProcessRegressor:
-    """The likelihood decides scale, length and noise, from six starts."""
+    """Makes one whose likelihood decides scale, length and noise, from six starts."""
     kernel = ConstantKernel() * RBF() + WhiteKernel()
     return GaussianProcessRegressor(kernel, normalize_y=True, n_restarts_optimizer=5)
 
 
 def _kernel_ridge() -> TransformedTargetRegressor:
-    """Three folds of the labelled rows decide; targets are standardised, as it has no intercept."""
+    """Makes one by three folds of the labelled rows; standardises targets: it has no intercept."""
     grid = {"alpha": [0.001, 0.01, 0.1, 1.0, 10.0], "gamma": [0.001, 0.003, 0.01, 0.03, 0.1, 0.3]}
     search = GridSearchCV(
         KernelRidge(kernel="rbf"), grid, cv=3, scoring="neg_root_mean_squared_error"

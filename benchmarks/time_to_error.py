@@ -37,7 +37,7 @@ _HELD_OUT = flags.DEFINE_integer("held_out", 10_000, "Training images held out."
 
 
 class Timed(NamedTuple):
-    """What came of one run.
+    """Holds what came of one run.
 
     Attributes:
       model: its settings.
@@ -63,7 +63,7 @@ class Timed(NamedTuple):
 def seconds_to(error: float, curve: Sequence[dict[str, Any]]) -> float | None:
     """Returns the seconds after which a held-out error was reached, None if it never was.
 
-    Example:
+    Examples:
       >>> lines = [{"seconds": 2.0, "validation_error": 3.0}, {"seconds": 4.0}]
       >>> seconds_to(3.5, lines), seconds_to(1.0, lines)
       (2.0, None)
@@ -115,7 +115,7 @@ def settings(model: str, seed: int, held_out: int, epochs: int | None) -> Config
 def shown(run: Timed) -> str:
     """Returns a line of the table.
 
-    Example:
+    Examples:
       >>> shown(Timed("quick", 0, "float32", 55, None, 1.2, 1.1, 60.0))
       'quick   seed   0  float32    55 epochs     60 s  never below  held out 1.20 %  test 1.10 %'
     """

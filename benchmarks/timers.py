@@ -43,7 +43,7 @@ def useful_operations(rows: int = ROWS, widths: Sequence[int] = PAPER) -> int:
     and one comes down; each matrix product comes back as two in the gradient, but
     for that of the first layer, whose input needs none.
 
-    Example:
+    Examples:
       >>> round(useful_operations() / 1e9, 2)
       3.22
     """
@@ -55,7 +55,7 @@ def useful_operations(rows: int = ROWS, widths: Sequence[int] = PAPER) -> int:
 def gflops(operations: float, seconds: float) -> float:
     """Operations a second, in 10^9.
 
-    Example:
+    Examples:
       >>> gflops(3e9, 0.5)
       6.0
     """
@@ -65,7 +65,7 @@ def gflops(operations: float, seconds: float) -> float:
 def equal_widths(depth: int, width: int, features: int = 64) -> tuple[int, ...]:
     """Levels 0 to ``depth`` with equal hidden levels and ten classes.
 
-    Example:
+    Examples:
       >>> equal_widths(3, 20)
       (64, 20, 20, 10)
     """
@@ -75,7 +75,7 @@ def equal_widths(depth: int, width: int, features: int = 64) -> tuple[int, ...]:
 def full_ladder(widths: Sequence[int] = PAPER) -> Config:
     """Makes a dense ladder with every level decoded, at the paper's noise and costs.
 
-    Example:
+    Examples:
       >>> full_ladder((4, 3, 2)).denoising_cost
       (1000.0, 10.0, 0.1)
     """
@@ -89,14 +89,14 @@ def supervised_net(widths: Sequence[int] = PAPER) -> Config:
 
 
 def random_data(rows: int, features: int = PAPER[0], labeled: int = ROWS) -> TrainData:
-    """Random pixels and labels; by default in the sizes of MNIST with 100 labels."""
+    """Draws random pixels and labels; by default in the sizes of MNIST with 100 labels."""
     rng = np.random.default_rng(0)
     x = jnp.asarray(rng.random((rows, features), np.float32))
     return TrainData(x[:labeled], jnp.asarray(np.arange(labeled) % 10), x)
 
 
 def in_turn(advance: Callable[[Any], tuple[Any, Any]], state: Any, steps: int) -> Timer:
-    """A timer of ``advance(state) -> (state, metrics)``, each from where the last ended."""
+    """Makes a timer of ``advance(state) -> (state, metrics)``, each from where the last ended."""
 
     def run() -> float:
         nonlocal state
@@ -127,7 +127,7 @@ def program(
 
 
 def epoch_timer(config: Config, data: TrainData, rows: int = ROWS) -> Timer:
-    """One compiled epoch; seconds a step.
+    """Makes a timer of one compiled epoch; seconds per step.
 
     Args:
       config: the ladder.
@@ -142,7 +142,7 @@ def epoch_timer(config: Config, data: TrainData, rows: int = ROWS) -> Timer:
 
 
 def members_timer(config: Config, data: TrainData, members: int, rows: int = ROWS) -> Timer:
-    """One compiled epoch of several members under ``vmap``; seconds a step of all."""
+    """Makes a timer of one epoch of several members under ``vmap``; seconds per step of all."""
     no_axis: Any = (None, None, None)
     shared = Members(members, TrainData(*no_axis))
     compiled = program(config, data, rows, shared)
@@ -168,7 +168,7 @@ def call_timer(config: Config, data: TrainData, rows: int = ROWS, steps: int = 1
 
 
 def matrix_timer(size: int = MATRIX, repeats: int = 10, dtype: str = "float32") -> Timer:
-    """A matrix product; seconds for one."""
+    """Makes a timer of a matrix product; seconds for one."""
     a, b = jax.random.normal(jax.random.key(0), (2, size, size)).astype(dtype)
     product = jax.jit(jnp.matmul)
 
@@ -191,7 +191,7 @@ def interleaved(timers: Mapping[Name, Timer], rounds: int) -> dict[Name, float]:
     Returns:
       Median seconds by name.
 
-    Example:
+    Examples:
       >>> seconds = iter([9.0, 1.0, 5.0, 2.0])
       >>> interleaved({"one": lambda: next(seconds)}, 3)
       {'one': 2.0}

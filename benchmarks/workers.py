@@ -27,7 +27,7 @@ _LAUNCH = (
 
 
 class WorkerError(Exception):
-    """A worker that failed, with the reason it gave."""
+    """Tells of a worker that failed, with the reason it gave."""
 
 
 class Worker:
@@ -124,7 +124,7 @@ class Worker:
         return answer
 
     def _reason(self) -> str:
-        """The last error that it wrote, in one line."""
+        """Returns the last error that it wrote, in one line."""
         status = self._process.wait()
         self._errors.seek(0)
         lines = [line.strip() for line in self._errors if line.strip()]

@@ -86,7 +86,7 @@ def generated_pages() -> Iterator[tuple[str, str]]:
 def tex(formula: str) -> str:
     r"""Returns a formula of a docstring as TeX.
 
-    Example:
+    Examples:
       >>> tex("z_hat = a1 + w10_lat mu(u)")
       '\\hat z = a_{1} + w_{10}^\\mathrm{lat}\\, \\mu(u)'
     """

@@ -15,7 +15,7 @@ from ladder_jax.errors import ConfigError
 def commands() -> dict[str, str]:
     """Returns what each command does, by the name of its module.
 
-    Example:
+    Examples:
       >>> commands()["export"]
       'Writes a finished run as one StableHLO file that JAX alone runs on CPU, GPU and TPU.'
     """

@@ -34,7 +34,7 @@ def _self_training() -> object:
 
 
 def _self_training_linear() -> object:
-    """For tens of thousands of rows, with which an SVC takes hours."""
+    """Makes one for tens of thousands of rows, with which an SVC takes hours."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.semi_supervised import SelfTrainingClassifier
 

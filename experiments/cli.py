@@ -146,12 +146,12 @@ def check_output(path: pathlib.Path) -> None:
 
 
 def config_path(name: str) -> str:
-    """The path of a config file, with its arguments, given by path or by the name of one of ours.
+    """Returns the path of a config file, with its arguments, given by path or by name.
 
     Raises:
       ConfigError: there is no such file or row.
 
-    Example:
+    Examples:
       >>> config_path("mnist_100_gamma").endswith("configs/mnist.py:labels=100,model=gamma")
       True
     """
@@ -185,9 +185,9 @@ def _named(argv: Sequence[str], config: str | None) -> list[str]:
 
 
 def _with_current_names(word: str) -> str:
-    """A flag of a setting by the setting's old name as one by its name.
+    """Returns a flag that has a setting's old name by its name of now.
 
-    Example:
+    Examples:
       >>> _with_current_names("--config.average=0.9")
       '--config.ema_decay=0.9'
     """
@@ -204,7 +204,7 @@ def as_flags(message: str, listed: Collection[str]) -> str:
       message: that names parameters with a value, as ``overwrite=True``.
       listed: the flags that the command has.
 
-    Example:
+    Examples:
       >>> as_flags("seed=3: give labels=9, or overwrite=True", ["config", "labels", "overwrite"])
       '--config.seed=3: give --labels=9, or --overwrite'
     """
@@ -226,8 +226,8 @@ def _strangers(listed: Collection[str]) -> set[str]:
       listed: those of this command; none: of any.
     """
     by_module = flags.FLAGS.flags_by_module_dict().items()
-    ours = {flag.name for name, some in by_module if "experiments." in name for flag in some}
-    return ours.difference(listed) if listed else set()
+    known = {flag.name for name, some in by_module if "experiments." in name for flag in some}
+    return known.difference(listed) if listed else set()
 
 
 def _unknown(name: str, listed: Collection[str] = ()) -> str:
@@ -391,5 +391,5 @@ def run(
 
 
 def _config_help(config: str) -> str:
-    """The configs and the settings, for a command's help."""
+    """Lists the configs and the settings, for a command's help."""
     return helptext.of_configs(pathlib.Path(config_path(config)))

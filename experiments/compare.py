@@ -33,7 +33,7 @@ _DECIDING = (
 def same_inputs(config: Config, other: Config) -> bool:
     """Returns whether what is prepared for one config serves another.
 
-    Example:
+    Examples:
       >>> same_inputs(Config(), Config(epochs=3)), same_inputs(Config(), Config(seed=3))
       (True, False)
     """
@@ -144,8 +144,8 @@ def compare(
         for config in configs
     }
     how: Any = {"together": together, "overwrite": overwrite, "known": known}
-    found = iter(train_all(members, folder, measured, dataset, **how, finished=finished))
-    errors = {title: [next(found) for _ in configs] for title, configs in rows.items()}
+    results = iter(train_all(members, folder, measured, dataset, **how, finished=finished))
+    errors = {title: [next(results) for _ in configs] for title, configs in rows.items()}
     for name in names:
         others = seeded(first, seeds)
         if name == "supervised":
@@ -163,7 +163,7 @@ def compare(
 def summarize(errors: Errors) -> dict[str, dict[str, Any]]:
     """Computes mean, standard deviation, median and range over the seeds.
 
-    Example:
+    Examples:
       >>> summarize({"ladder": [1.0, 3.0, 2.0]})["ladder"]["median"]
       2.0
     """
@@ -179,7 +179,7 @@ def lines(summary: Mapping[str, Mapping[str, Any]], percent: bool = True) -> lis
       summary: of ``summarize``.
       percent: whether errors are percentages.
 
-    Example:
+    Examples:
       >>> print("\\n".join(lines(summarize({"ladder": [1.0, 3.0]}))))
                   mean    sd  median    min    max   each seed
         ladder    2.00  1.41    2.00   1.00   3.00   1.00 3.00
@@ -195,9 +195,9 @@ def lines(summary: Mapping[str, Mapping[str, Any]], percent: bool = True) -> lis
         size = columns["mean"]
         return [f"  {name:<{width}}  {text(row['mean']):>{size}}" for name, row in summary.items()]
     heads = "".join(f"{name:>{size}}" for name, size in columns.items())
-    found = [f"  {'':<{width}}  {heads}   each seed"]
+    table = [f"  {'':<{width}}  {heads}   each seed"]
     for name, row in summary.items():
         figures = "".join(f"{text(row[column]):>{size}}" for column, size in columns.items())
         each = " ".join(map(text, row["errors"]))
-        found.append(f"  {name:<{width}}  {figures}   {each}")
-    return found
+        table.append(f"  {name:<{width}}  {figures}   {each}")
+    return table

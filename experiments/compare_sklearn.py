@@ -52,7 +52,7 @@ class Split(NamedTuple):
 
 def _graphs(model: Any, **grid: Sequence[Any]) -> list[Any]:
     """Returns label propagation or spreading over every graph."""
-    found = []
+    models = []
     for scaler, gammas in _INPUTS:
         for settings in ParameterGrid(
             [
@@ -60,8 +60,8 @@ def _graphs(model: Any, **grid: Sequence[Any]) -> list[Any]:
                 {"kernel": ["rbf"], "gamma": gammas, **grid},
             ]
         ):
-            found.append(make_pipeline(scaler, clone(model).set_params(**settings)))
-    return found
+            models.append(make_pipeline(scaler, clone(model).set_params(**settings)))
+    return models
 
 
 def _self_training() -> list[Any]:
@@ -98,18 +98,18 @@ def ladder() -> LadderClassifier:
 def splits(y: np.ndarray, labels: int, seeds: int) -> list[Split]:
     """Returns the labelled rows that ``experiments.train`` has with the same seeds.
 
-    Example:
+    Examples:
       >>> [int((split.y >= 0).sum()) for split in splits(np.arange(40) % 10, 20, 2)]
       [20, 20]
     """
     classes = int(y.max()) + 1
-    found = []
+    drawn = []
     for seed in range(seeds):
         given = np.full(len(y), data.NO_LABEL)
         rows = data.choose_labeled(y, labels, seed, classes)
         given[rows] = y[rows]
-        found.append(Split(seed, given))
-    return found
+        drawn.append(Split(seed, given))
+    return drawn
 
 
 def errors(model: Any, dataset: data.Dataset, chosen: Sequence[Split]) -> list[float]:
@@ -122,39 +122,39 @@ def errors(model: Any, dataset: data.Dataset, chosen: Sequence[Split]) -> list[f
     """
     parts = np.asarray(dataset.x_train), np.asarray(dataset.x_test)
     x, x_test = (part.reshape(len(part), -1) for part in parts)
-    found = []
+    percent = []
     for split in chosen:
         fitted = clone(model)
         if "random_state" in fitted.get_params():
             fitted.set_params(random_state=split.seed)
         with baselines.quiet():
             wrong = fitted.fit(x, split.y).predict(x_test) != dataset.y_test
-        found.append(100 * float(np.mean(wrong)))
-    return found
+        percent.append(100 * float(np.mean(wrong)))
+    return percent
 
 
 def _described(model: Any) -> str:
-    """The input and the classifier of a pipeline, settings that are not the default, one line."""
+    """Names the input and the classifier of a pipeline, with its settings, in one line."""
     (_, scaler), (_, classifier) = model.steps
     inputs = "pixels" if scaler == "passthrough" else "standardised"
     return f"{inputs}, {' '.join(str(classifier).split())}"
 
 
-def table(found: dict[str, dict[int, list[float]]]) -> str:
+def table(errors: dict[str, dict[int, list[float]]]) -> str:
     """Returns mean and standard deviation over the splits, one row per classifier.
 
-    Example:
+    Examples:
       >>> print(table({"ladder": {50: [1.0, 2.0], 100: [1.0, 1.0]}}))
       | test error in % | 50 labels | 100 labels |
       |---|---|---|
       | ladder | 1.50 ± 0.71 | 1.00 ± 0.00 |
     """
-    numbers = list(next(iter(found.values())))
+    numbers = list(next(iter(errors.values())))
     lines = [
         "| test error in % | " + " | ".join(f"{n} labels" for n in numbers) + " |",
         "|---" * (len(numbers) + 1) + "|",
     ]
-    for name, by_labels in found.items():
+    for name, by_labels in errors.items():
         cells = [over_seeds(values).mean_and_sd() for values in by_labels.values()]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
@@ -166,24 +166,24 @@ def main() -> None:
     output = cli.output_path(cli.OUTPUT.value) if cli.OUTPUT.value else None
     dataset, seeds = data.load("digits"), cli.SEEDS.value
     by_labels = {n: splits(dataset.y_train, n, seeds) for n in numbers}
-    found: dict[str, dict[int, list[float]]] = {}
+    test_errors: dict[str, dict[int, list[float]]] = {}
     notes = []
     for name, models in {"LadderClassifier": [ladder()], **others()}.items():
-        found[name] = {}
+        test_errors[name] = {}
         for n, chosen in by_labels.items():
             tried = [
                 errors(model, dataset, chosen)
                 for model in tqdm(models, desc=f"{name}, {n} labels", leave=False)
             ]
             best = int(np.argmin(np.mean(tried, 1)))
-            found[name][n] = tried[best]
+            test_errors[name][n] = tried[best]
             if len(models) > 1:
                 text = f"best on test images of {len(models)} settings: {_described(models[best])}"
                 notes.append(f"- {name}, {n} labels, {text}")
-    print(f"{table(found)}\n\ndigits, {len(dataset.y_test)} test images, {seeds} split(s)\n")
+    print(f"{table(test_errors)}\n\ndigits, {len(dataset.y_test)} test images, {seeds} split(s)\n")
     print("\n".join(notes))
     if output is not None:
-        about = {"test_errors": found, "settings": notes, "versions": workfolder.versions()}
+        about = {"test_errors": test_errors, "settings": notes, "versions": workfolder.versions()}
         files.write_json(output, about)
 
 

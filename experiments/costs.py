@@ -40,18 +40,18 @@ def changed(config: Config, factors: Sequence[float]) -> list[tuple[int, float, 
 
     A level that costs nothing is left out.
 
-    Example:
+    Examples:
       >>> config = Config(units=(3,), denoising_cost=(10.0, 1.0, 0.0))
       >>> [(level, cost, c.denoising_cost) for level, cost, c in changed(config, [2.0])]
       [(0, 20.0, (20.0, 1.0, 0.0)), (1, 2.0, (10.0, 2.0, 0.0))]
     """
     costs = per_level("denoising_cost", config.denoising_cost, config.levels)
-    found = []
+    changes = []
     for level, cost in enumerate(costs):
         for value in (cost * factor for factor in factors if cost):
             others = (*costs[:level], value, *costs[level + 1 :])
-            found.append((level, value, dataclasses.replace(config, denoising_cost=others)))
-    return found
+            changes.append((level, value, dataclasses.replace(config, denoising_cost=others)))
+    return changes
 
 
 def by_cost(runs: Sequence[varied.Run]) -> varied.Errors:

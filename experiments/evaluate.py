@@ -30,22 +30,22 @@ class Judged(NamedTuple):
 
     Attributes:
       y: ``[n]``, the true classes.
-      found: ``[n]``, what they were taken for.
+      predicted: ``[n]``, the classes predicted.
       confidence: ``[n]``, the probability of that.
       cross_entropy: mean of -log p(y | x), in nats.
     """
 
     y: np.ndarray
-    found: np.ndarray
+    predicted: np.ndarray
     confidence: np.ndarray
     cross_entropy: float
 
 
-def measure(ours: Predictor, x: data.Examples, y: np.ndarray, name: str = "x") -> Judged:
+def measure(ladder: Predictor, x: data.Examples, y: np.ndarray, name: str = "x") -> Judged:
     """Evaluates a ladder, part by part.
 
     Args:
-      ours: the ladder.
+      ladder: to evaluate.
       x: ``[n, *example_shape]``.
       y: ``[n]``, the classes.
       name: of the examples, for the messages.
@@ -56,24 +56,24 @@ def measure(ours: Predictor, x: data.Examples, y: np.ndarray, name: str = "x") -
     Raises:
       DataError: the examples are of another shape or scale than in training, or not finite.
     """
-    found, confidence, total, start = [], [], 0.0, 0
-    for outputs in ours.parts(x, name):
+    predicted, confidence, total, start = [], [], 0.0, 0
+    for outputs in ladder.parts(x, name):
         labels = y[start : start + len(outputs.logits)]
         start += len(labels)
-        found.append(outputs.classes)
+        predicted.append(outputs.classes)
         confidence.append(outputs.probabilities.max(1))
         log_p = np.asarray(jax.nn.log_softmax(outputs.logits), np.float64)
         total -= log_p[np.arange(len(labels)), labels].sum()
-    return Judged(y, np.concatenate(found), np.concatenate(confidence), total / len(y))
+    return Judged(y, np.concatenate(predicted), np.concatenate(confidence), total / len(y))
 
 
 def examples(
-    ours: Predictor, config: Config, name: str, data_dir: str
+    ladder: Predictor, config: Config, name: str, data_dir: str
 ) -> tuple[data.Examples, np.ndarray]:
     """Returns the test examples that are asked for.
 
     Args:
-      ours: the ladder.
+      ladder: to evaluate.
       config: of its run.
       name: of a data set, or the path of a file or folder; "" for the run's own.
       data_dir: its folder; "" for the run's, where it is the run's own set.
@@ -85,49 +85,49 @@ def examples(
       DataError: there are none, or their labels are of another kind or other classes.
     """
     x: data.Examples
-    own = not name or data.located(name) == data.located(config.dataset)
+    of_run = not name or data.located(name) == data.located(config.dataset)
     name = name or config.dataset
-    kind = ours.target.kind
-    if data.is_file(name) and not own:
-        x, y, names = _test_file(ours, name)
-        names = names or ours.class_names
+    kind = ladder.target.kind
+    if data.is_file(name) and not of_run:
+        x, y, names = _test_file(ladder, name)
+        names = names or ladder.class_names
     else:
-        found = data.load(name, data_dir or (config.data_dir if own else ""), in_memory=False)
-        x, y, names = found.x_test, found.y_test, found.class_names
-        if found.kind != kind:
+        dataset = data.load(name, data_dir or (config.data_dir if of_run else ""), in_memory=False)
+        x, y, names = dataset.x_test, dataset.y_test, dataset.class_names
+        if dataset.kind != kind:
             raise errors.DataError(
-                f"{name} has labels that are {found.kind}, but the run was trained on {kind}; give "
-                "others."
+                f"{name} has labels that are {dataset.kind}, but the run was trained on {kind}; "
+                "give others."
             )
-        if found.scale in ("bytes", "unit") and ours.fitted.scale in ("pixels", "numbers"):
+        if dataset.scale in ("bytes", "unit") and ladder.fitted.scale in ("pixels", "numbers"):
             raise errors.DataError(
-                f"{name} holds {data.SCALES[found.scale]}, but in training "
-                f"{data.SCALES[ours.fitted.scale]}; give an .npz file on that scale."
+                f"{name} holds {data.SCALES[dataset.scale]}, but in training "
+                f"{data.SCALES[ladder.fitted.scale]}; give an .npz file on that scale."
             )
     if not len(y):
         raise errors.DataError(
             f"{name} has no test set; give other examples than those of training, e.g. "
             "--dataset=new.npz with x and y."
         )
-    if names != ours.class_names:
-        what = {"numbers": "numbers", "several": "labels"}.get(kind, "classes")
+    if names != ladder.class_names:
+        labels = {"numbers": "numbers", "several": "labels"}.get(kind, "classes")
         raise errors.DataError(
-            f"{name} has the {what} {_listed(names)}; the run was trained on "
-            f"{_listed(ours.class_names)}."
+            f"{name} has the {labels} {_listed(names)}; the run was trained on "
+            f"{_listed(ladder.class_names)}."
         )
     return x, y
 
 
-def _test_file(ours: Predictor, name: str) -> tuple[data.Examples, np.ndarray, tuple[str, ...]]:
+def _test_file(ladder: Predictor, name: str) -> tuple[data.Examples, np.ndarray, tuple[str, ...]]:
     """Reads a file, or a folder of images, to test on."""
-    kind, known = ours.target.kind, len(ours.class_names)
+    kind, known = ladder.target.kind, len(ladder.class_names)
     if name.endswith(".npz"):
         return data.load_test_npz(name, known, kind)
     if kind not in ("classes", "pixels"):
         raise errors.DataError(
             f"{name}: a folder of images, but the run was trained on {kind}; give an .npz file."
         )
-    return data.load_test_folder(name, ours.class_names, ours.example_shape, kind)
+    return data.load_test_folder(name, ladder.class_names, ladder.example_shape, kind)
 
 
 def _listed(names: tuple[str, ...]) -> str:
@@ -137,7 +137,7 @@ def _listed(names: tuple[str, ...]) -> str:
 def table(judged: Judged, class_names: tuple[str, ...]) -> str:
     """Returns the scores as text: all examples, then those of each class.
 
-    Example:
+    Examples:
       >>> y, confidence = np.zeros(10, int), np.full(10, 0.95)
       >>> print(table(Judged(y, np.arange(10) // 9, confidence, 0.25), ("no", "yes")))
       error          10.00 %  (95 % interval 1.79 to 40.42, Wilson), 1 of 10 examples
@@ -151,10 +151,10 @@ def table(judged: Judged, class_names: tuple[str, ...]) -> str:
     """
     from sklearn.metrics import confusion_matrix
 
-    every, *classes = scores(judged.y, judged.found, class_names)
+    every, *classes = scores(judged.y, judged.predicted, class_names)
     (low, high), ece = (
         every.interval,
-        calibration(judged.found == judged.y, judged.confidence).error,
+        calibration(judged.predicted == judged.y, judged.confidence).error,
     )
     width = max(5, *map(len, class_names))
     lines = [
@@ -168,7 +168,7 @@ def table(judged: Judged, class_names: tuple[str, ...]) -> str:
         f"{'class':<{width}}  examples  error %          95 %  precision %  recall %    F1 %  "
         "most often taken for",
     ]
-    counts = confusion_matrix(judged.y, judged.found, labels=range(len(class_names)))
+    counts = confusion_matrix(judged.y, judged.predicted, labels=range(len(class_names)))
     np.fill_diagonal(counts, 0)
     for score, mistaken in zip(classes, counts, strict=True):
         ends = "{:.1f} to {:.1f}".format(*score.interval) if score.n else "-"
@@ -188,14 +188,14 @@ def main() -> None:
     """Reads the flags, evaluates and prints the scores."""
     with signals.at_once():
         folder = predictor.find_run(cli.find_workdir())
-        ours, config = predictor.load(folder), workfolder.read_config(folder)
+        ladder, config = predictor.load(folder), workfolder.read_config(folder)
         name = cli.DATASET.value or ""
-        x, y = examples(ours, config, name, cli.DATA_DIR.value or "")
+        x, y = examples(ladder, config, name, cli.DATA_DIR.value or "")
         title = name or config.dataset
-        if ours.target.kind == "classes":
-            text = table(measure(ours, x, y, title), ours.class_names)
+        if ladder.target.kind == "classes":
+            text = table(measure(ladder, x, y, title), ladder.class_names)
         else:
-            text = score_tables.table(ours, x, y, title)
+            text = score_tables.table(ladder, x, y, title)
     print(f"{folder} on {title}, {len(y)} examples")
     print(text)
 

@@ -33,11 +33,11 @@ def main() -> None:
         path = cli.output_path(OUTPUT)
         about = exporting.description_path(path)
         cli.check_output(about)
-        ours = predictor.load(cli.find_workdir())
-        exporting.write(path, ours)
-    given, what = _GIVEN[ours.target.kind], _NAMED[ours.target.kind]
+        ladder = predictor.load(cli.find_workdir())
+        exporting.write(path, ladder)
+    given, names = _GIVEN[ladder.target.kind], _NAMED[ladder.target.kind]
     print(f"{given} for {', '.join(exporting.PLATFORMS)} are in {path}")
-    print(f"{what} names and the shape of an example are in {about}")
+    print(f"{names} names and the shape of an example are in {about}")
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ def _width() -> int:
 
 
 def entry(name: str, text: str, column: int = _COLUMN) -> str:
-    """A name and what it is, its text in a column of its own or, on a narrow terminal, below.
+    """Lays out a name and its text, in a second column or, on a narrow terminal, below.
 
     Args:
       name: at the left.
@@ -62,7 +62,7 @@ def entry(name: str, text: str, column: int = _COLUMN) -> str:
 
 
 def _command_lines(line: str) -> str:
-    """A line of a docstring that is a command, cut as a shell has it where it is too long."""
+    """Cuts a line of a docstring that is a command, where it is too long, as a shell has it."""
     command, _, about = line.strip().partition("  ")
     cut = textwrap.wrap(command, _width() - 4, break_long_words=False, break_on_hyphens=False)
     if len(line) <= _width():
@@ -72,9 +72,9 @@ def _command_lines(line: str) -> str:
 
 
 def fitted(text: str) -> str:
-    """A docstring in the width of the terminal: prose is filled, commands stay lines.
+    """Fits a docstring to the terminal's width: prose is filled, commands stay lines.
 
-    Example:
+    Examples:
       >>> print(fitted("Trains.\\n\\nFirst\\nsecond.\\n\\n  python -m x"))
       Trains.
       <BLANKLINE>
@@ -93,7 +93,7 @@ def fitted(text: str) -> str:
 
 
 def _flag_help(flag: flags.Flag[Any]) -> str:
-    """A flag, what it is for and its default."""
+    """Describes a flag and its default."""
     name = f"--[no]{flag.name}" if flag.boolean else f"--{flag.name}"
     text = str(flag.help).partition(";\n")[0]  # absl says what may be repeated
     default = ", ".join(map(str, flag.default)) if isinstance(flag.default, list) else flag.default
@@ -107,7 +107,7 @@ def _flag_help(flag: flags.Flag[Any]) -> str:
 def setting_texts() -> dict[str, str]:
     """Returns what each setting of a config is, from the docstring of ``Config``.
 
-    Example:
+    Examples:
       >>> setting_texts()["batch_unlabeled"]
       'unlabelled rows a step.'
     """
@@ -142,13 +142,13 @@ def of_configs(shown: pathlib.Path) -> str:
 
 
 def listed(shared: Sequence[flags.FlagHolder[Any]]) -> list[str]:
-    """The names of the command's flags, in the order of their definition.
+    """Returns the names of the command's flags, in the order of their definition.
 
     Args:
       shared: those of them that are defined here or in other modules.
     """
-    own = flags.FLAGS.flags_by_module_id_dict().get(id(sys.modules["__main__"]), [])
-    return [*(flag.name for flag in own), *(holder.name for holder in shared)]
+    in_command = flags.FLAGS.flags_by_module_id_dict().get(id(sys.modules["__main__"]), [])
+    return [*(flag.name for flag in in_command), *(holder.name for holder in shared)]
 
 
 def of_command(listed: Sequence[str], configs: str | None = None) -> str:

@@ -36,13 +36,13 @@ class Knob(NamedTuple):
 
     @property
     def range(self) -> tuple[float, float]:
-        """The least and the greatest value; tuned on a logarithmic scale."""
+        """Returns the least and the greatest value; tuned on a logarithmic scale."""
         span = SPANS[self.setting]
         return self.value / span, self.value * span
 
 
 def _values(config: Config, setting: str) -> tuple[float, ...]:
-    """A setting's values: one, or one a level, 0 where a level is not decoded."""
+    """Returns a setting's values: one, or one per level, 0 where a level is not decoded."""
     given = getattr(config, setting)
     values: tuple[float, ...] = given if isinstance(given, tuple) else (given,)
     if setting != "denoising_cost" or len(values) > 1:
@@ -68,51 +68,51 @@ def knobs(config: Config, tune: Sequence[str]) -> list[Knob]:
     Raises:
       ConfigError: a setting is not one of these, or is 0 at every level.
 
-    Example:
-      >>> own = Config(noise_std=(0.3,), denoising_cost=(1000.0, 10.0, 0.1, 0.1), units=(5, 5))
-      >>> [(knob.name, knob.value) for knob in knobs(own, ["noise_std", "denoising_cost"])]
+    Examples:
+      >>> config = Config(noise_std=(0.3,), denoising_cost=(1000.0, 10.0, 0.1, 0.1), units=(5, 5))
+      >>> [(knob.name, knob.value) for knob in knobs(config, ["noise_std", "denoising_cost"])]
       [('noise_std', 0.3), ('denoising_cost[0]', 1000.0), ('denoising_cost[1]', 10.0),
        ('denoising_cost[2:]', 0.1)]
     """
-    found = []
+    tuned = []
     for setting in dict.fromkeys(tune):
         if setting not in Config.TRACED:
             raise ConfigError(f"--tune={setting}: give some of {', '.join(Config.TRACED)}.")
         values = _values(config, setting)
         parts = _ALL if len(values) == 1 else _PARTS[setting]
         firsts = {part: next(filter(None, values[levels]), 0.0) for part, levels in parts.items()}
-        found += [
+        tuned += [
             Knob(setting + part, setting, parts[part], value)
             for part, value in firsts.items()
             if value
         ]
-    if not found:
+    if not tuned:
         raise ConfigError(
             f"there is nothing to tune: {' and '.join(tune) or 'what --tune names'} is 0 at every "
             f"level of {config.name}; give --tune some of {', '.join(Config.TRACED)}."
         )
-    return found
+    return tuned
 
 
-def turned(config: Config, found: Sequence[Knob], values: Mapping[str, float]) -> Config:
+def turned(config: Config, tuned: Sequence[Knob], values: Mapping[str, float]) -> Config:
     """Returns the config with other values, rounded to four significant figures.
 
     Args:
       config: that of ``knobs``.
-      found: by ``knobs``.
+      tuned: by ``knobs``.
       values: by the names of the knobs.
 
     Returns:
       A ``Config``; with the knobs' own values it trains what the one given does.
 
-    Example:
-      >>> own = Config(denoising_cost=(10.0, 1.0, 0.1, 0.2), units=(5, 5))
-      >>> bottom, one, above = knobs(own, ["denoising_cost"])
-      >>> turned(own, [bottom, above], {bottom.name: 20.0, above.name: 0.3}).denoising_cost
+    Examples:
+      >>> config = Config(denoising_cost=(10.0, 1.0, 0.1, 0.2), units=(5, 5))
+      >>> bottom, one, above = knobs(config, ["denoising_cost"])
+      >>> turned(config, [bottom, above], {bottom.name: 20.0, above.name: 0.3}).denoising_cost
       (20.0, 1.0, 0.3, 0.6)
     """
     changed: dict[str, list[float]] = {}
-    for knob in found:
+    for knob in tuned:
         levels = changed.setdefault(knob.setting, list(_values(config, knob.setting)))
         ratio = values[knob.name] / knob.value
         if ratio != 1:

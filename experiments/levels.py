@@ -51,7 +51,7 @@ _RESIDUAL = flags.DEFINE_bool("residual", False, "Whether levels above the first
 def residual_encoder(levels: int, width: int, classes: int) -> dict[str, Any]:
     """Returns the settings of so many hidden levels, residual ones from the second on.
 
-    Example:
+    Examples:
       >>> residual_encoder(3, 5, 2)["encoder"]
       'dense:5-residual-residual-dense:2'
     """
@@ -64,7 +64,7 @@ def settings(
 ) -> Config:
     """Returns a config with other hidden levels, and the model's costs.
 
-    Example:
+    Examples:
       >>> config = Config(units=(5, 4), denoising_cost=(1000.0, 10.0, 0.1, 0.1))
       >>> settings(config, {"units": (3, 3)}, "gamma", (0.1,)).denoising_cost
       (0.0, 0.0, 0.0, 1.0)
@@ -94,8 +94,8 @@ def gradient_norms(config: Config, task: inputs.Task, *trained: Params) -> list[
     key, sizes = jax.random.key(config.seed), task.spec.sizes
     batch = task.train.batch(jnp.arange(sizes.labeled), jnp.arange(sizes.unlabeled))
     gradient = jax.jit(jax.grad(net.loss, has_aux=True))
-    found = [gradient(params, batch, key)[0] for params in (net.init(key), *trained)]
-    return [[float(jnp.linalg.norm(of.up["kernel"])) for of in levels[1:]] for levels in found]
+    gradients = [gradient(params, batch, key)[0] for params in (net.init(key), *trained)]
+    return [[float(jnp.linalg.norm(level.up["kernel"])) for level in g[1:]] for g in gradients]
 
 
 def train(
@@ -164,10 +164,10 @@ def main() -> None:
     gradients: list[varied.Run] = []
     for levels in _LEVELS.value:
         for model in _MODELS.value:
-            found = train(config, levels, model, dataset, folder / f"{model}-{levels}")
-            runs += found[0]
-            gradients += found[1]
-            for (_, noise), errors in by_levels(found[0]).items():
+            trained, norms = train(config, levels, model, dataset, folder / f"{model}-{levels}")
+            runs += trained
+            gradients += norms
+            for (_, noise), errors in by_levels(trained).items():
                 mean = over_seeds(errors[levels]).mean
                 print(f"{levels:3} levels  {model:10}  noise {noise:8}  {mean:6.2f} %", flush=True)
             flags_given = {"residual": _RESIDUAL.value, "input_noise": _INPUT_NOISE.value}

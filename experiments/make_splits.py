@@ -28,7 +28,7 @@ def make_splits(y: np.ndarray, classes: int) -> dict[str, np.ndarray]:
       y: ``[n]``, the classes of all training examples, in the official order.
       classes: how many there are.
 
-    Example:
+    Examples:
       >>> sorted(make_splits(np.arange(40_000) % 10, 10))[:3]
       ['0@100', '0@1000', '0@20']
     """

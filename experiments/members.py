@@ -25,7 +25,7 @@ def read_variation(text: str) -> tuple[str, list[Any]]:
     Raises:
       ConfigError: it is not of that form.
 
-    Example:
+    Examples:
       >>> read_variation("noise_std=0.2,(0.3, 0.1)")
       ('noise_std', [(0.2,), (0.3, 0.1)])
     """
@@ -33,14 +33,14 @@ def read_variation(text: str) -> tuple[str, list[Any]]:
     if name not in Config.TRACED:
         raise ConfigError(f"--vary={text}: {name!r} is not one of {', '.join(Config.TRACED)}.")
     try:
-        found = list(ast.literal_eval(f"[{values}]"))
+        choices = list(ast.literal_eval(f"[{values}]"))
     except (SyntaxError, ValueError):
-        found = []
-    if not found:
+        choices = []
+    if not choices:
         raise ConfigError(f"--vary={text}: give values, e.g. --vary={name}=0.1,0.2.")
     if isinstance(getattr(Config, name), tuple):
-        found = [tuple(v) if isinstance(v, list | tuple) else (v,) for v in found]
-    return name, found
+        choices = [tuple(v) if isinstance(v, list | tuple) else (v,) for v in choices]
+    return name, choices
 
 
 def variations(config: Config, words: Sequence[str], sample: int = 0) -> dict[str, Config]:
@@ -54,23 +54,23 @@ def variations(config: Config, words: Sequence[str], sample: int = 0) -> dict[st
     Returns:
       Configs by what is varied in them; that given, under ``""``, without any words.
 
-    Example:
+    Examples:
       >>> list(variations(Config(), ["learning_rate=0.1,0.2", "noise_std=0.3"]))
       ['learning_rate=0.1 noise_std=0.3', 'learning_rate=0.2 noise_std=0.3']
     """
     settings = dict(map(read_variation, words))
-    found = {}
+    varied = {}
     for values in itertools.product(*settings.values()):
         changes = dict(zip(settings, values, strict=True))
-        found[" ".join(f"{k}={_text(v)}" for k, v in changes.items())] = changes
-    if 0 < sample < len(found):
-        drawn = random.Random(config.seed).sample(sorted(found), sample)
-        found = {title: found[title] for title in drawn}
-    return {title: dataclasses.replace(config, **changes) for title, changes in found.items()}
+        varied[" ".join(f"{k}={_text(v)}" for k, v in changes.items())] = changes
+    if 0 < sample < len(varied):
+        drawn = random.Random(config.seed).sample(sorted(varied), sample)
+        varied = {title: varied[title] for title in drawn}
+    return {title: dataclasses.replace(config, **changes) for title, changes in varied.items()}
 
 
 def _text(value: Any) -> str:
-    """A value without spaces; a list of one as its item."""
+    """Writes a value without spaces; a list of one as its item."""
     if isinstance(value, tuple):
         return str(value[0]) if len(value) == 1 else f"({','.join(map(str, value))})"
     return str(value)
@@ -79,7 +79,7 @@ def _text(value: Any) -> str:
 def seeded(config: Config, seeds: int) -> list[Config]:
     """Returns a config with consecutive seeds, from its own.
 
-    Example:
+    Examples:
       >>> [config.seed for config in seeded(Config(seed=3), 2)]
       [3, 4]
     """
@@ -103,7 +103,7 @@ def followed(values: Mapping[str, Any], given: Container[str]) -> dict[str, Any]
     Returns:
       Those lists that change, by setting.
 
-    Example:
+    Examples:
       >>> values = {"units": (5, 5), "encoder": "", "combinators": ("gaussian",)}
       >>> values |= {"noise_std": (0.3,), "denoising_cost": (1000.0, 10.0, 0.1, 0.1, 0.1)}
       >>> followed(values, {"units"})

@@ -39,7 +39,7 @@ Tell = Callable[[str], object]
 
 
 class Part(NamedTuple):
-    """Some of the rows.
+    """Holds some of the rows.
 
     Attributes:
       names: one per row: its number in the input, from 0, or the name of its file.
@@ -185,14 +185,14 @@ def _numbers(where: str, cells: list[str], size: int) -> tuple[list[float], bool
     numbers = [_number(cell) for cell in cells]
     if len(numbers) != size:
         raise DataError(f"{where}: {len(numbers)} values; wanted {size}, as in training.")
-    found = [number for number in numbers if number is not None]
-    if len(found) < size:
+    known = [number for number in numbers if number is not None]
+    if len(known) < size:
         column = numbers.index(None)
         raise DataError(
             f"{where}, column {column + 1}: {cells[column][:30]!r} is not a number. (If line 1 is "
             "of names and numbers: --header=yes.)"
         )
-    return found, all(cell.strip().lstrip("+-").isdigit() for cell in cells)
+    return known, all(cell.strip().lstrip("+-").isdigit() for cell in cells)
 
 
 def _number(cell: str) -> float | None:

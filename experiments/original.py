@@ -48,7 +48,7 @@ DECODERS = {
 def split(words: str | Sequence[str]) -> tuple[str, ...]:
     """Returns a line of words joined by dashes, or a list of words, as a tuple.
 
-    Example:
+    Examples:
       >>> split("1000-500-10")
       ('1000', '500', '10')
     """
@@ -72,7 +72,7 @@ def decoder_names(words: str | Sequence[str], levels: int) -> tuple[str, ...]:
     Raises:
       ValueError: a word is not known, or a function of u alone lacks its u.
 
-    Example:
+    Examples:
       >>> decoder_names("gauss-0-sig0-gauss", 4)
       ('gaussian_lateral', 'none', 'sigmoid_lateral', 'gaussian')
     """
@@ -110,7 +110,7 @@ def _floats(text: str) -> tuple[float, ...]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    """The flags of the original's ``run.py train`` and their defaults there."""
+    """Defines the flags of the original's ``run.py train`` and their defaults there."""
     parser = _Parser(prog="run.py", add_help=False, allow_abbrev=False)
     flag = parser.add_argument
     flag("--encoder-layers", required=True)
@@ -139,7 +139,7 @@ _TRAINING_IMAGES = {"mnist": 60000, "cifar10": 50000}
 
 
 def _noise(args: argparse.Namespace, levels: int) -> tuple[float, ...]:
-    """Level 0 has a flag of its own; the list's first entry is not used there."""
+    """Returns the noise by level; that of level 0 is a flag's, not the list's first entry."""
     local = args.f_local_noise_std
     local = local * levels if len(local) == 1 else local
     above = (*local, *(0.0,) * levels)[1:levels]
@@ -158,7 +158,7 @@ def config(command: str) -> Config:
     Raises:
       ConfigError: a flag or a word is not known, or the lists do not fit.
 
-    Example:
+    Examples:
       >>> config("run.py train --encoder-layers 20-10 --decoder-spec 0-0-gauss "
       ...        "--denoising-cost-x 0,0,2 -- x").combinators
       ('none', 'none', 'gaussian')
@@ -172,10 +172,10 @@ def config(command: str) -> Config:
     images = _TRAINING_IMAGES[args.dataset]
     steps = ["contrast"] * bool(args.contrast_norm) + ["zca"] * bool(args.whiten_zca)
     try:
-        found = layers.from_names(args.encoder_layers)
+        maps = layers.from_names(args.encoder_layers)
     except ValueError as error:
         raise ConfigError(f"--encoder-layers: {error}") from error
-    values: dict[str, Any] = {"encoder": layers.to_names(found)}
+    values: dict[str, Any] = {"encoder": layers.to_names(maps)}
     if all(word.isdigit() for word in words):
         values = {"units": tuple(map(int, words[:-1]))}
     try:
@@ -206,7 +206,7 @@ def config(command: str) -> Config:
 def our_command(settings: Config) -> str:
     """Returns this project's command for a config: what differs from ``digits``, as flags.
 
-    Example:
+    Examples:
       >>> our_command(Config(units=(500, 250, 100), denoising_cost=(0.1,)))
       "python -m experiments.train '--config.denoising_cost=(0.1,)'"
     """

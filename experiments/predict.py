@@ -76,7 +76,7 @@ _SAID = {"classes": "classes", "pixels": "masks", "numbers": "numbers", "several
 def denoised_path(output: pathlib.Path) -> pathlib.Path:
     """Returns where the decoder's estimates go.
 
-    Example:
+    Examples:
       >>> denoised_path(pathlib.Path("predictions.csv")).name
       'predictions.denoised.npz'
     """
@@ -94,7 +94,7 @@ def overlay_path(output: pathlib.Path) -> pathlib.Path:
 
 
 def predict(
-    ours: Predictor,
+    ladder: Predictor,
     parts: Iterable[new_examples.Part],
     output: pathlib.Path,
     denoised: pathlib.Path | None = None,
@@ -103,7 +103,7 @@ def predict(
     """Writes a ladder's predictions for examples; on any error, nothing.
 
     Args:
-      ours: the ladder.
+      ladder: that predicts.
       parts: the examples, of ``new_examples.read``.
       output: the CSV file, or the folder of the masks.
       denoised: the ``.npz`` file of the decoder's estimates; None for none.
@@ -117,51 +117,51 @@ def predict(
       DataError: an example is wrong.
       WriteError: a file cannot be written.
     """
-    rows, positions = 0, ours.target.positions
+    rows, positions = 0, ladder.target.positions
     with contextlib.ExitStack() as stack:
         opened = prediction_files.mask_folder if positions else prediction_files.table
-        writes = [stack.enter_context(opened(ours, output))]
+        writes = [stack.enter_context(opened(ladder, output))]
         if overlay is not None:
-            writes.append(stack.enter_context(prediction_files.overlay_folder(ours, overlay)))
+            writes.append(stack.enter_context(prediction_files.overlay_folder(ladder, overlay)))
         raw: IO[bytes] | None = None
         if denoised is not None:
             near = None if files.is_bucket(output) else output.parent
             raw = stack.enter_context(tempfile.TemporaryFile(dir=near))
         for part in parts:
             first = 0
-            for found in ours.parts(part.x, part.source, part.first):
-                last = first + len(found.logits)
+            for outputs in ladder.parts(part.x, part.source, part.first):
+                last = first + len(outputs.logits)
                 for write in writes:
-                    write(part.names[first:last], part.x[first:last], found)
+                    write(part.names[first:last], part.x[first:last], outputs)
                 first = last
                 if raw is not None:
-                    raw.write(_estimates(found).tobytes())
+                    raw.write(_estimates(outputs).tobytes())
             rows += len(part.x)
         if raw is not None and denoised is not None:
             raw.flush()
-            shape = (rows, *ours.example_shape)
+            shape = (rows, *ladder.example_shape)
             with files.replacing(denoised) as path, path.open("wb") as archive:
                 np.savez(archive, denoised=np.memmap(raw, np.float32, "r", shape=shape))
     return rows
 
 
-def _estimates(found: Outputs) -> np.ndarray:
-    if found.denoised is None:
+def _estimates(outputs: Outputs) -> np.ndarray:
+    if outputs.denoised is None:
         raise ConfigError("the run does not decode its input; leave --denoised out.")
-    return found.denoised
+    return outputs.denoised
 
 
-def output_of(ours: Predictor, given: str) -> pathlib.Path:
+def output_of(ladder: Predictor, given: str) -> pathlib.Path:
     """Returns the file, or the folder of masks, to write.
 
     Args:
-      ours: the ladder.
+      ladder: that predicts.
       given: the examples that are read.
 
     Raises:
       ConfigError: it cannot be written, or is there already.
     """
-    if not ours.target.positions:
+    if not ladder.target.positions:
         return cli.output_path(OUTPUT)
     path = files.as_path(cli.OUTPUT.value or FOLDER)
     prediction_files.check_folder(path, cli.OVERWRITE_OUTPUT.value, given)
@@ -181,23 +181,23 @@ def main() -> None:
     if not _INPUT.value:
         raise ConfigError("--input is not given; name an .npz or .csv file, or a folder of images.")
     with signals.at_once():
-        ours = predictor.load(cli.find_workdir())
-        output = output_of(ours, _INPUT.value)
+        ladder = predictor.load(cli.find_workdir())
+        output = output_of(ladder, _INPUT.value)
         denoised = denoised_path(output) if _DENOISED.value else None
         if denoised is not None:
             cli.check_output(denoised)
         overlay = overlay_path(output) if _OVERLAY.value else None
         if overlay is not None:
             prediction_files.check_folder(overlay, cli.OVERWRITE_OUTPUT.value, _INPUT.value)
-        parts = new_examples.read(_INPUT.value, ours.example_shape, _HEADER.value, print)
-        rows = predict(ours, parts, output, denoised, overlay)
-    print(f"{_SAID[ours.target.kind]} of {rows} example(s) are in {output}")
+        parts = new_examples.read(_INPUT.value, ladder.example_shape, _HEADER.value, print)
+        rows = predict(ladder, parts, output, denoised, overlay)
+    print(f"{_SAID[ladder.target.kind]} of {rows} example(s) are in {output}")
     if others := left_out(pathlib.Path(_INPUT.value).expanduser()):
         print(f"{others} file(s) in {_INPUT.value} are no PNG or JPEG files and were left out")
     if overlay is not None:
         print(f"the images with their masks over them are in {overlay}")
     if denoised is not None:
-        units = f" (in the units of {ours.fitted.chain})" if ours.fitted.chain != "none" else ""
+        units = f" (in the units of {ladder.fitted.chain})" if ladder.fitted.chain != "none" else ""
         print(f"the decoder's estimates{units} are in {denoised}")
 
 

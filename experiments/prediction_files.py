@@ -23,11 +23,11 @@ Write = Callable[[list[str], np.ndarray, Outputs], None]
 
 
 @contextlib.contextmanager
-def table(ours: Predictor, path: pathlib.Path) -> Iterator[Write]:
+def table(ladder: Predictor, path: pathlib.Path) -> Iterator[Write]:
     """Yields what adds the lines of rows to a CSV file, which is there in the end or not at all.
 
     Args:
-      ours: the ladder.
+      ladder: that predicts.
       path: of the file.
     """
     # A file name may be no text.
@@ -36,89 +36,89 @@ def table(ours: Predictor, path: pathlib.Path) -> Iterator[Write]:
         new.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
     ):
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["row", *_columns(ours)])
+        writer.writerow(["row", *_columns(ladder)])
 
-        def write(names: list[str], x: np.ndarray, found: Outputs) -> None:
-            lines = zip(names, _cells(ours, found), strict=True)
+        def write(names: list[str], x: np.ndarray, outputs: Outputs) -> None:
+            lines = zip(names, _cells(ladder, outputs), strict=True)
             writer.writerows([name, *cells] for name, cells in lines)
             file.flush()  # a full disk is found here
 
         yield write
 
 
-def _columns(ours: Predictor) -> list[str]:
+def _columns(ladder: Predictor) -> list[str]:
     """Returns the names of the columns but the first."""
-    names = list(ours.class_names)
-    if ours.target.kind == "classes":
+    names = list(ladder.class_names)
+    if ladder.target.kind == "classes":
         return ["class", "probability", *(f"p_{name}" for name in names)]
-    if ours.target.kind == "several":
+    if ladder.target.kind == "several":
         return [*names, *(f"p_{name}" for name in names)]
-    return [*names, *(f"sd_{name}" for name in names if ours.target.size > len(names))]
+    return [*names, *(f"sd_{name}" for name in names if ladder.target.size > len(names))]
 
 
-def _cells(ours: Predictor, found: Outputs) -> Iterator[list[str]]:
+def _cells(ladder: Predictor, outputs: Outputs) -> Iterator[list[str]]:
     """Yields the cells of each row but the first, with the digits that float32 has."""
-    if found.scaling is not None:
-        beside = found.uncertainty
-        numbers = found.predictions if beside is None else np.hstack([found.predictions, beside])
+    if outputs.scaling is not None:
+        numbers, deviations = outputs.predictions, outputs.uncertainty
+        numbers = numbers if deviations is None else np.hstack([numbers, deviations])
         # Of what was standardised: the mean may be large beside what numbers differ by.
-        decimals = 7 - np.floor(np.log10(found.scaling.scale)).astype(int)
+        decimals = 7 - np.floor(np.log10(outputs.scaling.scale)).astype(int)
         for row in numbers:
             places = itertools.cycle(decimals.tolist())
             pairs = zip(row.tolist(), places, strict=False)
             yield [str(round(number, place)) for number, place in pairs]
         return
-    texts = found.probabilities.astype(np.float32).astype(str).tolist()
-    for said, cells in zip(found.predictions, texts, strict=True):
-        if ours.target.kind == "classes":
-            yield [ours.class_names[said], cells[said], *cells]
+    texts = outputs.probabilities.astype(np.float32).astype(str).tolist()
+    for said, cells in zip(outputs.predictions, texts, strict=True):
+        if ladder.target.kind == "classes":
+            yield [ladder.class_names[said], cells[said], *cells]
         else:
             yield [*map(str, said), *cells]
 
 
 @contextlib.contextmanager
-def mask_folder(ours: Predictor, path: pathlib.Path) -> Iterator[Write]:
+def mask_folder(ladder: Predictor, path: pathlib.Path) -> Iterator[Write]:
     """Yields what writes masks to a folder, which is there in the end or not at all.
 
     Args:
-      ours: the ladder.
+      ladder: that predicts.
       path: of the folder; what is in it is replaced.
 
     Raises:
       DataError: a mask cannot hold so many classes.
     """
-    masks.check_classes(len(ours.class_names))
+    masks.check_classes(len(ladder.class_names))
     with files.replacing(path) as new:
         files.remove(new)  # of a command that was killed
         new.mkdir()
 
-        def write(names: list[str], x: np.ndarray, found: Outputs) -> None:
-            for name, mask in zip(names, found.predictions, strict=True):
+        def write(names: list[str], x: np.ndarray, outputs: Outputs) -> None:
+            for name, mask in zip(names, outputs.predictions, strict=True):
                 masks.write_png(_new_file(new, name), masks.as_bytes(mask))
 
         yield write
 
 
 @contextlib.contextmanager
-def overlay_folder(ours: Predictor, path: pathlib.Path) -> Iterator[Write]:
+def overlay_folder(ladder: Predictor, path: pathlib.Path) -> Iterator[Write]:
     """Yields what writes images with their masks over them to a folder, as ``mask_folder`` does.
 
     Raises:
       ConfigError: the run is not one on masks of grey or coloured images.
     """
-    if ours.target.kind != "pixels" or ours.example_shape[2] not in MODES:
-        what = f"{ours.target.kind}, not masks"
-        if ours.target.kind == "pixels":
-            what = f"images of {ours.example_shape[2]} channels, neither grey nor coloured"
-        raise ConfigError(f"--overlay, but the run was trained on {what}; leave it out.")
+    if ladder.target.kind != "pixels" or ladder.example_shape[2] not in MODES:
+        labels = f"{ladder.target.kind}, not masks"
+        if ladder.target.kind == "pixels":
+            labels = f"images of {ladder.example_shape[2]} channels, neither grey nor coloured"
+        raise ConfigError(f"--overlay, but the run was trained on {labels}; leave it out.")
     with files.replacing(path) as new:
         files.remove(new)  # of a command that was killed
         new.mkdir()
 
-        def write(names: list[str], x: np.ndarray, found: Outputs) -> None:
-            shown = data.new_rows("x", x, ours.example_shape, scale=ours.fitted.scale)
-            for name, image, mask in zip(names, shown, found.predictions, strict=True):
-                shades = _shades(image, ours.fitted.scale)
+        def write(names: list[str], x: np.ndarray, outputs: Outputs) -> None:
+            shown = data.new_rows("x", x, ladder.example_shape, scale=ladder.fitted.scale)
+            for name, image, mask in zip(names, shown, outputs.predictions, strict=True):
+                shades = _shades(image, ladder.fitted.scale)
                 masks.write_png(_new_file(new, name), masks.blend(shades, mask))
 
         yield write

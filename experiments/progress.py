@@ -44,7 +44,7 @@ def errors_of(metrics: dict[str, Any], percent: bool = True) -> dict[str, str]:
       metrics: as ``loop.Progress`` takes them.
       percent: whether the errors are percentages.
 
-    Example:
+    Examples:
       >>> errors_of({"epoch": 3, "test_error": 2.0})
       {'test_error': '2.00 %'}
     """
@@ -91,7 +91,7 @@ def lines(
     Returns:
       What is called after each epoch.
 
-    Example:
+    Examples:
       >>> times = iter([0.0, 20.0, 40.0])
       >>> progress = lines("a", 4, write=print, clock=lambda: next(times))
       a: compiling ...

@@ -12,7 +12,7 @@ LABELS = ("20", "50", "100", "1000", "all")
 
 
 class Published(NamedTuple):
-    """The errors of one method, by number of labels.
+    """Holds the errors of one method, by number of labels.
 
     Attributes:
       method: its name.

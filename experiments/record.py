@@ -47,7 +47,7 @@ To fill a row: `python -m experiments.reproduce --table=TABLE --rows=ROW --label
 
 
 def name_of(folder: pathlib.Path, row: Row, seed: int, ending: str = "") -> str:
-    """The name of a run's file or folder: that with the row's old name, if it is there."""
+    """Returns the name of a run's file or folder, with the row's old name if that is there."""
     old = (old for old, new in RENAMED.items() if new == row.row)
     names = [f"{name}-{row.labels}-{seed}{ending}" for name in (*old, row.row)]
     return next((name for name in names if (folder / name).exists()), names[-1])
@@ -56,7 +56,7 @@ def name_of(folder: pathlib.Path, row: Row, seed: int, ending: str = "") -> str:
 def file_of(results: pathlib.Path, table: str, row: Row, seed: int) -> pathlib.Path:
     """Returns the path of a run's file.
 
-    Example:
+    Examples:
       >>> file_of(pathlib.Path("results"), "mnist", TABLES["mnist"][4], 3).as_posix()
       'results/mnist/full-100-3.json'
     """
@@ -64,7 +64,7 @@ def file_of(results: pathlib.Path, table: str, row: Row, seed: int) -> pathlib.P
 
 
 def read(results: pathlib.Path, table: str) -> list[Run]:
-    """All runs of a table, in the order of their seeds, rows by the names of now."""
+    """Reads all runs of a table, in the order of their seeds, rows by the names of now."""
     runs = [
         json.loads(path.read_text(encoding="utf-8")) for path in (results / table).glob("*.json")
     ]
@@ -79,27 +79,27 @@ def of_row(runs: Iterable[Run], row: Row) -> list[Run]:
 
 def _mean(runs: list[Run], name: str) -> float | None:
     """Returns the mean of a figure over the runs that have it."""
-    found = [run[name] for run in runs if run.get(name) is not None]
-    return over_seeds(found).mean if found else None
+    values = [run[name] for run in runs if run.get(name) is not None]
+    return over_seeds(values).mean if values else None
 
 
 def _operations(runs: list[Run], supervised: list[Run]) -> str:
     """Returns a run's operations, in 10^12, and the ratio to the supervised net's."""
-    ours, theirs = (
+    counts, of_supervised = (
         [run["operations"] * run["steps"] for run in some if run.get("operations")]
         for some in (runs, supervised)
     )
-    if not ours:
+    if not counts:
         return ""
-    count = over_seeds(ours).mean
-    ratio = f" ({count / over_seeds(theirs).mean:.1f})" if theirs else ""
+    count = over_seeds(counts).mean
+    ratio = f" ({count / over_seeds(of_supervised).mean:.1f})" if of_supervised else ""
     return f"{count / 1e12:.0f} T{ratio}"
 
 
 def _products(runs: list[Run]) -> str:
-    """The types of the matrix products; of a baseline, which has none, empty."""
-    found = {run["config"]["compute_dtype"] for run in runs if run.get("operations")}
-    return ", ".join(sorted(found))
+    """Returns the types of the matrix products; of a baseline, which has none, empty."""
+    dtypes = {run["config"]["compute_dtype"] for run in runs if run.get("operations")}
+    return ", ".join(sorted(dtypes))
 
 
 def _cells(cells: list[str]) -> str:
@@ -110,7 +110,7 @@ def _cells(cells: list[str]) -> str:
 def line(row: Row, runs: list[Run], supervised: list[Run], time: float | None = None) -> str:
     """Returns a row of a table in Markdown.
 
-    Example:
+    Examples:
       >>> run = {"test_error": 1.0, "wall_time": 90.0}
       >>> line(TABLES["mnist"][4], [run, run | {"test_error": 2.0}], [])
       '| full | 100 | 1.50 | 0.71 | 1.50 | 1.00 | 2.00 | 2 | 1.06 ± 0.37 | 1.5 | | | |'
@@ -135,13 +135,13 @@ def line(row: Row, runs: list[Run], supervised: list[Run], time: float | None = 
 
 def over_labels(table: str, runs: list[Run]) -> dict[str, dict[int, list[float]]]:
     """Returns, by row name, the errors by number of labels where there are several."""
-    found: dict[str, dict[int, list[float]]] = {}
+    by_row: dict[str, dict[int, list[float]]] = {}
     for row in TABLES[table]:
         for run in of_row(runs, row):
             split = run["split"]  # "all N training examples", or the rows
             labels = int(split.split()[1]) if isinstance(split, str) else len(split)
-            found.setdefault(row.row, {}).setdefault(labels, []).append(run["test_error"])
-    return {name: errors for name, errors in found.items() if len(errors) > 1}
+            by_row.setdefault(row.row, {}).setdefault(labels, []).append(run["test_error"])
+    return {name: errors for name, errors in by_row.items() if len(errors) > 1}
 
 
 def table_text(table: str, runs: list[Run], step_ms: Mapping[str, float]) -> str:
@@ -151,28 +151,28 @@ def table_text(table: str, runs: list[Run], step_ms: Mapping[str, float]) -> str
         *("published", "minutes", "operations", "time", "products"),
     )
     rule = "|---|---|" + "--:|" * (len(names) - 3) + "---|"
-    found = [f"## {table}", "", f"| {' | '.join(names)} |", rule]
+    lines = [f"## {table}", "", f"| {' | '.join(names)} |", rule]
     for row in TABLES[table]:
         supervised = of_row(runs, row._replace(row="baseline"))
         time = relative_time.time_ratio(row, TABLES[table], step_ms)
-        found.append(line(row, of_row(runs, row), supervised, time))
+        lines.append(line(row, of_row(runs, row), supervised, time))
     if runs:
         about = f"Each dot is the test error of one run of {table}."
-        found += ["", f"![{about}](experiments/results/{table}.svg)"]
+        lines += ["", f"![{about}](experiments/results/{table}.svg)"]
     if over_labels(table, runs):
         path = f"experiments/results/{table}_labels.svg"
-        found += ["", f"![The error over the number of labels of {table}.]({path})"]
-    return "\n".join(found) + "\n"
+        lines += ["", f"![The error over the number of labels of {table}.]({path})"]
+    return "\n".join(lines) + "\n"
 
 
 def comparison(runs: list[Run]) -> str:
     """Returns MNIST's errors beside the published ones, in Markdown, ours with their seeds."""
 
-    def ours(row: str, labels: str) -> str:
+    def cell(row: str, labels: str) -> str:
         errors = [run["test_error"] for run in of_row(runs, Row(row, labels, ""))]
         return f"{over_seeds(errors).mean_and_sd()} ({len(errors)})" if errors else ""
 
-    found = [
+    lines = [
         "## mnist, beside others",
         "",
         "Published errors of methods that do not use the order of the pixels, in percent by number",
@@ -181,14 +181,14 @@ def comparison(runs: list[Run]) -> str:
         f"| | {' | '.join(LABELS)} |",
         "|---|" + "--:|" * len(LABELS),
     ]
-    rows = [(f"ours: {row}", [ours(row, labels) for labels in LABELS]) for row in OURS]
+    rows = [(f"ours: {row}", [cell(row, labels) for labels in LABELS]) for row in OURS]
     rows += [(f"[{p.method}]({p.source})", list(p.errors)) for p in PERMUTATION_INVARIANT]
-    found += [_cells([name, *errors]) for name, errors in rows]
-    return "\n".join(found) + "\n"
+    lines += [_cells([name, *errors]) for name, errors in rows]
+    return "\n".join(lines) + "\n"
 
 
 def text(results: pathlib.Path) -> str:
-    """The whole of ``RESULTS.md``."""
+    """Writes the whole of ``RESULTS.md``."""
     step_ms = relative_time.read(results)
     parts = []
     for table in TABLES:

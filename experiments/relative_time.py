@@ -16,16 +16,16 @@ _IMAGES = 60_000  # of MNIST and of Fashion-MNIST, whose nets these are
 
 
 def read(results: pathlib.Path) -> dict[str, float]:
-    """Milliseconds a step by config; empty where nothing was measured."""
+    """Returns milliseconds per step, by config; empty where nothing was measured."""
     path = results / FILE
-    found = json.loads(path.read_text(encoding="utf-8"))["step_ms"] if path.exists() else {}
-    return {configs.current(name): ms for name, ms in found.items()}
+    step_ms = json.loads(path.read_text(encoding="utf-8"))["step_ms"] if path.exists() else {}
+    return {configs.current(name): ms for name, ms in step_ms.items()}
 
 
 def steps(config: Config) -> int:
     """Counts the steps of a whole run on 60,000 images.
 
-    Example:
+    Examples:
       >>> steps(Config(epochs=2, batch_unlabeled=100))
       1200
     """
@@ -33,7 +33,7 @@ def steps(config: Config) -> int:
 
 
 def time_ratio(row: Row, table: Sequence[Row], step_ms: Mapping[str, float]) -> float | None:
-    """Time of a run over that of the table's supervised net with as many labels.
+    """Computes the time of a run over that of the table's supervised net with as many labels.
 
     Args:
       row: of the table.
@@ -44,7 +44,7 @@ def time_ratio(row: Row, table: Sequence[Row], step_ms: Mapping[str, float]) -> 
       Step time times steps of the one over those of the other; None where either
       was not measured or is not a net.
 
-    Example:
+    Examples:
       >>> from experiments.tables import TABLES
       >>> full, *_, supervised = TABLES["mnist"][4:8]
       >>> time_ratio(full, TABLES["mnist"], {full.config: 9.0, supervised.config: 3.0})
@@ -56,5 +56,5 @@ def time_ratio(row: Row, table: Sequence[Row], step_ms: Mapping[str, float]) -> 
     pair = (row, supervised[0])
     if not all(r.config in step_ms for r in pair):
         return None
-    ours, theirs = (step_ms[r.config] * steps(r.settings(0)) for r in pair)
-    return ours / theirs
+    time, of_supervised = (step_ms[r.config] * steps(r.settings(0)) for r in pair)
+    return time / of_supervised

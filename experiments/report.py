@@ -45,7 +45,7 @@ def of_run(folder: pathlib.Path, dataset: data.Dataset) -> None:
 
 
 def of_command(folder: pathlib.Path, errors: compare.Errors) -> None:
-    """The page that compares what a command trained.
+    """Returns the page that compares what a command trained.
 
     Args:
       folder: of the command.

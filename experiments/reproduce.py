@@ -96,8 +96,8 @@ def operations(config: Config, task: inputs.Task) -> float | None:
     except RuntimeError:
         return None
     with jax.default_device(processor):  # an accelerator's compiler does not tell
-        found = jax.jit(program.step).lower(state, batch).cost_analysis()
-    return float(found["flops"]) if isinstance(found, dict) and "flops" in found else None
+        costs = jax.jit(program.step).lower(state, batch).cost_analysis()
+    return float(costs["flops"]) if isinstance(costs, dict) and "flops" in costs else None
 
 
 def described(row: Row, config: Config, dataset: data.Dataset, members: int) -> dict[str, Any]:
@@ -131,7 +131,7 @@ def run_ladders(row: Row, configs: list[Config], dataset: data.Dataset) -> None:
     count = operations(first, inputs.prepare(first, dataset))  # of any seed
     for name, config in members.items():
         done = workfolder.load_summary(folder / name)
-        found = begun[name] | {
+        run = begun[name] | {
             "config": begun[name]["config"] | {"compute_dtype": dtype},
             "test_error": round(done["test_error"], 4),
             "steps": done["steps"],
@@ -139,27 +139,27 @@ def run_ladders(row: Row, configs: list[Config], dataset: data.Dataset) -> None:
             "versions": done["versions"],
             "operations": count,
         }
-        write(row, config.seed, found)
+        write(row, config.seed, run)
 
 
 def run_baseline(row: Row, config: Config, dataset: data.Dataset) -> None:
     """Measures one of scikit-learn's classifiers on the rows that a ladder would have."""
     error, seconds = baselines.timed_error(row.row, inputs.prepare(config, dataset))
-    found = described(row, config, dataset, 1) | {
+    run = described(row, config, dataset, 1) | {
         "test_error": round(error, 4),
         "wall_time": round(seconds, 2),
     }
-    write(row, config.seed, found)
+    write(row, config.seed, run)
 
 
-def write(row: Row, seed: int, found: dict[str, Any]) -> None:
+def write(row: Row, seed: int, run: dict[str, Any]) -> None:
     """Writes a run's file and the tables."""
     results = pathlib.Path(_RESULTS.value)
     path = record.file_of(results, _TABLE.value, row, seed)
     path.parent.mkdir(parents=True, exist_ok=True)
-    files.write_json(path, found)
+    files.write_json(path, run)
     pathlib.Path(_PAGE.value).write_text(record.text(results), encoding="utf-8")
-    print(f"{row.row}, {row.labels} labels, seed {seed}: {found['test_error']:.2f} %")
+    print(f"{row.row}, {row.labels} labels, seed {seed}: {run['test_error']:.2f} %")
 
 
 def check() -> None:

@@ -11,11 +11,11 @@ from ladder_jax.predictor import Predictor
 from ladder_jax.report import measures, numbers, pixels, several
 
 
-def table(ours: Predictor, x: data.Examples, y: np.ndarray, name: str) -> str:
+def table(ladder: Predictor, x: data.Examples, y: np.ndarray, name: str) -> str:
     """Evaluates a ladder whose labels are no classes, and returns its scores as text.
 
     Args:
-      ours: the ladder.
+      ladder: to evaluate.
       x: ``[n, *example_shape]``.
       y: ``[n, ...]``, the labels.
       name: of the examples, for messages.
@@ -23,11 +23,11 @@ def table(ours: Predictor, x: data.Examples, y: np.ndarray, name: str) -> str:
     Raises:
       DataError: the examples are of another shape or scale than in training, or not finite.
     """
-    if ours.target.kind == "pixels":
-        return _of_pixels(ours, pixels.judge(ours, x, y, name).counts)
-    if ours.target.kind == "numbers":
-        return _of_numbers(y, numbers.judge(ours, x, name), ours.class_names)
-    return _of_several(ours, y, measures.gathered(ours, x, name=name) > 0.5)
+    if ladder.target.kind == "pixels":
+        return _of_pixels(ladder, pixels.judge(ladder, x, y, name).counts)
+    if ladder.target.kind == "numbers":
+        return _of_numbers(y, numbers.judge(ladder, x, name), ladder.class_names)
+    return _of_several(ladder, y, measures.gathered(ladder, x, name=name) > 0.5)
 
 
 def _columns(
@@ -47,13 +47,13 @@ def _cell(value: float, form: str = ".2f") -> str:
     return "-" if np.isnan(value) else f"{value:{form}}"
 
 
-def _of_pixels(ours: Predictor, counts: np.ndarray) -> str:
-    found, names = ours.target.summary(measures.sums_of(counts)), ours.class_names
+def _of_pixels(ladder: Predictor, counts: np.ndarray) -> str:
+    figures, names = ladder.target.summary(measures.sums_of(counts)), ladder.class_names
     heads = ("class", "pixels", "IoU %", "precision %", "recall %", "F1 %")
     rows = [[str(n), *map(_cell, each)] for _, n, *each in pixels.scores(counts, names)]
     lines = [
-        f"mean IoU        {found['mean_iou']:.2f} %",
-        f"pixel accuracy  {found['pixel_accuracy']:.2f} %, {counts.trace()} of {counts.sum()} "
+        f"mean IoU        {figures['mean_iou']:.2f} %",
+        f"pixel accuracy  {figures['pixel_accuracy']:.2f} %, {counts.trace()} of {counts.sum()} "
         "labelled pixels",
     ]
     return "\n".join([*lines, "", *_columns(names, rows, heads)])
@@ -64,25 +64,25 @@ def _ends(interval: numbers.Interval) -> str:
 
 
 def _of_numbers(y: np.ndarray, judged: numbers.Judged, names: Sequence[str]) -> str:
-    found = numbers.scores(y, judged.predicted, names)
+    scores = numbers.scores(y, judged.predicted, names)
     heads = ("number", "examples", "RMSE", "95 %", "MAE", "R2", "95 %")
     rows = [
         [
             *(str(s.n), _cell(s.rmse, ".4g"), _ends(s.rmse_interval), _cell(s.mae, ".4g")),
             *(_cell(s.r2, ".4g"), _ends(s.r2_interval)),
         ]
-        for s in found
+        for s in scores
     ]
-    lines = _columns([s.name for s in found], rows, heads)
+    lines = _columns([s.name for s in scores], rows, heads)
     lines += ["", f"95 %: intervals of the bootstrap, {numbers.RESAMPLES} draws of the examples"]
     if (near := numbers.within(y, judged)) is not None:
         lines.append(f"{near:.2f} % within 1.96 standard deviations of the predicted number")
     return "\n".join(lines)
 
 
-def _of_several(ours: Predictor, y: np.ndarray, predicted: np.ndarray) -> str:
-    found = ours.target.summary(several.sums_of(y, predicted))
-    exact, *labels = several.scores(y, predicted, ours.class_names)
+def _of_several(ladder: Predictor, y: np.ndarray, predicted: np.ndarray) -> str:
+    figures = ladder.target.summary(several.sums_of(y, predicted))
+    exact, *labels = several.scores(y, predicted, ladder.class_names)
     heads = ("label", "examples", "positive", "error %", "95 %", "precision %", "recall %", "F1 %")
     rows = [
         [
@@ -93,10 +93,10 @@ def _of_several(ours: Predictor, y: np.ndarray, predicted: np.ndarray) -> str:
     ]
     low, high = exact.interval
     lines = [
-        f"error        {found['error']:.2f} % of all labels",
-        f"exact match  {found['exact_match']:.2f} %  (95 % interval {100 - high:.2f} to "
+        f"error        {figures['error']:.2f} % of all labels",
+        f"exact match  {figures['exact_match']:.2f} %  (95 % interval {100 - high:.2f} to "
         f"{100 - low:.2f}, Wilson), all labels right in {exact.n - exact.wrong} of {exact.n} "
         "examples",
-        f"macro F1     {found['macro_f1']:.2f} %",
+        f"macro F1     {figures['macro_f1']:.2f} %",
     ]
-    return "\n".join([*lines, "", *_columns(ours.class_names, rows, heads)])
+    return "\n".join([*lines, "", *_columns(ladder.class_names, rows, heads)])

@@ -79,9 +79,9 @@ def tell_followed(config: Config) -> None:
 
 
 def _overridden() -> Container[str]:
-    """The settings that --config.SETTING gives."""
-    found: Container[str] = config_flags.get_override_values(flags.FLAGS["config"])
-    return found
+    """Returns the names of the settings that --config.SETTING gives."""
+    names: Container[str] = config_flags.get_override_values(flags.FLAGS["config"])
+    return names
 
 
 def check_layers(config: Config, dataset: data.Dataset) -> None:

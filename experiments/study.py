@@ -124,9 +124,9 @@ class Study:
             worse than any error.
         """
         known = self._kept.user_attrs.get("errors", {})
-        found = None if errors is None else list(errors)
-        self._kept.set_user_attr("errors", known | {str(number): found})
-        self._kept.tell(number, Trial(number, {}, True, found).error)
+        listed = None if errors is None else list(errors)
+        self._kept.set_user_attr("errors", known | {str(number): listed})
+        self._kept.tell(number, Trial(number, {}, True, listed).error)
 
     def set_apart(self, numbers: Sequence[int]) -> None:
         """Notes that trials cannot be trained with others."""

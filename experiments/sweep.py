@@ -42,7 +42,7 @@ _TUNE = flags.DEFINE_list("tune", list(Config.TRACED), "Which settings are tuned
 
 
 def run(
-    config: Config, dataset: data.Dataset, folder: pathlib.Path, found: Sequence[Knob]
+    config: Config, dataset: data.Dataset, folder: pathlib.Path, tuned: Sequence[Knob]
 ) -> sweep_report.Sweep:
     """Trains all remaining trials, batch by batch.
 
@@ -50,18 +50,18 @@ def run(
       config: what is tuned.
       dataset: without test examples.
       folder: of the sweep.
-      found: of ``knobs``.
+      tuned: of ``knobs``.
 
     Returns:
       The sweep, done.
     """
     seeds, batch = cli.SEEDS.value, _BATCH.value
-    with open_study(folder, found, config.seed, {"seeds": seeds, "batch": batch}) as study:
+    with open_study(folder, tuned, config.seed, {"seeds": seeds, "batch": batch}) as study:
         while True:
             trials = study.trials()
             waiting = any(not trial.done for trial in trials)
             if not waiting and len(trials) >= _TRIALS.value:
-                return sweep_report.Sweep(config, found, trials, seeds, compare.in_percent(dataset))
+                return sweep_report.Sweep(config, tuned, trials, seeds, compare.in_percent(dataset))
             # A batch begins at a multiple of its size, wherever the last sweep ended.
             begun = len(trials) - 1 if waiting else len(trials)
             for _ in range(len(trials), min(_TRIALS.value, (begun // batch + 1) * batch)):
@@ -69,7 +69,7 @@ def run(
             chosen = {
                 trial.number: {
                     f"trial-{trial.number}-{member.seed}": member
-                    for member in seeded(turned(config, found, trial.values), seeds)
+                    for member in seeded(turned(config, tuned, trial.values), seeds)
                 }
                 for trial in study.trials()
                 if not trial.done
@@ -134,7 +134,7 @@ def begin_anew(folder: pathlib.Path) -> None:
 def main() -> None:
     """Reads the flags and runs; on a signal it ends and says how to resume."""
     config = settings.read_config()
-    found = knobs(config, _TUNE.value)
+    tuned = knobs(config, _TUNE.value)
     load_optuna()
     workdir = cli.WORKDIR.value or f"runs/sweep-{config.name}-{time.strftime('%Y%m%d-%H%M%S')}"
     cli.local_path(workdir, f"a sweep, whose {STUDY} is SQLite's,")
@@ -152,7 +152,7 @@ def main() -> None:
             if overwrite:
                 begin_anew(folder)
             with settings.resumable(folder):
-                done = run(config, dataset, folder, found)
+                done = run(config, dataset, folder, tuned)
             command = shlex.join(["python", "-m", "experiments.sweep", *sys.argv[1:]])
             print(sweep_report.write(folder, done, command))
 

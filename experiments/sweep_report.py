@@ -109,9 +109,9 @@ def table(sweep: Sweep) -> str:
     lines = [heading, "  " + "  ".join(["trial", "error", *names])]
     for trial in rows:
         values = [f"{trial.values[name]:>{len(name)}.4g}" for name in names]
-        own = "  the config's own" if trial.number == 0 else ""
+        note = "  the config's own" if trial.number == 0 else ""
         error = error_text(trial.error, sweep.percent).removesuffix(" %")
-        lines.append("  ".join([f"  {trial.number:5}", f"{error:>5}", *values]) + own)
+        lines.append("  ".join([f"  {trial.number:5}", f"{error:>5}", *values]) + note)
     return "\n".join(lines)
 
 
@@ -122,14 +122,14 @@ def config_file(sweep: Sweep, command: str) -> str:
       sweep: done.
       command: that ran it.
     """
-    best, own = sweep.ranked()[0], sweep.trials[0]
+    best, first = sweep.ranked()[0], sweep.trials[0]
     config = turned(sweep.config, sweep.knobs, best.values)
     given = [
         f"            {field.name}={_literal(getattr(config, field.name))},\n"
         for field in dataclasses.fields(Config)
         if getattr(config, field.name) != field.default
     ]
-    before = "not finite" if own.errors is None else error_text(own.error, sweep.percent)
+    before = "not finite" if first.errors is None else error_text(first.error, sweep.percent)
     least = error_text(best.error, sweep.percent)
     command = command.replace("\\", "\\\\").replace('"', '\\"')
     return f'''"""{sweep.config.name}, tuned: {least} validation error.
@@ -157,7 +157,7 @@ def get_config() -> ConfigDict:
 
 
 def _literal(value: object) -> str:
-    """A value as Python has it, strings in double quotes."""
+    """Writes a value as Python has it, strings in double quotes."""
     return json.dumps(value) if isinstance(value, str) else repr(value)
 
 
@@ -191,7 +191,7 @@ def plot(folder: pathlib.Path, sweep: Sweep) -> None:
 
 
 def _panel(panel: Any, knob: Knob, sweep: Sweep) -> Any:
-    """One value: a dot a trial, the best and the config's own marked; returns the dots."""
+    """Draws one value, a dot per trial, the best and the config's own marked; returns the dots."""
     from matplotlib.ticker import LogLocator, NullFormatter
 
     best = sweep.ranked()
@@ -203,8 +203,10 @@ def _panel(panel: Any, knob: Knob, sweep: Sweep) -> Any:
     dots = panel.scatter(x, y, 26, numbers, cmap="viridis_r", label="trial", zorder=2)
     panel.plot(x[0], y[0], "*", color="#dd3322", markersize=13, label="best")
     if 0 in numbers:
-        own = numbers.index(0)
-        panel.plot(x[own], y[own], "s", ms=9, mfc="none", mec="#222222", label="the config's own")
+        first = numbers.index(0)
+        panel.plot(
+            x[first], y[first], "s", ms=9, mfc="none", mec="#222222", label="the config's own"
+        )
     failed = [t.values[knob.name] for t in sweep.trials if t.errors is None]
     if failed:
         at_top, height = panel.get_xaxis_transform(), [0.96] * len(failed)

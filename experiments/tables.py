@@ -11,7 +11,7 @@ from ladder_jax.config import Config
 
 
 class Row(NamedTuple):
-    """A row of a table.
+    """Holds a row of a table.
 
     Attributes:
       row: what is trained: ``full``, ``bottom``, ``gamma``, ``baseline``, ``tuned`` (our
@@ -31,7 +31,7 @@ class Row(NamedTuple):
     epochs: int = 0
 
     def settings(self, seed: int) -> Config:
-        """The config of one run."""
+        """Returns the config of one run."""
         config = configs.load(self.config)
         return dataclasses.replace(
             config,
@@ -42,13 +42,13 @@ class Row(NamedTuple):
 
 
 def _row(row: str, file: str, labels: str, model: str) -> Row:
-    """A row of the paper's, with the figure that the config's file has for it."""
+    """Returns a row of the paper's, with the figure that the config's file has for it."""
     published = configs.module(file).TABLE[model][labels]
     return Row(row, labels, f"{file}:labels={labels},model={model}", published)
 
 
 def _fashion(row: str, labels: str, model: str, epochs: int = 0) -> Row:
-    """The settings of MNIST; there is no published figure to be compared with."""
+    """Returns a row with the settings of MNIST, and without a published figure."""
     name = f"mnist:labels={labels},model={model}"
     return Row(row, labels, name, dataset="fashion_mnist", epochs=epochs)
 

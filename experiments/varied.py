@@ -49,21 +49,21 @@ def load() -> tuple[Config, data.Dataset]:
 def by(runs: Sequence[Run], kind: Sequence[str], over: str, measured: str) -> Errors:
     """Returns what was measured, by kind of run, then by the value that was varied.
 
-    Example:
+    Examples:
       >>> runs = [{"level": 0, "cost": 2.0, "error": 5.0}, {"level": 0, "cost": 2.0, "error": 6.0}]
       >>> by(runs, ["level"], "cost", "error")
       {(0,): {2.0: [5.0, 6.0]}}
     """
-    found: Errors = {}
+    grouped: Errors = {}
     for run in runs:
-        errors = found.setdefault(tuple(run[name] for name in kind), {})
+        errors = grouped.setdefault(tuple(run[name] for name in kind), {})
         errors.setdefault(run[over], []).append(run[measured])
-    return found
+    return grouped
 
 
-def write(path: pathlib.Path, config: Config, picture: Picture, **found: Any) -> None:
+def write(path: pathlib.Path, config: Config, picture: Picture, **measured: Any) -> None:
     """Writes the file, with what it was made with, and the plot beside it."""
     made = {name: getattr(config, name) for name in ("labels", "epochs", "compute_dtype")}
     versions = {"versions": workfolder.versions(), "commit": workfolder.commit()}
-    files.write_json(path, {"base": _BASE.value} | made | found | versions)
+    files.write_json(path, {"base": _BASE.value} | made | measured | versions)
     path.with_suffix(".svg").write_bytes(picture.content)

@@ -53,7 +53,7 @@ def pads_down(reach: int, stride: int, up: Pairs, in_shape: Shape, out_shape: Sh
 
 
 class Window(NamedTuple):
-    """How a kernel moves over an image.
+    """Says how a kernel moves over an image.
 
     Attributes:
       strides: steps between two positions, by axis.
@@ -74,7 +74,7 @@ def _by_xla(x: Array, kernel: Array, window: Window) -> Array:
 
 
 def _by_turned(x: Array, kernel: Array, window: Window) -> Array:
-    """The same by the kernel with its channels exchanged, which the gradient of x exchanges back.
+    """Convolves by the kernel with its channels exchanged, which the gradient of x exchanges back.
 
     So XLA has that gradient in the one form that it is fast in. Of itself it has so outside of
     loops alone; in them it may fold the exchange into the convolution.
@@ -86,7 +86,7 @@ def _by_turned(x: Array, kernel: Array, window: Window) -> Array:
 
 
 def _by_products(x: Array, kernel: Array, window: Window) -> Array:
-    """The same as matrix products, a few images at a time, in float32 at least.
+    """Convolves by matrix products, a few images at a time, in float32 at least.
 
     One product takes one row of the kernel, the k pixels beneath it side by side as
     ``[pixels, k * C]``; where these are fewer than the channels, the whole kernel.
@@ -130,7 +130,7 @@ def _convolve(x: Array, kernel: Array, window: Window) -> Array:
 def _tangents(
     window: Window, primals: tuple[Array, Array], tangents: tuple[Array, Array]
 ) -> tuple[Array, Array]:
-    """A rule of tangents, of which the gradient is the transpose: all of JAX's derivatives."""
+    """Defines the tangents, of which the gradient is the transpose: all of JAX's derivatives."""
     (x, kernel), (x_dot, kernel_dot) = primals, tangents
     z = _convolve(x, kernel, window)
     terms, by_xla = [], functools.partial(_by_xla, window=window)
@@ -185,7 +185,7 @@ def convolve(
 
 
 def _larger(a: Array, b: Array) -> Array:
-    """The first of equal ones, and NaN if there is one, so that the gradient is XLA's."""
+    """Returns the first of equal ones, NaN if there is one, so that the gradient is XLA's."""
     return jnp.where((a >= b) | jnp.isnan(a), a, b)
 
 

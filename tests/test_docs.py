@@ -120,7 +120,7 @@ def test_a_new_combinator_has_a_section(monkeypatch):
 
         Start: c7 = 1.
 
-        Example:
+        Examples:
           >>> 1
           1
         """

@@ -13,7 +13,7 @@ from benchmarks.peers.torch_worker import facts, matrix_timer, random_data
 
 
 def step_timer(settings: dict[str, Any]) -> Timer:
-    """The body of its training loop, on rows that are tensors already."""
+    """Times the body of its training loop, on rows that are tensors already."""
     widths, rows, steps = settings["widths"], settings["rows"], settings["steps"]
     model = LadderNetwork(
         dim_in=widths[0],

@@ -39,7 +39,7 @@ def serve(prepare: Callable[[dict[str, Any]], tuple[dict[str, Timer], dict[str, 
 
 
 def repeated(work: Callable[[int], object], times: int) -> Timer:
-    """A timer of ``work(0), work(1), ...``; seconds for one."""
+    """Makes a timer of ``work(0), work(1), ...``; seconds for one."""
 
     def run() -> float:
         started = time.perf_counter()

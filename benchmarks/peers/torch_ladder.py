@@ -26,7 +26,7 @@ STARTS = {f"a{i}": float(i in (2, 7)) for i in range(1, 11)}
 
 
 def init(widths: Sequence[int]) -> list[Level]:
-    """Fresh parameters of levels 0 to L, named as in ladder_jax."""
+    """Draws fresh parameters of levels 0 to L, named as in ladder_jax."""
     levels = []
     for level, width in enumerate(widths):
         params = {name: torch.full((width,), start) for name, start in STARTS.items()}
@@ -42,7 +42,7 @@ def init(widths: Sequence[int]) -> list[Level]:
 
 
 def draw_noise(widths: Sequence[int], like: Tensor) -> Noise:
-    """Standard normal arrays of levels 0 to L, as many rows and on the device as ``like``.
+    """Draws standard normal arrays of levels 0 to L, as many rows and on the device as ``like``.
 
     The device is named, as what ``torch.compile`` traces does not know the default one.
     """
@@ -50,7 +50,7 @@ def draw_noise(widths: Sequence[int], like: Tensor) -> Noise:
 
 
 def moments(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and biased variance over the rows."""
+    """Computes mean and biased variance over the rows."""
     mean = x.mean(0)
     return mean, (x - mean).square().mean(0)
 
@@ -60,7 +60,7 @@ def normalize(x: Tensor, mean: Tensor, var: Tensor) -> Tensor:
 
 
 def gaussian(p: Level, z: Tensor, u: Tensor) -> Tensor:
-    """z_hat = (z - mu(u)) v(u) + mu(u)."""
+    """Computes z_hat = (z - mu(u)) v(u) + mu(u)."""
     mu = p["a1"] * torch.sigmoid(p["a2"] * u + p["a3"]) + p["a4"] * u + p["a5"]
     v = p["a6"] * torch.sigmoid(p["a7"] * u + p["a8"]) + p["a9"] * u + p["a10"]
     return (z - mu) * v + mu
@@ -75,7 +75,7 @@ def loss(
     noise_std: float,
     denoising_cost: Sequence[float],
 ) -> Tensor:
-    """Cross-entropy of the noisy labelled rows plus the weighted denoising costs.
+    """Computes the cross-entropy of the noisy labelled rows plus the weighted denoising costs.
 
     Args:
       params: of ``init``.

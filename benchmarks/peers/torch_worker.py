@@ -15,7 +15,7 @@ from benchmarks.peers.serve import Timer, repeated, serve
 
 
 def matrix_timer(size: int, dtype: torch.dtype = torch.float32) -> Timer:
-    """A matrix product."""
+    """Makes a timer of a matrix product."""
     a, b = torch.randn(size, size).to(dtype), torch.randn(size, size).to(dtype)
     return repeated(lambda number: a @ b, 10)
 
@@ -25,14 +25,14 @@ def facts() -> dict[str, str]:
 
 
 def random_data(settings: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
-    """Labelled rows, their labels, and the unlabelled rows of one epoch."""
+    """Draws labelled rows, their labels, and the unlabelled rows of one epoch."""
     rows, steps = settings["rows"], settings["steps"]
     x = torch.rand(steps * rows, settings["widths"][0])
     return x[:rows], torch.arange(rows) % settings["widths"][-1], x
 
 
 def step_timer(settings: dict[str, Any], compiled: bool) -> Timer:
-    """An epoch of training steps: rows gathered, noise drawn, gradient, Adam."""
+    """Makes a timer of an epoch of training steps: rows gathered, noise drawn, gradient, Adam."""
     widths, rows, steps = settings["widths"], settings["rows"], settings["steps"]
     labeled, labels, x = random_data(settings)
     params = torch_ladder.init(widths)

@@ -55,12 +55,12 @@ def every() -> list[str]:
       >>> every()[0], "digits" in every()
       ('cifar10:labels=4000,model=conv_large_gamma', True)
     """
-    found = []
+    configs = []
     for name in names():
         table = getattr(module(name), "TABLE", None)
         rows = [(labels, model) for model, row in (table or {}).items() for labels in row]
-        found += [f"{name}:labels={labels},model={model}" for labels, model in rows] or [name]
-    return found
+        configs += [f"{name}:labels={labels},model={model}" for labels, model in rows] or [name]
+    return configs
 
 
 def load(name: str) -> Config:
@@ -79,8 +79,8 @@ def load(name: str) -> Config:
     file, _, arguments = current(name).partition(":")
     if file not in names():
         raise ConfigError(f"there is no config {name}; give one of {', '.join(names())}.")
-    found = module(file)
-    if arguments and not hasattr(found, "TABLE"):
+    file_module = module(file)
+    if arguments and not hasattr(file_module, "TABLE"):
         raise ConfigError(f"{name}: {file} takes no arguments; leave {arguments} out.")
-    values = found.get_config(arguments) if arguments else found.get_config()
+    values = file_module.get_config(arguments) if arguments else file_module.get_config()
     return Config.create(values.to_dict())

@@ -13,7 +13,7 @@ from ladder_jax.config import Config
 
 
 def get_config() -> ConfigDict:
-    """A small ladder, 64-500-250-100-10."""
+    """Returns a small ladder, 64-500-250-100-10."""
     return base.config_dict(
         Config(
             units=(500, 250, 100),

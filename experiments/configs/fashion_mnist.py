@@ -37,14 +37,15 @@ def get_config(arguments: str = "") -> ConfigDict:
     labels, model = base.choose(TABLE, arguments, labels="100", model="tuned")
     noise, above, *rest = _FOUND[model][labels]
     levels = len(MNIST_UNITS)
-    found: dict[str, Any] = {"noise_std": (noise,) + (above,) * levels}
+    settings: dict[str, Any] = {"noise_std": (noise,) + (above,) * levels}
     if model == "tuned":
         config = mnist.tuned(labels)
         bottom, first, others = rest
-        found |= {"denoising_cost": (bottom, first) + (others,) * (levels - 1), "consistency": 0.0}
+        costs = (bottom, first) + (others,) * (levels - 1)
+        settings |= {"denoising_cost": costs, "consistency": 0.0}
     else:
         config = mnist.mlp(labels, "supervised")
-        found |= {"learning_rate": rest[0]}
+        settings |= {"learning_rate": rest[0]}
     name = f"fashion_mnist_{labels}_{model}"
-    config.update(name=name, dataset="fashion_mnist", epochs=EPOCHS[model], **found)
+    config.update(name=name, dataset="fashion_mnist", epochs=EPOCHS[model], **settings)
     return config

@@ -174,8 +174,8 @@ def from_arrays(
       DataError: shapes, dtypes or values are wrong.
 
     Examples:
-      >>> own = from_arrays(np.zeros((3, 2)), np.array([0, 1, -1]), class_names=["no", "yes"])
-      >>> own.y_train.tolist(), own.class_names, len(own.x_test)
+      >>> dataset = from_arrays(np.zeros((3, 2)), np.array([0, 1, -1]), class_names=["no", "yes"])
+      >>> dataset.y_train.tolist(), dataset.class_names, len(dataset.x_test)
       ([0, 1, -1], ('no', 'yes'), 0)
     """
     x, y = _features(f"{name}, x", x), np.asarray(y)

@@ -66,7 +66,7 @@ class Dataset(NamedTuple):
 
 
 class Rows:
-    """Chosen rows of examples, transformed when they are read.
+    """Holds chosen rows of examples, transformed when they are read.
 
     ``chosen`` are numbers of rows in the order wanted, ``transform`` maps rows
     ``[k, ...]`` to rows; None for all, and for no transformation.

@@ -205,7 +205,7 @@ def hold_out(
 
 
 class SplitName(NamedTuple):
-    """A name in its parts."""
+    """Holds the parts of a split's name."""
 
     dataset: str
     seed: int

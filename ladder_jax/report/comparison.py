@@ -54,7 +54,7 @@ class Row(NamedTuple):
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """Student's 95 % interval of the mean; None for a single value."""
+        """Computes Student's 95 % interval of the mean; None for a single value."""
         from scipy import stats
 
         n, mean = len(self.errors), self.spread.mean
@@ -63,7 +63,7 @@ class Row(NamedTuple):
 
     @property
     def p(self) -> float | None:
-        """Student's p value of a mean of 0; None where all values are the same."""
+        """Computes Student's p value of a mean of 0; None where all values are the same."""
         from scipy.stats import ttest_1samp
 
         same = np.ptp(self.errors) < 1e-9  # but for rounding

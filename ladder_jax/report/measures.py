@@ -66,12 +66,12 @@ class Score(NamedTuple):
 
     @property
     def error(self) -> float:
-        """Error in percent; NaN for no examples."""
+        """Computes the error in percent; NaN for no examples."""
         return 100 * self.wrong / self.n if self.n else math.nan
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Wilson's 95 % interval of the error, in percent; 0 to 100 for no examples."""
+        """Computes Wilson's 95 % interval of the error, in percent; 0 to 100 for no examples."""
         from scipy.stats import binomtest
 
         if self.n == 0:
