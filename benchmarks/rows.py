@@ -79,7 +79,7 @@ def main() -> None:
     for row in rows:
         ratio = relative_time.time_ratio(row, rows, step_ms)
         beside = "" if ratio is None else f", a run {ratio:5.2f} times the supervised net's"
-        print(f"{row.row:8}{row.labels:>5} labels {step_ms[row.config]:8.2f} ms a step{beside}")
+        print(f"{row.row:8}{row.labels:>5} labels {step_ms[row.config]:8.2f} ms per step{beside}")
     if path is not None:
         about = {"rounds": _ROUNDS.value, "load": round(load, 2), "processor": machine()}
         files.write_json(path, {"step_ms": step_ms} | about | {"versions": workfolder.versions()})

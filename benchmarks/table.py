@@ -16,7 +16,7 @@ class Row(NamedTuple):
       name: of what was timed.
       ms: milliseconds per step, the median.
       ratio: times what the group's ratios refer to.
-      gflops: useful operations a second, in 10^9.
+      gflops: useful operations per second, in 10^9.
       peak: these as a part of the matrix peak that its own library reaches.
       footing: our ``peak`` over that of this row: the ratio with the library's own
         matrix product taken out.

@@ -1,4 +1,4 @@
-"""What the benchmarks time: each timer runs its work once and returns seconds a step.
+"""What the benchmarks time: each timer runs its work once and returns seconds per step.
 
 Timers are run in turn, round after round, and medians taken, so that a machine
 whose speed drifts does not favour one of them.
@@ -116,7 +116,7 @@ def program(
     Args:
       config: the ladder.
       data: of ``random_data``.
-      rows: labelled rows a step, and as many unlabelled ones.
+      rows: labelled rows per step, and as many unlabelled ones.
       members: of a population.
     """
     sizes = BatchSizes(rows, rows)
@@ -132,7 +132,7 @@ def epoch_timer(config: Config, data: TrainData, rows: int = ROWS) -> Timer:
     Args:
       config: the ladder.
       data: of ``random_data``.
-      rows: labelled rows a step, and as many unlabelled ones.
+      rows: labelled rows per step, and as many unlabelled ones.
     """
     compiled = program(config, data, rows)
     data = parallel.replicate(compiled.mesh, data)
@@ -154,7 +154,7 @@ def members_timer(config: Config, data: TrainData, members: int, rows: int = ROW
 
 
 def call_timer(config: Config, data: TrainData, rows: int = ROWS, steps: int = 1) -> Timer:
-    """Steps each of which is a call of its own, on the same batch; seconds a step."""
+    """Makes a timer of steps, each a call of its own, on the same batch; seconds per step."""
     compiled = program(config, data, rows)
     batch = Batch(data.labeled[:rows], data.labels[:rows], data.unlabeled[:rows])
     batch = parallel.replicate(compiled.mesh, batch)

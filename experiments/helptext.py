@@ -109,7 +109,7 @@ def setting_texts() -> dict[str, str]:
 
     Examples:
       >>> setting_texts()["batch_unlabeled"]
-      'unlabelled rows a step.'
+      'unlabelled rows per step.'
     """
     attributes = inspect.cleandoc(Config.__doc__ or "").partition("Attributes:\n")[2]
     pairs = re.findall(r"^  (\w+): (.*(?:\n   .*)*)", attributes, re.MULTILINE)

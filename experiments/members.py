@@ -48,7 +48,7 @@ def variations(config: Config, words: Sequence[str], sample: int = 0) -> dict[st
 
     Args:
       config: what is varied.
-      words: one a setting, of the form that ``read_variation`` reads.
+      words: one per setting, of the form that ``read_variation`` reads.
       sample: how many combinations to draw, from the config's seed; 0: all.
 
     Returns:
@@ -87,7 +87,7 @@ def seeded(config: Config, seeds: int) -> list[Config]:
 
 
 LISTS = ("combinators", "noise_std", "denoising_cost")
-"""Settings with a value a level."""
+"""Settings with one value per level."""
 
 
 def followed(values: Mapping[str, Any], given: Container[str]) -> dict[str, Any]:

@@ -23,9 +23,9 @@ OURS = ("full", *mnist.OURS)
 """Rows of MNIST that stand beside the published ones."""
 HEADING = f"""# Results
 
-Made by `python -m experiments.reproduce` from the files in `experiments/results/`, one a run, each
-with its config, labelled rows, versions, device, wall time and commit; `--check` compares. Test
-error in percent. Nothing was chosen on test data: the paper's rows have the paper's settings;
+Made by `python -m experiments.reproduce` from the files in `experiments/results/`, one per run,
+each with its config, labelled rows, versions, device, wall time and commit; `--check` compares.
+Test error in percent. Nothing was chosen on test data: the paper's rows have the paper's settings;
 "tuned" is our recipe, chosen on 10,000 training images held out (`experiments/TRIED.md`), in the
 files of earlier runs called "own", "quick" a short form of it, in 11,000 updates with more noise
 and cost at the input, and "wide" the same with a net of twice the width. The nets of fashion_mnist

@@ -96,8 +96,8 @@ class Config:
       combinators: by level 0 to L, or one for all; "none": not decoded.
       noise_std: by level 0 to L, or one for all.
       denoising_cost: by level 0 to L, or one for all that are decoded.
-      batch_labeled: labelled rows a step (fewer if there are not as many).
-      batch_unlabeled: unlabelled rows a step.
+      batch_labeled: labelled rows per step (fewer if there are not as many).
+      batch_unlabeled: unlabelled rows per step.
       epochs: passes over the training examples.
       learning_rate: of Adam, at the start.
       decay_from: the part of the run after which the rate falls linearly to 0.
@@ -119,7 +119,7 @@ class Config:
         training examples ("train") or the labelled ones ("labeled").
       seed: decides labels, start, order and noise.
       eval_every: epochs between evaluations; the last is always evaluated.
-      checkpoint_seconds: the least time between checkpoints; 0: one an epoch. Those of
+      checkpoint_seconds: the least time between checkpoints; 0: one per epoch. Those of
         the best on ``validation`` and of a run that is stopped are saved besides.
       keep: how many of the last checkpoints are kept.
     """

@@ -29,8 +29,8 @@ def batch_normalize(x: Array, *, per_unit: bool = False) -> tuple[Array, Array, 
 
     Args:
       x: ``[B, ..., C]``.
-      per_unit: over rows alone, one value a unit; else over rows and space,
-        one value a channel (the last axis). The same for ``[B, C]``.
+      per_unit: over rows alone, one value per unit; else over rows and space,
+        one value per channel (the last axis). The same for ``[B, C]``.
 
     Returns:
       ``(z, mean, var)``: z as ``x``, the biased variance and the mean each of the shape of

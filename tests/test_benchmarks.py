@@ -178,7 +178,7 @@ def test_rows_of_results(monkeypatch, tmp_path, capsys):
     with flagsaver.flagsaver(output=str(tmp_path / "times.json")):
         monkeypatch.setitem(tables.TABLES, "mnist", tuple(table))
         rows.main()
-        assert "full      100 labels     2.00 ms a step" in capsys.readouterr().out
+        assert "full      100 labels     2.00 ms per step" in capsys.readouterr().out
         with pytest.raises(ConfigError, match="is there already"):
             rows.main()
     assert relative_time.read(tmp_path) == {}

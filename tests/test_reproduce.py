@@ -1,4 +1,4 @@
-"""Tables are filled from files alone, one a run."""
+"""Tables are filled from files alone, one per run."""
 
 import dataclasses
 import json

@@ -21,7 +21,7 @@ from ladder_jax.loop import Progress
 from ladder_jax.targets.base import check_values
 
 _CONSISTENCY, _FEW = 3.0, 5
-"""The weight of consistency where none is given, and up to how many labelled rows a class."""
+"""The weight of consistency where none is given, and up to how many labelled rows per class."""
 _EXACT = 2**53
 """Below it a float64 holds every integer."""
 
@@ -32,7 +32,7 @@ def usual_consistency(per_class: float) -> float:
     Few labels leave open where a class ends; more of them say it better than gaps between rows.
 
     Args:
-      per_class: labelled rows a class, on average.
+      per_class: labelled rows per class, on average.
 
     Examples:
       >>> usual_consistency(2), usual_consistency(10)
@@ -198,8 +198,8 @@ class LadderClassifier(
       combinators: by level from 0, the input, to the classes; "none": not decoded.
       noise_std: by level.
       denoising_cost: by level.
-      batch_labeled: labelled rows a step; all of them if there are fewer.
-      batch_unlabeled: unlabelled rows a step; all of them if there are fewer.
+      batch_labeled: labelled rows per step; all of them if there are fewer.
+      batch_unlabeled: unlabelled rows per step; all of them if there are fewer.
       epochs: passes over all rows; None: 30, or as many as come to 1000 updates.
       learning_rate: of Adam, at the start.
       decay_from: the part of the run after which the rate falls linearly to 0.
@@ -211,7 +211,7 @@ class LadderClassifier(
       ema_decay: of the exponential moving average of the parameters; 0: none.
       adversarial: where noise is virtual adversarial: "none", "input" or "all".
       consistency: weight of the cross-entropy of noisy predictions with the clean ones; None: 3
-        with up to five labelled rows a class (on average), 3 (5 / n)^2 with n of them.
+        with up to five labelled rows per class (on average), 3 (5 / n)^2 with n of them.
       consistency_from: the part of the run without it, at the start.
       consistency_threshold: a row counts if its clean pass gives a class this probability.
       consistency_temperature: that the clean logits are divided by for the target.
@@ -223,7 +223,7 @@ class LadderClassifier(
         inversely to how many labelled rows have it; or a dict of weights by class, 1 for those
         that it leaves out. Not with several labels per row.
       random_state: decides start, order and noise; an int is ``Config.seed``.
-      verbose: whether to print loss and error on labelled rows about ten times a fit.
+      verbose: whether to print loss and error on labelled rows about ten times per fit.
 
     After a fit, processes of its own must not be forked ones, in which JAX hangs: use
     ``multiprocessing.get_context("spawn")``, joblib's loky (``n_jobs``), or threads.

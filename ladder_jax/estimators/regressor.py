@@ -39,8 +39,8 @@ class LadderRegressor(
       combinators: by level from 0, the input, to the numbers; "none": not decoded.
       noise_std: by level.
       denoising_cost: by level.
-      batch_labeled: labelled rows a step; all of them if there are fewer.
-      batch_unlabeled: unlabelled rows a step; all of them if there are fewer.
+      batch_labeled: labelled rows per step; all of them if there are fewer.
+      batch_unlabeled: unlabelled rows per step; all of them if there are fewer.
       epochs: passes over all rows; None: 30, or as many as come to 1000 updates.
       learning_rate: of Adam, at the start.
       decay_from: the part of the run after which the rate falls linearly to 0.
@@ -61,7 +61,7 @@ class LadderRegressor(
       variance: whether each prediction has a variance of its own, learnt by the likelihood of
         a Gaussian; ``predict`` then gives its root with ``return_std=True``.
       random_state: decides start, order and noise; an int is ``Config.seed``.
-      verbose: whether to print loss and error on labelled rows about ten times a fit.
+      verbose: whether to print loss and error on labelled rows about ten times per fit.
 
     Attributes:
       n_iter_: epochs done.

@@ -72,8 +72,8 @@ class LadderSegmenter(LadderEstimator):
       combinators: by level from 0, the input, to the classes; "none": not decoded.
       noise_std: by level.
       denoising_cost: by level.
-      batch_labeled: images with a mask a step; all of them if there are fewer.
-      batch_unlabeled: images a step, with a mask or without; all of them if there are fewer.
+      batch_labeled: images with a mask per step; all of them if there are fewer.
+      batch_unlabeled: images per step, with a mask or without; all of them if there are fewer.
       epochs: passes over all images; None: 30, or as many as come to 1000 updates.
       learning_rate: of Adam, at the start.
       decay_from: the part of the run after which the rate falls linearly to 0.
@@ -94,7 +94,7 @@ class LadderSegmenter(LadderEstimator):
         inversely to how many labelled pixels have it; or a dict of weights by class, 1 for those
         that it leaves out.
       random_state: decides start, order and noise; an int is ``Config.seed``.
-      verbose: whether to print loss and error on labelled rows about ten times a fit.
+      verbose: whether to print loss and error on labelled rows about ten times per fit.
 
     Attributes:
       classes_: ``[k]``, sorted: those of the masks of ``fit``.
