@@ -331,7 +331,7 @@ def text(parts: Mapping[str, Part], wanted: list[str], device: str) -> str:
             lines.append(_trained(name, part))
     open_ = [n for n in wanted if n not in parts or not parts[n].get("done", True)]
     if open_:
-        lines.append(f"to come: {', '.join(open_)}; the same command goes on")
+        lines.append(f"to come: {', '.join(open_)}; the same command resumes")
     return table.text(groups, lines)
 
 
@@ -371,7 +371,7 @@ def main() -> None:
 
 if __name__ == "__main__":
     about = {
-        "workdir": "Folder of the results; given again, the command goes on.",
+        "workdir": "Folder of the results; given again, the command resumes.",
         "data_dir": "Folder with MNIST's files. Default: none, and the digits are trained.",
     }
     cli.run(main, shared=(cli.WORKDIR, cli.DATA_DIR, cli.EPOCHS), about=about)

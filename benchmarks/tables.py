@@ -21,8 +21,8 @@ deviation of the test targets; a table in their own units follows.
 --task=imbalanced: 50 or 100 labels drawn uniformly, but at least two per class; error is
 100 - balanced accuracy; three of KEEL's imbalanced sets. --final: ten others.
 
-Each fit is a line of --output: a stopped benchmark goes on, and a method whose settings
-have changed since is measured anew.
+Each fit is a line of --output: a stopped benchmark resumes, and a method whose settings
+have changed since is measured again.
 """
 
 from __future__ import annotations
@@ -234,6 +234,6 @@ if __name__ == "__main__":
         "Default: " + "; ".join(f"{task.labels} ({name})" for name, task in TASKS.items()) + ".",
         "output": "File of the fits, JSON lines; one that is there is resumed. "
         "Default: runs/tables.jsonl, or runs/tables_TASK.jsonl.",
-        "overwrite_output": "Whether --output is begun anew.",
+        "overwrite_output": "Whether --output is started again.",
     }
     cli.run(main, shared=(cli.LABELS, cli.OUTPUT, cli.OVERWRITE_OUTPUT), about=helped)

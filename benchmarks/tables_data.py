@@ -27,7 +27,7 @@ from ladder_jax import data
 from ladder_jax.errors import DataError
 
 ROWS = 2000
-"""Of the rows of a larger set so many are drawn, for each split anew."""
+"""The rows that are drawn from a larger set, separately for each split."""
 TEST_PART = 0.5
 """Of the rows, classes in their proportions; the others are trained on."""
 LEAST = 2

@@ -8,7 +8,7 @@ MNIST, 100 labels, by the paper's settings (full), our recipe (tuned) and its sh
 test error is that at the end of the run. With --held_out=0 all images are trained on
 and no test image is looked at before the end, so that no time to an error is given.
 
-Each run is a folder in --workdir, with its curve beside it: a stopped benchmark goes on.
+Each run is a folder in --workdir, with its curve beside it: a stopped benchmark resumes.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def seconds_to(error: float, curve: Sequence[dict[str, Any]]) -> float | None:
 def timed(
     model: str, config: Config, dataset: data.Dataset, folder: pathlib.Path, error: float
 ) -> Timed:
-    """Trains one ladder, or goes on with it, its curve a file beside the folder."""
+    """Trains one ladder, or resumes it, its curve a file beside the folder."""
     curve = folder.with_name(f"{folder.name}.curve.jsonl")
     lines = [json.loads(line) for line in (files.read_bytes(curve) or b"").splitlines()]
     with files.Log(curve, len(lines)) as log:

@@ -76,7 +76,7 @@ def train_all(
       together: "on", "off" or "auto": on, but for a CPU, where one member fills all
         cores and a population takes longer (``python -m benchmarks``), and for several
         processes, which train no population.
-      overwrite: whether to begin anew.
+      overwrite: whether to start again.
       known: a config whose data are prepared already, and they.
       finished: called with the folder of each that is done.
     """

@@ -6,7 +6,7 @@
 Prints a Markdown table of the test error. The ladder has the settings of the config
 ``digits``, which were chosen on held-out training images. Each of the others has, of many
 settings, the one with the least mean error on the test images themselves, for each number
-of labels anew: its error in the table is, if anything, too low.
+of labels separately: its error in the table is, if anything, too low.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ POPULATION = flags.DEFINE_enum(
     "Whether all seeds and combinations are one compiled program; auto: but on a CPU.",
 )
 OVERWRITE = flags.DEFINE_bool(
-    "overwrite", False, "Whether to begin anew, replacing files in --workdir."
+    "overwrite", False, "Whether to start again, replacing files in --workdir."
 )
 _CACHE = flags.DEFINE_string(
     "compilation_cache",

@@ -2,7 +2,7 @@
 
 The paper has none, as its ladders know nothing of images. Where rows are images, what is known of
 them can be said so: a shirt stays one when it is mirrored or moved a little. Clean and noisy pass
-see the same changed image, anew at each step; predictions are of images as they are.
+see the same changed image, another one at each step; predictions are of images as they are.
 
 A chain's name, as ``"flip+shift:2"``, joins those of constructors and their arguments. To add one,
 decorate its constructor with ``@registered``.

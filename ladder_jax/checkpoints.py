@@ -121,7 +121,7 @@ class _BucketCheckpoints:
             remove(self._folder / str(old))
 
     def wait(self) -> None:
-        """Waits for the save that goes on, if any; raises an OSError for any trouble."""
+        """Waits for the save in progress, if any; raises an OSError for any trouble."""
         last, self._last = self._last, None
         try:
             if last is not None:
@@ -295,7 +295,7 @@ class Checkpoints:
             self._store.save(reached.epoch, packed, reached._asdict() | checks)
 
     def wait(self) -> None:
-        """Waits for the save that goes on, if any."""
+        """Waits for the save in progress, if any."""
         with self._failing():
             if self._begun:
                 self._store.wait()
@@ -322,7 +322,7 @@ class Checkpoints:
             before = [e for e in self.epochs if e < epoch]
             on = f"from epoch {before[-1]}" if before else "from the start"
             _LOG.warning(
-                "checkpoint of epoch %d cannot be read (%s), moved to %s; going on %s",
+                "checkpoint of epoch %d cannot be read (%s), moved to %s; resuming %s",
                 *(epoch, reason, aside, on),
             )
         return None

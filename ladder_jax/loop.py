@@ -376,7 +376,7 @@ def train_and_evaluate(
       workdir: the folder.
       dataset: the data, instead of those that the config names; your own arrays are
         made one by ``data.from_arrays``.
-      overwrite: whether to begin anew where it holds an earlier run.
+      overwrite: whether to start again where it holds an earlier run.
       progress: called after each epoch with its line of metrics and the seconds so far.
 
     Returns:

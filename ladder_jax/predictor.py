@@ -260,7 +260,7 @@ def load(workdir: str | os.PathLike[str]) -> Predictor:
       training rows were: bytes (uint8) are then divided by 255, all else is as it is.
 
     Raises:
-      ConfigError: there is no finished run, or it is damaged or of another version.
+      ConfigError: there is no finished run, or it is corrupt or of another version.
       DataError: the preprocessing is.
       RuntimeError: of ``multiprocess.check_fork``.
     """

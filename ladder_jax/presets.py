@@ -202,11 +202,11 @@ def mlp(features: int, units: int | Sequence[int], **settings: object) -> Ladder
 
 
 def noise_by_depth(levels: int) -> float:
-    """Returns the noise with which a ladder of any depth keeps as much as the paper's of its input.
+    """Returns the noise with which a ladder of any depth keeps as much of its input as the paper's.
 
     A level has variance 1, noise of standard deviation s adds s^2, and the next level is
-    normalised anew: of the variance, 1 / (1 + s^2) stays what came from below. All levels
-    together keep as much as seven with 0.3::
+    normalised again: 1 / (1 + s^2) of its variance comes from below. All levels together keep
+    as much as seven with 0.3::
 
         (1 + s^2)^levels = (1 + 0.3^2)^7
 

@@ -74,7 +74,7 @@ def done(process):
     return printed
 
 
-def test_stops_and_a_damaged_checkpoint(here, tmp_path, caplog):
+def test_stops_and_a_corrupt_checkpoint(here, tmp_path, caplog):
     whole = loop.train_and_evaluate(OWN, tmp_path / "whole", dataset=own_data())
     run = files.as_path("gs://bucket/some/run")
     for epoch in (2, 5):
@@ -83,8 +83,8 @@ def test_stops_and_a_damaged_checkpoint(here, tmp_path, caplog):
     # Which there are depends on how fast one is written: the last two, and the best.
     *best, before, newest = checkpoints.epochs_in(run / "checkpoints")
     assert len(best) <= 1 and newest < 5
-    damaged = run / "checkpoints" / str(newest)
-    damaged.write_bytes(damaged.read_bytes()[:-5])
+    corrupt = run / "checkpoints" / str(newest)
+    corrupt.write_bytes(corrupt.read_bytes()[:-5])
     seen = []
     result = loop.train_and_evaluate(
         OWN, str(run), dataset=own_data(), progress=lambda line: seen.append(line["epoch"])

@@ -65,7 +65,7 @@ def filled(path, epochs, keep=2):
 
 
 @pytest.mark.parametrize("how", ["truncated", "flipped", "missing", "empty"])
-def test_the_one_before_a_damaged_checkpoint(tmp_path, caplog, how):
+def test_the_one_before_a_corrupt_checkpoint(tmp_path, caplog, how):
     folder = tmp_path / "checkpoints"
     like = filled(folder, [1, 2, 3])
     damage(folder / "3", how)
@@ -76,7 +76,7 @@ def test_the_one_before_a_damaged_checkpoint(tmp_path, caplog, how):
         assert (state.key == like.key).all()
         saved.save(state, reached._replace(epoch=3))  # its place is free
     mine = [record for record in caplog.records if record.name == "ladder_jax"]
-    assert len(mine) == 1 and "going on from epoch 2" in mine[0].getMessage()
+    assert len(mine) == 1 and "resuming from epoch 2" in mine[0].getMessage()
     assert (tmp_path / "unreadable-3").is_dir()
     assert Checkpoints(folder, 2).epochs == [2, 3]
 
@@ -89,7 +89,7 @@ def test_no_good_checkpoint(tmp_path, caplog):
         assert saved.restore(like, lines=0) is None  # that of epoch 1 has one
     messages = [r.getMessage() for r in caplog.records if r.name == "ladder_jax"]
     assert len(messages) == 2
-    assert "shorter" in messages[1] and "going on from the start" in messages[1]
+    assert "shorter" in messages[1] and "resuming from the start" in messages[1]
     assert {path.name for path in tmp_path.glob("unreadable-*")} == {"unreadable-1", "unreadable-2"}
 
 
@@ -112,7 +112,7 @@ def test_keeps_the_last_and_the_best(tmp_path):
 
 
 def test_going_on_in_one_process(tmp_path):
-    """Stops at every other epoch, a damaged checkpoint among it, and ends the same."""
+    """Stops at every other epoch, a corrupt checkpoint among it, and ends the same."""
     whole = loop.train_and_evaluate(OWN, tmp_path / "whole", dataset=own_data())
     folder, seconds = tmp_path / "run", []
     for epoch in (2, 5):

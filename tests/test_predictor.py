@@ -152,7 +152,7 @@ def test_another_version(trained, tmp_path, name, change):
         predictor.load(edited(trained[0], tmp_path, name, change))
 
 
-def test_damaged_parameters(trained, tmp_path):
+def test_corrupt_parameters(trained, tmp_path):
     folder = edited(trained[0], tmp_path, "config.json", lambda c: c)
     whole = (folder / "params.npz").read_bytes()
     (folder / "params.npz").write_bytes(whole[: len(whole) // 2])

@@ -410,7 +410,7 @@ def test_what_is_a_picture(shape, seen):
 def test_lines_of_progress_are_few():
     now, written = [0.0], []
     told = progress.lines("run", 100, write=written.append, clock=lambda: now[0])
-    for epoch in range(41, 101):  # a run that goes on
+    for epoch in range(41, 101):  # a run that resumes
         now[0] += 1.0
         told({"epoch": epoch} | ({"test_error": 3.0} if epoch == 45 else {}))
     assert len(written) == 7
@@ -436,7 +436,7 @@ def test_a_bar_does_not_count_what_compiles():
         assert bar.postfix == progress.COMPILING
         bar.start_t -= 1000.0
         bar.last_print_t -= 1000.0
-        told({"epoch": 41, "test_error": 3.0})  # a run that goes on
+        told({"epoch": 41, "test_error": 3.0})  # a run that resumes
         assert (bar.n, bar.postfix) == (41, "test_error=3.00 %")
         told({"epoch": 42})
         assert bar.n == 42 and bar.format_dict["elapsed"] < 100

@@ -1,4 +1,4 @@
-"""The sweep: which trials it makes, that it goes on with them, and what it ends with."""
+"""The sweep: which trials it makes, that it resumes them, and what it ends with."""
 
 import json
 import math

@@ -267,7 +267,7 @@ def test_measures_of_chunks_are_those_of_all(trained):
 
 
 def test_earlier_runs_load_as_classes(trained, tmp_path):
-    """Their files say nothing of targets; a stopped run goes on."""
+    """Their files say nothing of targets; a stopped run resumes."""
     config = dataclasses.replace(BASE, epochs=2)
     result = loop.train_and_evaluate(config, tmp_path, dataset=own("classes"))
     wanted = predictor.load(tmp_path).predict(X_TEST)

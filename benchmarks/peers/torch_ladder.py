@@ -1,4 +1,4 @@
-"""The ladder in plain PyTorch: the maths of ladder_jax, written anew as functions.
+"""The ladder in plain PyTorch: the maths of ladder_jax, rewritten as functions.
 
 As there: noise on the input and on every level; three streams (labelled noisy,
 unlabelled noisy, unlabelled clean) that share weights and one matrix product a

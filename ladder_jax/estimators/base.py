@@ -346,7 +346,7 @@ class LadderEstimator(BaseEstimator):  # type: ignore[misc]
           path: of the file.
 
         Raises:
-          ConfigError: the file is missing, damaged, of another estimator or version.
+          ConfigError: the file is missing, corrupt, of another estimator or version.
         """
         path = files.as_path(path)
         try:

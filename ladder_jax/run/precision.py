@@ -30,7 +30,7 @@ _REPEATS = 9
 def settle(config: Config, spec: Spec, workdir: str | os.PathLike[str] | None = None) -> Config:
     """Replaces ``compute_dtype="auto"`` by the type that is the faster one here.
 
-    A run that was begun goes on in its type, on whatever machine.
+    A run resumes in the type that it started with, on any machine.
 
     Args:
       config: the settings.

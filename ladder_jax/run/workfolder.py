@@ -315,7 +315,7 @@ def load_params(folder: pathlib.Path, net: Ladder) -> Trained:
         return as_trained(read_npz(path), net)
     except (KeyError, ValueError) as error:  # DataError is one
         raise ConfigError(
-            f"{path} is not the parameters of this run ({error}): it is missing, damaged or of "
+            f"{path} is not the parameters of this run ({error}): it is missing, corrupt or of "
             "another version of ladder_jax; train again."
         ) from error
 
