@@ -1,4 +1,4 @@
-"""New examples to predict: an ``.npz`` file, a ``.csv`` file or a folder of images.
+"""New examples to predict: an ``.npz`` file, a ``.csv`` file, an image or a folder of them.
 
 Read a part at a time, so that a large CSV file or folder needs little memory.
 """
@@ -10,7 +10,7 @@ import itertools
 import math
 import pathlib
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, TextIO
 
 import numpy as np
@@ -66,8 +66,8 @@ def read(
     Args:
       path: of an ``.npz`` file with an array ``x``, ``[n, *shape]`` or each row flat;
         of a ``.csv`` file, one example per line, its numbers separated by commas, with
-        or without a line of column names; or of a folder of PNG or JPEG files of
-        one example each, in the order of their names.
+        or without a line of column names; of a PNG or JPEG file, one example; or of a
+        folder of such files, in the order of their names.
       shape: of one example in training.
       header: whether the first line of a CSV file names its columns: "yes", "no" or
         "auto": it does if there is no number in it. Numbers that rise or fall from
@@ -101,13 +101,17 @@ def _parts(path: pathlib.Path, shape: tuple[int, ...], header: str, tell: Tell) 
     try:
         if stat.S_ISDIR(path.stat().st_mode):
             yield from _read_folder(path, shape)
+        elif is_image(path):
+            yield from _read_images(path, [path], shape)
         elif path.suffix.lower() == ".npz":
             yield from _read_npz(path, shape)
         elif path.suffix.lower() == ".csv":
             with path.open(encoding="utf-8-sig", newline="") as file:
                 yield from _read_csv(path, _csv_rows(path, file, math.prod(shape), header, tell))
         else:
-            raise DataError(f"{path}: give an .npz file, a .csv file or a folder of images.")
+            raise DataError(
+                f"{path}: give an .npz file, a .csv file, a PNG or JPEG file or a folder of them."
+            )
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}.") from error
 
@@ -211,12 +215,18 @@ def _bounded_lines(path: pathlib.Path, file: TextIO, most: int) -> Iterator[str]
 
 
 def _read_folder(folder: pathlib.Path, shape: tuple[int, ...]) -> Iterator[Part]:
-    image_shape = as_image(f"{folder}", shape)
     paths = sorted(filter(is_image, folder.iterdir()))
     if not paths:
         raise DataError(f"{folder}: no PNG or JPEG files in it.")
+    yield from _read_images(folder, paths, shape)
+
+
+def _read_images(
+    source: pathlib.Path, paths: Sequence[pathlib.Path], shape: tuple[int, ...]
+) -> Iterator[Part]:
+    image_shape = as_image(f"{source}", shape)
     rows = max(1, min(PART, _MOST_BYTES // math.prod(image_shape)))
     for start in range(0, len(paths), rows):
         part = paths[start : start + rows]
         pixels = np.stack([read_image(path, image_shape).ravel() for path in part])
-        yield Part([path.name for path in part], pixels, str(folder), start)
+        yield Part([path.name for path in part], pixels, str(source), start)

@@ -46,8 +46,8 @@ _INPUT = flags.DEFINE_string(
     "input",
     None,
     "New examples: an .npz file with x; a .csv file, one example a line, its numbers separated by "
-    "commas, with or without a line of column names (--header); or a folder of PNG or JPEG "
-    "files.",
+    "commas, with or without a line of column names (--header); a PNG or JPEG file; or a folder of "
+    "such files.",
 )
 _HEADER = flags.DEFINE_enum(
     "header",
@@ -179,7 +179,7 @@ def left_out(path: pathlib.Path) -> int:
 def main() -> None:
     """Reads the flags, predicts and prints where the predictions are."""
     if not _INPUT.value:
-        raise ConfigError("--input is not given; name an .npz or .csv file, or a folder of images.")
+        raise ConfigError("--input is not given; name an .npz or .csv file, an image or a folder.")
     with signals.at_once():
         ladder = predictor.load(cli.find_workdir())
         output = output_of(ladder, _INPUT.value)

@@ -175,6 +175,10 @@ def test_one_prediction_in_all_forms(tmp_path, monkeypatch):
         found.append(np.array([line[3:] for line in table], float))
         np.testing.assert_allclose(found[-1], found[0], rtol=1e-5)
     assert len({tuple(row) for row in found[0].round(6).tolist()}) > 1
+    run(predict.main, f"--workdir={work}", "--input=png/3.png", "--output=one.csv")
+    (line,) = read_table(tmp_path / "one.csv")[1]
+    assert line[0] == "3.png"
+    np.testing.assert_allclose(np.array(line[3:], float), found[0][3], rtol=1e-5)
     np.savez(tmp_path / "wrong.npz", x=x.astype(float), y=np.arange(5) % 3)
     with pytest.raises(
         errors.DataError, match=r"wrong\.npz, x: float64 from .* divide them by 255"
