@@ -89,10 +89,12 @@ def examples(
     name = name or config.dataset
     kind = ladder.target.kind
     if data.is_file(name) and not of_run:
-        x, y, names = _test_file(ladder, name)
+        x, y, names = _test_file(ladder, config, name)
         names = names or ladder.class_names
     else:
-        dataset = data.load(name, data_dir or (config.data_dir if of_run else ""), in_memory=False)
+        where = data_dir or (config.data_dir if of_run else "")
+        size = config.image_size if of_run else 0
+        dataset = data.load(name, where, in_memory=False, image_size=size)
         x, y, names = dataset.x_test, dataset.y_test, dataset.class_names
         if dataset.kind != kind:
             raise errors.DataError(
@@ -118,16 +120,19 @@ def examples(
     return x, y
 
 
-def _test_file(ladder: Predictor, name: str) -> tuple[data.Examples, np.ndarray, tuple[str, ...]]:
+def _test_file(
+    ladder: Predictor, config: Config, name: str
+) -> tuple[data.Examples, np.ndarray, tuple[str, ...]]:
     """Reads a file, or a folder of images, to test on."""
-    kind, known = ladder.target.kind, len(ladder.class_names)
+    kind = ladder.target.kind
     if name.endswith(".npz"):
-        return data.load_test_npz(name, known, kind)
+        return data.load_test_npz(name, len(ladder.class_names), kind)
     if kind not in ("classes", "pixels"):
         raise errors.DataError(
             f"{name}: a folder of images, but the run was trained on {kind}; give an .npz file."
         )
-    return data.load_test_folder(name, ladder.class_names, ladder.example_shape, kind)
+    known = ladder.class_names, ladder.example_shape, kind
+    return data.load_test_folder(name, *known, fit=config.image_size > 0)
 
 
 def _listed(names: tuple[str, ...]) -> str:

@@ -60,6 +60,7 @@ def read(
     shape: tuple[int, ...],
     header: str = "auto",
     tell: Tell = lambda line: None,
+    fit: bool = False,
 ) -> Iterator[Part]:
     """Yields the examples in a file or folder, ``PART`` rows at a time.
 
@@ -74,6 +75,7 @@ def read(
         column to column, as wavelengths do, in the first line and not in the second are
         refused by "auto".
       tell: takes the line that says what the first line of a CSV file was taken for.
+      fit: whether images of another size are scaled and cropped.
 
     Raises:
       DataError: it is missing, corrupt, empty, or not of this shape.
@@ -89,7 +91,7 @@ def read(
     if header not in HEADERS:
         raise DataError(f"header={header!r}; give one of {', '.join(HEADERS)}.")
     path, empty = pathlib.Path(path).expanduser(), True
-    for part in _parts(path, shape, header, tell):
+    for part in _parts(path, shape, header, tell, fit):
         if len(part.x):
             empty = False
             yield part
@@ -97,12 +99,14 @@ def read(
         raise DataError(f"{path}: no examples; give at least one.")
 
 
-def _parts(path: pathlib.Path, shape: tuple[int, ...], header: str, tell: Tell) -> Iterator[Part]:
+def _parts(
+    path: pathlib.Path, shape: tuple[int, ...], header: str, tell: Tell, fit: bool
+) -> Iterator[Part]:
     try:
         if stat.S_ISDIR(path.stat().st_mode):
-            yield from _read_folder(path, shape)
+            yield from _read_folder(path, shape, fit)
         elif is_image(path):
-            yield from _read_images(path, [path], shape)
+            yield from _read_images(path, [path], shape, fit)
         elif path.suffix.lower() == ".npz":
             yield from _read_npz(path, shape)
         elif path.suffix.lower() == ".csv":
@@ -214,19 +218,19 @@ def _bounded_lines(path: pathlib.Path, file: TextIO, most: int) -> Iterator[str]
         yield line
 
 
-def _read_folder(folder: pathlib.Path, shape: tuple[int, ...]) -> Iterator[Part]:
+def _read_folder(folder: pathlib.Path, shape: tuple[int, ...], fit: bool) -> Iterator[Part]:
     paths = sorted(filter(is_image, folder.iterdir()))
     if not paths:
         raise DataError(f"{folder}: no PNG or JPEG files in it.")
-    yield from _read_images(folder, paths, shape)
+    yield from _read_images(folder, paths, shape, fit)
 
 
 def _read_images(
-    source: pathlib.Path, paths: Sequence[pathlib.Path], shape: tuple[int, ...]
+    source: pathlib.Path, paths: Sequence[pathlib.Path], shape: tuple[int, ...], fit: bool
 ) -> Iterator[Part]:
     image_shape = as_image(f"{source}", shape)
     rows = max(1, min(PART, _MOST_BYTES // math.prod(image_shape)))
     for start in range(0, len(paths), rows):
         part = paths[start : start + rows]
-        pixels = np.stack([read_image(path, image_shape).ravel() for path in part])
+        pixels = np.stack([read_image(path, image_shape, fit=fit).ravel() for path in part])
         yield Part([path.name for path in part], pixels, str(source), start)

@@ -37,7 +37,7 @@ from ladder_jax import predictor
 from ladder_jax.data.images import is_image
 from ladder_jax.errors import ConfigError
 from ladder_jax.predictor import Outputs, Predictor
-from ladder_jax.run import files, signals
+from ladder_jax.run import files, signals, workfolder
 
 OUTPUT, FOLDER = "predictions.csv", "predictions"
 """Where predictions go by default, and where masks do."""
@@ -181,7 +181,8 @@ def main() -> None:
     if not _INPUT.value:
         raise ConfigError("--input is not given; name an .npz or .csv file, an image or a folder.")
     with signals.at_once():
-        ladder = predictor.load(cli.find_workdir())
+        folder = predictor.find_run(cli.find_workdir())
+        ladder, fit = predictor.load(folder), workfolder.read_config(folder).image_size > 0
         output = output_of(ladder, _INPUT.value)
         denoised = denoised_path(output) if _DENOISED.value else None
         if denoised is not None:
@@ -189,7 +190,8 @@ def main() -> None:
         overlay = overlay_path(output) if _OVERLAY.value else None
         if overlay is not None:
             prediction_files.check_folder(overlay, cli.OVERWRITE_OUTPUT.value, _INPUT.value)
-        parts = new_examples.read(_INPUT.value, ladder.example_shape, _HEADER.value, print)
+        shape = ladder.example_shape
+        parts = new_examples.read(_INPUT.value, shape, _HEADER.value, print, fit)
         rows = predict(ladder, parts, output, denoised, overlay)
     print(f"{_SAID[ladder.target.kind]} of {rows} example(s) are in {output}")
     if others := left_out(pathlib.Path(_INPUT.value).expanduser()):

@@ -8,6 +8,7 @@ and one more page compares them.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pathlib
 import sys
@@ -15,7 +16,7 @@ from collections.abc import Callable
 
 from experiments import cli, compare
 from ladder_jax import data, predictor, report
-from ladder_jax.run import files, workfolder
+from ladder_jax.run import files, inputs, workfolder
 from ladder_jax.run.workfolder import REPORT
 
 
@@ -60,11 +61,12 @@ def main() -> None:
     runs = sorted(path.parent for path in folder.glob("ladder-*/result.json"))
     runs = runs or [predictor.find_run(folder)]
     config = workfolder.read_config(runs[0])
-    dataset = data.load(
-        cli.DATASET.value or config.dataset,
-        cli.DATA_DIR.value or config.data_dir,
-        in_memory=config.resident,
+    config = dataclasses.replace(
+        config,
+        dataset=cli.DATASET.value or config.dataset,
+        data_dir=cli.DATA_DIR.value or config.data_dir,
     )
+    dataset = inputs.load_data(config)
     whole = (folder / compare.SUMMARY).exists()
     for run in runs:
         print(report.write(run, dataset, compared=whole or None))

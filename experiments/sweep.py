@@ -141,7 +141,7 @@ def main() -> None:
     settings.keep_programs()
     with signals.at_once():
         # Bad data ends the run before a folder is made.
-        dataset = data.load(config.dataset, config.data_dir, in_memory=config.resident)
+        dataset = inputs.load_data(config)
         dataset = dataset._replace(x_test=dataset.x_test[:0], y_test=dataset.y_test[:0])
         settings.check_layers(config, dataset)
         task = inputs.prepare(config, dataset)

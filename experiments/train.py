@@ -152,7 +152,7 @@ def main() -> None:
     loop.check_processes(config, together=settings.POPULATION.value == "on")
     with signals.at_once():
         # Bad data ends the run before a folder is made.
-        dataset = data.load(config.dataset, config.data_dir, in_memory=config.resident)
+        dataset = inputs.load_data(config)
         settings.check_layers(config, dataset)
         check_compared(dataset)
         task = inputs.prepare(config, dataset)

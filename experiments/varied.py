@@ -13,7 +13,7 @@ from experiments import cli, configs
 from ladder_jax import data
 from ladder_jax.config import Config
 from ladder_jax.report.figures import Picture
-from ladder_jax.run import files, workfolder
+from ladder_jax.run import files, inputs, workfolder
 
 Run = dict[str, Any]
 Errors = dict[tuple[Any, ...], dict[float, list[float]]]
@@ -43,7 +43,7 @@ def load() -> tuple[Config, data.Dataset]:
         epochs=cli.EPOCHS.value or config.epochs,
         compute_dtype=cli.COMPUTE_DTYPE.value or config.compute_dtype,
     )
-    return config, data.load(config.dataset, config.data_dir)
+    return config, inputs.load_data(config)
 
 
 def by(runs: Sequence[Run], kind: Sequence[str], over: str, measured: str) -> Errors:

@@ -25,6 +25,7 @@ ADDED: dict[str, Any] = {
     "variance": False,
     "joint_norm": False,
     "augment": "none",
+    "image_size": 0,
 }
 """Settings that runs of earlier versions do not have, with what these did."""
 
@@ -75,6 +76,8 @@ class Config:
         and ``labels``; "" for none.
       validation: labelled training examples held out; if any, the errors reported
         while training are theirs.
+      image_size: height and width that the images of a folder are scaled and cropped to, in
+        training and in what is predicted later; 0: they have one size and keep it.
       preprocess: a chain of ``ladder_jax.data.preprocessing``, e.g. "standardize" or
         "contrast+zca", fitted on the training examples; "none" for none.
       augment: a chain of ``ladder_jax.augmentations`` that changes images at each step, e.g.
@@ -134,6 +137,7 @@ class Config:
     label_choice: str = "balanced"
     split: str = ""
     validation: int = 0
+    image_size: int = 0
     preprocess: str = "none"
     augment: str = "none"
     resident: bool = True
@@ -173,7 +177,7 @@ class Config:
             _require(getattr(self, name) >= 2, name, getattr(self, name), "2 or more rows")
         for name in ("epochs", "eval_every", "keep"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "1 or more")
-        for name in ("validation", "seed", "checkpoint_seconds"):
+        for name in ("validation", "image_size", "seed", "checkpoint_seconds"):
             _require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
         _require(self.labels >= -1, "labels", self.labels, "-1 or more")
         _choice("label_choice", self.label_choice, data.CHOICES)

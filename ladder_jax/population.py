@@ -30,7 +30,7 @@ from ladder_jax.loop import (
 )
 from ladder_jax.run import files, precision, workfolder
 from ladder_jax.run.evaluation import Evaluator
-from ladder_jax.run.inputs import Task, choose_rows, prepare, relabeled
+from ladder_jax.run.inputs import Task, choose_rows, load_data, prepare, relabeled
 from ladder_jax.run.program import MemberData, Members, build_ladder, compile_program
 from ladder_jax.training import TrainData
 from ladder_jax.types import Array
@@ -78,7 +78,7 @@ def gather(
 ) -> Crew:
     """Prepares the data and settings of all members; the folder is the first one's."""
     if dataset is None:
-        dataset = data.load(configs[0].dataset, configs[0].data_dir)
+        dataset = load_data(configs[0])
     rows = [choose_rows(config, dataset) for config in configs]
     first, kept = prepare(configs[0], dataset, rows[0]), rows[0][1]
     dtype = precision.settle(configs[0], first.spec, workdir).compute_dtype

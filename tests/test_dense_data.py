@@ -13,9 +13,11 @@ from PIL import Image
 from experiments import evaluate
 from ladder_jax import data, errors, targets
 from ladder_jax.config import Config
-from ladder_jax.data import labels
+from ladder_jax.data import images, labels
 from ladder_jax.data.named import NAMED, NamedSet, load_digits
 from ladder_jax.data.textured import GROUND, textured_digits
+from ladder_jax.errors import ConfigError
+from ladder_jax.run import inputs
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (6, 3, 4), np.uint8)
@@ -364,6 +366,35 @@ def test_folders_of_classes_with_a_test_set(tmp_path):
     )
     x, y = evaluate.examples(ours, Config(dataset="digits"), str(folder), "")
     assert x.shape == (1, 3, 4, 3) and y.tolist() == [1]
+
+
+def test_images_of_any_size(tmp_path, monkeypatch):
+    """Scaled, a plain image stays plain; what sticks out is cropped on both sides alike."""
+    folder, bands = tmp_path / "pets", np.repeat([[0, 90, 0]], 4, 0).astype(np.uint8)
+    save(folder / "train" / "cat" / "wide.png", np.repeat(bands, 4, 1))  # 4 x 12
+    save(folder / "train" / "dog" / "high.png", np.repeat(bands, 4, 1).T)
+    save(folder / "train" / "dog" / "large.png", np.full((9, 9), 30, np.uint8))
+    save(folder / "train" / "unlabeled" / "fits.png", np.arange(16, dtype=np.uint8).reshape(4, 4))
+    save(folder / "test" / "cat" / "small.png", np.full((2, 3, 3), (1, 2, 3), np.uint8))
+    own = inputs.load_data(Config(dataset=str(folder), image_size=4))
+    assert own.x_train.shape == (4, 4, 4, 3) and own.y_train.tolist() == [0, 1, 1, -1]
+    for image, plain in zip(own.x_train, (90, 90, 30), strict=False):
+        np.testing.assert_allclose(image, plain / 255, rtol=1e-6)
+    np.testing.assert_allclose(255 * own.x_train[3, ..., 0].ravel(), np.arange(16), rtol=1e-6)
+    np.testing.assert_allclose(255 * own.x_test[0], np.full((4, 4, 3), (1, 2, 3)), rtol=1e-6)
+    x, *_ = data.load_test_folder(folder, ("cat", "dog"), (4, 4, 3), "classes", fit=True)
+    np.testing.assert_allclose(x / 255, own.x_test, rtol=1e-6)
+    monkeypatch.setattr(images, "_MOST_PIXELS", 80)
+    found = line(data.load, str(folder), image_size=4)
+    assert "large.png: 9 x 9 pixels; scale it to 80 pixels or fewer" in found
+
+
+def test_what_is_not_scaled(tmp_path):
+    masks = folder_of(tmp_path / "scans")
+    assert "image_size=4, but masks are not scaled" in line(data.load, str(masks), image_size=4)
+    assert "but digits is no folder of images" in line(data.load, "digits", image_size=4)
+    with pytest.raises(ConfigError, match="image_size"):
+        Config(image_size=-1)
 
 
 def spoiled_pets(folder, case):

@@ -75,7 +75,7 @@ def whole_png(tmp_path):
 
 BAD = {
     "nowhere.npz": (None, "No such file"),
-    "other.txt": (b"1,2", r"give an \.npz file, a \.csv file or a folder"),
+    "other.txt": (b"1,2", r"give an \.npz file, a \.csv file, a PNG or JPEG file or a"),
     "no.npz": (b"no archive", r"not an \.npz file"),
     "named.npz": ({"images": rows(SHAPE)}, "no array 'x'"),
     "shape.npz": ({"x": rows((5,))}, r"shape \(40, 5\); wanted \[n, 2, 3\] or \[n, 6\]"),

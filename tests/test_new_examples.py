@@ -188,6 +188,26 @@ def test_one_prediction_in_all_forms(tmp_path, monkeypatch):
         run(evaluate.main, f"--workdir={work}", "--dataset=wrong.npz")
 
 
+def test_images_of_any_size(tmp_path, monkeypatch, capsys):
+    """A run that scaled its images scales those to predict and to test on; another refuses them."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "new" / NAMES[1]).mkdir(parents=True)
+    image = np.full((5, 7), 51, np.uint8)
+    Image.fromarray(image).save(tmp_path / "new" / NAMES[1] / "a.png")
+    for name, size in (("scaled", 4), ("as_it_is", 0)):
+        write_run(tmp_path / name, tiny((4, 4)), image_size=size)
+    flags = ["--workdir=scaled", f"--input=new/{NAMES[1]}"]
+    run(predict.main, *flags)
+    line = read_table(tmp_path / "predictions.csv")[1][0]
+    wanted = tiny((4, 4))(np.full((1, 4, 4), 51, np.uint8)).probabilities[0]
+    np.testing.assert_allclose(np.array(line[3:], float), wanted, rtol=1e-5)
+    run(evaluate.main, "--workdir=scaled", "--dataset=new")
+    assert " of 1 example" in capsys.readouterr().out
+    for main, *given in ((predict.main, *flags[1:]), (evaluate.main, "--dataset=new")):
+        with pytest.raises(errors.DataError, match="5 x 7 pixels; wanted 4 x 4, as in training"):
+            run(main, "--workdir=as_it_is", "--overwrite_output", *given)
+
+
 def test_a_named_set_on_another_scale(tmp_path):
     images = tiny((8, 8, 1))
     images.class_names = tuple(map(str, range(10)))

@@ -26,7 +26,7 @@ IMAGES, MASKS, NAMES = "images", "masks", "classes.txt"
 UNLABELED = "unlabeled"
 """Among folders of classes, that of images without a label."""
 
-_FIRST = "as the first image"
+_FIRST = "as the first image; image_size=N scales them all"
 
 
 def is_folder(name: str) -> bool:
@@ -54,7 +54,7 @@ def _holds_classes(split: pathlib.Path) -> bool:
     return any(any(map(is_image, folder.iterdir())) for folder in _folders(split))
 
 
-def load_folder(path: str | pathlib.Path) -> Dataset:
+def load_folder(path: str | pathlib.Path, image_size: int = 0) -> Dataset:
     """Loads a ``Dataset`` from a folder of images, PNG or JPEG, all of one size.
 
     ``FOLDER/CLASS/NAME.png`` are the images of a class, in the order of the classes' names, and
@@ -66,10 +66,15 @@ def load_folder(path: str | pathlib.Path) -> Dataset:
     With a test set these are in ``FOLDER/train`` and ``FOLDER/test``, where each image has a class
     or a mask.
 
+    Args:
+      path: of the folder.
+      image_size: height and width that images of classes are scaled and cropped to; 0: they
+        have one size and keep it.
+
     Raises:
       DataError: a file is missing, corrupt or has no image; there are images of two sizes; a test
         image is of a class that no other is of; a mask has another size, colours or a class
-        outside the range.
+        outside the range, or would have to be scaled.
     """
     folder = pathlib.Path(path).expanduser()
     if not folder.is_dir():
@@ -79,13 +84,19 @@ def load_folder(path: str | pathlib.Path) -> Dataset:
     if len(splits) > 1 and (folder / UNLABELED).is_dir():
         raise DataError(f"{folder / UNLABELED}: move it into {splits[0]}.")
     masks = (splits[0] / IMAGES).is_dir()
+    if masks and image_size:
+        raise DataError(
+            f"{folder}: image_size={image_size}, but masks are not scaled; leave it out, and "
+            "scale images and masks before."
+        )
     names = _names(folder) if masks else _classes(splits[0])
     paths = [_images(split) if masks else _of_classes(split, names) for split in splits]
     every = [image_shape(path) for split in paths for path in split]
-    shape = (*every[0][:2], max(channels for *_, channels in every))
+    height, width = (image_size, image_size) if image_size else every[0][:2]
+    shape = (height, width, max(channels for *_, channels in every))
     arrays: list[np.ndarray] = []
     for split, images in zip(splits, paths, strict=True):
-        arrays.append(np.stack([read_image(path, shape, _FIRST) for path in images]))
+        arrays.append(np.stack([read_image(p, shape, _FIRST, image_size > 0) for p in images]))
         must = split != splits[0]
         arrays.append(
             _read_masks(split, images, shape, must) if masks else _numbers(images, names, must)
@@ -95,7 +106,11 @@ def load_folder(path: str | pathlib.Path) -> Dataset:
 
 
 def load_test_folder(
-    path: str | pathlib.Path, classes: Sequence[str], shape: tuple[int, ...], kind: str = "pixels"
+    path: str | pathlib.Path,
+    classes: Sequence[str],
+    shape: tuple[int, ...],
+    kind: str = "pixels",
+    fit: bool = False,
 ) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
     """Loads images to test on from ``FOLDER/test``, or else from ``FOLDER``.
 
@@ -104,6 +119,7 @@ def load_test_folder(
       classes: their names in training.
       shape: of an example in training, ``(height, width)`` or ``(height, width, channels)``.
       kind: of the labels, "classes" or "pixels".
+      fit: whether images of another size are scaled and cropped, as with ``image_size``.
 
     Returns:
       ``(x, y, class names)``, x as bytes, no names where it has none.
@@ -115,7 +131,7 @@ def load_test_folder(
     split = folder / "test" if (folder / "test").is_dir() else folder
     of_image = as_image(f"{folder}", shape)
     images = _images(split) if kind == "pixels" else _of_classes(split, classes)
-    x = np.stack([read_image(image, of_image).reshape(shape) for image in images])
+    x = np.stack([read_image(image, of_image, fit=fit).reshape(shape) for image in images])
     if kind == "classes":
         return x, _numbers(images, classes, must=True).astype(np.int32), tuple(classes)
     y = labels.as_kind(f"{folder}", _read_masks(split, images, of_image, must=True), kind)

@@ -17,6 +17,8 @@ _SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 """Pillow's name for the format of a file, by the end of its name."""
 _INDEXED = ("1", "L", "P")
 """Pillow's names for masks: two values, grey, numbers of a palette."""
+_MOST_PIXELS = 2**26
+"""Of an image that is scaled: 256 MiB at four bytes each."""
 
 
 def is_image(path: pathlib.Path) -> bool:
@@ -80,19 +82,23 @@ def as_image(name: str, shape: tuple[int, ...]) -> tuple[int, int, int]:
     return image
 
 
-def _verify(path: pathlib.Path, height: int, width: int, like: str) -> None:
-    """Checks the size of an image and its checksums."""
+def _verify(path: pathlib.Path, size: tuple[int, int] | None, like: str) -> None:
+    """Checks the height and width of an image, any up to a limit if None, and its checksums."""
     with _opened(path) as image:
-        if image.size != (width, height):
+        width, height = image.size
+        if size is None and width * height > _MOST_PIXELS:
             raise DataError(
-                f"{path}: {image.size[1]} x {image.size[0]} pixels; wanted {height} x {width}, "
-                f"{like}."
+                f"{path}: {height} x {width} pixels; scale it to {_MOST_PIXELS} pixels or fewer."
+            )
+        if size is not None and (height, width) != size:
+            raise DataError(
+                f"{path}: {height} x {width} pixels; wanted {size[0]} x {size[1]}, {like}."
             )
         image.verify()  # it cannot be read afterwards
 
 
 def read_image(
-    path: pathlib.Path, shape: tuple[int, ...], like: str = "as in training"
+    path: pathlib.Path, shape: tuple[int, ...], like: str = "as in training", fit: bool = False
 ) -> np.ndarray:
     """Reads the bytes of an image, ``[height, width, channels]``, grey or coloured as asked for.
 
@@ -100,15 +106,23 @@ def read_image(
       path: of the file.
       shape: that it must have.
       like: says why, in messages.
+      fit: whether an image of another size is scaled to fill the height and width, and what
+        sticks out is cropped on both sides alike.
 
     Raises:
-      DataError: it is missing, corrupt, of another size, of 16 bits, or transparent.
+      DataError: it is missing, corrupt, of another size, of 16 bits, or transparent; or it has
+        too many pixels to be scaled.
     """
     height, width, channels = shape
-    _verify(path, height, width, like)
+    _verify(path, None if fit else (height, width), like)
     with _opened(path) as image:
         _check_kind(path, image, channels)
-        return np.asarray(image.convert(MODES[channels])).reshape(shape)
+        pixels = image.convert(MODES[channels])
+        if pixels.size != (width, height):
+            from PIL import ImageOps
+
+            pixels = ImageOps.fit(pixels, (width, height))
+        return np.asarray(pixels).reshape(shape)
 
 
 def _check_kind(path: pathlib.Path, image: Any, channels: int) -> None:
@@ -127,7 +141,7 @@ def read_mask(path: pathlib.Path, height: int, width: int) -> np.ndarray:
     Raises:
       DataError: it is missing, corrupt, of another size, or has colours.
     """
-    _verify(path, height, width, "as its image")
+    _verify(path, (height, width), "as its image")
     with _opened(path) as image:
         if image.mode not in _INDEXED:
             raise DataError(

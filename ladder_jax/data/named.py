@@ -94,7 +94,7 @@ def located(name: str) -> str:
     return str(pathlib.Path(name).expanduser().resolve()) if is_file(name) else name
 
 
-def load(name: str, data_dir: str = "", *, in_memory: bool = True) -> Dataset:
+def load(name: str, data_dir: str = "", *, in_memory: bool = True, image_size: int = 0) -> Dataset:
     """Loads a data set by name.
 
     Nothing is fetched here: ``prepare`` does that, once.
@@ -106,16 +106,25 @@ def load(name: str, data_dir: str = "", *, in_memory: bool = True) -> Dataset:
       data_dir: the folder with its original files, or in which it was prepared; "" for
         tensorflow-datasets' default.
       in_memory: whether all of a prepared set is read now; else when asked for.
+      image_size: that images of a folder are scaled and cropped to; see ``load_folder``.
 
     Raises:
-      DataError: the name is not known, or the files are missing or wrong.
+      DataError: the name is not known, the files are missing or wrong, or ``image_size`` is
+        given for what is no folder.
 
     Examples:
       >>> load("digits").x_test.shape
       (500, 8, 8, 1)
     """
+    if is_file(name) and not name.endswith(".npz"):
+        return load_folder(name, image_size)
+    if image_size:
+        raise DataError(
+            f"image_size={image_size}, but {name} is no folder of images, which alone are scaled; "
+            "leave it out."
+        )
     if is_file(name):
-        return load_npz(name) if name.endswith(".npz") else load_folder(name)
+        return load_npz(name)
     known = NAMED.get(name)
     if known and known.load:
         return known.load()

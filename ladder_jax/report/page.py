@@ -20,6 +20,7 @@ from ladder_jax.report import classes, figures, measures, numbers, pixels, sever
 from ladder_jax.report.figures import Picture
 from ladder_jax.report.measures import Findings, NoisyPass
 from ladder_jax.run.files import make_folder, replacing, writing
+from ladder_jax.run.inputs import load_data
 from ladder_jax.run.workfolder import EVENTS, FIGURES, REPORT, read_config
 
 _DENOISED = 10
@@ -185,7 +186,7 @@ def write(
     folder = find_run(workdir)
     config = read_config(folder)
     if dataset is None:
-        dataset = data.load(config.dataset, config.data_dir, in_memory=config.resident)
+        dataset = load_data(config)
     findings = measures.find(folder, dataset)
     target, levels = findings.predictor.target, _levels(findings)
     noisy = measures.noisy_pass(findings)

@@ -208,6 +208,16 @@ def check_augment(config: Config, dataset: data.Dataset) -> None:
         raise errors.ConfigError(f"augment: {error}") from error
 
 
+def load_data(config: Config) -> data.Dataset:
+    """Loads the data set that a config names.
+
+    Raises:
+      DataError: as ``data.load``.
+    """
+    where = config.dataset, config.data_dir
+    return data.load(*where, in_memory=config.resident, image_size=config.image_size)
+
+
 def checksums(dataset: data.Dataset) -> dict[str, int]:
     """Returns what tells examples and labels from others, of training and of test.
 
@@ -246,7 +256,7 @@ def prepare(
     """
     multiprocess.check_fork()
     if dataset is None:
-        dataset = data.load(config.dataset, config.data_dir, in_memory=config.resident)
+        dataset = load_data(config)
     if not config.resident:
         data.import_grain()
     check_augment(config, dataset)

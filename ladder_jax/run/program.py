@@ -38,7 +38,7 @@ from ladder_jax.types import Array, Batch, Hyper, Ladder, Layer, Params, Shape, 
 _KEPT = 32  # programs that wait for the next run, as folds of a search or seeds follow each other
 # Settings that no program depends on.
 _NOT_COMPILED = (
-    *("name", "dataset", "data_dir", "labels", "label_choice", "split", "validation"),
+    *("name", "dataset", "data_dir", "image_size", "labels", "label_choice", "split", "validation"),
     *("preprocess", "seed", "norm_statistics", "eval_every", "checkpoint_seconds", "keep"),
     *("class_weight", "variance"),  # they are in the target, or weights of rows
 )
