@@ -389,6 +389,18 @@ def test_images_of_any_size(tmp_path, monkeypatch):
     assert "large.png: 9 x 9 pixels; scale it to 80 pixels or fewer" in found
 
 
+@pytest.mark.parametrize(("orientation", "turned"), [(1, 0), (3, 2), (6, 3), (8, 1)])
+def test_a_photograph_is_turned_as_it_is_shown(tmp_path, orientation, turned):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    blocks = np.kron([[10, 90, 170]], np.ones((8, 8))).astype(np.uint8)  # which JPEG keeps
+    shown, path = np.rot90(blocks, turned), tmp_path / "a.jpg"
+    Image.fromarray(blocks).save(path, exif=exif, quality=100)
+    assert images.image_shape(path) == (*shown.shape, 1)
+    found = images.read_image(path, (*shown.shape, 1))
+    np.testing.assert_allclose(found[..., 0].astype(int), shown, atol=2)
+
+
 def test_what_is_not_scaled(tmp_path):
     masks = folder_of(tmp_path / "scans")
     assert "image_size=4, but masks are not scaled" in line(data.load, str(masks), image_size=4)

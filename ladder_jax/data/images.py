@@ -17,6 +17,8 @@ _SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 """Pillow's name for the format of a file, by the end of its name."""
 _INDEXED = ("1", "L", "P")
 """Pillow's names for masks: two values, grey, numbers of a palette."""
+_ORIENTATION = 0x0112
+"""EXIF's tag for how an image is turned; above 4 height and width are exchanged."""
 _MOST_PIXELS = 2**26
 """Of an image that is scaled: 256 MiB at four bytes each."""
 
@@ -59,11 +61,22 @@ def _opened(path: pathlib.Path) -> Iterator[Any]:
         ) from error
 
 
+def _has_exif(image: Any) -> bool:
+    """Returns whether an image has EXIF in its header; of a PNG it would be read to the end."""
+    return "exif" in image.info and image.format != "PNG"
+
+
+def _upright_size(image: Any) -> tuple[int, int]:
+    """Returns the height and width of an image as it is shown, turned as its EXIF says."""
+    width, height = image.size
+    turned = _has_exif(image) and image.getexif().get(_ORIENTATION, 1) > 4
+    return (width, height) if turned else (height, width)
+
+
 def image_shape(path: pathlib.Path) -> tuple[int, int, int]:
     """Returns the height, width and channels (1 or 3) of an image, from its header."""
     with _opened(path) as image:
-        width, height = image.size
-        return height, width, 3 if image.mode[:1] in "CPR" else 1  # CMYK, P, RGB, RGBA
+        return *_upright_size(image), 3 if image.mode[:1] in "CPR" else 1  # CMYK, P, RGB, RGBA
 
 
 def as_image(name: str, shape: tuple[int, ...]) -> tuple[int, int, int]:
@@ -85,7 +98,7 @@ def as_image(name: str, shape: tuple[int, ...]) -> tuple[int, int, int]:
 def _verify(path: pathlib.Path, size: tuple[int, int] | None, like: str) -> None:
     """Checks the height and width of an image, any up to a limit if None, and its checksums."""
     with _opened(path) as image:
-        width, height = image.size
+        height, width = _upright_size(image)
         if size is None and width * height > _MOST_PIXELS:
             raise DataError(
                 f"{path}: {height} x {width} pixels; scale it to {_MOST_PIXELS} pixels or fewer."
@@ -102,6 +115,8 @@ def read_image(
 ) -> np.ndarray:
     """Reads the bytes of an image, ``[height, width, channels]``, grey or coloured as asked for.
 
+    A JPEG is turned as its EXIF says, as it is by programs that show it.
+
     Args:
       path: of the file.
       shape: that it must have.
@@ -117,10 +132,11 @@ def read_image(
     _verify(path, None if fit else (height, width), like)
     with _opened(path) as image:
         _check_kind(path, image, channels)
-        pixels = image.convert(MODES[channels])
-        if pixels.size != (width, height):
-            from PIL import ImageOps
+        from PIL import ImageOps
 
+        upright = ImageOps.exif_transpose(image) if _has_exif(image) else image
+        pixels = upright.convert(MODES[channels])
+        if pixels.size != (width, height):
             pixels = ImageOps.fit(pixels, (width, height))
         return np.asarray(pixels).reshape(shape)
 
