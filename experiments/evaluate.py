@@ -126,7 +126,7 @@ def _test_file(
     """Reads a file, or a folder of images, to test on."""
     kind = ladder.target.kind
     if name.endswith(".npz"):
-        return data.load_test_npz(name, len(ladder.class_names), kind)
+        return data.load_test_npz(name, ladder.class_names, kind)
     if kind not in ("classes", "pixels"):
         raise errors.DataError(
             f"{name}: a folder of images, but the run was trained on {kind}; give an .npz file."

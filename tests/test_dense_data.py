@@ -129,7 +129,7 @@ def test_npz_equals_arrays(tmp_path):
         assert ours.kind == theirs.kind and ours.class_names == theirs.class_names
         for a, b in zip(ours[1:5], theirs[1:5], strict=True):
             np.testing.assert_array_equal(a, b)
-        x_test, y_test, _ = data.load_test_npz(path, len(ours.class_names), ours.kind)
+        x_test, y_test, _ = data.load_test_npz(path, ours.class_names, ours.kind)
         np.testing.assert_array_equal(y_test, ours.y_test)
         assert y_test.dtype == ours.y_test.dtype and len(x_test) == 1
         kinds.append(ours.kind)
@@ -205,7 +205,7 @@ def test_bad_test_labels(tmp_path, x, y, y_test, wanted):
     assert wanted in line(data.from_arrays, x, y, x, y_test)
     own = data.from_arrays(x, y)
     np.savez(tmp_path / "new.npz", x=x, y=y_test)
-    found = line(data.load_test_npz, tmp_path / "new.npz", len(own.class_names), own.kind)
+    found = line(data.load_test_npz, tmp_path / "new.npz", own.class_names, own.kind)
     assert wanted in found and "new.npz" in found
 
 

@@ -65,8 +65,44 @@ def test_npz_of_others(tmp_path, layout):
     ours = data.from_arrays(images, classes[:, 0], images, classes[:, 0])
     for a, b in zip(ours[1:], theirs[1:], strict=True):
         assert np.array_equal(a, b)
-    x, y, _ = data.load_test_npz(tmp_path / "a.npz", classes=3)
+    x, y, _ = data.load_test_npz(tmp_path / "a.npz", classes="012")
     assert np.array_equal(x, images) and y.tolist() == [0, 1, 2, 0, 1, 2]
+
+
+NOTHING = [np.array(["", "-1"]), np.array([None, np.nan], object)]
+
+
+@pytest.mark.parametrize("none", NOTHING, ids=["text", "missing"])
+def test_labels_that_are_text(tmp_path, none):
+    words = np.array(["dog", "cat", "eel", "dog"])
+    y = np.concatenate([words, none])
+    own = data.from_arrays(X[:6], y, X[:4], words[:, None])
+    assert own.class_names == ("cat", "dog", "eel") and own.kind == "classes"
+    assert own.y_train.tolist() == [1, 0, 2, 1, -1, -1] and own.y_test.tolist() == [1, 0, 2, 1]
+    ordered = data.from_arrays(X[:6], y, class_names=["eel", "dog", "cat"])
+    assert ordered.y_train.tolist() == [1, 2, 0, 1, -1, -1]
+    with pytest.raises(errors.DataError, match="y: label 'cat' in row 1; the classes are dog, eel"):
+        data.from_arrays(X[:6], y, class_names=["dog", "eel"])
+    if none.dtype != object:
+        np.savez(tmp_path / "own.npz", x=X[:6], y=y, x_test=X[:1], y_test=words[:1])
+        assert data.load(str(tmp_path / "own.npz")).class_names == own.class_names
+        _, test, _ = data.load_test_npz(tmp_path / "own.npz", own.class_names)
+        assert test.tolist() == [1]
+        with pytest.raises(errors.DataError, match="'dog' in row 0; the classes are cat, eel"):
+            data.load_test_npz(tmp_path / "own.npz", ("cat", "eel"))
+
+
+@pytest.mark.parametrize(
+    ("y", "wanted"),
+    [
+        (np.array(["", "-1", ""]), "all labels are -1"),
+        (np.array([["a", "b"]] * 3), "dtype <U1; give"),
+        (np.array(["a", 1, "b"], object), "dtype object; give"),
+    ],
+)
+def test_text_that_is_no_label(y, wanted):
+    with pytest.raises(errors.DataError, match=wanted):
+        data.from_arrays(X[:3], y)
 
 
 def test_labels_of_the_file_or_fewer():

@@ -158,13 +158,14 @@ def from_arrays(
       x: ``[n, ...]``, numbers of any kind; bytes (uint8) are taken for pixels and
         divided by 255, unless they are 0 and 1 alone. ``SCALES`` says what that means
         for rows that come later.
-      y: ``[n]``, integers: classes from 0, without a gap, or -1 for no label. Or a class
-        per pixel of images ``[n, height, width]``, with or without a last axis of
-        channels; or numbers, ``[n]`` or ``[n, d]``, NaN for none; or several labels
-        ``[n, k]``, integers 0, 1 or -1 for none.
+      y: ``[n]``, integers: classes from 0, without a gap, or -1 for no label; or text, the names
+        of the classes, "" for no label. Or a class per pixel of images
+        ``[n, height, width]``, with or without a last axis of channels; or numbers, ``[n]`` or
+        ``[n, d]``, NaN for none; or several labels ``[n, k]``, integers 0, 1 or -1 for none.
       x_test: ``[m, ...]``, put on the scale of ``x``, or None.
       y_test: as ``y``, but for rows without any label, or None.
-      class_names: one per class, or per column of ``y``; the numbers, if none are given.
+      class_names: one per class, in their order, or per column of ``y``; if none are given, the
+        numbers, or the names in ``y``, sorted.
       name: for messages and results.
       kind: what the labels are, one of ``KINDS``; "" to tell it as ``labels.kind_of`` does.
         Whole numbers as floats are refused without it.
@@ -179,9 +180,11 @@ def from_arrays(
       ([0, 1, -1], ('no', 'yes'), 0)
     """
     x, y = _features(f"{name}, x", x), np.asarray(y)
+    names = tuple(str(item) for item in class_names)
+    if kind in ("", "classes") and labels.is_text(y):
+        y, names = labels.number_text(f"{name}, y", y, names)
     kind = kind or labels.kind_of(f"{name}, y", y)
     y = labels.as_kind(f"{name}, y", y, kind, ignore)
-    names = tuple(str(item) for item in class_names)
     known = len(names) or labels.count(y, kind)
     labels.check_any(f"{name}, y", y, kind)
     labels.check(f"{name}, x and y", x, y, kind, known, unlabeled=True)
@@ -191,8 +194,10 @@ def from_arrays(
     if x_test is None:
         x_test, y_test = x[:0], y[:0]
     else:
-        x_test = _features(f"{name}, x_test", x_test)
-        y_test = labels.as_kind(f"{name}, y_test", np.asarray(y_test), kind, ignore)
+        x_test, y_test = _features(f"{name}, x_test", x_test), np.asarray(y_test)
+        if kind == "classes" and names and labels.is_text(y_test):
+            y_test, _ = labels.number_text(f"{name}, y_test", y_test, names)
+        y_test = labels.as_kind(f"{name}, y_test", y_test, kind, ignore)
         labels.check(f"{name}, x_test and y_test", x_test, y_test, kind, known)
     if kind == "pixels":
         x, x_test = (part[..., None] if part.ndim == 3 else part for part in (x, x_test))
@@ -246,13 +251,13 @@ def load_npz(path: str | pathlib.Path) -> Dataset:
 
 
 def load_test_npz(
-    path: str | pathlib.Path, classes: int, kind: str = "classes"
+    path: str | pathlib.Path, classes: Sequence[str], kind: str = "classes"
 ) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
     """Loads examples to test on from an ``.npz`` file: ``x_test, y_test``, or else ``x, y``.
 
     Args:
       path: of the file.
-      classes: how many there are, or how many columns ``y`` has.
+      classes: their names in training, or those of the columns of ``y``.
       kind: what the labels are, one of ``KINDS``.
 
     Returns:
@@ -270,9 +275,11 @@ def load_test_npz(
     suffix = "_test" if {"x_test", "y_test"} & arrays.keys() else ""
     x_key, y_key = f"x{suffix}", f"y{suffix}"
     require_arrays(path, arrays, (x_key, y_key))
-    x, ignore = _features(f"{path}, {x_key}", arrays[x_key]), about["ignore"]
-    y = labels.as_kind(f"{path}, {y_key}", arrays[y_key], kind, ignore)
-    labels.check(f"{path}, {x_key} and {y_key}", x, y, kind, classes)
+    x, y = _features(f"{path}, {x_key}", arrays[x_key]), arrays[y_key]
+    if kind == "classes" and labels.is_text(y):
+        y, _ = labels.number_text(f"{path}, {y_key}", y, classes)
+    y = labels.as_kind(f"{path}, {y_key}", y, kind, about["ignore"])
+    labels.check(f"{path}, {x_key} and {y_key}", x, y, kind, len(classes))
     return x, y.astype(np.int32) if kind == "classes" else y, about["class_names"]
 
 
@@ -346,7 +353,8 @@ def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> 
         shape, fortran, dtype = _READ_HEADER[version](file)
         if dtype.hasobject:
             raise DataError(
-                f"{name}: holds Python objects (pickles), which are refused; save plain numbers."
+                f"{name}: holds Python objects (pickles), which are refused; save numbers, or text by "
+                "astype(str)."
             )
         size = math.prod(shape) * dtype.itemsize
         if not 0 <= size <= most:

@@ -3,7 +3,7 @@
 ======== ==================== ====================== ===========================
 kind     labels               no label               names
 ======== ==================== ====================== ===========================
-classes  int32 ``[n]``        -1                     of the classes
+classes  int32 ``[n]``        -1                     of the classes; text gives them
 pixels   int32 ``[n, H, W]``  -1, pixel by pixel     of the classes
 numbers  float ``[n, d]``     NaN, number by number  of the columns
 several  int32 ``[n, k]``     -1; else 0 or 1        of the labels
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import collections
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -42,6 +43,57 @@ _NONE = {
     "several": "all labels are -1 (no label); give some of each",
 }
 _MOST_LABEL = 2**31 - 2
+
+
+def is_text(y: np.ndarray) -> bool:
+    """Returns whether labels, one per row, are text, of which some may be None or NaN.
+
+    Examples:
+      >>> is_text(np.array(["cat", ""])), is_text(np.array(["cat", None], object))
+      (True, True)
+    """
+    if y.ndim == 0 or y.size != len(y):
+        return False
+    if y.dtype != object:
+        return y.dtype.kind in "UT"
+    known = [value for value in y.ravel() if not _is_none(value)]
+    return bool(known) and all(isinstance(value, str) for value in known)
+
+
+def _is_none(value: Any) -> bool:
+    """Returns whether an item of labels that are text stands for no label."""
+    return value is None or value != value or value in ("", str(NO_LABEL))
+
+
+def number_text(
+    name: str, y: np.ndarray, names: Sequence[str] = ()
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Numbers classes that are given as text.
+
+    Args:
+      name: for messages.
+      y: ``[n]`` or ``[n, 1]``; "", "-1", None or NaN: no label.
+      names: of the classes, in their order; none: those that there are, sorted.
+
+    Returns:
+      Integers of the shape of ``y``, and the names.
+
+    Raises:
+      DataError: a label is not one of the names.
+
+    Examples:
+      >>> numbers, names = number_text("y", np.array(["dog", "", "cat"]))
+      >>> numbers.tolist(), names
+      ([1, -1, 0], ('cat', 'dog'))
+    """
+    given = [str(NO_LABEL) if _is_none(value) else str(value) for value in y.ravel().tolist()]
+    names = tuple(names) or tuple(sorted(set(given) - {str(NO_LABEL)}))
+    numbers = {str(NO_LABEL): NO_LABEL} | {each: i for i, each in enumerate(names)}
+    for row, label in enumerate(given):
+        if label not in numbers:
+            known = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
+            raise DataError(f"{name}: label {label[:40]!r} in row {row}; the classes are {known}.")
+    return np.array([numbers[label] for label in given], np.int64).reshape(y.shape), names
 
 
 def kind_of(name: str, y: np.ndarray) -> str:
