@@ -353,8 +353,8 @@ def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> 
         shape, fortran, dtype = _READ_HEADER[version](file)
         if dtype.hasobject:
             raise DataError(
-                f"{name}: holds Python objects (pickles), which are refused; save numbers, or text by "
-                "astype(str)."
+                f"{name}: holds Python objects (pickles), which are refused; save numbers, or "
+                "text by astype(str)."
             )
         size = math.prod(shape) * dtype.itemsize
         if not 0 <= size <= most:
