@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import pathlib
 from collections.abc import Container, Iterator
 
@@ -45,6 +46,8 @@ SHARED = (
     *(POPULATION, cli.WORKDIR, OVERWRITE, _CACHE),
 )
 """Listed by ``--help`` after a command's own flags."""
+FEW_UPDATES = 1000
+"""Of a run's parameters, below which more epochs are suggested."""
 
 
 def read_config() -> Config:
@@ -78,6 +81,29 @@ def tell_followed(config: Config) -> None:
         print(f"{name}={getattr(config, name)} for {config.levels} levels")
 
 
+def tell_unsuited(config: Config, dataset: data.Dataset, updates: int) -> None:
+    """Prints what is likely to be wrong with settings for data of the user's own.
+
+    Args:
+      config: the settings.
+      dataset: the data.
+      updates: of the parameters, in the whole run.
+    """
+    if not multiprocess.is_primary():
+        return
+    rows = len(dataset.x_train.shape) == 2 and dataset.kind != "numbers"
+    if rows and _config_file() == "digits":
+        print(f"{dataset.name} has rows of features, for which --config=table has settings")
+    if updates < FEW_UPDATES:
+        epochs = math.ceil(config.epochs * FEW_UPDATES / updates)
+        print(f"{updates} updates in all are few; --config.epochs={epochs} makes {FEW_UPDATES}")
+
+
+def _config_file() -> str:
+    """Returns the name of the config's file."""
+    return pathlib.Path(config_flags.get_config_filename(flags.FLAGS["config"])).stem
+
+
 def _overridden() -> Container[str]:
     """Returns the names of the settings that --config.SETTING gives."""
     names: Container[str] = config_flags.get_override_values(flags.FLAGS["config"])
@@ -90,8 +116,8 @@ def check_layers(config: Config, dataset: data.Dataset) -> None:
     Raises:
       ConfigError: the data have a class per pixel, and no layers for them were chosen.
     """
-    file = pathlib.Path(config_flags.get_config_filename(flags.FLAGS["config"])).stem
-    chosen = "units" in _overridden() or "encoder" in _overridden() or file != "digits"
+    chosen = "units" in _overridden() or "encoder" in _overridden()
+    chosen = chosen or _config_file() != "digits"
     if dataset.kind == "pixels" and not chosen:
         raise ConfigError(
             f"{dataset.name} has a class per pixel, for which the layers of --config=digits are "

@@ -124,7 +124,7 @@ BAD_FLAGS = [
     (["--dataset=mnist", "--data_dir=/nowhere"], "not a folder"),
     (
         ["--config=nothing"],
-        "no such file; give a path, or one of cifar10, digits, fashion_mnist, mnist",
+        "no such file; give a path, or one of cifar10, digits, fashion_mnist, mnist, table",
     ),
     (["--config=mnist:labels=7"], "--config=mnist:labels=7: full with labels=7 is not in the"),
     (["--config=mnist_100_ful"], "no model 'ful'; give model= one of full, bottom, gamma"),
@@ -347,9 +347,24 @@ def test_errors_of_numbers_are_no_percentages(tmp_path):
     )
     done = train(*flags)
     assert done.returncode == 0, done.stderr
+    assert "4 updates in all are few; --config.epochs=500 makes 1000\n" in done.stdout
+    assert "--config=table" not in done.stdout
     assert "validation error (RMSE), " in done.stdout and "%" not in done.stdout + done.stderr
     summary = json.loads((tmp_path / "work" / "summary.json").read_text())
     assert re.search(rf"ladder +{summary['ladder']['mean']:.0f}\n", done.stdout)
+
+
+def test_rows_of_features_have_a_config(tmp_path):
+    x = np.random.default_rng(0).normal(size=(40, 3))
+    y = np.where(np.arange(40) < 30, np.where(x[:, 0] > 0, "up", "down"), "")
+    np.savez(tmp_path / "rows.npz", x=x, y=y)
+    flags = ["--validation=20", "--compare=none", f"--dataset={tmp_path / 'rows.npz'}"]
+    flags += ["--config.batch_unlabeled=20", "--config.units=(4,)", "--config.epochs=1000"]
+    hint = "rows has rows of features, for which --config=table has settings\n"
+    for config, told in (("digits", True), ("table", False)):
+        done = train(f"--config={config}", *flags, f"--workdir={tmp_path / config}")
+        assert done.returncode == 0, done.stderr
+        assert (hint in done.stdout) is told and "updates in all" not in done.stdout
 
 
 def test_masks_want_layers_for_them(tmp_path):

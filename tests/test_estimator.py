@@ -22,6 +22,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_classifiers_classes, parametrize_with_checks
 
+from experiments import configs
 from ladder_jax import data, estimators, loop, population
 from ladder_jax.config import Config
 from ladder_jax.errors import ConfigError, NotFiniteError
@@ -132,6 +133,10 @@ def test_defaults_are_those_of_a_config():
         if name not in (*own, *chosen, *late):
             default = getattr(Config, name)
             assert value == (default[0] if isinstance(default, tuple) else default)
+    table = configs.load("table")
+    assert table.consistency == classifier.usual_consistency(5) and table.preprocess == "tabular"
+    for name in (*chosen[:-1], *late):
+        assert np.all(np.array(getattr(table, name)) == getattr(LadderClassifier(), name)), name
 
 
 @pytest.mark.parametrize(("rows", "given", "used"), [(9, None, 3.0), (60, None, 0.75), (60, 2, 2)])

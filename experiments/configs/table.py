@@ -1,0 +1,27 @@
+"""Small tables of your own, rows of numbers: the settings of ``LadderClassifier``.
+
+python -m experiments.train --config=table --dataset=mine.npz --validation=50
+"""
+
+from ml_collections import ConfigDict
+
+from experiments.configs import base
+from ladder_jax.config import Config
+
+
+def get_config() -> ConfigDict:
+    """Returns a ladder of two hidden levels of 100 units, for few labels per class."""
+    return base.config_dict(
+        Config(
+            name="table",
+            preprocess="tabular",
+            units=(100, 100),
+            denoising_cost=(0.3,),
+            learning_rate=0.01,
+            epochs=300,
+            consistency=3.0,
+            consistency_from=0.3,
+            consistency_threshold=0.0,
+            joint_norm=True,
+        )
+    )
