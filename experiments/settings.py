@@ -91,9 +91,9 @@ def tell_unsuited(config: Config, dataset: data.Dataset, updates: int) -> None:
     """
     if not multiprocess.is_primary():
         return
-    rows = len(dataset.x_train.shape) == 2 and dataset.kind != "numbers"
-    if rows and _config_file() == "digits":
-        print(f"{dataset.name} has rows of features, for which --config=table has settings")
+    if len(dataset.x_train.shape) == 2 and _config_file() == "digits":
+        suited = "table_numbers" if dataset.kind == "numbers" else "table"
+        print(f"{dataset.name} has rows of features, for which --config={suited} has settings")
     if updates < FEW_UPDATES:
         epochs = math.ceil(config.epochs * FEW_UPDATES / updates)
         print(f"{updates} updates in all are few; --config.epochs={epochs} makes {FEW_UPDATES}")

@@ -124,7 +124,8 @@ BAD_FLAGS = [
     (["--dataset=mnist", "--data_dir=/nowhere"], "not a folder"),
     (
         ["--config=nothing"],
-        "no such file; give a path, or one of cifar10, digits, fashion_mnist, mnist, table",
+        "no such file; give a path, or one of cifar10, digits, fashion_mnist, mnist, table, "
+        "table_numbers, textured_digits",
     ),
     (["--config=mnist:labels=7"], "--config=mnist:labels=7: full with labels=7 is not in the"),
     (["--config=mnist_100_ful"], "no model 'ful'; give model= one of full, bottom, gamma"),
@@ -348,7 +349,7 @@ def test_errors_of_numbers_are_no_percentages(tmp_path):
     done = train(*flags)
     assert done.returncode == 0, done.stderr
     assert "4 updates in all are few; --config.epochs=500 makes 1000\n" in done.stdout
-    assert "--config=table" not in done.stdout
+    assert "for which --config=table_numbers has settings\n" in done.stdout
     assert "validation error (RMSE), " in done.stdout and "%" not in done.stdout + done.stderr
     summary = json.loads((tmp_path / "work" / "summary.json").read_text())
     assert re.search(rf"ladder +{summary['ladder']['mean']:.0f}\n", done.stdout)

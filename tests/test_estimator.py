@@ -133,10 +133,12 @@ def test_defaults_are_those_of_a_config():
         if name not in (*own, *chosen, *late):
             default = getattr(Config, name)
             assert value == (default[0] if isinstance(default, tuple) else default)
-    table = configs.load("table")
-    assert table.consistency == classifier.usual_consistency(5) and table.preprocess == "tabular"
-    for name in (*chosen[:-1], *late):
-        assert np.all(np.array(getattr(table, name)) == getattr(LadderClassifier(), name)), name
+    assert configs.load("table").consistency == classifier.usual_consistency(5)
+    for config, ladder in (("table", LadderClassifier()), ("table_numbers", LadderRegressor())):
+        table = configs.load(config)
+        assert table.preprocess == "tabular" and ladder.preprocess == "auto"
+        for name in (*chosen[:-1], *late):
+            assert np.all(np.array(getattr(table, name)) == getattr(ladder, name)), name
 
 
 @pytest.mark.parametrize(("rows", "given", "used"), [(9, None, 3.0), (60, None, 0.75), (60, 2, 2)])
