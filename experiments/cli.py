@@ -35,8 +35,8 @@ from ladder_jax.run.files import as_path, is_bucket, make_writable, writing
 DATASET = flags.DEFINE_string(
     "dataset",
     None,
-    "Data set: a name, as in tensorflow-datasets, or the path of an .npz file with x and y or of a "
-    "folder of images.",
+    "Data set: a name, as in tensorflow-datasets, or the path of an .npz file with x and y, of a "
+    ".csv file or of a folder of images.",
 )
 DATA_DIR = flags.DEFINE_string(
     "data_dir",
@@ -65,7 +65,7 @@ OVERWRITE_OUTPUT = flags.DEFINE_bool(
 
 READS = {
     "workdir": "Folder of a finished run.",
-    "dataset": "Data set of the examples, or the path of an .npz file or of a folder of "
+    "dataset": "Data set of the examples, or the path of an .npz or .csv file or of a folder of "
     "images. Default: the run's.",
     "data_dir": "Folder of its files. Default: the run's.",
 }

@@ -6,12 +6,14 @@
 
 By default, the test set of the data it was trained on. Another .npz file holds
 x_test and y_test, or x and y, with a class for each example, or a mask, numbers or several
-labels, as in training; a folder of images is one as experiments.train takes it.
+labels, as in training; a .csv file or a folder of images is one as experiments.train takes it.
 Numbers are read as those of training were (see python -m experiments.predict --help).
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -68,7 +70,7 @@ def measure(ladder: Predictor, x: data.Examples, y: np.ndarray, name: str = "x")
 
 
 def examples(
-    ladder: Predictor, config: Config, name: str, data_dir: str
+    ladder: Predictor, config: Config, name: str, data_dir: str, features: Sequence[str] = ()
 ) -> tuple[data.Examples, np.ndarray]:
     """Returns the test examples that are asked for.
 
@@ -77,6 +79,7 @@ def examples(
       config: of its run.
       name: of a data set, or the path of a file or folder; "" for the run's own.
       data_dir: its folder; "" for the run's, where it is the run's own set.
+      features: their names in training, if they had any.
 
     Returns:
       ``(x, y)``.
@@ -89,7 +92,7 @@ def examples(
     name = name or config.dataset
     kind = ladder.target.kind
     if data.is_file(name) and not of_run:
-        x, y, names = _test_file(ladder, config, name)
+        x, y, names = _test_file(ladder, config, name, features)
         names = names or ladder.class_names
     else:
         where = data_dir or (config.data_dir if of_run else "")
@@ -121,12 +124,15 @@ def examples(
 
 
 def _test_file(
-    ladder: Predictor, config: Config, name: str
+    ladder: Predictor, config: Config, name: str, features: Sequence[str]
 ) -> tuple[data.Examples, np.ndarray, tuple[str, ...]]:
     """Reads a file, or a folder of images, to test on."""
     kind = ladder.target.kind
     if name.endswith(".npz"):
         return data.load_test_npz(name, ladder.class_names, kind)
+    if name.endswith(".csv"):
+        size = math.prod(ladder.example_shape)
+        return data.load_test_csv(name, ladder.class_names, size, kind, features)
     if kind not in ("classes", "pixels"):
         raise errors.DataError(
             f"{name}: a folder of images, but the run was trained on {kind}; give an .npz file."
@@ -195,7 +201,8 @@ def main() -> None:
         folder = predictor.find_run(cli.find_workdir())
         ladder, config = predictor.load(folder), workfolder.read_config(folder)
         name = cli.DATASET.value or ""
-        x, y = examples(ladder, config, name, cli.DATA_DIR.value or "")
+        features = workfolder.load_summary(folder).get("feature_names", ())
+        x, y = examples(ladder, config, name, cli.DATA_DIR.value or "", features)
         title = name or config.dataset
         if ladder.target.kind == "classes":
             text = table(measure(ladder, x, y, title), ladder.class_names)

@@ -17,6 +17,7 @@ import numpy as np
 
 from ladder_jax.data.arrays import read_npz, require_arrays
 from ladder_jax.data.base import check_new
+from ladder_jax.data.csv_files import as_number, bounded_lines, feature_columns, is_whole
 from ladder_jax.data.images import as_image, is_image, read_image
 from ladder_jax.errors import DataError
 
@@ -61,6 +62,7 @@ def read(
     header: str = "auto",
     tell: Tell = lambda line: None,
     fit: bool = False,
+    names: Sequence[str] = (),
 ) -> Iterator[Part]:
     """Yields the examples in a file or folder, ``PART`` rows at a time.
 
@@ -76,6 +78,8 @@ def read(
         refused by "auto".
       tell: takes the line that says what the first line of a CSV file was taken for.
       fit: whether images of another size are scaled and cropped.
+      names: of the features in training, by which those of a CSV file are found; others are
+        left out. Without them, so is a column of labels.
 
     Raises:
       DataError: it is missing, corrupt, empty, or not of this shape.
@@ -91,7 +95,7 @@ def read(
     if header not in HEADERS:
         raise DataError(f"header={header!r}; give one of {', '.join(HEADERS)}.")
     path, empty = pathlib.Path(path).expanduser(), True
-    for part in _parts(path, shape, header, tell, fit):
+    for part in _parts(path, shape, header, tell, fit, names):
         if len(part.x):
             empty = False
             yield part
@@ -100,7 +104,12 @@ def read(
 
 
 def _parts(
-    path: pathlib.Path, shape: tuple[int, ...], header: str, tell: Tell, fit: bool
+    path: pathlib.Path,
+    shape: tuple[int, ...],
+    header: str,
+    tell: Tell,
+    fit: bool,
+    names: Sequence[str],
 ) -> Iterator[Part]:
     try:
         if stat.S_ISDIR(path.stat().st_mode):
@@ -111,7 +120,8 @@ def _parts(
             yield from _read_npz(path, shape)
         elif path.suffix.lower() == ".csv":
             with path.open(encoding="utf-8-sig", newline="") as file:
-                yield from _read_csv(path, _csv_rows(path, file, math.prod(shape), header, tell))
+                rows = _csv_rows(path, file, math.prod(shape), header, tell, names)
+                yield from _read_csv(path, rows)
         else:
             raise DataError(
                 f"{path}: give an .npz file, a .csv file, a PNG or JPEG file or a folder of them."
@@ -150,26 +160,42 @@ def _read_csv(path: pathlib.Path, rows: Iterator[tuple[list[float], bool]]) -> I
 
 
 def _csv_rows(
-    path: pathlib.Path, file: TextIO, size: int, header: str, tell: Tell
+    path: pathlib.Path, file: TextIO, size: int, header: str, tell: Tell, names: Sequence[str]
 ) -> Iterator[tuple[list[float], bool]]:
     """Yields the numbers of each line, and whether all are written as integers."""
-    reader = csv.reader(_bounded_lines(path, file, _MOST_PER_NUMBER * (size + 10)))
+    reader = csv.reader(bounded_lines(path, file, _MOST_PER_NUMBER * (size + 10)))
     lines = ((reader.line_num, cells) for cells in reader if cells)
     try:
         ahead = list(itertools.islice(lines, 2))
         if ahead:
             is_header = _is_header(path, [cells for _, cells in ahead], header)
             tell(f"first line of {path} taken as {'names' if is_header else 'an example'}")
-            ahead = ahead[is_header:]
+            if is_header:
+                heads = ahead.pop(0)[1]
+                columns = feature_columns(path, heads, size, names)
+                lines = (_chosen(path, line, len(heads), columns) for line in lines)
+                ahead = [_chosen(path, line, len(heads), columns) for line in ahead]
         for number, cells in itertools.chain(ahead, lines):
             yield _numbers(f"{path}, line {number}", cells, size)
     except csv.Error as error:
         raise DataError(f"{path}, line {reader.line_num}: {error}.") from error
 
 
+def _chosen(
+    path: pathlib.Path, line: tuple[int, list[str]], wanted: int, columns: Sequence[int]
+) -> tuple[int, list[str]]:
+    """Returns the number of a line and the cells of some of its columns."""
+    number, cells = line
+    if len(cells) != wanted:
+        raise DataError(
+            f"{path}, line {number}: {len(cells)} values; wanted {wanted}, as names in line 1."
+        )
+    return number, [cells[column] for column in columns]
+
+
 def _is_header(path: pathlib.Path, lines: list[list[str]], header: str) -> bool:
     """Returns whether the first of the first lines names columns."""
-    first, *rest = [[_number(cell) for cell in cells] for cells in lines]
+    first, *rest = [[as_number(cell) for cell in cells] for cells in lines]
     if header != "auto":
         return header == "yes"
     if _is_ramp(first) and not any(map(_is_ramp, rest)):
@@ -190,7 +216,7 @@ def _is_ramp(numbers: list[float | None]) -> bool:
 
 
 def _numbers(where: str, cells: list[str], size: int) -> tuple[list[float], bool]:
-    numbers = [_number(cell) for cell in cells]
+    numbers = [as_number(cell) for cell in cells]
     if len(numbers) != size:
         raise DataError(f"{where}: {len(numbers)} values; wanted {size}, as in training.")
     known = [number for number in numbers if number is not None]
@@ -200,22 +226,7 @@ def _numbers(where: str, cells: list[str], size: int) -> tuple[list[float], bool
             f"{where}, column {column + 1}: {cells[column][:30]!r} is not a number. (If line 1 is "
             "of names and numbers: --header=yes.)"
         )
-    return known, all(cell.strip().lstrip("+-").isdigit() for cell in cells)
-
-
-def _number(cell: str) -> float | None:
-    try:
-        return float(cell)
-    except ValueError:
-        return None
-
-
-def _bounded_lines(path: pathlib.Path, file: TextIO, most: int) -> Iterator[str]:
-    """Yields the lines of a file, none of which takes more memory than a line should."""
-    while line := file.readline(most):
-        if len(line) == most and not line.endswith("\n"):
-            raise DataError(f"{path}: a line of more than {most} characters; give one per example.")
-        yield line
+    return known, all(map(is_whole, cells))
 
 
 def _read_folder(folder: pathlib.Path, shape: tuple[int, ...], fit: bool) -> Iterator[Part]:

@@ -45,9 +45,9 @@ OUTPUT, FOLDER = "predictions.csv", "predictions"
 _INPUT = flags.DEFINE_string(
     "input",
     None,
-    "New examples: an .npz file with x; a .csv file, one example a line, its numbers separated by "
-    "commas, with or without a line of column names (--header); a PNG or JPEG file; or a folder of "
-    "such files.",
+    "New examples: an .npz file with x; a .csv file, one example per line, its numbers separated "
+    "by commas, with or without a line of column names (--header); a PNG or JPEG file; or a folder "
+    "of such files.",
 )
 _HEADER = flags.DEFINE_enum(
     "header",
@@ -190,8 +190,9 @@ def main() -> None:
         overlay = overlay_path(output) if _OVERLAY.value else None
         if overlay is not None:
             prediction_files.check_folder(overlay, cli.OVERWRITE_OUTPUT.value, _INPUT.value)
-        shape = ladder.example_shape
-        parts = new_examples.read(_INPUT.value, shape, _HEADER.value, print, fit)
+        names = workfolder.load_summary(folder).get("feature_names", ())
+        how = {"header": _HEADER.value, "tell": print, "fit": fit, "names": names}
+        parts = new_examples.read(_INPUT.value, ladder.example_shape, **how)
         rows = predict(ladder, parts, output, denoised, overlay)
     print(f"{_SAID[ladder.target.kind]} of {rows} example(s) are in {output}")
     if others := left_out(pathlib.Path(_INPUT.value).expanduser()):

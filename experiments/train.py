@@ -73,8 +73,8 @@ def measured(config: Config, task: inputs.Task) -> str:
     if task.validation is not None:
         return "validation"
     raise ConfigError(
-        f"{config.dataset} has no x_test, y_test to measure errors on; add them, or hold out "
-        "labelled examples, e.g. --validation=50."
+        f"{config.dataset} has no test set to measure errors on; hold out labelled examples, e.g. "
+        "--validation=50, or add one (to an .npz file x_test and y_test)."
     )
 
 

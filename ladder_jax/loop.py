@@ -247,6 +247,7 @@ def _finish(
         "labels": len(task.labeled),
         "seed": config.seed,
         "class_names": task.class_names,
+        **({"feature_names": task.feature_names} if task.feature_names else {}),
         "example_shape": task.example_shape,
         "scale": task.preprocessing.scale,
         "target": task.target.name,

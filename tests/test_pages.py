@@ -134,6 +134,12 @@ def fill(folder):
     (experiment,) = re.findall(r"^( {4}from experiments.*?) {4}python", extending, re.S | re.M)
     (folder / "my_experiment.py").write_text(textwrap.dedent(experiment), encoding="utf-8")
     rows = np.random.default_rng(0).normal(size=(200, 5)).astype(np.float32)
+    words = ["", "up", "down"]
+    lines = [
+        "a,b,class",
+        *(f"{a},{b},{words[i % 3]}" for i, (a, b, *_) in enumerate(rows.tolist())),
+    ]
+    (folder / "mine.csv").write_text("\n".join(lines))
     np.savez(folder / "mine.npz", x=rows, y=np.where(np.arange(200) < 150, np.arange(200) % 3, -1))
 
 

@@ -1,6 +1,6 @@
 """Small tables of your own, rows of numbers: the settings of ``LadderClassifier``.
 
-python -m experiments.train --config=table --dataset=mine.npz --validation=50
+python -m experiments.train --config=table --dataset=mine.csv --validation=50
 """
 
 from ml_collections import ConfigDict

@@ -1,6 +1,6 @@
 """Small tables whose labels are numbers: the settings of ``LadderRegressor``.
 
-python -m experiments.train --config=table_numbers --dataset=mine.npz --validation=50
+python -m experiments.train --config=table_numbers --dataset=mine.csv --validation=50
 """
 
 from ml_collections import ConfigDict

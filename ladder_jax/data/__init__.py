@@ -11,6 +11,7 @@ from ladder_jax.data.arrays import (
     to_scale,
 )
 from ladder_jax.data.base import Dataset, Examples, Rows, batches, check_new, import_grain
+from ladder_jax.data.csv_files import load_csv, load_test_csv
 from ladder_jax.data.folder import load_folder, load_test_folder
 from ladder_jax.data.labels import KINDS, NO_LABEL, VOID, has_label
 from ladder_jax.data.named import NAMES, is_file, load, located, prepare
@@ -28,7 +29,7 @@ from ladder_jax.errors import DataError
 __all__ = [
     "CHOICES", "KINDS", "NAMES", "NO_LABEL", "SCALES", "VOID", "DataError", "Dataset", "Examples",
     "Rows", "batches", "check_new", "choose_labeled", "choose_uniform", "from_arrays", "has_label",
-    "hold_out", "import_grain", "is_file", "load", "load_folder", "load_npz", "load_test_folder",
-    "load_test_npz", "located", "named_split", "new_rows", "parse_split", "prepare",
-    "preprocessing", "scale_of", "textured_digits", "to_scale",
+    "hold_out", "import_grain", "is_file", "load", "load_csv", "load_folder", "load_npz",
+    "load_test_csv", "load_test_folder", "load_test_npz", "located", "named_split", "new_rows",
+    "parse_split", "prepare", "preprocessing", "scale_of", "textured_digits", "to_scale",
 ]  # fmt: skip

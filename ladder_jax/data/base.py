@@ -53,6 +53,7 @@ class Dataset(NamedTuple):
       class_names: one per class; of numbers or several labels, one per column.
       scale: what numbers the examples were, one of ``SCALES``.
       kind: what the labels are, one of ``KINDS``.
+      feature_names: of the columns of a table, () where they have none.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Dataset(NamedTuple):
     class_names: tuple[str, ...]
     scale: str = "unknown"
     kind: str = "classes"
+    feature_names: tuple[str, ...] = ()
 
 
 class Rows:

@@ -12,6 +12,7 @@ import numpy as np
 from ladder_jax.data import idx, tfds
 from ladder_jax.data.arrays import from_arrays, load_npz, to_scale
 from ladder_jax.data.base import Dataset, check_examples
+from ladder_jax.data.csv_files import load_csv
 from ladder_jax.data.folder import is_folder, load_folder
 from ladder_jax.data.textured import textured_digits
 from ladder_jax.errors import DataError
@@ -74,6 +75,10 @@ NAMES = tuple(NAMED)
 """Every data set known by name without tensorflow-datasets."""
 
 
+_TABLES = (".npz", ".csv")
+"""What the names of files of data end with."""
+
+
 def is_file(name: str) -> bool:
     """Returns whether a data set is named by the path of a file, or of a folder of images.
 
@@ -81,7 +86,7 @@ def is_file(name: str) -> bool:
       >>> is_file("data/mine.npz"), is_file("mnist")
       (True, False)
     """
-    return name not in NAMED and (name.endswith(".npz") or is_folder(name))
+    return name not in NAMED and (name.endswith(_TABLES) or is_folder(name))
 
 
 def located(name: str) -> str:
@@ -101,8 +106,8 @@ def load(name: str, data_dir: str = "", *, in_memory: bool = True, image_size: i
 
     Args:
       name: one of ``NAMES``, any image classification set of tensorflow-datasets, the
-        path of an ``.npz`` file (see ``load_npz``), or that of a folder of images
-        (see ``load_folder``).
+        path of an ``.npz`` file (see ``load_npz``) or of a ``.csv`` file (``load_csv``), or
+        that of a folder of images (``load_folder``).
       data_dir: the folder with its original files, or in which it was prepared; "" for
         tensorflow-datasets' default.
       in_memory: whether all of a prepared set is read now; else when asked for.
@@ -116,7 +121,7 @@ def load(name: str, data_dir: str = "", *, in_memory: bool = True, image_size: i
       >>> load("digits").x_test.shape
       (500, 8, 8, 1)
     """
-    if is_file(name) and not name.endswith(".npz"):
+    if is_file(name) and not name.endswith(_TABLES):
         return load_folder(name, image_size)
     if image_size:
         raise DataError(
@@ -124,7 +129,7 @@ def load(name: str, data_dir: str = "", *, in_memory: bool = True, image_size: i
             "leave it out."
         )
     if is_file(name):
-        return load_npz(name)
+        return load_csv(name) if name.endswith(".csv") else load_npz(name)
     known = NAMED.get(name)
     if known and known.load:
         return known.load()
@@ -144,7 +149,7 @@ def load(name: str, data_dir: str = "", *, in_memory: bool = True, image_size: i
     if not known and (find_spec("tensorflow_datasets") is None or not tfds.find_builder(name)):
         raise DataError(
             f"dataset {name!r} is not known; known are {', '.join(NAMES)}, the path of an .npz "
-            "file or of a folder of images, and with pip install 'ladder_jax[tfds]' the "
+            "or a .csv file or of a folder of images, and with pip install 'ladder_jax[tfds]' the "
             "names of tensorflow-datasets."
         )
     where = f", {data_dir!r}" if data_dir else ""

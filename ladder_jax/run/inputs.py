@@ -61,6 +61,7 @@ class Task(NamedTuple):
     checksums: dict[str, int]  # of ``checksums``
     target: Target
     scaling: Scaling | None  # of numbers: what ``y`` has been through
+    feature_names: tuple[str, ...] = ()  # of the columns of a table
 
     @property
     def spec(self) -> Spec:
@@ -304,7 +305,7 @@ def prepare(
     shape = tuple(dataset.x_train.shape[1:])
     return Task(
         *(train, sizes, test, validation, labeled, dataset.class_names, shape, fitted),
-        *(checksums(dataset), labels.target, labels.scaling),
+        *(checksums(dataset), labels.target, labels.scaling, dataset.feature_names),
     )
 
 

@@ -1,0 +1,241 @@
+"""Tables in CSV files: a line of column names, then one example per line, its label in a column."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import pathlib
+from collections.abc import Iterator, Sequence
+from typing import TextIO
+
+import numpy as np
+
+from ladder_jax.data import labels
+from ladder_jax.data.arrays import from_arrays
+from ladder_jax.data.base import Dataset
+from ladder_jax.errors import DataError
+
+LABELS = {"class": "classes", "label": "classes", "number": "numbers", "target": "numbers"}
+"""Names of the column of labels, capital or small, and what the labels are."""
+
+_MOST_LINE = 2**24
+"""Characters that a line may have."""
+
+
+def bounded_lines(path: pathlib.Path, file: TextIO, most: int = _MOST_LINE) -> Iterator[str]:
+    """Yields the lines of a file, none of which takes more memory than a line should.
+
+    Raises:
+      DataError: one has more characters than ``most``.
+    """
+    while line := file.readline(most):
+        if len(line) == most and not line.endswith("\n"):
+            raise DataError(f"{path}: a line of more than {most} characters; give one per example.")
+        yield line
+
+
+def as_number(cell: str) -> float | None:
+    """Returns the number in a cell, None if it has none.
+
+    Examples:
+      >>> as_number(" 1.5"), as_number("red")
+      (1.5, None)
+    """
+    try:
+        return float(cell)
+    except ValueError:
+        return None
+
+
+def is_whole(cell: str) -> bool:
+    """Returns whether a cell has a number without a point.
+
+    Examples:
+      >>> is_whole("-12 "), is_whole("1.0")
+      (True, False)
+    """
+    return cell.strip().lstrip("+-").isdigit()
+
+
+def label_column(names: Sequence[str]) -> int | None:
+    """Returns which column holds the labels, None if none is called as one of ``LABELS``.
+
+    Examples:
+      >>> label_column(["height", "width", "Class"]), label_column(["x", "y"])
+      (2, None)
+    """
+    found = [i for i, name in enumerate(names) if name.strip().lower() in LABELS]
+    return found[0] if len(found) == 1 else None
+
+
+def feature_columns(
+    path: pathlib.Path, names: Sequence[str], size: int, known: Sequence[str] = ()
+) -> list[int]:
+    """Returns which columns of a file hold the features, in their order in training.
+
+    Args:
+      path: of the file, for messages.
+      names: of its columns.
+      size: how many features there were in training.
+      known: their names there, if they had any; other columns are then left out.
+
+    Raises:
+      DataError: a feature has no column.
+
+    Examples:
+      >>> feature_columns(pathlib.Path("a.csv"), ["b", "id", "a"], 2, ["a", "b"])
+      [2, 0]
+      >>> feature_columns(pathlib.Path("a.csv"), ["a", "b", "class"], 2)
+      [0, 1]
+    """
+    names = [name.strip() for name in names]
+    for name in known:
+        if name not in names:
+            raise DataError(f"{path}: no column {name!r}, which there was in training; add it.")
+    if known:
+        return [names.index(name) for name in known]
+    label = label_column(names) if len(names) == size + 1 else None
+    return [i for i in range(len(names)) if i != label]
+
+
+def load_csv(path: str | pathlib.Path) -> Dataset:
+    """Loads a ``Dataset`` from a CSV file: a line of column names, then one example per line.
+
+    The column of labels is called class or label (text or whole numbers, numbered in their order)
+    or number or target (numbers); an empty cell is no label. All other columns are features, a
+    number in each cell.
+
+    Raises:
+      DataError: the file is missing, is no such table, or values are wrong.
+
+    Examples:
+      >>> import tempfile
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     path = pathlib.Path(folder) / "pets.csv"
+      ...     _ = path.write_text("height,weight,class\\n30,4.5,cat\\n60,31,dog\\n55,28,\\n")
+      ...     pets = load_csv(path)
+      >>> pets.x_train.tolist(), pets.y_train.tolist(), pets.class_names, pets.feature_names
+      ([[30.0, 4.5], [60.0, 31.0], [55.0, 28.0]], [0, 1, -1], ('cat', 'dog'), ('height', 'weight'))
+    """
+    path = pathlib.Path(path).expanduser()
+    with _opened(path) as (names, lines):
+        column = label_column(names)
+        if column is None:
+            shown = f"{', '.join(names[:8])}{', ...' if len(names) > 8 else ''}"
+            raise DataError(
+                f"{path}: give the column of labels one of the names {', '.join(LABELS)}, and no "
+                f"other column; line 1 has {shown}."
+            )
+        features = (*names[:column], *names[column + 1 :])
+        if len(set(features)) < len(features) or "" in features:
+            raise DataError(f"{path}, line 1: a column without a name of its own; give each one.")
+        x, cells = _read(lines, names, [names.index(name) for name in features], column)
+    kind = LABELS[names[column].lower()]
+    y, classes = (_numbers(path, cells), ()) if kind == "numbers" else _classes(path, cells)
+    dataset = from_arrays(x, y, class_names=classes, name=path.stem, kind=kind)
+    return dataset._replace(feature_names=features)
+
+
+def load_test_csv(
+    path: str | pathlib.Path,
+    classes: Sequence[str],
+    size: int,
+    kind: str = "classes",
+    known: Sequence[str] = (),
+) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+    """Loads examples to test on from a CSV file, as ``load_csv`` does.
+
+    Args:
+      path: of the file.
+      classes: their names in training.
+      size: how many features there were in training.
+      kind: what the labels were, one of ``KINDS``.
+      known: names of the features in training, if they had any.
+
+    Returns:
+      ``(x, y, class names)``, no names.
+
+    Raises:
+      DataError: as ``load_csv``, or an example has no label or is of no known class.
+    """
+    path = pathlib.Path(path).expanduser()
+    with _opened(path) as (names, lines):
+        column = label_column(names)
+        if column is None or LABELS[names[column].lower()] != kind:
+            wanted = [name for name, of in LABELS.items() if of == kind]
+            mend = f"call one {' or '.join(wanted)}" if wanted else "give an .npz file"
+            raise DataError(f"{path}: no column of labels that are {kind}, as in training; {mend}.")
+        columns = feature_columns(path, names, size, known)
+        x, cells = _read(lines, names, [i for i in columns if i != column], column)
+    if kind == "numbers":
+        y = labels.as_kind(f"{path}", _numbers(path, cells), kind)
+    else:
+        y, _ = labels.number_text(f"{path}", np.array(cells), classes)
+    labels.check(f"{path}", x, y, kind, len(classes))
+    return x, y.astype(np.int32) if kind == "classes" else y, ()
+
+
+@contextlib.contextmanager
+def _opened(path: pathlib.Path) -> Iterator[tuple[list[str], Iterator[tuple[str, list[str]]]]]:
+    """Yields the names of the columns, and the lines below, each with its place."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(bounded_lines(path, file))
+            names = [name.strip() for name in next(reader, [])]
+            if not names:
+                raise DataError(f"{path}: empty; give a line of column names, then examples.")
+            yield names, ((f"{path}, line {reader.line_num}", line) for line in reader if line)
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 text; write it as such.") from error
+    except csv.Error as error:
+        raise DataError(f"{path}, line {reader.line_num}: {error}.") from error
+
+
+def _read(
+    lines: Iterator[tuple[str, list[str]]], names: list[str], columns: list[int], label: int
+) -> tuple[np.ndarray, list[str]]:
+    """Returns the features ``[n, columns]``, integers if all are whole, and the labels' cells."""
+    rows: list[np.ndarray] = []
+    cells: list[str] = []
+    whole = True
+    for where, line in lines:
+        rows.append(_features(where, line, names, columns))
+        whole = whole and all(is_whole(line[i]) for i in columns)
+        cells.append(line[label].strip())
+    x = np.array(rows).reshape(len(rows), len(columns))
+    whole = whole and bool((np.abs(x) < 2**53).all())
+    return x.astype(np.int64) if whole else x, cells
+
+
+def _features(where: str, line: list[str], names: list[str], columns: list[int]) -> np.ndarray:
+    """Returns the numbers of one line."""
+    if len(line) != len(names):
+        raise DataError(f"{where}: {len(line)} values; wanted {len(names)}, as names in line 1.")
+    try:
+        return np.array([float(line[i]) for i in columns])
+    except ValueError as error:
+        column = next(i for i in columns if as_number(line[i]) is None)
+        raise DataError(
+            f"{where}, column {names[column]}: {line[column][:30]!r} is no number; give one. "
+            "(LadderClassifier takes categories and what is missing.)"
+        ) from error
+
+
+def _classes(path: pathlib.Path, cells: list[str]) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Numbers classes, whole numbers in their order."""
+    names = set(cells) - {"", str(labels.NO_LABEL)}
+    whole = all(map(is_whole, names))
+    return labels.number_text(
+        f"{path}", np.array(cells), sorted(names, key=(lambda name: int(name)) if whole else None)
+    )
+
+
+def _numbers(path: pathlib.Path, cells: list[str]) -> np.ndarray:
+    """Returns numbers, NaN where there is none."""
+    numbers = [as_number(cell) if cell else np.nan for cell in cells]
+    if None in numbers:
+        row = numbers.index(None)
+        raise DataError(f"{path}: label {cells[row][:30]!r} of example {row} is no number.")
+    return np.array(numbers, np.float64)

@@ -1,0 +1,142 @@
+"""Tables in CSV files: what is read, by name and in the order of training, and what is refused."""
+
+import numpy as np
+import pytest
+from absl.testing import flagsaver
+from tiny_predictors import NAMES, rows, tiny, write_run
+
+from experiments import cli, evaluate, new_examples, predict
+from ladder_jax import data, errors
+from ladder_jax.data import csv_files
+from ladder_jax.run import files
+
+X = np.array([[0.5, 2.0, -1.0], [3.0, 4.0, 5.0], [6.0, 7.5, 8.0], [1.0, 0.0, 2.0]])
+FEATURES = ("a", "b", "c d")
+
+
+def write(path, labels, name="class", where=1, x=X):
+    """A file whose column of labels is not the last one."""
+    heads = [*FEATURES[:where], name, *FEATURES[where:]]
+    lines = [",".join(f'"{head}"' for head in heads)]
+    for row, label in zip(x.tolist(), labels, strict=True):
+        cells = list(map(str, row))
+        lines.append(",".join([*cells[:where], label, *cells[where:]]))
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8-sig")
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "labels", "y", "names"),
+    [
+        ("Class", ["dog", "", "cat", "dog"], [1, -1, 0, 1], ("cat", "dog")),
+        ("label", ["2", "10", "-1", "10"], [0, 1, -1, 1], ("2", "10")),
+        ("target", ["1", "2.5", "", "-3"], [[1.0], [2.5], [np.nan], [-3.0]], ("0",)),
+        ("NUMBER", ["1", "2", "3", "4"], [[1.0], [2.0], [3.0], [4.0]], ("0",)),
+    ],
+)
+def test_a_table_equals_arrays(tmp_path, name, labels, y, names):
+    own = data.load(write(tmp_path / "own.csv", labels, name))
+    assert own.name == "own" and own.feature_names == FEATURES and own.class_names == names
+    np.testing.assert_array_equal(own.x_train, X)
+    np.testing.assert_array_equal(own.y_train, y)
+    assert own.kind == ("numbers" if np.ndim(y) == 2 else "classes") and not len(own.y_test)
+
+
+def test_whole_numbers_are_those_of_an_array_of_integers(tmp_path):
+    x = np.array([[0, 255, 3], [1, 2, 3]])
+    own = data.load(write(tmp_path / "own.csv", ["a", "b"], x=x))
+    assert own.scale == data.from_arrays(x, np.array([0, 1])).scale == "pixels"
+
+
+BAD = {
+    "no name": (b"a,b\n1,2\n", "give the column of labels one of the names class, label"),
+    "two labels": (b"a,class,label\n1,x,y\n", "and no other column; line 1 has a, class, label"),
+    "twice": (b"a,a,class\n1,2,x\n", "line 1: a column without a name of its own"),
+    "nameless": (b"a,,class\n1,2,x\n", "line 1: a column without a name of its own"),
+    "short": (b"a,class\n1,x\n\n2\n", "line 4: 1 values; wanted 2, as names in line 1"),
+    "text": (b"a,class\nred,x\n", "line 2, column a: 'red' is no number; give one"),
+    "missing": (b"a,class\n1,x\n,y\n", "line 3, column a: '' is no number"),
+    "no rows": (b"a,class\n", "no examples; give at least one"),
+    "nothing": (b"", "empty; give a line of column names"),
+    "labels alone": (b"class\nx\ny\n", "shape (2, 0)"),
+    "latin": (b"a,class\n1,\xe4\n", "not UTF-8 text"),
+    "long": (b"a,class\n" + b"1" * 99, "a line of more than 90 characters"),
+    "words": (b"a,target\n1,x\n2,3\n", "label 'x' of example 0 is no number"),
+    "one class": (b"a,class\n1,x\n2,x\n", "one class alone"),
+    "infinite": (b"a,class\n1,x\ninf,y\n", "inf"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_tables(tmp_path, monkeypatch, case):
+    monkeypatch.setattr(csv_files, "_MOST_LINE", 90)
+    monkeypatch.setattr(csv_files.bounded_lines, "__defaults__", (90,))
+    content, wanted = BAD[case]
+    (tmp_path / "bad.csv").write_bytes(content)
+    with pytest.raises(errors.DataError) as caught:
+        data.load(str(tmp_path / "bad.csv"))
+    assert wanted in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_no_file():
+    with pytest.raises(errors.DataError, match=r"nowhere\.csv: No such file"):
+        data.load("nowhere.csv")
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """A run on a table of three columns, and a command in its folder."""
+    monkeypatch.chdir(tmp_path)
+    write_run(tmp_path / "run", tiny((3,)))
+    summary = files.json.loads((tmp_path / "run" / "result.json").read_text())
+    files.write_json(tmp_path / "run" / "result.json", summary | {"feature_names": FEATURES})
+
+    def command(main, *flags):
+        with flagsaver.flagsaver():
+            cli._parse(["command", "--workdir=run", "--overwrite_output", *flags], None)
+            main()
+
+    return command
+
+
+def test_columns_are_found_by_name(run, tmp_path, capsys):
+    x = rows((3,), 5)
+    lines = ["c d,id,b,a,label", *(f"{c},7,{b},{a},{NAMES[2]}" for a, b, c in x.tolist())]
+    (tmp_path / "new.csv").write_text("\n".join(lines))
+    np.savez(tmp_path / "new.npz", x=x)
+    tables = []
+    for source in ("new.csv", "new.npz"):
+        run(predict.main, f"--input={source}", f"--output={source}.out")
+        tables.append((tmp_path / f"{source}.out").read_text())
+    assert tables[0] == tables[1]
+    run(evaluate.main, "--dataset=new.csv")
+    assert " of 5 examples" in capsys.readouterr().out
+    for changed, wanted in (
+        (lines[0].replace("b", "B"), "no column 'b', which there was in training"),
+        (lines[0].replace("label", "target"), "no column of labels that are classes"),
+    ):
+        (tmp_path / "new.csv").write_text("\n".join([changed, *lines[1:]]))
+        with pytest.raises(errors.DataError, match=wanted):
+            run(evaluate.main, "--dataset=new.csv")
+    (tmp_path / "new.csv").write_text("\n".join([lines[0], *lines[2:3], "1,2,3"]))
+    with pytest.raises(errors.DataError, match="line 3: 3 values; wanted 5, as names in line 1"):
+        run(predict.main, "--input=new.csv")
+
+
+def test_labels_are_left_out_where_features_have_no_names(tmp_path):
+    (tmp_path / "new.csv").write_text("label,p,q\nx,1,2\ny,3,4\n")
+    (part,) = new_examples.read(tmp_path / "new.csv", (2,))
+    assert part.x.tolist() == [[1, 2], [3, 4]]
+    with pytest.raises(errors.DataError, match="line 2: 3 values; wanted 4"):
+        list(new_examples.read(tmp_path / "new.csv", (4,)))
+
+
+def test_numbers_to_test_on(tmp_path):
+    path = write(tmp_path / "new.csv", ["1", "2", "0.5", "4"], "number")
+    x, y, _ = data.load_test_csv(path, ("0",), 3, "numbers", FEATURES[::-1])
+    np.testing.assert_array_equal(x, X[:, ::-1])
+    assert y.tolist() == [[1.0], [2.0], [0.5], [4.0]]
+    with pytest.raises(errors.DataError, match="no label in row 1"):
+        data.load_test_csv(
+            write(tmp_path / "new.csv", ["1", "", "0", "4"], "number"), "0", 3, "numbers"
+        )
