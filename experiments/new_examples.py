@@ -17,7 +17,13 @@ import numpy as np
 
 from ladder_jax.data.arrays import read_npz, require_arrays
 from ladder_jax.data.base import check_new
-from ladder_jax.data.csv_files import as_number, bounded_lines, feature_columns, is_whole
+from ladder_jax.data.csv_files import (
+    MOST_LINE,
+    as_number,
+    bounded_lines,
+    feature_columns,
+    is_whole,
+)
 from ladder_jax.data.images import as_image, is_image, read_image
 from ladder_jax.errors import DataError
 
@@ -163,7 +169,8 @@ def _csv_rows(
     path: pathlib.Path, file: TextIO, size: int, header: str, tell: Tell, names: Sequence[str]
 ) -> Iterator[tuple[list[float], bool]]:
     """Yields the numbers of each line, and whether all are written as integers."""
-    reader = csv.reader(bounded_lines(path, file, _MOST_PER_NUMBER * (size + 10)))
+    most = MOST_LINE if names else _MOST_PER_NUMBER * (size + 10)  # there may be other columns
+    reader = csv.reader(bounded_lines(path, file, most))
     lines = ((reader.line_num, cells) for cells in reader if cells)
     try:
         ahead = list(itertools.islice(lines, 2))

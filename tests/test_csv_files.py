@@ -69,7 +69,7 @@ BAD = {
 
 @pytest.mark.parametrize("case", BAD)
 def test_bad_tables(tmp_path, monkeypatch, case):
-    monkeypatch.setattr(csv_files, "_MOST_LINE", 90)
+    monkeypatch.setattr(csv_files, "MOST_LINE", 90)
     monkeypatch.setattr(csv_files.bounded_lines, "__defaults__", (90,))
     content, wanted = BAD[case]
     (tmp_path / "bad.csv").write_bytes(content)
@@ -101,7 +101,8 @@ def run(tmp_path, monkeypatch):
 
 def test_columns_are_found_by_name(run, tmp_path, capsys):
     x = rows((3,), 5)
-    lines = ["c d,id,b,a,label", *(f"{c},7,{b},{a},{NAMES[2]}" for a, b, c in x.tolist())]
+    note = "an example " * 300  # a long text that is left out
+    lines = ["c d,id,b,a,label", *(f"{c},{note},{b},{a},{NAMES[2]}" for a, b, c in x.tolist())]
     (tmp_path / "new.csv").write_text("\n".join(lines))
     np.savez(tmp_path / "new.npz", x=x)
     tables = []

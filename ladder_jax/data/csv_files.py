@@ -18,11 +18,11 @@ from ladder_jax.errors import DataError
 LABELS = {"class": "classes", "label": "classes", "number": "numbers", "target": "numbers"}
 """Names of the column of labels, capital or small, and what the labels are."""
 
-_MOST_LINE = 2**24
+MOST_LINE = 2**24
 """Characters that a line may have."""
 
 
-def bounded_lines(path: pathlib.Path, file: TextIO, most: int = _MOST_LINE) -> Iterator[str]:
+def bounded_lines(path: pathlib.Path, file: TextIO, most: int = MOST_LINE) -> Iterator[str]:
     """Yields the lines of a file, none of which takes more memory than a line should.
 
     Raises:
