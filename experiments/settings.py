@@ -8,6 +8,7 @@ import pathlib
 from collections.abc import Container, Iterator
 
 import jax
+import numpy as np
 from absl import flags
 from ml_collections import config_flags
 
@@ -48,6 +49,8 @@ SHARED = (
 """Listed by ``--help`` after a command's own flags."""
 FEW_UPDATES = 1000
 """Of a run's parameters, below which more epochs are suggested."""
+MOST_SPREAD = 3.0
+"""Standard deviation of a user's examples, above which another scale is suggested."""
 
 
 def read_config() -> Config:
@@ -81,19 +84,29 @@ def tell_followed(config: Config) -> None:
         print(f"{name}={getattr(config, name)} for {config.levels} levels")
 
 
-def tell_unsuited(config: Config, dataset: data.Dataset, updates: int) -> None:
+def tell_unsuited(config: Config, dataset: data.Dataset, task: inputs.Task) -> None:
     """Prints what is likely to be wrong with settings for data of the user's own.
 
     Args:
       config: the settings.
       dataset: the data.
-      updates: of the parameters, in the whole run.
+      task: what they were made.
     """
     if not multiprocess.is_primary():
         return
+    updates = task.spec.steps * config.epochs
+    spread = float(np.std(np.asarray(task.train.unlabeled[:1000])))
     if len(dataset.x_train.shape) == 2 and _config_file() == "digits":
         suited = "table_numbers" if dataset.kind == "numbers" else "table"
         print(f"{dataset.name} has rows of features, for which --config={suited} has settings")
+    elif data.is_file(config.dataset) and spread > MOST_SPREAD:
+        mend = "--config.preprocess=standardize makes it 1"
+        if dataset.scale == "pixels":
+            mend = f"give pixels as bytes (uint8), which become 0 to 1, or {mend}"
+        print(
+            f"the standard deviation of {dataset.name} is {spread:.3g}, beside which the noise is "
+            f"small and the denoising costs are large; {mend}"
+        )
     if updates < FEW_UPDATES:
         epochs = math.ceil(config.epochs * FEW_UPDATES / updates)
         print(f"{updates} updates in all are few; --config.epochs={epochs} makes {FEW_UPDATES}")

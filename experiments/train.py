@@ -160,7 +160,7 @@ def main() -> None:
         workdir = cli.WORKDIR.value or f"runs/{config.name}-{time.strftime('%Y%m%d-%H%M%S')}"
         multiprocess.broadcast_from_primary(lambda: check_unfinished(workdir))
         settings.tell_followed(config)
-        settings.tell_unsuited(config, dataset, task.spec.steps * config.epochs)
+        settings.tell_unsuited(config, dataset, task)
         overwrite = settings.OVERWRITE.value
         with workfolder.open_run(workdir, config, task.checksums, overwrite=overwrite) as folder:
             files.remove(folder / compare.SUMMARY)

@@ -1,13 +1,14 @@
 """Your own arrays, through to a trained ladder; which rows are labelled and held out."""
 
 import dataclasses
+import re
 import tracemalloc
 import types
 
 import numpy as np
 import pytest
 
-from experiments import evaluate
+from experiments import evaluate, settings
 from ladder_jax import data, errors, loop, population, targets
 from ladder_jax.config import Config
 from ladder_jax.data import preprocessing
@@ -103,6 +104,30 @@ def test_labels_that_are_text(tmp_path, none):
 def test_text_that_is_no_label(y, wanted):
     with pytest.raises(errors.DataError, match=wanted):
         data.from_arrays(X[:3], y)
+
+
+@pytest.mark.parametrize(
+    ("shape", "size", "config", "told"),
+    [
+        ((4, 4), 60, {}, "own is 60, beside .* give pixels as bytes .uint8., which become 0 to 1"),
+        ((4, 4), 60.3, {}, "is 60.3, .* large; --config.preprocess=standardize makes it 1"),
+        ((4, 4), 60, {"preprocess": "standardize"}, ""),
+        ((4, 4), 1.5, {"epochs": 3}, "^3 updates in all are few; --config.epochs=1000 makes 1000"),
+        ((16,), 60, {}, "^own has rows of features, for which --config=table has settings\n$"),
+    ],
+)
+def test_settings_that_do_not_suit_the_data(
+    tmp_path, monkeypatch, capsys, shape, size, config, told
+):
+    x = size * (1 - (-1) ** np.arange(100)).reshape(100, *[1] * len(shape)) * np.ones(shape)
+    np.savez(tmp_path / "own.npz", x=x.astype(int) if size == 60 else x, y=np.arange(100) % 2)
+    settings_given = Config(**{"dataset": str(tmp_path / "own.npz"), "epochs": 1000} | config)
+    own = data.load(settings_given.dataset)
+    task = inputs.prepare(dataclasses.replace(settings_given, labels=0), own)
+    monkeypatch.setattr(settings, "_config_file", lambda: "digits")
+    settings.tell_unsuited(settings_given, own, task)
+    lines = capsys.readouterr().out
+    assert re.search(told, lines) if told else not lines
 
 
 def test_labels_of_the_file_or_fewer():
