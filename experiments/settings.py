@@ -15,6 +15,7 @@ from ml_collections import config_flags
 from experiments import cli, members
 from ladder_jax import data, errors
 from ladder_jax.config import Config
+from ladder_jax.data import preprocessing
 from ladder_jax.errors import ConfigError
 from ladder_jax.run import inputs, multiprocess
 
@@ -95,7 +96,8 @@ def tell_unsuited(config: Config, dataset: data.Dataset, task: inputs.Task) -> N
     if not multiprocess.is_primary():
         return
     updates = task.spec.steps * config.epochs
-    spread = float(np.std(np.asarray(task.train.unlabeled[:1000])))
+    some = preprocessing.apply(task.preprocessing, np.asarray(dataset.x_train[:1000]))
+    spread = float(np.std(some))
     if len(dataset.x_train.shape) == 2 and _config_file() == "digits":
         suited = "table_numbers" if dataset.kind == "numbers" else "table"
         print(f"{dataset.name} has rows of features, for which --config={suited} has settings")

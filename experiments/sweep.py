@@ -148,6 +148,7 @@ def main() -> None:
         settings.check_held_out("a sweep", task)
         overwrite = settings.OVERWRITE.value
         settings.tell_followed(config)
+        settings.tell_unsuited(config, dataset, task)
         with workfolder.open_run(workdir, config, task.checksums, overwrite=overwrite) as folder:
             if overwrite:
                 begin_anew(folder)

@@ -24,7 +24,7 @@ def names() -> list[str]:
 
     Examples:
       >>> names()
-      ['cifar10', 'digits', 'fashion_mnist', 'mnist', 'textured_digits']
+      ['cifar10', 'digits', 'fashion_mnist', 'mnist', 'table', 'table_numbers', 'textured_digits']
     """
     return sorted(p.stem for p in FOLDER.glob("*.py") if p.stem not in ("__init__", "base"))
 
