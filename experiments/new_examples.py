@@ -20,9 +20,9 @@ from ladder_jax.data.base import check_new
 from ladder_jax.data.csv_files import (
     MOST_LINE,
     as_number,
-    bounded_lines,
     feature_columns,
     is_whole,
+    reader_of,
 )
 from ladder_jax.data.images import as_image, is_image, read_image
 from ladder_jax.errors import DataError
@@ -74,8 +74,8 @@ def read(
 
     Args:
       path: of an ``.npz`` file with an array ``x``, ``[n, *shape]`` or each row flat;
-        of a ``.csv`` file, one example per line, its numbers separated by commas, with
-        or without a line of column names; of a PNG or JPEG file, one example; or of a
+        of a ``.csv`` file, one example per line, numbers apart by commas, semicolons or
+        tabs, with or without a line of column names; of a PNG or JPEG file, one example; or of a
         folder of such files, in the order of their names.
       shape: of one example in training.
       header: whether the first line of a CSV file names its columns: "yes", "no" or
@@ -160,9 +160,7 @@ def _read_csv(path: pathlib.Path, rows: Iterator[tuple[list[float], bool]]) -> I
                 x = x.astype(np.int64)
             yield _numbered(x, str(path), start)
     except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path}: not UTF-8 text; write it as such, numbers with commas."
-        ) from error
+        raise DataError(f"{path}: not UTF-8 text; write it as such.") from error
 
 
 def _csv_rows(
@@ -170,7 +168,7 @@ def _csv_rows(
 ) -> Iterator[tuple[list[float], bool]]:
     """Yields the numbers of each line, and whether all are written as integers."""
     most = MOST_LINE if names else _MOST_PER_NUMBER * (size + 10)  # there may be other columns
-    reader = csv.reader(bounded_lines(path, file, most))
+    reader = reader_of(path, file, most)
     lines = ((reader.line_num, cells) for cells in reader if cells)
     try:
         ahead = list(itertools.islice(lines, 2))

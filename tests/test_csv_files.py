@@ -42,6 +42,20 @@ def test_a_table_equals_arrays(tmp_path, name, labels, y, names):
     assert own.kind == ("numbers" if np.ndim(y) == 2 else "classes") and not len(own.y_test)
 
 
+@pytest.mark.parametrize("mark", [";", "\t"])
+def test_semicolons_and_tabs(tmp_path, mark):
+    lines = ["a,p", "b", "class"], ["1", "2.5", "up, or so"], ["3", "4", "down"]
+    (tmp_path / "own.csv").write_text("\n".join(map(mark.join, lines)))
+    own = data.load(str(tmp_path / "own.csv"))
+    assert own.feature_names == ("a,p", "b") and own.class_names == ("down", "up, or so")
+    assert own.x_train.tolist() == [[1, 2.5], [3, 4]]
+    (part,) = new_examples.read(tmp_path / "own.csv", (2,), names=("b", "a,p"))
+    assert part.x.tolist() == [[2.5, 1], [4, 3]]
+    (tmp_path / "plain.csv").write_text(f"1{mark}2\n3{mark}4\n")
+    (part,) = new_examples.read(tmp_path / "plain.csv", (2,))
+    assert part.x.tolist() == [[1, 2], [3, 4]]
+
+
 def test_whole_numbers_are_those_of_an_array_of_integers(tmp_path):
     x = np.array([[0, 255, 3], [1, 2, 3]])
     own = data.load(write(tmp_path / "own.csv", ["a", "b"], x=x))
@@ -69,8 +83,7 @@ BAD = {
 
 @pytest.mark.parametrize("case", BAD)
 def test_bad_tables(tmp_path, monkeypatch, case):
-    monkeypatch.setattr(csv_files, "MOST_LINE", 90)
-    monkeypatch.setattr(csv_files.bounded_lines, "__defaults__", (90,))
+    monkeypatch.setattr(csv_files.reader_of, "__defaults__", (90,))
     content, wanted = BAD[case]
     (tmp_path / "bad.csv").write_bytes(content)
     with pytest.raises(errors.DataError) as caught:

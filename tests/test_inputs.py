@@ -99,7 +99,7 @@ BAD = {
         b"0,1,2,3,4,5\n1,1,1,1,1,1\n",
         "0, 1 .* 5 in order, .* --header=yes or",
     ),
-    "semicolons.csv": (b"1,5;2;3\n4,5;6;7\n", "line 1: 2 values; wanted 6"),
+    "semicolons.csv": (b"1,5;2;3\n4,5;6;7\n", "line 1: 3 values; wanted 6"),
     "waves.csv": (b"400,410.5,420,431,440,450\n1,1,1,1,1,1\n", "400, 410.5 .* --header=yes"),
     "mixed.csv": (b"name,410,420,430,440,450\n1,1,1,1,1,1\n", "'name' is not .* --header=yes"),
     "nan.csv": (b"1,3,2,4,5,6\n1,2,nan,4,5,6\n", "the first is row 1, position \\(0, 2\\)"),

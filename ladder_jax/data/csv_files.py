@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import itertools
 import pathlib
 from collections.abc import Iterator, Sequence
-from typing import TextIO
+from typing import Any, TextIO
 
 import numpy as np
 
@@ -22,12 +23,31 @@ MOST_LINE = 2**24
 """Characters that a line may have."""
 
 
-def bounded_lines(path: pathlib.Path, file: TextIO, most: int = MOST_LINE) -> Iterator[str]:
-    """Yields the lines of a file, none of which takes more memory than a line should.
+def reader_of(path: pathlib.Path, file: TextIO, most: int = MOST_LINE) -> Any:
+    """Returns ``csv``'s reader of a file.
+
+    Args:
+      path: of the file, for messages.
+      file: opened; its cells are apart by tabs or semicolons if its first line has any, else by
+        commas.
+      most: characters that a line may have.
 
     Raises:
-      DataError: one has more characters than ``most``.
+      DataError: a line has more of them, as the reader comes to it.
+
+    Examples:
+      >>> import io
+      >>> list(reader_of(pathlib.Path("a.csv"), io.StringIO("a;b\\n1;2,5\\n")))
+      [['a', 'b'], ['1', '2,5']]
     """
+    lines = _bounded_lines(path, file, most)
+    first = next(lines, "")
+    mark = next((mark for mark in "\t;" if mark in first), ",")
+    return csv.reader(itertools.chain([first], lines), delimiter=mark)
+
+
+def _bounded_lines(path: pathlib.Path, file: TextIO, most: int) -> Iterator[str]:
+    """Yields the lines of a file, none of which takes more memory than a line should."""
     while line := file.readline(most):
         if len(line) == most and not line.endswith("\n"):
             raise DataError(f"{path}: a line of more than {most} characters; give one per example.")
@@ -100,6 +120,8 @@ def feature_columns(
 
 def load_csv(path: str | pathlib.Path) -> Dataset:
     """Loads a ``Dataset`` from a CSV file: a line of column names, then one example per line.
+
+    Cells are apart by commas, semicolons or tabs.
 
     The column of labels is called class or label (text or whole numbers, numbered in their order)
     or number or target (numbers); an empty cell is no label. All other columns are features, a
@@ -180,7 +202,7 @@ def _opened(path: pathlib.Path) -> Iterator[tuple[list[str], Iterator[tuple[str,
     """Yields the names of the columns, and the lines below, each with its place."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(bounded_lines(path, file))
+            reader = reader_of(path, file)
             names = [name.strip() for name in next(reader, [])]
             if not names:
                 raise DataError(f"{path}: empty; give a line of column names, then examples.")
