@@ -46,8 +46,8 @@ _INPUT = flags.DEFINE_string(
     "input",
     None,
     "New examples: an .npz file with x; a .csv file, one example per line, its numbers apart by "
-    "commas, semicolons or tabs, with or without a line of column names (--header); a PNG or JPEG file; "
-    "or a folder of such files.",
+    "commas, semicolons or tabs, with or without a line of column names (--header); a PNG or "
+    "JPEG file; or a folder of such files.",
 )
 _HEADER = flags.DEFINE_enum(
     "header",
