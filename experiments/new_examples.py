@@ -20,6 +20,7 @@ from ladder_jax.data.base import check_new
 from ladder_jax.data.csv_files import (
     MOST_LINE,
     as_number,
+    cells_of,
     feature_columns,
     is_whole,
     reader_of,
@@ -191,11 +192,7 @@ def _chosen(
 ) -> tuple[int, list[str]]:
     """Returns the number of a line and the cells of some of its columns."""
     number, cells = line
-    if len(cells) != wanted:
-        raise DataError(
-            f"{path}, line {number}: {len(cells)} values; wanted {wanted}, as names in line 1."
-        )
-    return number, [cells[column] for column in columns]
+    return number, cells_of(f"{path}, line {number}", cells, wanted, columns)
 
 
 def _is_header(path: pathlib.Path, lines: list[list[str]], header: str) -> bool:

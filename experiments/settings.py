@@ -96,12 +96,10 @@ def tell_unsuited(config: Config, dataset: data.Dataset, task: inputs.Task) -> N
     if not multiprocess.is_primary():
         return
     updates = task.spec.steps * config.epochs
-    some = preprocessing.apply(task.preprocessing, np.asarray(dataset.x_train[:1000]))
-    spread = float(np.std(some))
     if len(dataset.x_train.shape) == 2 and _config_file() == "digits":
         suited = "table_numbers" if dataset.kind == "numbers" else "table"
         print(f"{dataset.name} has rows of features, for which --config={suited} has settings")
-    elif data.is_file(config.dataset) and spread > MOST_SPREAD:
+    elif data.is_file(config.dataset) and (spread := _spread(dataset, task)) > MOST_SPREAD:
         mend = "--config.preprocess=standardize makes it 1"
         if dataset.scale == "pixels":
             mend = f"give pixels as bytes (uint8), which become 0 to 1, or {mend}"
@@ -112,6 +110,12 @@ def tell_unsuited(config: Config, dataset: data.Dataset, task: inputs.Task) -> N
     if updates < FEW_UPDATES:
         epochs = math.ceil(config.epochs * FEW_UPDATES / updates)
         print(f"{updates} updates in all are few; --config.epochs={epochs} makes {FEW_UPDATES}")
+
+
+def _spread(dataset: data.Dataset, task: inputs.Task) -> float:
+    """Computes the standard deviation of the first preprocessed examples, without JAX."""
+    first = preprocessing.apply(task.preprocessing, np.asarray(dataset.x_train[:1000]))
+    return float(np.std(first))
 
 
 def _config_file() -> str:

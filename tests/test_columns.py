@@ -18,7 +18,7 @@ from sklearn.preprocessing import OneHotEncoder
 from sklearn.utils import get_tags
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from ladder_jax import LadderClassifier, LadderRegressor, LadderSegmenter, exporting
+from ladder_jax import LadderClassifier, LadderRegressor, LadderSegmenter, data, exporting
 from ladder_jax.errors import ConfigError
 from ladder_jax.estimators import TableEncoder, columns
 from ladder_jax.estimators.classifier import fill_missing
@@ -206,6 +206,9 @@ def test_labels_of_a_column_that_misses_some(frame_of, labels):
     if frame_of is as_pandas:
         for given in (column.convert_dtypes(), column.astype("category")):
             assert fill_missing(given).tolist() == marked.tolist()
+        if isinstance(labels[0], str):
+            own = data.from_arrays(np.eye(3), np.array(column.astype("string"), object))
+            assert own.y_train.tolist() == [0, -1, 1]
 
 
 @pytest.mark.parametrize("some", [["x"], [1.0, None], [1.0]])

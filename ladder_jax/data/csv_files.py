@@ -84,8 +84,8 @@ def label_column(names: Sequence[str]) -> int | None:
       >>> label_column(["height", "width", "Class"]), label_column(["x", "y"])
       (2, None)
     """
-    found = [i for i, name in enumerate(names) if name.strip().lower() in LABELS]
-    return found[0] if len(found) == 1 else None
+    columns = [i for i, name in enumerate(names) if name.strip().lower() in LABELS]
+    return columns[0] if len(columns) == 1 else None
 
 
 def feature_columns(
@@ -116,6 +116,13 @@ def feature_columns(
         return [names.index(name) for name in known]
     label = label_column(names) if len(names) == size + 1 else None
     return [i for i in range(len(names)) if i != label]
+
+
+def cells_of(where: str, line: Sequence[str], wanted: int, columns: Sequence[int]) -> list[str]:
+    """Returns the cells of some columns of a line, which must have as many as there are names."""
+    if len(line) != wanted:
+        raise DataError(f"{where}: {len(line)} values; wanted {wanted}, as names in line 1.")
+    return [line[column] for column in columns]
 
 
 def load_csv(path: str | pathlib.Path) -> Dataset:
@@ -233,10 +240,9 @@ def _read(
 
 def _features(where: str, line: list[str], names: list[str], columns: list[int]) -> np.ndarray:
     """Returns the numbers of one line."""
-    if len(line) != len(names):
-        raise DataError(f"{where}: {len(line)} values; wanted {len(names)}, as names in line 1.")
+    cells = cells_of(where, line, len(names), columns)
     try:
-        return np.array([float(line[i]) for i in columns])
+        return np.array(list(map(float, cells)))
     except ValueError as error:
         column = next(i for i in columns if as_number(line[i]) is None)
         raise DataError(

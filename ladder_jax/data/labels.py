@@ -60,9 +60,15 @@ def is_text(y: np.ndarray) -> bool:
     return bool(known) and all(isinstance(value, str) for value in known)
 
 
+def is_missing(value: Any) -> bool:
+    """Returns whether it is None, NaN, or NA or NaT of pandas, which is not imported."""
+    is_nan = isinstance(value, float | np.floating) and value != value
+    return value is None or is_nan or type(value).__name__ in ("NAType", "NaTType")
+
+
 def _is_none(value: Any) -> bool:
     """Returns whether an item of labels that are text stands for no label."""
-    return value is None or value != value or value in ("", str(NO_LABEL))
+    return is_missing(value) or value in ("", str(NO_LABEL))
 
 
 def number_text(

@@ -15,6 +15,7 @@ from sklearn.preprocessing import OneHotEncoder
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from ladder_jax.data.labels import is_missing
 from ladder_jax.errors import DataError
 
 AUTO = "auto"
@@ -35,12 +36,6 @@ def _is_frame(X: Any) -> bool:  # noqa: N803
     return hasattr(X, "columns") and hasattr(X, "dtypes")
 
 
-def _is_missing(value: Any) -> bool:
-    """Returns whether it is None, NaN, or NA or NaT of pandas, which is not imported."""
-    is_nan = isinstance(value, float | np.floating) and value != value
-    return value is None or is_nan or type(value).__name__ in ("NAType", "NaTType")
-
-
 def missing(values: np.ndarray) -> np.ndarray:
     """Returns which of numbers or objects are None, NaN, or NA or NaT of pandas.
 
@@ -49,8 +44,8 @@ def missing(values: np.ndarray) -> np.ndarray:
       [False, True, True]
     """
     objects = values.dtype == object
-    is_missing = np.frompyfunc(_is_missing, 1, 1)(values) if objects else np.isnan(values)
-    return np.asarray(is_missing, bool)
+    which = np.frompyfunc(is_missing, 1, 1)(values) if objects else np.isnan(values)
+    return np.asarray(which, bool)
 
 
 def kind_of(value: Any) -> str:
