@@ -14,11 +14,11 @@ from ladder_jax.errors import ConfigError
 from ladder_jax.types import Consistency
 
 AUTO = "auto"
-"""The ``compute_dtype`` that is left to the machine."""
+"""Value of ``compute_dtype`` that selects the faster dtype on the machine."""
 COMPUTE_DTYPES = (*layers.DTYPES, AUTO)
-"""What ``compute_dtype`` may be."""
+"""Values of ``compute_dtype``."""
 OLD_NAMES = {"average": "ema_decay", "statistics": "norm_statistics"}
-"""Settings by the name that they once had: it is understood, and never written."""
+"""Former names of settings and their current ones; former names are read, but never written."""
 
 ADDED: dict[str, Any] = {
     "class_weight": "",
@@ -27,14 +27,14 @@ ADDED: dict[str, Any] = {
     "augment": "none",
     "image_size": 0,
 }
-"""Settings that runs of earlier versions do not have, with what these did."""
+"""Settings missing from runs of earlier versions, with the values that reproduce these runs."""
 
 
 def current_names(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns settings by the names that they have now.
+    """Returns settings by their current names.
 
     Raises:
-      ConfigError: a setting is given by both of its names.
+      ConfigError: a setting is given by both its old and its new name.
 
     Examples:
       >>> current_names({"average": 0.9, "epochs": 3})
@@ -46,85 +46,84 @@ def current_names(values: Mapping[str, Any]) -> dict[str, Any]:
     return {OLD_NAMES.get(name, name): value for name, value in values.items()}
 
 
-def _by_any_name(cls: Any) -> Any:
-    """Makes a class take settings by their old names too, as config files have them."""
+def _accepts_old_names(cls: Any) -> Any:
+    """Makes a class also accept settings by their old names, which config files may contain."""
     init = cls.__init__
 
     @functools.wraps(init)
-    def renaming(self: Any, *values: Any, **settings: Any) -> None:
+    def init_by_any_name(self: Any, *values: Any, **settings: Any) -> None:
         init(self, *values, **current_names(settings))
 
-    cls.__init__ = renaming
+    cls.__init__ = init_by_any_name
     return cls
 
 
-@_by_any_name
+@_accepts_old_names
 @dataclasses.dataclass(frozen=True)
 class Config:
     """Holds the settings of one training run.
 
     Attributes:
-      name: of the experiment, used for the work folder.
-      dataset: a name that ``ladder_jax.data.load`` knows, or the path of an
-        ``.npz`` file.
-      data_dir: the folder of its files, if it is not built in.
-      labels: how many labelled examples; 0: all that have a label; -1: those that
-        the data mark, the others having the label -1.
-      label_choice: how they are chosen: "balanced" (the same number of each class),
-        "stratified" or "uniform"; rows that are in no class are chosen uniformly.
-      split: ``dataset.SEED@LABELS``, labelled rows that do not follow from ``seed``
-        and ``labels``; "" for none.
-      validation: labelled training examples held out; if any, the errors reported
-        while training are theirs.
-      image_size: height and width that the images of a folder are scaled and cropped to, in
-        training and in what is predicted later; 0: they have one size and keep it.
+      name: name of the experiment, used for the work folder.
+      dataset: a name that ``ladder_jax.data.load`` knows, or the path of an ``.npz`` file, a
+        ``.csv`` file or a folder of images.
+      data_dir: folder of the data set's files, if it is not built in.
+      labels: number of labelled examples; 0: all that have a label; -1: those marked in the
+        data, where all others have the label -1 (NaN for numbers).
+      label_choice: how labelled examples are chosen: "balanced" (the same number of each
+        class), "stratified" or "uniform"; rows without a class are chosen uniformly.
+      split: ``dataset.SEED@LABELS``, a named choice of labelled rows that does not depend on
+        ``seed`` and ``labels``; "" for none.
+      validation: number of labelled training examples held out; if there are any, the errors
+        reported during training are theirs.
+      image_size: height and width to which the images of a folder are scaled and cropped, in
+        training and in later predictions; 0: images have one size and keep it.
       preprocess: a chain of ``ladder_jax.data.preprocessing``, e.g. "standardize" or
         "contrast+zca", fitted on the training examples; "none" for none.
       augment: a chain of ``ladder_jax.augmentations`` that changes images at each step, e.g.
         "flip+shift:2"; "none" for none.
-      resident: whether the examples rest on the accelerator; else they stay with the
+      resident: whether the examples are kept on the accelerator; otherwise they stay on the
         host and are streamed to it, step by step.
-      units: widths of the hidden levels 1 to L - 1; the classes, or what else the data have,
-        follow. Where these have a class per pixel, channels of convolutions by 3 x 3 with
+      units: widths of the hidden levels 1 to L - 1; the classes, or whatever else the target
+        needs, follow. For data with one class per pixel, channels of 3 x 3 convolutions with
         dilations 1, 2, 4, 8, 8, ..., which keep the size of the images.
       encoder: if given, the layers of levels 1 to L instead of ``units``, by the names
         that ``layers.from_name`` knows, e.g. "conv:32:5-max_pool:2-10".
-      activation: of the hidden levels.
+      activation: activation of the hidden levels.
       top_gain: whether the softmax has a gain beside its bias.
-      class_weight: how much a label counts, by its class: "", all alike; "balanced", inversely
-        to how many labels of training it has; or weights by name, e.g. "cat:2,dog:0.5", and 1
-        for the others. Of classes, by row or by pixel, alone.
-      variance: whether numbers are learnt with a variance of their own for each row, as a
-        Gaussian has it; of numbers alone.
-      combinators: by level 0 to L, or one for all; "none": not decoded.
-      noise_std: by level 0 to L, or one for all.
-      denoising_cost: by level 0 to L, or one for all that are decoded.
+      class_weight: weight of a label by its class: "" for equal weights; "balanced" for weights
+        inversely proportional to a class's number of training labels; or weights by name, e.g.
+        "cat:2,dog:0.5", and 1 for all others. Only for classes, per row or per pixel.
+      variance: whether numbers are learnt as a Gaussian with its own variance per row; only for
+        numbers.
+      combinators: per level 0 to L, or one for all; "none": not decoded.
+      noise_std: standard deviation of the noise, per level 0 to L, or one for all.
+      denoising_cost: weight of the denoising cost, per level 0 to L, or one for all decoded.
       batch_labeled: labelled rows per step (fewer if there are not as many).
       batch_unlabeled: unlabelled rows per step.
       epochs: passes over the training examples.
-      learning_rate: of Adam, at the start.
-      decay_from: the part of the run after which the rate falls linearly to 0.
+      learning_rate: initial learning rate of Adam.
+      decay_from: fraction of the run after which the learning rate decays linearly to 0.
       unit_norm: whether encoder weights are projected to norm 1 after each step.
-      ema_decay: of the exponential moving average of the parameters that is evaluated
-        and kept; 0: none, the last parameters are.
+      ema_decay: decay of the exponential moving average of the parameters, which is evaluated
+        and kept; 0: the last parameters are used instead.
       adversarial: where noise is virtual adversarial: "none", "input" or "all".
       consistency: weight of the cross-entropy of the noisy predictions of unlabelled
         rows with the clean ones as targets; 0: none.
-      consistency_from: the part of the run without it, at the start.
+      consistency_from: fraction of the run, from its start, without consistency.
       consistency_threshold: a row counts if its clean pass gives a class this probability.
-      consistency_temperature: that the clean logits are divided by for the target.
-      compute_dtype: of the maps, "float32", "bfloat16" or, which of them is faster on
-        the machine where the run begins, "auto"; parameters and statistics stay in
-        float32.
+      consistency_temperature: divisor of the clean logits for the target.
+      compute_dtype: precision of the maps: "float32", "bfloat16", or "auto" for whichever is
+        faster on the machine where the run begins; parameters and statistics stay in float32.
       joint_norm: whether a step normalises its noisy labelled rows together with the noisy
-        unlabelled ones, for few labels; else by themselves.
-      norm_statistics: what prediction is normalised with: the clean pass over all
-        training examples ("train") or the labelled ones ("labeled").
-      seed: decides labels, start, order and noise.
-      eval_every: epochs between evaluations; the last is always evaluated.
-      checkpoint_seconds: the least time between checkpoints; 0: one per epoch. Those of
-        the best on ``validation`` and of a run that is stopped are saved besides.
-      keep: how many of the last checkpoints are kept.
+        unlabelled ones, for few labels; otherwise separately.
+      norm_statistics: examples whose clean pass gives the batch statistics that normalise
+        predictions: all training examples ("train") or the labelled ones ("labeled").
+      seed: determines labels, initial parameters, order and noise.
+      eval_every: epochs between evaluations; the last epoch is always evaluated.
+      checkpoint_seconds: minimum seconds between checkpoints; 0: one per epoch. The best
+        parameters on ``validation`` and a run that is stopped are saved in addition.
+      keep: number of most recent checkpoints that are kept.
     """
 
     TRACED: ClassVar[tuple[str, ...]] = ("learning_rate", "noise_std", "denoising_cost")
@@ -195,8 +194,8 @@ class Config:
         _choice("adversarial", self.adversarial, ("none", "input", "all"))
         _checked(self.consistency_settings.check)
         _ = self.class_weights
-        late = self.consistency_from
-        _require(0 <= late < 1, "consistency_from", late, "0 or more, below 1")
+        fraction = self.consistency_from
+        _require(0 <= fraction < 1, "consistency_from", fraction, "0 or more, below 1")
         _choice("compute_dtype", self.compute_dtype, COMPUTE_DTYPES)
         _choice("norm_statistics", self.norm_statistics, ("train", "labeled"))
         if self.encoder:
@@ -211,7 +210,7 @@ class Config:
 
     @property
     def levels(self) -> int:
-        """Counts the levels, the input included."""
+        """Counts the levels, including the input."""
         return self.encoder.count("-") + 2 if self.encoder else len(self.units) + 2
 
     @property
@@ -243,15 +242,15 @@ class Config:
 
     @property
     def images(self) -> bool:
-        """Returns whether layers take images as they are, not as rows of features.
+        """Returns whether the layers take images rather than rows of features.
 
-        Where the data have a class per pixel, a ladder does so whatever its layers.
+        For data with one class per pixel, a ladder takes images whatever its layers.
         """
         first = self.encoder.split("-")[0].removeprefix("fc:").removeprefix("dense:")
         return bool(first) and not first.isdigit()
 
     def supervised(self) -> Config:
-        """Returns the supervised net of the same size: labels alone, the paper's baseline noise.
+        """Returns the supervised net of the same size: labels only, the paper's baseline noise.
 
         Examples:
           >>> Config(units=(5,)).supervised().noise_std
@@ -267,29 +266,30 @@ class Config:
 
     @classmethod
     def create(cls, values: Mapping[str, Any]) -> Config:
-        """Creates a ``Config`` from any mapping, an ``ml_collections.ConfigDict`` included.
+        """Creates a ``Config`` from any mapping, e.g. an ``ml_collections.ConfigDict``.
 
         Args:
-          values: by setting, its old name included; what is left out has its default.
+          values: values by the name of a setting, current or old; missing settings have their
+            defaults.
 
         Returns:
           A ``Config``.
 
         Raises:
-          ConfigError: a name is not known or a value is wrong.
+          ConfigError: a name is unknown or a value is wrong.
 
         Examples:
           >>> Config.create({"epochs": 3}).epochs
           3
         """
         known = {field.name for field in dataclasses.fields(cls)}
-        given: dict[str, Any] = {
+        current: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value
             for name, value in current_names(values).items()
         }
-        for name in given:
+        for name in current:
             _choice("setting", name, known)
-        return cls(**given)
+        return cls(**current)
 
 
 def _require(condition: bool, name: str, value: object, wanted: str) -> None:
@@ -302,7 +302,7 @@ def _choice(name: str, value: str, choices: Any) -> None:
 
 
 def _checked(check: Callable[..., object], *values: Any) -> None:
-    """Checks that a part of the library accepts values; if not, a setting is wrong, not data."""
+    """Calls a check of the library and turns its ``ValueError`` into a ``ConfigError``."""
     try:
         check(*values)
     except ValueError as error:
@@ -310,7 +310,7 @@ def _checked(check: Callable[..., object], *values: Any) -> None:
 
 
 def _check_type(name: str, value: object, default: object) -> None:
-    """Checks that a value is of its default's type; an int may stand for a float."""
+    """Checks that a value has its default's type; an int is accepted as a float."""
     if isinstance(default, tuple):
         _require(isinstance(value, tuple), name, repr(value), "a list, e.g. (1.0, 0.1)")
         assert isinstance(value, tuple)

@@ -1,4 +1,4 @@
-"""A trained ladder as one file of StableHLO, which JAX alone runs on CPU, GPU and TPU."""
+"""A trained ladder as one StableHLO file, which only needs JAX to run on CPU, GPU and TPU."""
 
 from __future__ import annotations
 
@@ -21,22 +21,23 @@ from ladder_jax.run.workfolder import versions
 from ladder_jax.types import Array
 
 PLATFORMS = ("cpu", "cuda", "tpu")
-"""Those that one file serves."""
+"""Platforms that one file supports."""
 
 
 def predictions(predictor: Predictor) -> Callable[[Array], Array]:
-    """Makes the whole way from an example to what is predicted of it a pure function.
+    """Makes a pure function from examples to their predictions.
 
-    Preprocessing, encoder and softmax, or what else the target has; products are those of full
-    float32 on every device, so that the answers are the same, unless the run itself computes in
-    bfloat16.
+    It applies preprocessing, the encoder and the softmax, or whatever else the target has. Matrix
+    products use full float32 precision on every device, so that results agree, unless the run
+    itself computes in bfloat16.
 
     Args:
       predictor: a trained ladder.
 
     Returns:
-      ``x [B, *example_shape] -> [B, ...]``, each row by itself: what ``description`` says; NaN
-      everywhere where a row is not finite, after preprocessing or in the outputs.
+      ``x [B, *example_shape] -> [B, ...]``, each row independently, with the output that
+      ``description`` describes; all NaN for a row that is not finite after preprocessing or in
+      the outputs.
 
     Examples:
       >>> import numpy as np
@@ -78,18 +79,18 @@ def _finite(rows: Array) -> Array:
 
 
 def export(predictor: Predictor) -> bytes:
-    """Exports a program with its parameters, statistics and preprocessing inside.
+    """Exports a program that includes its parameters, statistics and preprocessing.
 
     Args:
       predictor: a trained ladder.
 
     Returns:
-      What ``jax.export.deserialize`` reads: a function from float32 ``[batch,
-      *example_shape]``, any batch, to float32 ``[batch, classes]``, probabilities, or what else
-      ``description`` says.
+      Bytes for ``jax.export.deserialize``: a function from float32 ``[batch, *example_shape]``,
+      for any batch size, to float32 probabilities ``[batch, classes]``, or another output that
+      ``description`` describes.
 
     Raises:
-      ConfigError: flatbuffers, which JAX writes the file with, is not installed.
+      ConfigError: flatbuffers, with which JAX writes the file, is not installed.
     """
     if importlib.util.find_spec("flatbuffers") is None:
         raise ConfigError(
@@ -104,11 +105,11 @@ def export(predictor: Predictor) -> bytes:
     return bytes(exported.serialize())
 
 
-_DIVIDED = {"bytes": 255, "unit": 255, "unknown": 255}
-"""What a program's caller divides bytes by, by the scale of the training rows."""
+_BYTE_DIVISORS = {"bytes": 255, "unit": 255, "unknown": 255}
+"""Divisors for bytes, which the program's caller applies, by the scale of the training rows."""
 
 
-_OUTPUT = {
+_OUTPUTS = {
     "classes": "[batch, classes], probabilities",
     "pixels": "[batch, height, width, classes], probabilities of each pixel",
     "several": "[batch, labels], probabilities, of each label by itself",
@@ -116,16 +117,16 @@ _OUTPUT = {
     "numbers with variance": "[batch, 2 numbers], in the units of the labels: the numbers, then "
     "the standard deviation of each",
 }
-"""What a program gives, by what the labels are."""
+"""Shape and meaning of a program's output, by the kind of labels."""
 
 
 def description(predictor: Predictor) -> dict[str, Any]:
-    """Describes what a program of ``export`` takes and gives, for JSON.
+    """Describes the input and output of a program from ``export``, for JSON.
 
     Args:
       predictor: a trained ladder.
     """
-    given = _OUTPUT[
+    output = _OUTPUTS[
         predictor.target.kind + " with variance" * predictor.target.name.endswith("variance")
     ]
     return {
@@ -133,10 +134,10 @@ def description(predictor: Predictor) -> dict[str, Any]:
         "class_names": list(predictor.class_names),
         "example_shape": list(predictor.example_shape),
         "input": "float32 [batch, *example_shape], as in training before preprocessing: "
-        f"{data.SCALES[predictor.fitted.scale]}. Digits that float32 does not hold, as of seconds "
-        "since 1970, are lost before the program sees them.",
-        "divide_bytes_by": _DIVIDED.get(predictor.fitted.scale, 1),
-        "output": f"float32 {given}; all NaN for an example that is not finite after "
+        f"{data.SCALES[predictor.fitted.scale]}. Digits that float32 cannot hold, e.g. in "
+        "seconds since 1970, are lost before the program sees them.",
+        "divide_bytes_by": _BYTE_DIVISORS.get(predictor.fitted.scale, 1),
+        "output": f"float32 {output}; all NaN for an example that is not finite after "
         "preprocessing, or too far from those of training: nothing is predicted of it",
         "scale": predictor.fitted.scale,
         "preprocess": predictor.fitted.chain,
@@ -146,7 +147,7 @@ def description(predictor: Predictor) -> dict[str, Any]:
 
 
 def description_path(path: str | os.PathLike[str]) -> pathlib.Path:
-    """Returns where the description of a program lies: beside it.
+    """Returns the path of a program's description, a file beside it.
 
     Examples:
       >>> description_path("model.stablehlo").name
@@ -157,10 +158,10 @@ def description_path(path: str | os.PathLike[str]) -> pathlib.Path:
 
 
 def write(path: str | os.PathLike[str], predictor: Predictor) -> None:
-    """Writes a program, and beside it, as JSON, its description.
+    """Writes a program and, beside it, its description as JSON.
 
     Args:
-      path: of the program; replaced if it is there.
+      path: path of the program; an existing file is overwritten.
       predictor: a trained ladder.
 
     Raises:

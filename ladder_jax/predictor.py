@@ -1,4 +1,4 @@
-"""A trained ladder for new examples, with all that it was trained with."""
+"""A trained ladder with its preprocessing and class names, for predictions on new examples."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from ladder_jax.run.workfolder import load_params, load_summary, read_config
 from ladder_jax.types import Ladder, Shape, Target, Trained
 
 ROWS = 256
-"""Rows that are predicted at a time; fewer are padded, so that one program serves all.
+"""Rows predicted at a time; fewer are padded, so that one compiled program serves any number.
 
-Of large images with a class per pixel it is fewer.
+For large images with a class per pixel, the number is smaller.
 """
 
 
@@ -38,16 +38,16 @@ Of large images with a class per pixel it is fewer.
 )
 @dataclasses.dataclass(frozen=True)
 class Outputs:
-    """Holds what a ladder says of rows.
+    """Holds the outputs of a ladder for rows.
 
     Attributes:
-      logits: ``[n, classes]``, or what else the target's outputs are: ``[n, height, width,
-        classes]``, numbers ``[n, d]``, standardised, or ``[n, k]`` of several labels.
+      logits: the target's outputs: ``[n, classes]``, ``[n, height, width, classes]`` for
+        masks, ``[n, d]`` for numbers, standardised, or ``[n, k]`` for several labels.
       features: ``[n, *shape]``, the activations of level L - 1.
       denoised: ``[n, *input_shape]``, the decoder's estimate of the preprocessed
         input, or None if the input is not decoded.
-      target: what the labels are.
-      scaling: what gives numbers back their units.
+      target: the target of the ladder, i.e. the kind of its labels.
+      scaling: mean and scale that convert numbers back to their units; None for other targets.
     """
 
     logits: np.ndarray
@@ -58,10 +58,10 @@ class Outputs:
 
     @property
     def predictions(self) -> np.ndarray:
-        """Returns what is predicted.
+        """Returns the predictions.
 
-        Class numbers ``[n]``; of pixels masks of them, ``[n, height, width]``; numbers ``[n, d]``
-        in their own units; of several labels zeros and ones ``[n, k]``.
+        They are class numbers ``[n]``, masks of class numbers ``[n, height, width]``, numbers
+        ``[n, d]`` in their own units, or zeros and ones ``[n, k]`` for several labels.
         """
         predicted: np.ndarray = self.target.predict(self.logits)
         scaling = self.scaling
@@ -69,7 +69,7 @@ class Outputs:
 
     @property
     def probabilities(self) -> np.ndarray:
-        """Computes the probability of each class, or of each label, of the logits' shape.
+        """Computes the probability of each class or label, in the shape of the logits.
 
         Raises:
           ValueError: the ladder predicts numbers.
@@ -84,31 +84,31 @@ class Outputs:
 
     @property
     def uncertainty(self) -> np.ndarray | None:
-        """Computes how unsure each prediction is, of the predictions' shape.
+        """Computes the uncertainty of each prediction, in the shape of the predictions.
 
-        It is the probability of being wrong; of numbers, their standard deviation in their own
-        units, or None of a run without ``variance``.
+        It is the probability of being wrong; for numbers, their standard deviation in their own
+        units, or None if the run had no ``variance``.
         """
-        unsure: np.ndarray | None = self.target.uncertainty(self.logits)
-        return unsure if unsure is None or self.scaling is None else unsure * self.scaling.scale
+        values: np.ndarray | None = self.target.uncertainty(self.logits)
+        return values if values is None or self.scaling is None else values * self.scaling.scale
 
     @property
     def classes(self) -> np.ndarray:
-        """Returns the ``predictions``, which are numbers of classes."""
+        """Returns the ``predictions``, which are class numbers."""
         return self.predictions
 
 
 class Predictor:
-    """Holds a trained ladder with the preprocessing and the classes of its training.
+    """Holds a trained ladder with the preprocessing and classes of its training.
 
     Args:
       net: the ladder.
-      trained: its parameters and statistics.
-      class_names: one per class, or per number or label of a row.
-      example_shape: of one row of the data.
-      fitted: the preprocessing.
-      outputs: ``Program.evaluate.outputs``, where there is one already.
-      scaling: how numbers were standardised.
+      trained: the ladder's parameters and statistics.
+      class_names: one name per class, or per number or label of a row.
+      example_shape: shape of one row of the data.
+      fitted: the fitted preprocessing.
+      outputs: ``Program.evaluate.outputs`` if available; None compiles a new one.
+      scaling: mean and scale with which numbers were standardised; None for other targets.
 
     Examples:
       >>> from ladder_jax import presets
@@ -138,17 +138,17 @@ class Predictor:
         self._outputs = outputs or jax.jit(functools.partial(evaluation.outputs, net))
 
     def prepared(self, x: np.ndarray, name: str = "x", first: int = 0) -> np.ndarray:
-        """Returns rows as the ladder takes them, checked and preprocessed.
+        """Returns checked and preprocessed rows, as the ladder takes them.
 
         Args:
-          x: ``[n, *example_shape]``, or each row flat, on the scale of the training rows
-            or one that ``data.SCALES`` says how to bring to it.
-          name: of the rows, for the messages.
-          first: the number of the first row, for the messages.
+          x: ``[n, *example_shape]``, or with flat rows, on the scale of the training rows or
+            one that can be converted to it (see ``data.SCALES``).
+          name: name of the rows in error messages.
+          first: number of the first row in error messages.
 
         Raises:
-          DataError: shape or scale are others, or a value is not finite, before
-            preprocessing or after it.
+          DataError: the shape or scale differs from that in training, or a value is not finite
+            before or after preprocessing.
         """
         x = data.new_rows(name, x, self.example_shape, first, self.fitted.scale)
         out = preprocessing.apply(self.fitted, x)
@@ -156,38 +156,38 @@ class Predictor:
         return out.reshape(len(x), *self.net.shapes[0])
 
     def __call__(self, x: np.ndarray, name: str = "x", first: int = 0) -> Outputs:
-        """Computes what the ladder says of rows, each by itself.
+        """Computes the outputs for rows, each independently of the others.
 
         Args:
-          x: as for ``prepared``; n may be any number.
-          name: of the rows, for the messages.
-          first: the number of the first row, for the messages.
+          x: as for ``prepared``, with any number of rows.
+          name: name of the rows in error messages.
+          first: number of the first row in error messages.
 
         Returns:
           ``Outputs``, all finite.
 
         Raises:
           DataError: as ``prepared``, or the ladder gives NaN or infinity for a row.
-          RuntimeError: of ``multiprocess.check_fork``.
+          RuntimeError: raised by ``multiprocess.check_fork``.
         """
         parts = self._checked_parts(x, name, first)
         outputs: Outputs = jax.tree.map(lambda *arrays: np.concatenate(arrays), *parts)
         return outputs
 
     def parts(self, x: data.Examples, name: str = "x", first: int = 0) -> Iterator[Outputs]:
-        """Yields what a call returns, up to ``ROWS`` rows at a time, so that few are in memory.
+        """Yields the outputs of a call in parts of up to ``ROWS`` rows, to limit memory.
 
         Args:
-          x: as for a call, or examples that are on a disk.
+          x: as for a call, or examples on disk.
           name: as for a call.
           first: as for a call.
         """
         multiprocess.check_fork()
         for part in chunks(x, self.rows, least=1):
             rows = self.prepared(np.asarray(part), name, first)
-            full = np.zeros((self.rows, *rows.shape[1:]), np.float32)
-            full[: len(rows)] = rows
-            logits, features, denoised = self._outputs(self.trained, full)
+            padded = np.zeros((self.rows, *rows.shape[1:]), np.float32)
+            padded[: len(rows)] = rows
+            logits, features, denoised = self._outputs(self.trained, padded)
             outputs = Outputs(logits, features, denoised, self.target, self.scaling)
             outputs = jax.tree.map(lambda array, n=len(rows): np.asarray(array)[:n], outputs)
             _check_outputs(name, first, outputs)
@@ -195,18 +195,18 @@ class Predictor:
             first += len(rows)
 
     def predict(self, x: np.ndarray) -> np.ndarray:
-        """Predicts rows, as ``Outputs.predictions``."""
+        """Returns the predictions for rows, see ``Outputs.predictions``."""
         return np.concatenate([part.predictions for part in self._checked_parts(x)])
 
     def predict_proba(self, x: np.ndarray) -> np.ndarray:
-        """Predicts the probabilities of rows, as ``Outputs.probabilities``."""
+        """Returns the probabilities for rows, see ``Outputs.probabilities``."""
         return np.concatenate([part.probabilities for part in self._checked_parts(x)])
 
     def uncertainty(self, x: np.ndarray) -> np.ndarray | None:
-        """Computes how unsure the predictions of rows are, as ``Outputs.uncertainty``."""
+        """Returns the uncertainty of predictions for rows, see ``Outputs.uncertainty``."""
         parts = [part.uncertainty for part in self._checked_parts(x)]
-        known = [part for part in parts if part is not None]
-        return np.concatenate(known) if known else None
+        available = [part for part in parts if part is not None]
+        return np.concatenate(available) if available else None
 
     def _checked_parts(self, x: np.ndarray, name: str = "x", first: int = 0) -> Iterator[Outputs]:
         multiprocess.check_fork()
@@ -216,7 +216,7 @@ class Predictor:
 
 
 def _check_outputs(name: str, first: int, outputs: Outputs) -> None:
-    """Checks that what a ladder gives for rows is finite, whatever it overflowed in."""
+    """Checks that all outputs for rows are finite; the error names the first row that is not."""
     for array in jax.tree.leaves(outputs):
         if not np.isfinite(array).all():
             row = first + int(np.argwhere(~np.isfinite(array))[0, 0])
@@ -227,13 +227,13 @@ def _check_outputs(name: str, first: int, outputs: Outputs) -> None:
 
 
 def find_run(workdir: str | os.PathLike[str]) -> pathlib.Path:
-    """Returns the folder of a finished run: that given, or the one ladder's within it.
+    """Returns the folder of a finished run: ``workdir``, or the only one inside it.
 
     Args:
-      workdir: as written by ``loop.train_and_evaluate``, or by a command.
+      workdir: folder written by ``loop.train_and_evaluate`` or by a command.
 
     Raises:
-      ConfigError: there is none, or there are several.
+      ConfigError: the folder holds no finished run, or several.
     """
     folder = as_path(workdir)
     if not folder.is_dir():
@@ -250,19 +250,19 @@ def find_run(workdir: str | os.PathLike[str]) -> pathlib.Path:
 
 
 def load(workdir: str | os.PathLike[str]) -> Predictor:
-    """Loads the ladder that a finished run wrote down.
+    """Loads the trained ladder of a finished run.
 
     Args:
       workdir: as for ``find_run``.
 
     Returns:
-      A ``Predictor``. A run of an earlier version does not say on what scale its
-      training rows were: bytes (uint8) are then divided by 255, all else is as it is.
+      A ``Predictor``. Runs of earlier versions did not record the scale of their training
+      rows: bytes (uint8) are then divided by 255, and anything else is left unchanged.
 
     Raises:
       ConfigError: there is no finished run, or it is corrupt or of another version.
-      DataError: the preprocessing is.
-      RuntimeError: of ``multiprocess.check_fork``.
+      DataError: the saved preprocessing is missing or corrupt.
+      RuntimeError: raised by ``multiprocess.check_fork``.
     """
     multiprocess.check_fork()
     folder = find_run(workdir)
@@ -286,14 +286,14 @@ def load(workdir: str | os.PathLike[str]) -> Predictor:
     if config.preprocess != "none":
         fitted = _load_preprocessing(folder / "preprocess.npz", config.preprocess, shape)
     trained, fitted = load_params(folder, program.net), fitted._replace(scale=scale)
-    given = program.net, trained, names, shape, fitted, program.evaluate.outputs
-    return Predictor(*given, scaling)
+    arguments = program.net, trained, names, shape, fitted, program.evaluate.outputs
+    return Predictor(*arguments, scaling)
 
 
 def _load_preprocessing(
     path: pathlib.Path, chain: str, shape: Shape
 ) -> preprocessing.Preprocessing:
-    """Loads what a run fitted, tried on a row."""
+    """Loads the preprocessing that a run fitted, and tries it on a row."""
     fitted = preprocessing.load(path)
     try:
         row = preprocessing.apply(fitted, np.zeros((1, *shape), np.float32))

@@ -1,4 +1,4 @@
-"""The ladders of the paper (Rasmus et al. 2015, section 4), by name, and some for other shapes."""
+"""The ladders of the paper (Rasmus et al. 2015, section 4) by name, and others for any shape."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class Settings(NamedTuple):
     """Holds one row of the paper's tables 1 to 3.
 
     Attributes:
-      input_shape: of an example.
-      layers: of levels 1 to L.
-      decoded: whether a level is decoded, for levels 0 to L.
-      denoising_cost: of levels 0 to L.
-      noise_std: of levels 0 to L.
-      activation: of the levels below the top.
+      input_shape: shape of one example.
+      layers: layers of levels 1 to L.
+      decoded: whether each of levels 0 to L is decoded.
+      denoising_cost: weights of the denoising costs of levels 0 to L.
+      noise_std: standard deviations of the noise of levels 0 to L.
+      activation: activation of the levels below the top.
       top_gain: whether the softmax has a gain.
     """
 
@@ -45,7 +45,7 @@ class Settings(NamedTuple):
 
 
 def _build(settings: Settings, combinator: Combinator) -> Ladder:
-    """Builds the ladder of a row."""
+    """Builds the ladder of a table row."""
     return ladder(
         settings.input_shape,
         settings.layers,
@@ -58,7 +58,7 @@ def _build(settings: Settings, combinator: Combinator) -> Ladder:
 
 
 def _top_only(levels: int, cost: float) -> tuple[tuple[bool, ...], tuple[float, ...]]:
-    """Returns what is decoded and at what cost where the top alone is; 0: nothing is."""
+    """Returns ``decoded`` and ``denoising_cost`` for a decoder at the top only; cost 0: none."""
     return (False,) * (levels - 1) + (cost > 0,), (0.0,) * (levels - 1) + (cost,)
 
 
@@ -73,17 +73,18 @@ _GAMMA: dict[Labels, float] = {50: 0.5, 100: 0.5, 1000: 10.0, "all": 2.0}
 
 
 def mnist_settings(labels: Labels = 100, model: Model = "full") -> Settings:
-    """Returns one row of the paper's MNIST table, of the permutation-invariant ladder.
+    """Returns one row of the paper's table for the permutation-invariant MNIST ladder.
 
-    The paper has no bottom-only and no Gamma row at 50 labels; those of 100 labels serve.
+    The paper has no bottom-only and no Gamma row for 50 labels; the settings are then those for
+    100 labels.
 
     Args:
-      labels: how many labels: 50, 100, 1000 or ``"all"``.
-      model: ``"full"``, ``"bottom"`` (cost at the input alone), ``"gamma"``
-        (decoder at the top alone) or ``"supervised"`` (no decoder).
+      labels: number of labels: 50, 100, 1000 or ``"all"``.
+      model: ``"full"``, ``"bottom"`` (cost at the input only), ``"gamma"`` (decoder at the top
+        only) or ``"supervised"`` (no decoder).
 
     Raises:
-      ValueError: there is no such row.
+      ValueError: the table has no such row.
 
     Examples:
       >>> mnist_settings(100).denoising_cost
@@ -91,31 +92,31 @@ def mnist_settings(labels: Labels = 100, model: Model = "full") -> Settings:
     """
     if labels not in _FULL:
         raise ValueError(f"labels is {labels!r}; the paper has 50, 100, 1000 and 'all'.")
-    above = len(MNIST_UNITS)
+    n_above = len(MNIST_UNITS)
     noise = 0.2 if labels == 1000 and model == "full" else 0.3
     if model in ("full", "bottom"):
-        bottom, first, rest = _FULL[labels] if model == "full" else (_BOTTOM[labels], 0.0, 0.0)
-        decoded, costs = (True,) * (above + 1), (bottom, first) + (rest,) * (above - 1)
+        bottom, first, upper = _FULL[labels] if model == "full" else (_BOTTOM[labels], 0.0, 0.0)
+        decoded, costs = (True,) * (n_above + 1), (bottom, first) + (upper,) * (n_above - 1)
     elif model == "gamma":
-        decoded, costs = _top_only(above + 1, _GAMMA[labels])
+        decoded, costs = _top_only(n_above + 1, _GAMMA[labels])
     elif model == "supervised":
         noise = 0.5
-        decoded, costs = _top_only(above + 1, 0.0)
+        decoded, costs = _top_only(n_above + 1, 0.0)
     else:
         raise ValueError(f"model is {model!r}; wanted 'full', 'bottom', 'gamma' or 'supervised'.")
-    maps = tuple(map(dense, MNIST_UNITS))
-    return Settings((784,), maps, decoded, costs, (0.3,) + (noise,) * above)
+    dense_layers = tuple(map(dense, MNIST_UNITS))
+    return Settings((784,), dense_layers, decoded, costs, (0.3,) + (noise,) * n_above)
 
 
 def mnist_mlp(
     labels: Labels = 100, model: Model = "full", *, combinator: Combinator | None = None
 ) -> Ladder:
-    """Builds the paper's permutation-invariant MNIST ladder, over rows of 784 pixels in [0, 1].
+    """Builds the paper's permutation-invariant MNIST ladder for rows of 784 pixels in [0, 1].
 
     Args:
-      labels: as in ``mnist_settings``.
-      model: as in ``mnist_settings``.
-      combinator: of every decoded level; None for the gaussian.
+      labels: as for ``mnist_settings``.
+      model: as for ``mnist_settings``.
+      combinator: combinator of every decoded level; None for ``gaussian``.
 
     Examples:
       >>> mnist_mlp().shapes
@@ -168,13 +169,13 @@ CONV: dict[str, Settings] = {
 
 
 def conv(name: str) -> Ladder:
-    """Builds one of the paper's convolutional ladders, over images.
+    """Builds one of the paper's convolutional ladders for images.
 
     Args:
       name: a key of ``CONV``.
 
     Raises:
-      ValueError: there is no such name.
+      ValueError: the name is unknown.
 
     Examples:
       >>> conv("mnist_conv_small_gamma").shapes[-3:]
@@ -189,8 +190,9 @@ def mlp(features: int, units: int | Sequence[int], **settings: object) -> Ladder
     """Builds a ladder of dense layers.
 
     Args:
-      features: of the input.
-      units: of levels 1 to L; the last are the classes; one number: no hidden level.
+      features: number of features of the input.
+      units: widths of levels 1 to L, the last being the number of classes; one number: no
+        hidden level.
       **settings: as for ``ladder``.
 
     Examples:
@@ -205,16 +207,16 @@ def noise_by_depth(levels: int) -> float:
     """Returns the noise with which a ladder of any depth keeps as much of its input as the paper's.
 
     A level has variance 1, noise of standard deviation s adds s^2, and the next level is
-    normalised again: 1 / (1 + s^2) of its variance comes from below. All levels together keep
-    as much as seven with 0.3::
+    normalised again, so that 1 / (1 + s^2) of its variance comes from below. All levels together
+    keep as much as seven levels with noise 0.3::
 
         (1 + s^2)^levels = (1 + 0.3^2)^7
 
     Args:
-      levels: that have noise, the input and the top included.
+      levels: number of levels with noise, including the input and the top.
 
     Raises:
-      ValueError: there is none.
+      ValueError: ``levels`` is not a whole number, 1 or more.
 
     Examples:
       >>> [round(noise_by_depth(levels), 3) for levels in (7, 22, 34)]
@@ -222,8 +224,8 @@ def noise_by_depth(levels: int) -> float:
     """
     if not is_whole(levels) or levels < 1:
         raise ValueError(f"levels is {levels!r}; give how many levels have noise, at least 1.")
-    paper = len(MNIST_UNITS) + 1
-    return math.sqrt((1.0 + 0.3**2) ** (paper / levels) - 1.0)
+    paper_levels = len(MNIST_UNITS) + 1
+    return math.sqrt((1.0 + 0.3**2) ** (paper_levels / levels) - 1.0)
 
 
 def _check_classes(classes: int) -> None:
@@ -234,21 +236,22 @@ def _check_classes(classes: int) -> None:
 def hourglass_layers(
     input_shape: Shape, classes: int, channels: int | Sequence[int] = (16, 32, 64), kernel: int = 3
 ) -> list[Layer]:
-    """Makes the layers of an hourglass, to coarser scales and back, for a class per pixel.
+    """Makes the layers of an hourglass, to coarser scales and back, for one class per pixel.
 
-    One convolution per scale, then max pooling to half the size; from the coarsest scale back
-    by upsampling and one convolution per scale, and at last a convolution by 1 x 1 to the
-    classes. The top has the height and width of the input, odd ones included.
+    One convolution per scale, each followed by max pooling to half the size, leads down to the
+    convolution of the coarsest scale; upsampling and one convolution per scale lead back, and a
+    final 1 x 1 convolution gives the classes. The top has the height and width of the input, even
+    if these are odd.
 
     Args:
-      input_shape: of an image, ``(height, width, channels)``.
-      classes: of a pixel.
-      channels: of each scale, the finest first; one number: one scale.
+      input_shape: shape of an image, ``(height, width, channels)``.
+      classes: number of classes of a pixel.
+      channels: channels of each scale, the finest first; one number: one scale.
       kernel: height and width of the kernels.
 
     Returns:
-      Layers to a level ``(height, width, classes)``; ``layers.to_names`` makes a
-      ``config.encoder`` of them.
+      Layers up to a level ``(height, width, classes)``; ``layers.to_names`` turns them into a
+      ``config.encoder``.
 
     Examples:
       >>> hourglass_layers((27, 36, 1), 5, (8, 16), kernel=5)[:3]
@@ -282,20 +285,20 @@ def fully_convolutional_layers(
     dilations: Sequence[int] = (1, 1, 2, 4),
     kernel: int = 3,
 ) -> list[Layer]:
-    """Makes the layers of a net at full resolution, for a class per pixel.
+    """Makes the layers of a net at full resolution, for one class per pixel.
 
-    With growing dilations few convolutions see far: a pixel's class depends on those up to
-    (kernel - 1) / 2 times the sum of the dilations away.
+    Growing dilations give a few convolutions a large receptive field: a pixel's class depends on
+    pixels up to (kernel - 1) / 2 times the sum of the dilations away.
 
     Args:
-      classes: of a pixel.
-      channels: of all convolutions, or one number for each.
-      dilations: of each convolution.
+      classes: number of classes of a pixel.
+      channels: channels of all convolutions, or one number per convolution.
+      dilations: dilation of each convolution.
       kernel: height and width of the kernels.
 
     Returns:
       Layers from an image of any height and width to a level ``(height, width, classes)``;
-      ``layers.to_names`` makes a ``config.encoder`` of them.
+      ``layers.to_names`` turns them into a ``config.encoder``.
 
     Examples:
       >>> fully_convolutional_layers(5, 8, (1, 2))
@@ -318,12 +321,12 @@ def hourglass(
     kernel: int = 3,
     **settings: object,
 ) -> Ladder:
-    """Builds a ladder of ``hourglass_layers``, for masks.
+    """Builds a ladder from ``hourglass_layers``, for masks.
 
     Args:
-      input_shape: as for ``hourglass_layers``, like the three that follow.
-      classes: of a pixel.
-      channels: of each scale.
+      input_shape: shape of an image, ``(height, width, channels)``.
+      classes: number of classes of a pixel.
+      channels: channels of each scale, the finest first; one number: one scale.
       kernel: height and width of the kernels.
       **settings: as for ``ladder``.
 
@@ -332,7 +335,7 @@ def hourglass(
       ((9, 6, 2), (9, 6, 3))
     """
     chain = hourglass_layers(input_shape, classes, channels, kernel)
-    return _of_pixels(input_shape, chain, classes, settings)
+    return _pixel_ladder(input_shape, chain, classes, settings)
 
 
 def fully_convolutional(
@@ -343,13 +346,13 @@ def fully_convolutional(
     kernel: int = 3,
     **settings: object,
 ) -> Ladder:
-    """Builds a ladder of ``fully_convolutional_layers``, for masks.
+    """Builds a ladder from ``fully_convolutional_layers``, for masks.
 
     Args:
-      input_shape: of an image, ``(height, width, channels)``.
-      classes: as for ``fully_convolutional_layers``, like the three that follow.
-      channels: of all convolutions, or one number for each.
-      dilations: of each convolution.
+      input_shape: shape of an image, ``(height, width, channels)``.
+      classes: number of classes of a pixel.
+      channels: channels of all convolutions, or one number per convolution.
+      dilations: dilation of each convolution.
       kernel: height and width of the kernels.
       **settings: as for ``ladder``.
 
@@ -358,11 +361,11 @@ def fully_convolutional(
       ((9, 6, 4), (9, 6, 4), (9, 6, 3))
     """
     chain = fully_convolutional_layers(classes, channels, dilations, kernel)
-    return _of_pixels(input_shape, chain, classes, settings)
+    return _pixel_ladder(input_shape, chain, classes, settings)
 
 
-def _of_pixels(
+def _pixel_ladder(
     input_shape: Shape, chain: Sequence[Layer], classes: int, settings: dict[str, Any]
 ) -> Ladder:
-    """Builds a ladder whose top is the classes of each pixel."""
+    """Builds a ladder whose top level has the classes of each pixel."""
     return ladder(input_shape, chain, **{"target": targets.pixels(classes), **settings})

@@ -1,11 +1,11 @@
-"""Layers: the maps between two levels, up in the encoder, down in the decoder.
+"""Layers: the maps between two levels, up in the encoder and down in the decoder.
 
-A layer's name, as ``"conv:32:5"``, is that of its constructor and its arguments, and
-what ``config.encoder`` has. To add one, decorate its constructor with ``@registered``:
-configs, tests and documentation have it from there.
+A layer's name, e.g. ``"conv:32:5"``, consists of its constructor's name and arguments;
+``config.encoder`` uses these names. To add a layer, decorate its constructor with
+``@registered``: configs, tests and documentation take it from the registry.
 
-Each constructor raises a ``ValueError`` if an argument is out of range and, when the
-ladder is built, if the level below is of a shape that the layer cannot take.
+Each constructor raises a ``ValueError`` if an argument is out of range. Building the ladder
+raises one if the layer does not accept the shape of the level below.
 """
 
 from ladder_jax.layers.base import (

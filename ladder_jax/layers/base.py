@@ -1,4 +1,4 @@
-"""What the layers share: the registry and its names, precision, Linen modules as pure maps."""
+"""Shared parts of the layers: registry, names, precision, Linen modules as pure maps."""
 
 from __future__ import annotations
 
@@ -15,22 +15,23 @@ from ladder_jax._convolution import Padding
 from ladder_jax.types import Array, Layer, Params, Shape
 
 LAYERS: dict[str, Callable[..., Layer]] = {}
-"""By the first word of their names."""
+"""Constructors by the first word of a layer's name."""
 registered = _checks.registering(LAYERS)
-"""Adds a layer to ``LAYERS`` by the name of its constructor."""
+"""Decorator that adds a layer to ``LAYERS`` under the name of its constructor."""
 
 
 def from_name(name: str) -> Layer:
-    """Makes the layer of a name, as ``config.encoder`` has it.
+    """Makes a layer from its name, as used in ``config.encoder``.
 
     Args:
-      name: a key of ``LAYERS``, then its arguments, joined by colons; a number alone is a dense
-        layer. The words of the paper's own program serve as well: ``"fc:10"``, ``"convv:C:K:S:S"``
-        (a valid convolution to C channels, kernel K, stride S), ``"convf:..."`` (full),
-        ``"convs:..."`` (same; not in the original), ``"maxpool:S:S"``, ``"globalmeanpool:..."``.
+      name: a key of ``LAYERS`` and the arguments, joined by colons; just a number for a dense
+        layer. The words of the paper's own program are also accepted: ``"fc:10"``,
+        ``"convv:C:K:S:S"`` (a valid convolution to C channels, kernel K, stride S),
+        ``"convf:..."`` (full), ``"convs:..."`` (same; not in the original), ``"maxpool:S:S"``,
+        ``"globalmeanpool:..."``.
 
     Raises:
-      ValueError: the name is not known, or its arguments are wrong.
+      ValueError: the name is unknown, or its arguments are wrong.
 
     Examples:
       >>> from_name("conv:32:5:1:full"), from_name("convf:32:5:1:1"), from_name("10")
@@ -52,8 +53,8 @@ def from_name(name: str) -> Layer:
 
 
 def _original_conv(padding: Padding, arguments: list[Any]) -> tuple[str, list[Any]]:
-    known = len(arguments) == 4 and arguments[2] == arguments[3]
-    return ("conv", [*arguments[:3], padding]) if known else ("", [])
+    supported = len(arguments) == 4 and arguments[2] == arguments[3]
+    return ("conv", [*arguments[:3], padding]) if supported else ("", [])
 
 
 _ORIGINAL: dict[str, Callable[[list[Any]], tuple[str, list[Any]]]] = {
@@ -61,14 +62,14 @@ _ORIGINAL: dict[str, Callable[[list[Any]], tuple[str, list[Any]]]] = {
     "convv": functools.partial(_original_conv, "valid"),
     "convf": functools.partial(_original_conv, "full"),
     "convs": functools.partial(_original_conv, "same"),
-    "maxpool": lambda ns: ("max_pool", ns[:1]) if ns[1:] == ns[:1] else ("", []),
-    "globalmeanpool": lambda numbers: ("global_mean_pool", []),  # over the whole map, always
+    "maxpool": lambda sizes: ("max_pool", sizes[:1]) if sizes[1:] == sizes[:1] else ("", []),
+    "globalmeanpool": lambda numbers: ("global_mean_pool", []),  # always over the whole map
 }
-"""The first words of the paper's program, and what its numbers say."""
+"""Translations of the paper's words, by the first word, to constructors and arguments."""
 
 
 def from_names(names: str) -> list[Layer]:
-    """Makes the layers of levels 1 to L of names joined by dashes.
+    """Makes the layers of levels 1 to L from their names, joined by dashes.
 
     Examples:
       >>> from_names("conv:32:5-max_pool:2-10")
@@ -78,7 +79,7 @@ def from_names(names: str) -> list[Layer]:
 
 
 def to_names(layers: Iterable[Layer]) -> str:
-    """Joins the names of layers by dashes, as ``config.encoder`` has them.
+    """Joins the names of layers by dashes, as used in ``config.encoder``.
 
     Examples:
       >>> from ladder_jax import layers
@@ -91,12 +92,12 @@ def to_names(layers: Iterable[Layer]) -> str:
 def compute_in(dtype: Any, layer: Layer) -> Layer:
     """Makes a layer whose maps run in another precision.
 
-    Parameters and inputs are cast to ``dtype`` at the map, its result back to the input's own.
-    Parameters, their gradients, normalisation, combinators and costs stay in float32.
+    Each map casts its parameters and input to ``dtype`` and its result back to the input's
+    dtype. Stored parameters, gradients, normalisation, combinators and costs stay in float32.
 
     Args:
       dtype: e.g. ``jnp.bfloat16``.
-      layer: any; the result has the same parameters.
+      layer: any layer; the result has the same parameters.
 
     Examples:
       >>> from ladder_jax import layers
@@ -105,20 +106,20 @@ def compute_in(dtype: Any, layer: Layer) -> Layer:
       [[1.0]]
     """
 
-    def converted(tree: Params) -> Params:
+    def cast_tree(tree: Params) -> Params:
         return jax.tree.map(lambda leaf: leaf.astype(dtype), tree)
 
     def up(params: Params, h: Array) -> Array:
-        return layer.up(converted(params), h.astype(dtype)).astype(h.dtype)
+        return layer.up(cast_tree(params), h.astype(dtype)).astype(h.dtype)
 
     def down(params: Params, z_hat: Array, in_shape: Shape) -> Array:
-        return layer.down(converted(params), z_hat.astype(dtype), in_shape).astype(z_hat.dtype)
+        return layer.down(cast_tree(params), z_hat.astype(dtype), in_shape).astype(z_hat.dtype)
 
     return layer._replace(up=up, down=down)
 
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
-"""What ``compute_in`` takes, by the names that configurations use."""
+"""Dtypes for ``compute_in``, by their names in configurations."""
 
 
 def apply_module(module: nn.Module, params: Params, x: Array) -> Array:
@@ -127,7 +128,7 @@ def apply_module(module: nn.Module, params: Params, x: Array) -> Array:
 
 
 def init_module(module: nn.Module, key: Array, in_shape: Shape) -> Params:
-    """Draws the parameters of a Linen module without applying it: eagerly, that compiles it."""
+    """Draws the parameters of a Linen module without applying it, which would compile it."""
     row = jax.eval_shape(lambda: jnp.zeros((1, *in_shape)))
     return cast(Params, module.lazy_init(key, row)["params"])
 

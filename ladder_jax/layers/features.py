@@ -1,4 +1,4 @@
-"""Layers of features: dense, residual, and any pair of Linen modules."""
+"""Layers for features: dense, residual, and any pair of Linen modules."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from ladder_jax.types import Array, Layer, LayerParams, Params, Shape
 
 
 def _normal(key: Array, shape: Shape, dtype: Any) -> Array:
-    """Draws from N(0, 1 / fan_in): ``variance_scaling`` of Flax, to the bit, compiled sooner."""
+    """Draws from N(0, 1 / fan_in): bit for bit Flax's ``variance_scaling``, faster to compile."""
     return scaled(key, shape, dtype, np.sqrt(np.asarray(1.0 / math.prod(shape[:-1]), dtype)))
 
 
 def _dense(features: int, start: Callable[..., Array] = _normal) -> nn.Dense:
-    # No parent, so that a ladder also runs within a Linen module.
+    # Without a parent, a ladder also runs inside a Linen module.
     return nn.Dense(
         features, use_bias=False, kernel_init=start, dot_general=dot_general, parent=None
     )
@@ -34,9 +34,9 @@ def _dense(features: int, start: Callable[..., Array] = _normal) -> nn.Dense:
 def dense(units: int) -> Layer:
     """Makes a fully connected layer: z_pre = h W and u = z_hat V.
 
-    W ``[in, units]`` (Algorithm 1, line 5) and V ``[units, in]`` (line 15) are
-    parameters of their own, both from N(0, 1 / rows). A level of more than one
-    axis is flattened on the way up and restored on the way down.
+    W ``[in, units]`` (Algorithm 1, line 5) and V ``[units, in]`` (line 15) are separate
+    parameters, both drawn from N(0, 1 / rows). A level with more than one axis is flattened
+    on the way up and restored on the way down.
 
     Args:
       units: width of the level.
@@ -69,12 +69,12 @@ def dense(units: int) -> Layer:
 
 @registered
 def residual() -> Layer:
-    """Adds a map to the level below, so that a deep ladder starts as a shallow one.
+    """Makes a residual layer: a deep ladder of them starts as a shallow one.
 
     z_pre = h + relu(h + b) W and u = z_hat + z_hat V, along the last axis. W and V ``[n, n]``
-    start small, from N(0, 0.01 / n), and b ``[n]`` at zero: at first both ways pass on what they
-    are given. The level is normalised and noisy as any other, but has no activation of its own,
-    as that is within the map.
+    start small, drawn from N(0, 0.01 / n), and b ``[n]`` at zero, so that both maps are at first
+    close to the identity. The level is normalised and noisy like any other, but has no activation
+    of its own: the map contains it.
 
     Examples:
       >>> layer = residual()
@@ -95,9 +95,11 @@ def residual() -> Layer:
 
     def init(key: Array, in_shape: Shape) -> tuple[LayerParams, Shape]:
         size = in_shape[-1]
-        of_up, of_down = (init_module(_dense(size, small), k, in_shape) for k in split(key, 2))
+        params_up, params_down = (
+            init_module(_dense(size, small), k, in_shape) for k in split(key, 2)
+        )
         bias = jax.device_put(np.zeros(size))
-        return LayerParams({**of_up, "bias": bias}, of_down), in_shape
+        return LayerParams({**params_up, "bias": bias}, params_down), in_shape
 
     def up(params: Params, h: Array) -> Array:
         return h + apply_module(_dense(h.shape[-1]), params, jax.nn.relu(h + params["bias"]))
@@ -109,19 +111,19 @@ def residual() -> Layer:
 
 
 def _trace(name: str, module: nn.Module, in_shape: Shape) -> Shape:
-    """Returns the shape of what a module gives; its variables are checked on the way."""
-    called = f"from_flax: {name} ({type(module).__name__})"
+    """Returns the output shape of a module, after checking its variables and its output."""
+    label = f"from_flax: {name} ({type(module).__name__})"
     row = jnp.zeros((1, *in_shape))
     z, variables = jax.eval_shape(module.init_with_output, jax.eval_shape(jax.random.key, 0), row)
-    others = sorted(set(variables) - {"params"})
-    if others:
+    extra = sorted(set(variables) - {"params"})
+    if extra:
         raise ValueError(
-            f"{called} has variables other than parameters: {', '.join(others)}; a layer is a pure "
+            f"{label} has variables other than parameters: {', '.join(extra)}; a layer is a pure "
             "map, so leave them out (the ladder normalises each level itself)."
         )
     if not hasattr(z, "shape") or z.ndim < 2 or z.shape[0] != 1:
         raise ValueError(
-            f"{called} gives {getattr(z, 'shape', type(z).__name__)} for an input of shape "
+            f"{label} gives {getattr(z, 'shape', type(z).__name__)} for an input of shape "
             f"{row.shape}; wanted one array with the batch as its first axis."
         )
     return tuple(z.shape[1:])
@@ -130,20 +132,21 @@ def _trace(name: str, module: nn.Module, in_shape: Shape) -> Shape:
 def from_flax(
     up: nn.Module, down: nn.Module | Callable[[Shape], nn.Module], *, per_unit: bool = False
 ) -> Layer:
-    """Makes a layer of a pair of Linen modules: a residual block, attention, anything.
+    """Makes a layer from a pair of Linen modules, e.g. a residual block or attention.
 
-    Both are called with one array. The ladder normalises what ``up`` gives, adds noise, bias and
-    activation, so the modules' last step is best a bare map; a module with randomness or running
-    statistics is not a pure map and is refused.
+    Both are called with one array. The ladder itself normalises the output of ``up`` and adds
+    noise, bias and activation, so a module best ends with a bare map. A module with randomness or
+    running statistics is not a pure map and raises an error.
 
     Args:
       up: ``[B, *in_shape] -> [B, *out_shape]``.
-      down: ``[B, *out_shape] -> [B, *in_shape]``, or a function of ``in_shape`` that makes one.
-      per_unit: as ``Layer.per_unit``.
+      down: ``[B, *out_shape] -> [B, *in_shape]``, or a function of ``in_shape`` that
+        makes such a module.
+      per_unit: see ``Layer.per_unit``.
 
     Raises:
-      ValueError: ``up`` is no module; when the ladder is built: a module has variables other than
-        parameters, or ``down`` does not lead back to the lower level's shape.
+      ValueError: ``up`` is not a module; or, when the ladder is built, a module has variables
+        other than parameters, or ``down`` does not lead back to the lower level's shape.
 
     Examples:
       >>> layer = from_flax(nn.Dense(3), lambda in_shape: nn.Dense(in_shape[-1]))
@@ -153,7 +156,7 @@ def from_flax(
     """
     if not isinstance(up, nn.Module):
         raise ValueError(f"from_flax: up is {up!r}; wanted a Linen module.")
-    # Kept, as within another Linen module none can be made without being its child.
+    # Cached: a module made inside another Linen module would become its child.
     module_down = functools.cache((lambda _: down) if isinstance(down, nn.Module) else down)
 
     def init(key: Array, in_shape: Shape) -> tuple[LayerParams, Shape]:

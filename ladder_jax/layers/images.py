@@ -1,4 +1,4 @@
-"""Layers of images: convolutions, pooling and its inverse."""
+"""Layers for images: convolutions, pooling and its inverse."""
 
 from __future__ import annotations
 
@@ -30,23 +30,23 @@ def _check_image(name: str, in_shape: Shape) -> None:
 def conv(
     channels: int, kernel: int, stride: int = 1, padding: Padding = "valid", dilation: int = 1
 ) -> Layer:
-    """Makes a convolution; on the way down the transposed one, with weights of its own.
+    """Makes a convolution; the map down is a transposed one with its own weights.
 
-    The kernel up is ``[kernel, kernel, C, channels]``, the one down ``[kernel,
-    kernel, channels, C]``, both uniform within sqrt(3 / (kernel^2 * inputs)). The
-    inverse of a valid convolution is a full one and of a full one a valid one;
-    with a stride, zeros are put between the values first. The way down ends with the
-    height and width of the level below, also where the stride does not divide them.
-    Combinator and normalisation of u below are channel by channel.
+    The kernel of the map up is ``[kernel, kernel, C, channels]``, that of the map down
+    ``[kernel, kernel, channels, C]``, both initialised uniformly within
+    +-sqrt(3 / (kernel^2 * inputs)). A valid convolution has a full one as its inverse, and vice
+    versa; with a stride, zeros are first inserted between the values. The map down restores the
+    height and width of the level below, even if the stride does not divide them. At that level,
+    the combinator and the normalisation of u work per channel.
 
     Args:
-      channels: of the level.
+      channels: channels of the level.
       kernel: height and width of the kernel.
       stride: steps between two positions.
       padding: ``"valid"`` (none: H - kernel + 1), ``"same"`` (H) or ``"full"``
         (H + kernel - 1), each divided by the stride and rounded up.
-      dilation: steps between two pixels that the kernel covers, 1 or more; its height and
-        width, as padding counts them, are then dilation * (kernel - 1) + 1.
+      dilation: steps between two pixels that the kernel covers, 1 or more; for padding, its
+        height and width are then dilation * (kernel - 1) + 1.
 
     Examples:
       >>> params, out_shape = conv(5, 3, padding="full").init(jax.random.key(0), (8, 8, 2))
@@ -61,12 +61,12 @@ def conv(
     if padding not in ("valid", "same", "full"):
         raise ValueError(f"conv: padding is {padding!r}; wanted 'valid', 'same' or 'full'.")
 
-    words, defaults = (stride, padding, dilation), (1, "valid", 1)
-    given = 0 if words == defaults else 2 if dilation == 1 else 3
-    name = ":".join(map(str, ("conv", channels, kernel, *words[:given])))
+    arguments, defaults = (stride, padding, dilation), (1, "valid", 1)
+    n_shown = 0 if arguments == defaults else 2 if dilation == 1 else 3
+    name = ":".join(map(str, ("conv", channels, kernel, *arguments[:n_shown])))
     reach = dilation * (kernel - 1) + 1
 
-    def module(features: int, pads: Pairs, **steps: Any) -> nn.Conv:
+    def module(features: int, pads: Pairs, **settings: Any) -> nn.Conv:
         return nn.Conv(
             features,
             (kernel, kernel),
@@ -76,7 +76,7 @@ def conv(
             kernel_init=_UNIFORM,
             conv_general_dilated=convolve,
             parent=None,
-            **steps,
+            **settings,
         )
 
     def module_up(in_shape: Shape) -> nn.Conv:
@@ -90,19 +90,19 @@ def conv(
     def init(key: Array, in_shape: Shape) -> tuple[LayerParams, Shape]:
         _check_image(f"conv({channels}, {kernel})", in_shape)
         if padding == "valid" and min(in_shape[:2]) < reach:
-            size, less = "", "kernel"
+            size, part = "", "kernel"
             if dilation > 1:
-                size, less = f", {reach} x {reach} with dilation {dilation}", "kernel or dilation"
+                size, part = f", {reach} x {reach} with dilation {dilation}", "kernel or dilation"
             raise ValueError(
                 f"conv({channels}, {kernel}): the level below is {in_shape[0]} x {in_shape[1]}, "
-                f"smaller than the kernel{size}; give a smaller {less}, or padding='same'."
+                f"smaller than the kernel{size}; give a smaller {part}, or padding='same'."
             )
         key_up, key_down = split(key, 2)
-        of_up = init_module(module_up(in_shape), key_up, in_shape)
-        row = jax.eval_shape(lambda: up(of_up, jnp.zeros((1, *in_shape))))
-        out_shape = row.shape[1:]
-        of_down = init_module(module_down(in_shape, out_shape), key_down, out_shape)
-        return LayerParams(of_up, of_down), out_shape
+        params_up = init_module(module_up(in_shape), key_up, in_shape)
+        output = jax.eval_shape(lambda: up(params_up, jnp.zeros((1, *in_shape))))
+        out_shape = output.shape[1:]
+        params_down = init_module(module_down(in_shape, out_shape), key_down, out_shape)
+        return LayerParams(params_up, params_down), out_shape
 
     def up(params: Params, h: Array) -> Array:
         return apply_module(module_up(h.shape[1:]), params, h)
@@ -114,22 +114,22 @@ def conv(
 
 
 def _fill(x: Array, size: int, shape: Shape) -> Array:
-    """Fills windows with one value each; what is beyond the border of ``shape`` is cut off."""
+    """Fills each window with one value and crops the result to ``shape``."""
     return x.repeat(size, axis=1).repeat(size, axis=2)[:, : shape[0], : shape[1]]
 
 
 def _windows(size: int, shape: Shape) -> tuple[int, int]:
-    """Counts the windows of an image downwards and across; the last may be partial."""
+    """Counts the windows of an image, vertically and horizontally; the last may be partial."""
     return math.ceil(shape[0] / size), math.ceil(shape[1] / size)
 
 
 @registered
 def max_pool(size: int) -> Layer:
-    """Takes the largest value of each window; on the way down each value fills its window.
+    """Takes the maximum of each window; on the way down, each value fills its window.
 
-    Windows do not overlap. Where ``size`` does not divide the level below, the last
-    windows are partial, and what the way down puts beyond the border is cut off.
-    No parameters; the level is normalised and noisy as any other, but linear.
+    Windows do not overlap. If ``size`` does not divide the height or width of the level below,
+    the last windows are partial, and the map down is cropped to that level. No parameters; the
+    level is normalised and noisy like any other, but linear.
 
     Args:
       size: height and width of a window, 2 or more.
@@ -161,17 +161,17 @@ def max_pool(size: int) -> Layer:
 
 @registered
 def upsample(size: int, height: int | None = None, width: int | None = None) -> Layer:
-    """Fills a window with each value; on the way down takes the mean of each window.
+    """Fills a window with each value; on the way down, takes the mean of each window.
 
-    The way up is the way down of ``max_pool``. To come back to the image that was pooled
-    where ``size`` does not divide it, give that image's height and width, and what is beyond
-    is cut off. A partial window has the mean of what is left of it, so that up and down again
-    changes nothing. No parameters; the level is linear, as after pooling.
+    The map up is the map down of ``max_pool``. To restore a pooled image whose height or width
+    ``size`` does not divide, give that image's height and width; the result is cropped to them.
+    A partial window is averaged over its remaining values, so that up followed by down is the
+    identity. No parameters; the level is linear, as after pooling.
 
     Args:
       size: height and width of a window, 2 or more.
-      height: of the level; None for ``size`` times that below.
-      width: of the level, given if ``height`` is.
+      height: height of the level; None for ``size`` times the height of the level below.
+      width: width of the level; required if ``height`` is given, else None.
 
     Examples:
       >>> layer, x = upsample(2, 3, 3), jnp.arange(4.0).reshape(1, 2, 2, 1)
@@ -185,20 +185,20 @@ def upsample(size: int, height: int | None = None, width: int | None = None) -> 
     check_count("upsample: size", size, least=2)
     if (height is None) != (width is None):
         raise ValueError(f"upsample: height is {height} and width {width}; give both or neither.")
-    cut = () if height is None or width is None else (height, width)
-    for argument, value in zip(("height", "width"), cut, strict=False):
+    crop = () if height is None or width is None else (height, width)
+    for argument, value in zip(("height", "width"), crop, strict=False):
         check_count(f"upsample: {argument}", value)
-    words = [str(word) for word in (size, *cut)]
-    call = f"upsample({', '.join(words)})"
+    arguments = [str(word) for word in (size, *crop)]
+    call = f"upsample({', '.join(arguments)})"
 
     def out_shape(in_shape: Shape) -> Shape:
-        return cut or (size * in_shape[0], size * in_shape[1])
+        return crop or (size * in_shape[0], size * in_shape[1])
 
     def init(key: Array, in_shape: Shape) -> tuple[LayerParams, Shape]:
         del key
         _check_image(call, in_shape)
         rows, columns, channels = in_shape
-        if cut and _windows(size, cut) != (rows, columns):
+        if crop and _windows(size, crop) != (rows, columns):
             raise ValueError(
                 f"{call}: the level below is {rows} x {columns}; give a height from "
                 f"{size * rows - size + 1} to {size * rows} and a width from "
@@ -213,25 +213,25 @@ def upsample(size: int, height: int | None = None, width: int | None = None) -> 
     def down(params: Params, z_hat: Array, in_shape: Shape) -> Array:
         del params
         sides = list(zip(in_shape[:2], z_hat.shape[1:3], strict=True))
-        beyond = [(0, size * n - side) for n, side in sides]
-        padded = jnp.pad(z_hat, [(0, 0), *beyond, (0, 0)])
+        padding_after = [(0, size * n - side) for n, side in sides]
+        padded = jnp.pad(z_hat, [(0, 0), *padding_after, (0, 0)])
         rows, columns, channels = in_shape
         windows = padded.reshape(z_hat.shape[0], rows, size, columns, size, channels)
-        high, wide = (np.minimum(size, side - size * np.arange(n)) for n, side in sides)
-        within = jnp.asarray(np.multiply.outer(high, wide)[:, :, None], z_hat.dtype)
-        return windows.sum((2, 4)) / within
+        heights, widths = (np.minimum(size, side - size * np.arange(n)) for n, side in sides)
+        areas = jnp.asarray(np.multiply.outer(heights, widths)[:, :, None], z_hat.dtype)
+        return windows.sum((2, 4)) / areas
 
-    return Layer(init, up, down, linear=True, name=":".join(["upsample", *words]))
+    return Layer(init, up, down, linear=True, name=":".join(["upsample", *arguments]))
 
 
 @registered
 def global_mean_pool() -> Layer:
-    """Takes the mean of each channel, times width times sqrt(3); down, the value everywhere.
+    """Takes the mean of each channel times width times sqrt(3); down, broadcasts the values.
 
     The level has shape ``(C,)``. The scale is that of the paper's own program; the
-    normalisation that follows cancels it, but for the epsilon. On the way down u is
-    normalised channel by channel, which equals normalising the ``C`` values over
-    rows before they are spread. No parameters; linear unless it is the top.
+    normalisation that follows cancels it, except for the epsilon. On the way down, u is
+    normalised per channel, which equals normalising the ``C`` values over the rows before
+    they are broadcast. No parameters; linear unless it is the top.
 
     Examples:
       >>> layer = global_mean_pool()

@@ -1,14 +1,15 @@
-"""Targets: what the labels say, and so what the top level of a ladder learns.
+"""Targets: the kind of labels, and so what the top level of a ladder learns.
 
-A ladder denoises the same way whatever it learns; its target says what the decoder starts from,
-what the noisy labelled rows cost, how outputs are measured and what they predict. A target's
-name, as ``"pixels:11"``, is that of its constructor and its arguments.
+A ladder denoises in the same way whatever it learns. Its target defines what the decoder starts
+from, the cost of the noisy labelled rows, the measures of outputs and the predictions from them.
+A target's name, e.g. ``"pixels:11"``, consists of its constructor's name and arguments.
 
-Entries without a label count in neither cost nor measure. They are marked by -1 or, of numbers,
-NaN. Where the values of labels are known, others that are no label are refused; in a compiled
-function they count as none.
+Entries without a label count in neither cost nor measures. They are marked by -1 or, for numbers,
+NaN. Any other value that is not a label raises an error where values are known; in a compiled
+function, it marks an entry without a label.
 
-To add one, decorate its constructor with ``@registered``. Equal arguments give the same value.
+To add a target, decorate its constructor with ``@registered``. Equal arguments return the same
+object.
 """
 
 from ladder_jax.targets.base import TARGETS, by_class, from_name, registered

@@ -1,4 +1,4 @@
-"""What the targets share: the registry, checks of labels, means over what has a label, counts."""
+"""Shared parts of the targets: registry, checks of labels, means over labelled entries, counts."""
 
 from __future__ import annotations
 
@@ -18,42 +18,42 @@ from ladder_jax.types import Array, Shape, Sums, Target
 F = TypeVar("F", bound=Callable[..., Target])
 
 TARGETS: dict[str, Callable[..., Target]] = {}
-"""By the first word of their names."""
+"""Constructors by the first word of a target's name."""
 
 
-def _shared(make: F) -> F:
-    """Makes equal arguments give one value, so that targets compare and are keys of caches."""
-    signature, made = inspect.signature(make), functools.lru_cache(None, typed=True)(make)
+def _cached(make: F) -> F:
+    """Caches a constructor, so that targets of equal arguments are equal and can be cache keys."""
+    signature, cached = inspect.signature(make), functools.lru_cache(None, typed=True)(make)
 
     @functools.wraps(make)
-    def shared(*args: Any, **settings: Any) -> Target:
-        given = signature.bind(*args, **settings)
-        given.apply_defaults()
-        for name, value in given.arguments.items():
+    def wrapper(*args: Any, **settings: Any) -> Target:
+        bound = signature.bind(*args, **settings)
+        bound.apply_defaults()
+        for name, value in bound.arguments.items():
             if isinstance(value, list | np.ndarray):
-                given.arguments[name] = value = tuple(np.asarray(value).ravel().tolist())
+                bound.arguments[name] = value = tuple(np.asarray(value).ravel().tolist())
             if not isinstance(value, Hashable):
                 raise TypeError(f"{make.__name__}: {name} is {value!r}; give a tuple of numbers.")
-        return made(*given.args, **given.kwargs)
+        return cached(*bound.args, **bound.kwargs)
 
-    return cast(F, shared)
+    return cast(F, wrapper)
 
 
 def registered(make: F) -> F:
-    """Adds a target to ``TARGETS`` by the name of its constructor."""
-    return _checks.registering(TARGETS)(_shared(make))
+    """Adds a target to ``TARGETS`` under the name of its constructor."""
+    return _checks.registering(TARGETS)(_cached(make))
 
 
 def from_name(name: str, **settings: Any) -> Target:
-    """Makes the target of a name.
+    """Makes a target from its name.
 
     Args:
-      name: a key of ``TARGETS``, its numbers and the names of what is true of it, joined by
-        colons.
+      name: a key of ``TARGETS``, its numbers and the names of arguments that are True, joined
+        by colons.
       **settings: further arguments, e.g. ``class_weight``.
 
     Raises:
-      ValueError: the name is not known, or its arguments are wrong.
+      ValueError: the name is unknown, or its arguments are wrong.
 
     Examples:
       >>> from ladder_jax import targets
@@ -74,7 +74,7 @@ def from_name(name: str, **settings: Any) -> Target:
 
 
 def check_count(name: str, value: object, least: int) -> None:
-    """Checks a whole number."""
+    """Raises a ``ValueError`` unless ``value`` is a whole number, ``least`` or more."""
     if not _checks.is_whole(value, least):
         raise ValueError(f"{name} is {value!r}; give a whole number, {least} or more.")
 
@@ -82,7 +82,7 @@ def check_count(name: str, value: object, least: int) -> None:
 def check_labels(
     name: str, labels: Any, shape: Shape, fits: Callable[[Any], Any], give: str, value: str
 ) -> None:
-    """Checks whole numbers by type, shape and, if they are known, values."""
+    """Checks integer labels: their dtype, shape and, if known, values."""
     if not (jnp.issubdtype(labels.dtype, jnp.integer) or labels.dtype == bool):
         raise TypeError(f"{name} has dtype {labels.dtype}; give class numbers as integers.")
     check_shape(name, labels, shape, give)
@@ -90,7 +90,7 @@ def check_labels(
 
 
 def check_shape(name: str, labels: Any, shape: Shape, give: str) -> None:
-    """Checks that labels have the shape of the rows and the top."""
+    """Checks that labels have the wanted shape, whose first size is the number of rows."""
     if tuple(labels.shape) != shape:
         raise ValueError(
             f"{name} has shape {tuple(labels.shape)} for {shape[0]} labelled rows; give {give}."
@@ -98,33 +98,33 @@ def check_shape(name: str, labels: Any, shape: Shape, give: str) -> None:
 
 
 def check_values(name: str, labels: Any, fits: Callable[[Any], Any], give: str) -> None:
-    """Checks labels by value, unless they are traced; the error names the first that is wrong."""
-    if isinstance(labels, jax.core.Tracer):  # nothing is known of their values
+    """Checks the values of labels, unless traced; the error names the first wrong one."""
+    if isinstance(labels, jax.core.Tracer):  # whose values are unknown
         return
     known = np.asarray(labels)
     wrong = np.argwhere(~fits(known))
     if len(wrong):
-        at = tuple(wrong[0])
-        index = ", ".join(map(str, at))
-        raise ValueError(f"{name}[{index}] is {known[at]}; give {give}.")
+        position = tuple(wrong[0])
+        index = ", ".join(map(str, position))
+        raise ValueError(f"{name}[{index}] is {known[position]}; give {give}.")
 
 
 def whole(labels: Any) -> Any:
-    """Widens narrow integers, which cannot be compared with every number of classes."""
+    """Widens narrow integers to int32, so that any number of classes can be compared with them."""
     return labels.astype("int32") if labels.dtype.itemsize < 4 else labels
 
 
 def is_class(labels: Any, k: int) -> Any:
-    """Returns which labels are a class, 0 to k - 1."""
+    """Returns which labels are a class from 0 to k - 1, bool."""
     labels = whole(labels)
     return (labels >= 0) & (labels < k)
 
 
 def mean(losses: Array, labeled: Array, weight: Array | None = None) -> Array:
-    """Computes the (weighted) mean over the labelled entries; 0 where there is none."""
+    """Computes the (weighted) mean over the labelled entries; 0 if there are none."""
     losses = jnp.where(labeled, losses, 0.0)
     if weight is None:
-        # The mean of all entries times a ratio that is exactly 1 where all have a label.
+        # The mean over all entries times a ratio that is exactly 1 if all have a label.
         ratio = (labeled.size / jnp.maximum(labeled.sum(), 1)).astype(losses.dtype)
         return losses.mean() * ratio
     weight = jnp.where(labeled, weight, 0.0).astype(losses.dtype)
@@ -133,19 +133,19 @@ def mean(losses: Array, labeled: Array, weight: Array | None = None) -> Array:
 
 
 def by_row(weight: Array | None, ndim: int) -> Array | None:
-    """Shapes weights of rows for what has one value per entry."""
+    """Reshapes weights of rows ``[N]`` to broadcast against entries with ``ndim`` axes."""
     return None if weight is None else weight.reshape(-1, *(1,) * (ndim - 1))
 
 
 def by_class(sums: Sums) -> dict[str, np.ndarray]:
-    """Computes what is said of each class: of ``classes``, ``pixels`` and ``several``.
+    """Computes the scores of each class for ``classes``, ``pixels`` and ``several``.
 
     Args:
-      sums: of the target's ``measures``, added over all rows.
+      sums: the target's ``measures``, added over all rows.
 
     Returns:
-      ``iou``, ``precision``, ``recall`` and ``f1``, ``[k]`` each, from 0 to 1; NaN where a
-      class is in neither labels nor predictions, or there is nothing to divide by.
+      ``iou``, ``precision``, ``recall`` and ``f1``, ``[k]`` each, from 0 to 1; NaN where the
+      divisor is 0, e.g. for a class in neither labels nor predictions.
 
     Examples:
       >>> target = from_name("classes:2")
@@ -167,16 +167,16 @@ def by_class(sums: Sums) -> dict[str, np.ndarray]:
 
 
 def on_host(sums: Sums) -> dict[str, np.ndarray]:
-    """Returns sums as float64 of NumPy."""
+    """Returns sums as float64 NumPy arrays."""
     return {name: np.asarray(value, np.float64) for name, value in sums.items()}
 
 
 def nanmean(values: np.ndarray) -> float:
-    """Computes the mean of what is not NaN; NaN where nothing is left."""
+    """Computes the mean of the values that are not NaN; NaN if there are none."""
     known = values[~np.isnan(values)]
     return float(known.mean()) if len(known) else math.nan
 
 
 def share(part: Any, whole: Any) -> float:
-    """Computes a quotient; NaN of nothing."""
+    """Computes ``part / whole``; NaN if ``whole`` is 0."""
     return float(part / whole) if whole else math.nan

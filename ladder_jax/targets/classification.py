@@ -1,4 +1,4 @@
-"""One class per row, or per position: a softmax over the last axis of the top."""
+"""One class per row or per position: a softmax over the last axis of the top level."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from ladder_jax.targets import base
 from ladder_jax.types import Array, Consistency, Shape, Sums, Target
 
 Weights = tuple[float, ...] | None
-"""One per class; None: all alike."""
+"""One weight per class; None: equal weights."""
 
 
 def _check_weights(name: str, weights: Any, k: int) -> None:
-    """Checks one weight per class; None is no weights."""
+    """Checks that there is one weight per class, unless ``weights`` is None."""
     if weights is None:
         return
     if not isinstance(weights, tuple) or len(weights) != k:
@@ -36,15 +36,16 @@ def _check_weights(name: str, weights: Any, k: int) -> None:
 def cross_entropy(
     logits: Array, labels: Array, weight: Array | None = None, class_weight: Weights = None
 ) -> Array:
-    """Computes the mean cross-entropy of the entries that have a label.
+    """Computes the mean cross-entropy over the labelled entries.
 
-    A label that is no class, as -1, marks an entry without one. The mean is 0 where there is none.
+    A label that is not a class, e.g. -1, marks an entry without a label. The mean is 0 if no entry
+    has one.
 
     Args:
       logits: ``[..., k]``.
       labels: ``[...]``, integers.
-      weight: ``[N]``, of rows, the first axis; None: all alike.
-      class_weight: k weights; with either, the mean is ``sum w loss / sum w``.
+      weight: weights of rows ``[N]``, the first axis; None: equal weights.
+      class_weight: k weights; with either kind, the mean is ``sum w loss / sum w``.
 
     Examples:
       >>> logits = jnp.array([[0.0, 0.0], [9.0, 0.0]])
@@ -57,24 +58,24 @@ def cross_entropy(
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, safe)
     weights = base.by_row(weight, labels.ndim)
     if class_weight is not None:
-        of_class = jnp.asarray(class_weight, losses.dtype)[safe]
-        weights = of_class if weights is None else weights * of_class
+        weight_of_label = jnp.asarray(class_weight, losses.dtype)[safe]
+        weights = weight_of_label if weights is None else weights * weight_of_label
     return base.mean(losses, labeled, weights)
 
 
 def supervised_cost(
     logits: Array, labels: Array, weight: Array | None = None, class_weight: Weights = None
 ) -> tuple[Array, Array]:
-    """Computes the cross-entropy and the error rate of the rows that have a label.
+    """Computes the cross-entropy and the error rate of the labelled rows.
 
-    A label that is no class, as -1, marks a row without one: it counts in neither
-    mean. Both are 0 where no row has a label.
+    A label that is not a class, e.g. -1, marks a row without a label, which counts in neither
+    mean. Both are 0 if no row has a label.
 
     Args:
       logits: ``[B, classes]``.
       labels: ``[B]``, integers.
-      weight: as for ``cross_entropy``; the error rate has none.
-      class_weight: as ``weight``.
+      weight: as for ``cross_entropy``; the error rate is not weighted.
+      class_weight: likewise.
 
     Returns:
       ``(cross_entropy, error)``, scalars.
@@ -94,18 +95,18 @@ def supervised_cost(
 def consistency_cost(how: Consistency, clean: Array, noisy: Array) -> Array:
     """Computes the cross-entropy of noisy predictions with the sharpened clean ones as targets.
 
-    With p_clean = softmax(clean), the mean over all B rows (and positions) of::
+    It is the mean over all B rows (and positions), with p_clean = softmax(clean), of::
 
         [max p_clean >= threshold] H(softmax(clean / temperature), softmax(noisy))
 
-    not yet weighted. No gradient flows through the target: the noisy pass follows
-    the clean one, never the other way. Pseudo-labels as in FixMatch (Sohn et al.
-    2020), the noise of the ladder's levels in the place of their augmentations.
+    without its weight in the loss. No gradient flows through the target: the noisy pass follows
+    the clean one, never the reverse. These are pseudo-labels as in FixMatch (Sohn et al. 2020),
+    with the noise of the ladder's levels in place of augmentations.
 
     Args:
       how: threshold and temperature.
       clean: logits ``[B, ..., classes]`` of the clean pass.
-      noisy: those of the noisy pass over the same rows.
+      noisy: logits of the noisy pass over the same rows.
 
     Returns:
       A scalar, 0 or more.
@@ -116,13 +117,13 @@ def consistency_cost(how: Consistency, clean: Array, noisy: Array) -> Array:
       0.347
     """
     clean = jax.lax.stop_gradient(clean)
-    sure = jax.nn.softmax(clean).max(-1) >= how.threshold
+    confident = jax.nn.softmax(clean).max(-1) >= how.threshold
     target = jax.nn.softmax(clean / how.temperature)
-    return jnp.mean(sure * optax.softmax_cross_entropy(noisy, target))
+    return jnp.mean(confident * optax.softmax_cross_entropy(noisy, target))
 
 
 def softmax_divergence(clean: Array, noisy: Array) -> Array:
-    """Computes KL(softmax(clean) || softmax(noisy)), its mean over rows and positions.
+    """Computes KL(softmax(clean) || softmax(noisy)), averaged over rows and positions.
 
     Examples:
       >>> float(softmax_divergence(jnp.ones((2, 3)), jnp.ones((2, 3))))
@@ -134,7 +135,7 @@ def softmax_divergence(clean: Array, noisy: Array) -> Array:
 
 
 def _counts(outputs: Array, labels: Array) -> Sums:
-    """Counts by class: labelled entries, those predicted to be of it, and both."""
+    """Counts labelled entries per class: true ones, predicted ones, and correct ones (both)."""
     labels, k = base.whole(jnp.asarray(labels)), outputs.shape[-1]
     predicted_class = jnp.where(jnp.isnan(outputs).any(-1), -1, outputs.argmax(-1))
     labeled = base.is_class(labels, k)[..., None]
@@ -145,38 +146,38 @@ def _counts(outputs: Array, labels: Array) -> Sums:
 
 
 def _mean_iou(sums: Sums) -> Any:
-    """Computes the mean IoU over the classes that are labels or predictions, from 0 to 1."""
+    """Computes the mean IoU, from 0 to 1, over the classes that occur in labels or predictions."""
     union = sums["predicted"] + sums["true"] - sums["correct"]
     return (sums["correct"] / union.clip(1)).sum() / (union > 0).sum().clip(1)
 
 
-def _softmax_of(outputs: Any) -> Any:
+def _softmax(outputs: Any) -> Any:
     if not isinstance(outputs, np.ndarray):
         return jax.nn.softmax(outputs)
-    logits = outputs.astype(np.float64)  # NumPy: nothing is compiled for a new n
-    powers = np.exp(logits - logits.max(-1, keepdims=True))
-    return powers / powers.sum(-1, keepdims=True)
+    logits = outputs.astype(np.float64)  # in NumPy, nothing is compiled for a new n
+    exponentials = np.exp(logits - logits.max(-1, keepdims=True))
+    return exponentials / exponentials.sum(-1, keepdims=True)
 
 
 def _argmax(outputs: Any) -> Any:
     return outputs.argmax(-1)
 
 
-def _doubt(outputs: Any) -> Any:
-    return 1 - _softmax_of(outputs).max(-1)
+def _uncertainty(outputs: Any) -> Any:
+    return 1 - _softmax(outputs).max(-1)
 
 
 @base.registered
 def classes(k: int, *, class_weight: Weights = None) -> Target:
-    """Makes one of k classes per row: labels ``[N]``, integers from 0; -1: no label.
+    """Makes a target of one of k classes per row: labels ``[N]``, integers from 0; -1: no label.
 
-    The cost is the cross-entropy of the softmax, the error the percentage of rows put into a
-    wrong class. Beside it are measured the balanced error, 100 less the mean recall, and macro F1,
-    in percent, over the classes that occur.
+    The cost is the cross-entropy of the softmax, the error the percentage of rows assigned to a
+    wrong class. Further measures, in percent over the classes that occur, are the balanced error,
+    100 minus the mean recall, and macro F1.
 
     Args:
-      k: 2 or more.
-      class_weight: of each class in the cost, a weighted mean; None: all alike.
+      k: number of classes, 2 or more.
+      class_weight: weight of each class in the cost, a weighted mean; None: equal weights.
 
     Examples:
       >>> target = classes(3)
@@ -195,12 +196,12 @@ def classes(k: int, *, class_weight: Weights = None) -> Target:
 
     def summary(sums: Sums, scale: Any = 1.0) -> dict[str, float]:
         del scale
-        host, rates = base.on_host(sums), base.by_class(sums)
-        rows = host["true"].sum()
+        totals, scores = base.on_host(sums), base.by_class(sums)
+        rows = totals["true"].sum()
         return {
-            "error": 100 * base.share(rows - host["correct"].sum(), rows),
-            "balanced_error": 100 * (1 - base.nanmean(rates["recall"])),
-            "macro_f1": 100 * base.nanmean(rates["f1"]),
+            "error": 100 * base.share(rows - totals["correct"].sum(), rows),
+            "balanced_error": 100 * (1 - base.nanmean(scores["recall"])),
+            "macro_f1": 100 * base.nanmean(scores["f1"]),
         }
 
     return Target(
@@ -213,8 +214,8 @@ def classes(k: int, *, class_weight: Weights = None) -> Target:
         measures=_counts,
         summary=summary,
         predict=_argmax,
-        probabilities=_softmax_of,
-        uncertainty=_doubt,
+        probabilities=_softmax,
+        uncertainty=_uncertainty,
         divergence=softmax_divergence,
         consistency=consistency_cost,
     )
@@ -222,16 +223,16 @@ def classes(k: int, *, class_weight: Weights = None) -> Target:
 
 @base.registered
 def pixels(k: int, ignore: tuple[int, ...] = (-1, 255), *, class_weight: Weights = None) -> Target:
-    """Makes one of k classes per position: labels ``[N, H, W]``, integers from 0.
+    """Makes a target of one of k classes per position: labels ``[N, H, W]``, integers from 0.
 
     The top is ``[H, W, k]``, a softmax at each position. The cost is the mean cross-entropy over
-    the labelled pixels of a batch; an image that is ignored as a whole is an unlabelled one. The
-    error is 100 less the mean IoU in percent over the classes that are labels or predictions of
-    all pixels together; in a step's metrics it is a share, and of the step's own pixels.
+    the labelled pixels of a batch; an image whose pixels are all ignored is unlabelled. The error
+    is 100 minus the mean IoU in percent, over the classes that occur in labels or predictions,
+    from all pixels together. In a step's metrics it is a fraction, from the step's own pixels.
 
     Args:
-      k: 2 or more.
-      ignore: what marks a pixel without a label.
+      k: number of classes, 2 or more.
+      ignore: values that mark a pixel without a label.
       class_weight: as for ``classes``.
 
     Examples:
@@ -242,7 +243,7 @@ def pixels(k: int, ignore: tuple[int, ...] = (-1, 255), *, class_weight: Weights
     """
     base.check_count("pixels: k", k, 2)
     _check_weights("pixels: class_weight", class_weight, k)
-    values: Any = ignore  # unless it is no tuple at all
+    values: Any = ignore  # callers may pass other types
     values = values if isinstance(values, tuple) else (None,)
     if not all(_checks.is_whole(value, -(2**31)) for value in values):
         raise ValueError(f"pixels: ignore is {ignore}; give whole numbers, e.g. (-1, 255).")
@@ -256,9 +257,9 @@ def pixels(k: int, ignore: tuple[int, ...] = (-1, 255), *, class_weight: Weights
     def check_labels(name: str, labels: Any, rows: int, shape: Shape) -> None:
         wanted = (rows, *shape[:-1])
         give = f"masks {wanted}, one class number (no colours) for each position of the top"
-        or_none = " or ".join(map(str, ignore)) or "nothing else"
+        ignored_values = " or ".join(map(str, ignore)) or "nothing else"
         fits = lambda y: base.is_class(y, k) | np.isin(y, ignore)
-        value = f"classes from 0 to {k - 1}, or {or_none} where there is no label"
+        value = f"classes from 0 to {k - 1}, or {ignored_values} where there is no label"
         base.check_labels(name, labels, wanted, fits, give, value)
 
     def cost(outputs: Array, labels: Array, weight: Array | None = None) -> tuple[Array, Array]:
@@ -268,9 +269,9 @@ def pixels(k: int, ignore: tuple[int, ...] = (-1, 255), *, class_weight: Weights
 
     def summary(sums: Sums, scale: Any = 1.0) -> dict[str, float]:
         del scale
-        host = base.on_host(sums)
+        totals = base.on_host(sums)
         mean_iou = 100 * base.nanmean(base.by_class(sums)["iou"])
-        accuracy = 100 * base.share(host["correct"].sum(), host["true"].sum())
+        accuracy = 100 * base.share(totals["correct"].sum(), totals["true"].sum())
         return {"error": 100 - mean_iou, "mean_iou": mean_iou, "pixel_accuracy": accuracy}
 
     return classes(k)._replace(
@@ -287,18 +288,18 @@ def class_weights(
     labels: Any,
     names: int | Sequence[Any],
 ) -> Weights:
-    """Returns the weights that ``classes`` and ``pixels`` take.
+    """Returns class weights in the form that ``classes`` and ``pixels`` take.
 
     Args:
-      class_weight: None; ``"balanced"``: those of scikit-learn, ``n / (k count)``, with n labels
-        of k classes that occur, and 1 for a class that does not; a dict, in which what is left
-        out is 1; or one number per class.
-      labels: any shape, class numbers; what is none, as -1, does not count.
-      names: of the classes, the keys of the dict; a number k: 0 to k - 1.
+      class_weight: None; ``"balanced"``: as in scikit-learn, ``n / (k count)`` for n labels
+        of the k classes that occur, and 1 for a class that does not occur; a dict, where missing
+        classes have weight 1; or one number per class.
+      labels: class numbers of any shape; other values, e.g. -1, do not count.
+      names: names of the classes, the keys of the dict; a number k: 0 to k - 1.
 
     Raises:
-      ValueError: a weight is negative or not finite, a class is not known, or no label is there
-        to be balanced.
+      ValueError: a weight is negative or not finite, a class is unknown, or no label is given
+        to balance the classes.
 
     Examples:
       >>> class_weights("balanced", np.array([0, 0, 0, 1, -1]), 2)
@@ -325,16 +326,16 @@ def class_weights(
     if isinstance(class_weight, Mapping):
         unknown = [name for name in class_weight if name not in names]
         if unknown:
-            listed = ", ".join(map(repr, names[:10])) + ", ..." * (k > 10)
-            raise ValueError(f"class_weight has {unknown[0]!r}; give classes of {listed}.")
-        given = [class_weight.get(name, 1.0) for name in names]
+            some_names = ", ".join(map(repr, names[:10])) + ", ..." * (k > 10)
+            raise ValueError(f"class_weight has {unknown[0]!r}; give classes of {some_names}.")
+        per_class = [class_weight.get(name, 1.0) for name in names]
     elif np.ndim(class_weight) == 1:
-        given = list(class_weight)
+        per_class = list(class_weight)
     else:
         raise ValueError(
             f"class_weight is {class_weight!r}; give None, 'balanced', a dict of weights by class, "
             "or one number per class."
         )
-    weights = tuple(w.item() if isinstance(w, np.generic) else w for w in given)
+    weights = tuple(w.item() if isinstance(w, np.generic) else w for w in per_class)
     _check_weights("class_weight", weights, k)
     return tuple(map(float, weights))

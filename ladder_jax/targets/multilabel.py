@@ -1,4 +1,4 @@
-"""Several labels per row, each of which is there or not: a sigmoid for each."""
+"""Several labels per row, each present or absent: one sigmoid per label."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _probability(outputs: Any) -> Any:
 
 
 def _bernoulli_divergence(clean: Array, noisy: Array) -> Array:
-    """Computes KL(p_clean || p_noisy) of the entries' probabilities, its mean over all."""
+    """Computes KL(p_clean || p_noisy) of each entry's probability, averaged over all entries."""
     log_p = jax.nn.log_sigmoid
     p = jax.nn.sigmoid(clean)
     true, false = log_p(clean) - log_p(noisy), log_p(-clean) - log_p(-noisy)
@@ -30,23 +30,23 @@ def _bernoulli_divergence(clean: Array, noisy: Array) -> Array:
 
 
 def _bernoulli_consistency(how: Consistency, clean: Array, noisy: Array) -> Array:
-    """Computes what ``consistency_cost`` does of each entry: surer of 0 or of 1 counts."""
+    """Computes ``consistency_cost`` per entry; its threshold applies to the likelier of 0 and 1."""
     clean = jax.lax.stop_gradient(clean)
-    sure = jax.nn.sigmoid(abs(clean)) >= how.threshold
+    confident = jax.nn.sigmoid(abs(clean)) >= how.threshold
     target = jax.nn.sigmoid(clean / how.temperature)
-    return jnp.mean(sure * optax.sigmoid_binary_cross_entropy(noisy, target))
+    return jnp.mean(confident * optax.sigmoid_binary_cross_entropy(noisy, target))
 
 
 @base.registered
 def several(k: int) -> Target:
-    """Makes any of k labels per row: labels ``[N, k]``, 1 or 0; -1: that entry has no label.
+    """Makes a target of any of k labels per row: labels ``[N, k]``, 1 or 0; -1 if unlabelled.
 
-    The cost is the binary cross-entropy, its mean over the labelled entries; the error the
-    percentage of wrong entries. Beside it are macro F1, over the labels that occur, and the
-    percentage of rows whose labelled entries are all right (``exact_match``).
+    The cost is the mean binary cross-entropy over the labelled entries, the error the percentage
+    of wrong entries. Further measures are macro F1, over the labels that occur, and the
+    percentage of rows whose labelled entries are all correct (``exact_match``).
 
     Args:
-      k: 1 or more.
+      k: number of labels, 1 or more.
 
     Examples:
       >>> target = several(2)
@@ -84,12 +84,12 @@ def several(k: int) -> Target:
 
     def summary(sums: Sums, scale: Any = 1.0) -> dict[str, float]:
         del scale
-        host = base.on_host(sums)
-        wrong = host["predicted"] + host["true"] - 2 * host["correct"]
+        totals = base.on_host(sums)
+        wrong = totals["predicted"] + totals["true"] - 2 * totals["correct"]
         return {
-            "error": 100 * base.share(wrong.sum(), host["entries"].sum()),
+            "error": 100 * base.share(wrong.sum(), totals["entries"].sum()),
             "macro_f1": 100 * base.nanmean(base.by_class(sums)["f1"]),
-            "exact_match": 100 * base.share(host["rows_right"], host["rows"]),
+            "exact_match": 100 * base.share(totals["rows_right"], totals["rows"]),
         }
 
     def uncertainty(outputs: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Numbers: a linear top, the squared error, or a Gaussian with a variance of its own per row."""
+"""Numbers: a linear top with squared error, or a Gaussian with a learnt variance per row."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ladder_jax import activations
 from ladder_jax.targets import base
 from ladder_jax.types import Array, Shape, Sums, Target
 
-_LOG_VARIANCE = 6.0  # standard deviations from 0.05 to 20 of a target of variance 1
+_MAX_LOG_VARIANCE = 6.0  # standard deviations from 0.05 to 20 of a target of variance 1
 
 
 def _is_number(labels: Any) -> Any:
@@ -31,31 +31,31 @@ def _check_labels(d: int, name: str, labels: Any, rows: int, shape: Shape) -> No
 
 
 def _summary(d: int, sums: Sums, scale: Any = 1.0) -> dict[str, float]:
-    """Computes RMSE, MAE and R2 of the sums of ``measures``, in units of ``scale``."""
-    host = base.on_host(sums)
-    scale, n = np.broadcast_to(np.asarray(scale, np.float64), (d,)), host["entries"]
-    rmse = math.sqrt(base.share((scale**2 * host["squared"]).sum(), n.sum()))
-    spread = host["sum_of_squares"] - host["sum"] ** 2 / n.clip(1)
-    varies = spread > 1e-6 * host["sum_of_squares"]  # beyond the rounding of float32
-    rest = host["squared"][varies] / spread[varies]
-    mae = base.share((scale * host["absolute"]).sum(), n.sum())
-    return {"error": rmse, "rmse": rmse, "mae": mae, "r2": base.nanmean(1 - rest)}
+    """Computes RMSE, MAE and R2 from the sums of ``measures``, in units of ``scale``."""
+    totals = base.on_host(sums)
+    scale, n = np.broadcast_to(np.asarray(scale, np.float64), (d,)), totals["entries"]
+    rmse = math.sqrt(base.share((scale**2 * totals["squared"]).sum(), n.sum()))
+    spread = totals["sum_of_squares"] - totals["sum"] ** 2 / n.clip(1)
+    varies = spread > 1e-6 * totals["sum_of_squares"]  # beyond the rounding of float32
+    unexplained = totals["squared"][varies] / spread[varies]
+    mae = base.share((scale * totals["absolute"]).sum(), n.sum())
+    return {"error": rmse, "rmse": rmse, "mae": mae, "r2": base.nanmean(1 - unexplained)}
 
 
 @base.registered
 def numbers(d: int, variance: bool = False) -> Target:
-    """Makes d numbers per row: labels ``[N, d]``, or ``[N]`` of one; NaN: no label.
+    """Makes a target of d numbers per row: labels ``[N, d]``, or ``[N]`` if d is 1; NaN: no label.
 
-    Labels are standardised (``standardize``), as the top is normalised before its gain and bias.
-    The cost is half the mean squared error, or the negative log likelihood of a Gaussian with its
-    own mean and variance, named ``"supervised"`` among the metrics. The error is the root of the
-    mean squared error (RMSE); beside it are the mean absolute error and R2, its mean over
-    the d columns. As for consistency, every row counts: threshold and temperature say nothing of
-    numbers.
+    Labels should be standardised (``standardize``), as the top is normalised before its gain and
+    bias. The cost, named ``"supervised"`` among the metrics, is half the mean squared error, or
+    the negative log-likelihood of a Gaussian with a mean and a variance per row. The error is the
+    root mean squared error (RMSE); further measures are the mean absolute error and R2, averaged
+    over the d columns. The consistency cost counts every row: threshold and temperature do not
+    apply to numbers.
 
     Args:
-      d: 1 or more.
-      variance: whether the top has 2 d outputs, d means and then d log-variances v, bounded as
+      d: numbers per row, 1 or more.
+      variance: whether the top has 2 d outputs: d means, then d log-variances v, bounded as
         ``6 tanh(v / 6)``.
 
     Examples:
@@ -67,14 +67,14 @@ def numbers(d: int, variance: bool = False) -> Target:
     base.check_count("numbers: d", d, 1)
 
     def moments(outputs: Any) -> tuple[Any, Any]:
-        """Returns mean and log-variance; 0, without its own."""
+        """Returns mean and log-variance, which is 0 without ``variance``."""
         if not variance:
             return outputs, 0.0 * outputs
         tanh = np.tanh if isinstance(outputs, np.ndarray) else jnp.tanh
-        return outputs[..., :d], _LOG_VARIANCE * tanh(outputs[..., d:] / _LOG_VARIANCE)
+        return outputs[..., :d], _MAX_LOG_VARIANCE * tanh(outputs[..., d:] / _MAX_LOG_VARIANCE)
 
     def residuals(outputs: Array, labels: Array) -> tuple[Array, Array, Array, Array]:
-        """Returns labels, which of them are there, residuals and log-variances, ``[N, d]``."""
+        """Returns labels, which of them are known, residuals and log-variances, all ``[N, d]``."""
         labels = jnp.asarray(labels).reshape(outputs.shape[0], d)
         labeled = _is_number(labels)
         safe = jnp.where(labeled, labels, 0).astype(outputs.dtype)
@@ -101,10 +101,10 @@ def numbers(d: int, variance: bool = False) -> Target:
         return exp(moments(outputs)[1] / 2) if variance else None
 
     def divergence(clean: Array, noisy: Array) -> Array:
-        (mean, log_variance), (other, log_other) = moments(clean), moments(noisy)
-        ratio = jnp.exp(log_variance - log_other)
-        squared = jnp.square(mean - other) * jnp.exp(-log_other)
-        return 0.5 * jnp.mean(squared + ratio - 1 - (log_variance - log_other))
+        (mean, log_variance), (noisy_mean, noisy_log_variance) = moments(clean), moments(noisy)
+        ratio = jnp.exp(log_variance - noisy_log_variance)
+        squared = jnp.square(mean - noisy_mean) * jnp.exp(-noisy_log_variance)
+        return 0.5 * jnp.mean(squared + ratio - 1 - (log_variance - noisy_log_variance))
 
     return Target(
         name=f"numbers:{d}:variance" if variance else f"numbers:{d}",
@@ -126,12 +126,13 @@ def numbers(d: int, variance: bool = False) -> Target:
 
 
 class Standardized(NamedTuple):
-    """Holds numbers as a ladder learns them, and what gives them back their units.
+    """Holds standardised numbers for training, and how to convert them back to their units.
 
     Attributes:
-      labels: float32 of mean 0 and variance 1 by column; NaN where there is none.
-      mean: ``[d]``.
-      scale: ``[d]``; predictions in the numbers' own units are ``outputs * scale + mean``.
+      labels: float32 with mean 0 and variance 1 per column; NaN marks a missing label.
+      mean: mean per column, ``[d]``.
+      scale: standard deviation per column, ``[d]``; predictions in the numbers' own units are
+        ``outputs * scale + mean``.
     """
 
     labels: np.ndarray
@@ -140,27 +141,28 @@ class Standardized(NamedTuple):
 
 
 def standardize(labels: Any, name: str = "labels") -> Standardized:
-    """Standardises the numbers that ``numbers`` learns, column by column.
+    """Standardises labels for ``numbers``, column by column.
 
     Args:
-      labels: ``[n, d]``, or ``[n]`` of one number per row; NaN: no label.
-      name: of the labels, for the messages.
+      labels: ``[n, d]``, or ``[n]`` for one number per row; NaN: no label.
+      name: name of the labels in error messages.
 
     Raises:
-      ValueError: a number is infinite, or a column is NaN or the same everywhere.
+      ValueError: a number is infinite, or a column is constant, all NaN, or has a variance that
+        float64 cannot hold.
 
     Examples:
       >>> standardized = standardize(np.array([1.0, 5.0, np.nan]))
       >>> standardized.labels.tolist(), standardized.mean.tolist(), standardized.scale.tolist()
       ([-1.0, 1.0, nan], [3.0], [2.0])
     """
-    given = np.asarray(labels, np.float64)
-    base.check_values(name, given, lambda y: ~np.isinf(y), "finite numbers, or NaN for no label")
-    columns = given.reshape(len(given), -1)
+    values = np.asarray(labels, np.float64)
+    base.check_values(name, values, lambda y: ~np.isinf(y), "finite numbers, or NaN for no label")
+    columns = values.reshape(len(values), -1)
     mean, scale = np.zeros((2, columns.shape[1]))
     for i, column in enumerate(columns.T):
         known = column[~np.isnan(column)]
-        where = name if given.ndim == 1 else f"{name}[:, {i}]"
+        where = name if values.ndim == 1 else f"{name}[:, {i}]"
         if not len(known):
             raise ValueError(f"{where} is NaN in every row; give a number to some.")
         if known.min() == known.max():
@@ -171,5 +173,5 @@ def standardize(labels: Any, name: str = "labels") -> Standardized:
             mean[i], scale[i] = known.mean(), known.std()
         if not 0 < scale[i] < math.inf:
             raise ValueError(f"{where} has a variance that float64 cannot hold; rescale it.")
-    standardized = ((columns - mean) / scale).reshape(given.shape)
+    standardized = ((columns - mean) / scale).reshape(values.shape)
     return Standardized(standardized.astype(np.float32), mean, scale)
