@@ -2,7 +2,7 @@
 
   python -m examples.flax_block
 
-Any pair of Linen modules is a layer: here a block of two convolutions with a skip
+Any pair of Linen modules can be a layer: here a block of two convolutions with a skip
 connection on the way up, and one transposed convolution on the way down.
 """
 
@@ -18,19 +18,19 @@ from ladder_jax.types import Array, Ladder
 
 
 class ResidualBlock(nn.Module):
-    """x + conv(relu(conv(x))): normalisation and noise are the ladder's."""
+    """Computes x + conv(relu(conv(x))); the ladder adds normalisation and noise."""
 
     channels: int
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        """``[B, H, W, channels]`` to the same."""
+        """Maps ``[B, H, W, channels]`` to the same shape."""
         h = nn.relu(nn.Conv(self.channels, (3, 3))(x))
         return x + nn.Conv(self.channels, (3, 3))(h)
 
 
 def build(channels: int = 8) -> Ladder:
-    """The ladder: a convolution, the block, pooling, the classes."""
+    """Builds a ladder of a convolution, the block, pooling and a dense layer for the classes."""
     block = from_flax(ResidualBlock(channels), nn.ConvTranspose(channels, (3, 3)))
     return ladder(
         (8, 8, 1),

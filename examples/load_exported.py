@@ -1,4 +1,4 @@
-"""What an exported ladder says of examples: needs JAX and flatbuffers, no ladder_jax.
+"""Predicts with an exported ladder; needs JAX and flatbuffers, but not ladder_jax.
 
 python examples/load_exported.py model.stablehlo new.npz
 """
@@ -22,8 +22,8 @@ for row in np.asarray(jit(model.call)(x)):
         print("none", row.max())
     elif kind == "classes":
         print(names[row.argmax()], row.max())
-    elif kind == "pixels":  # how many are of each class
+    elif kind == "pixels":  # number of pixels per class
         counts = np.bincount(row.argmax(-1).ravel(), minlength=len(names))
         print(*(f"{name}={count}" for name, count in zip(names, counts, strict=True)))
-    else:  # the numbers, or a probability for each label
+    else:  # the numbers, or one probability per label
         print(*(f"{name}={value}" for name, value in zip(names, row, strict=False)))

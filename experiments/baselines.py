@@ -1,6 +1,6 @@
 """Baselines for the ladder: scikit-learn's semi-supervised classifiers.
 
-scikit-learn takes a second to import, which is done where one of them is made.
+scikit-learn takes a second to import, so functions import it only when they need it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def _self_training() -> object:
 
 
 def _self_training_linear() -> object:
-    """Makes one for tens of thousands of rows, with which an SVC takes hours."""
+    """Makes a classifier for tens of thousands of rows, on which an SVC takes hours."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.semi_supervised import SelfTrainingClassifier
 
@@ -49,13 +49,13 @@ BASELINES: dict[str, Callable[[], object]] = {
 
 
 def with_settings(ladder: Any, config: Config) -> Any:
-    """Gives a ladder the settings of a config that it takes as they are; returns it."""
+    """Copies the settings of a config that an estimator takes unchanged; returns the estimator."""
     names = (*ladder._settings(), "consistency")
     return ladder.set_params(**{name: getattr(config, name) for name in names})
 
 
 def estimator_of(config: Config) -> LadderClassifier:
-    """Returns the ladder with the settings of a config, as far as the estimator has them."""
+    """Returns an estimator with the settings of a config, as far as it has them."""
     from ladder_jax.estimators import LadderClassifier
 
     ladder = LadderClassifier(
@@ -67,10 +67,10 @@ def estimator_of(config: Config) -> LadderClassifier:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Silences what the classifiers' authors leave to the user.
+    """Silences warnings about what the classifiers leave to the user.
 
-    These are iterations, the planned removal of SVC's probabilities, and rows that no
-    labelled one reaches, as with a narrow kernel.
+    They are about the number of iterations, the planned removal of SVC's probabilities, and rows
+    that no labelled row reaches, as with a narrow kernel.
     """
     from sklearn.exceptions import ConvergenceWarning
 
@@ -81,19 +81,19 @@ def quiet() -> Iterator[None]:
 
 
 def timed_error(name: str, task: Task) -> tuple[float, float]:
-    """Returns ``baseline_error`` on test examples, and the seconds it took."""
+    """Returns ``baseline_error`` on the test examples and the seconds it took."""
     started = time.perf_counter()
     error = baseline_error(name, task, "test")
     return error, time.perf_counter() - started
 
 
 def baseline_error(name: str, task: Task, measured: str) -> float:
-    """Returns the error in percent of one of ``BASELINES``, on the ladder's examples.
+    """Returns the error in percent of one of ``BASELINES`` on the ladder's examples.
 
     Args:
-      name: of the classifier.
-      task: the data, as the ladder gets them.
-      measured: on "test" or "validation" examples.
+      name: key of ``BASELINES``.
+      task: the data that the ladder gets.
+      measured: examples that the error is of, "test" or "validation".
     """
 
     def flat(x: Any) -> np.ndarray:
@@ -104,5 +104,5 @@ def baseline_error(name: str, task: Task, measured: str) -> float:
     with quiet():
         model = BASELINES[name]().fit(x, y)  # type: ignore[attr-defined]
         examples = task.test if measured == "test" else task.validation
-        assert examples is not None  # train.py has seen to it
+        assert examples is not None  # ensured by train.py
         return 100 * float(np.mean(model.predict(flat(examples[0])) != np.asarray(examples[1])))

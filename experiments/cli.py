@@ -54,7 +54,7 @@ SEEDS = flags.DEFINE_integer("seeds", 1, "How many seeds.", lower_bound=1)
 FIRST_SEED = flags.DEFINE_integer("first_seed", 0, "The first of them.", lower_bound=0)
 EPOCHS = flags.DEFINE_integer("epochs", None, "Instead of the config's own.", lower_bound=1)
 COMPUTE_DTYPE = flags.DEFINE_enum(
-    "compute_dtype", None, COMPUTE_DTYPES, "Of matrix products. Default: the config's own."
+    "compute_dtype", None, COMPUTE_DTYPES, "Precision of matrix products. Default: the config's."
 )
 WORKDIR_HELP = "Folder to write to; a stopped run in it resumes."
 WORKDIR = flags.DEFINE_string("workdir", None, f"{WORKDIR_HELP} Default: runs/NAME-TIME.")

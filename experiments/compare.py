@@ -1,4 +1,4 @@
-"""Trains every member of a command and what they are compared with."""
+"""Trains the members of a command and the baselines they are compared with."""
 
 from __future__ import annotations
 
@@ -18,41 +18,41 @@ from ladder_jax.run.evaluation import error_text
 
 Errors = dict[str, list[float]]
 Finished = Callable[[pathlib.Path], None]
-"""Called with the folder of each run when it is done."""
+"""Callback that takes the folder of each finished run."""
 Known = tuple[Config, inputs.Task]
-"""A config and the data that are prepared for it."""
+"""A config and the data prepared for it."""
 SUMMARY = "summary.json"
-"""What a command writes last."""
-_DECIDING = (
+"""Name of the file that a command writes last."""
+_DATA_SETTINGS = (
     *("dataset", "data_dir", "labels", "label_choice", "split", "validation", "preprocess"),
     *("resident", "seed", "batch_labeled", "batch_unlabeled", "images"),
 )
-"""What prepared data depend on."""
+"""Settings that prepared data depend on."""
 
 
 def same_inputs(config: Config, other: Config) -> bool:
-    """Returns whether what is prepared for one config serves another.
+    """Returns whether the data prepared for one config serve another.
 
     Examples:
       >>> same_inputs(Config(), Config(epochs=3)), same_inputs(Config(), Config(seed=3))
       (True, False)
     """
-    return all(getattr(config, name) == getattr(other, name) for name in _DECIDING)
+    return all(getattr(config, name) == getattr(other, name) for name in _DATA_SETTINGS)
 
 
 def in_percent(dataset: data.Dataset) -> bool:
-    """Returns whether errors are percentages; of numbers they are in the units of these."""
+    """Returns whether errors are percentages; errors of numbers have the numbers' units."""
     return dataset.kind != "numbers"
 
 
 def is_population(members: Mapping[str, Config], together: str) -> bool:
-    """Returns whether ``train_all`` makes one program of the members, which fail together."""
+    """Returns whether ``train_all`` trains the members as one program; they fail together."""
     first = next(iter(members.values()))
-    several = len(members) > 1 and first.resident
-    # Balanced weights may be others for each member.
-    fits = jax.default_backend() != "cpu" and first.class_weight != "balanced"
-    fits = fits and not multiprocess.is_multiprocess()
-    return several and (together == "on" or (together == "auto" and fits))
+    is_possible = len(members) > 1 and first.resident
+    # Balanced weights may differ between members.
+    by_default = jax.default_backend() != "cpu" and first.class_weight != "balanced"
+    by_default = by_default and not multiprocess.is_multiprocess()
+    return is_possible and (together == "on" or (together == "auto" and by_default))
 
 
 def train_all(
@@ -69,22 +69,22 @@ def train_all(
     """Trains all members, as one program or one after another, and returns their errors.
 
     Args:
-      members: by the name of their folders.
-      folder: that holds theirs.
-      measured: on "test" or "validation" examples.
-      dataset: the data of all.
-      together: "on", "off" or "auto": on, but for a CPU, where one member fills all
-        cores and a population takes longer (``python -m benchmarks``), and for several
-        processes, which train no population.
-      overwrite: whether to start again.
-      known: a config whose data are prepared already, and they.
-      finished: called with the folder of each that is done.
+      members: configs by the name of their folders.
+      folder: parent of these folders.
+      measured: examples that the errors are of, "test" or "validation".
+      dataset: data of all members.
+      together: "on", "off" or "auto": on except on a CPU, where one member fills all
+        cores and a population takes longer (``python -m benchmarks``), with balanced
+        class weights, and with several processes, which cannot train a population.
+      overwrite: whether to discard earlier runs and start again.
+      known: a config and the data already prepared for it.
+      finished: called with the folder of each finished member.
     """
     percent = in_percent(dataset)
     if is_population(members, together):
         epochs = next(iter(members.values())).epochs
-        done = not overwrite and all(workfolder.is_done(folder / name) for name in members)
-        with shown(f"{len(members)} members", epochs, done=done, percent=percent) as progress:
+        is_done = not overwrite and all(workfolder.is_done(folder / name) for name in members)
+        with shown(f"{len(members)} members", epochs, done=is_done, percent=percent) as progress:
             results = population.train_population(
                 members, folder, dataset=dataset, overwrite=overwrite, progress=progress
             )
@@ -93,8 +93,8 @@ def train_all(
         return [float(r.summary[f"{measured}_error"]) for r in results.values()]
     errors = []
     for name, config in members.items():
-        done = not overwrite and workfolder.is_done(folder / name)
-        with shown(name, config.epochs, done=done, percent=percent) as progress:
+        is_done = not overwrite and workfolder.is_done(folder / name)
+        with shown(name, config.epochs, done=is_done, percent=percent) as progress:
             task = known[1] if known and same_inputs(config, known[0]) else None
             result = loop.train_task(
                 *(config, folder / name, task or inputs.prepare(config, dataset)),
@@ -122,40 +122,41 @@ def compare(
     """Returns the error of each variation of the ladder and of each baseline, by seed.
 
     Args:
-      varied: configs of ladders by what is varied in them.
-      names: of what they are compared with, on the splits of the first.
-      seeds: how many.
-      folder: to write into.
+      varied: configs of ladders by the settings that are varied in them.
+      names: names of the baselines, which have the splits of the first ladder.
+      seeds: number of seeds.
+      folder: folder to write to.
       measured: as for ``train_all``.
       dataset: as for ``train_all``.
       together: as for ``train_all``.
       overwrite: as for ``train_all``.
       known: as for ``train_all``.
-      finished: called with the folder of each ladder that is done.
+      finished: called with the folder of each finished ladder.
 
     Returns:
-      One list of seeds each, ``in_percent`` or not.
+      Errors by seed for each name, in percent or in the units of the labels, see ``in_percent``.
     """
     first = next(iter(varied.values()))
-    rows = {f"ladder {title}".strip(): seeded(config, seeds) for title, config in varied.items()}
+    ladders = {f"ladder {title}".strip(): seeded(config, seeds) for title, config in varied.items()}
     members = {
-        f"ladder-{i}-{config.seed}" if len(rows) > 1 else f"ladder-{config.seed}": config
-        for i, configs in enumerate(rows.values())
+        f"ladder-{i}-{config.seed}" if len(ladders) > 1 else f"ladder-{config.seed}": config
+        for i, configs in enumerate(ladders.values())
         for config in configs
     }
-    how: Any = {"together": together, "overwrite": overwrite, "known": known}
-    results = iter(train_all(members, folder, measured, dataset, **how, finished=finished))
-    errors = {title: [next(results) for _ in configs] for title, configs in rows.items()}
+    options: Any = {"together": together, "overwrite": overwrite, "known": known}
+    results = iter(train_all(members, folder, measured, dataset, **options, finished=finished))
+    errors = {title: [next(results) for _ in configs] for title, configs in ladders.items()}
     for name in names:
-        others = seeded(first, seeds)
+        baseline_configs = seeded(first, seeds)
         if name == "supervised":
-            nets = {f"supervised-{c.seed}": c.supervised() for c in others}
-            errors[name] = train_all(nets, folder, measured, dataset, **how)
+            nets = {f"supervised-{c.seed}": c.supervised() for c in baseline_configs}
+            errors[name] = train_all(nets, folder, measured, dataset, **options)
         else:
-            from experiments import baselines  # scikit-learn only where asked for
+            from experiments import baselines  # needs scikit-learn, only if requested
 
             errors[name] = [
-                baselines.baseline_error(name, inputs.prepare(c, dataset), measured) for c in others
+                baselines.baseline_error(name, inputs.prepare(c, dataset), measured)
+                for c in baseline_configs
             ]
     return errors
 
@@ -173,10 +174,10 @@ def summarize(errors: Errors) -> dict[str, dict[str, Any]]:
 
 
 def lines(summary: Mapping[str, Mapping[str, Any]], percent: bool = True) -> list[str]:
-    """Returns the summary as lines of text below a heading.
+    """Formats a summary as lines of text, to go below a heading.
 
     Args:
-      summary: of ``summarize``.
+      summary: result of ``summarize``.
       percent: whether errors are percentages.
 
     Examples:
@@ -184,20 +185,22 @@ def lines(summary: Mapping[str, Mapping[str, Any]], percent: bool = True) -> lis
                   mean    sd  median    min    max   each seed
         ladder    2.00  1.41    2.00   1.00   3.00   1.00 3.00
     """
-    width, wide = max(map(len, summary)), 0 if percent else 4  # what numbers need beside
+    name_width, extra = max(map(len, summary)), 0 if percent else 4  # for longer numbers
     sizes = {"mean": 6, "sd": 6, "median": 8, "min": 7, "max": 7}
-    columns = {name: size + wide for name, size in sizes.items()}
+    columns = {name: size + extra for name, size in sizes.items()}
 
     def text(error: float) -> str:
         return error_text(error, percent).removesuffix(" %")
 
     if all(row["sd"] is None for row in summary.values()):
         size = columns["mean"]
-        return [f"  {name:<{width}}  {text(row['mean']):>{size}}" for name, row in summary.items()]
-    heads = "".join(f"{name:>{size}}" for name, size in columns.items())
-    table = [f"  {'':<{width}}  {heads}   each seed"]
+        return [
+            f"  {name:<{name_width}}  {text(row['mean']):>{size}}" for name, row in summary.items()
+        ]
+    headings = "".join(f"{name:>{size}}" for name, size in columns.items())
+    table = [f"  {'':<{name_width}}  {headings}   each seed"]
     for name, row in summary.items():
         figures = "".join(f"{text(row[column]):>{size}}" for column, size in columns.items())
-        each = " ".join(map(text, row["errors"]))
-        table.append(f"  {name:<{width}}  {figures}   {each}")
+        errors_by_seed = " ".join(map(text, row["errors"]))
+        table.append(f"  {name:<{name_width}}  {figures}   {errors_by_seed}")
     return table

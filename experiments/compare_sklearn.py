@@ -4,9 +4,9 @@
   python -m experiments.compare_sklearn --labels=100 --seeds=10 --output=errors.json
 
 Prints a Markdown table of the test error. The ladder has the settings of the config
-``digits``, which were chosen on held-out training images. Each of the others has, of many
-settings, the one with the least mean error on the test images themselves, for each number
-of labels separately: its error in the table is, if anything, too low.
+``digits``, which were chosen on held-out training images. Each of the other classifiers has, for
+each number of labels, the one of many settings with the lowest mean error on the test images
+themselves: its error in the table is, if anything, too low.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from ladder_jax.estimators import LadderClassifier
 from ladder_jax.report.measures import over_seeds
 from ladder_jax.run import files, workfolder
 
-# Pixels from 0 to 1, or each standardised; the width of the kernel goes with them.
+# Pixels from 0 to 1 or standardised, each with values of the kernel's gamma to match.
 _INPUTS = (("passthrough", [0.3, 1.0, 3.0, 10.0]), (StandardScaler(), [0.03, 0.1, 0.3]))
 _NEIGHBORS = [3, 5, 7, 10, 15]
 _ALPHAS = [0.2, 0.8, 0.95, 0.99]
@@ -42,8 +42,8 @@ class Split(NamedTuple):
     """Holds one choice of labelled rows.
 
     Attributes:
-      seed: of the choice.
-      y: ``[n]``, -1 where the label is not given.
+      seed: seed of the choice.
+      y: labels ``[n]``; -1 marks an unlabelled row.
     """
 
     seed: int
@@ -51,7 +51,7 @@ class Split(NamedTuple):
 
 
 def _graphs(model: Any, **grid: Sequence[Any]) -> list[Any]:
-    """Returns label propagation or spreading over every graph."""
+    """Returns label propagation or spreading with every graph and setting of a grid."""
     models = []
     for scaler, gammas in _INPUTS:
         for settings in ParameterGrid(
@@ -96,52 +96,52 @@ def ladder() -> LadderClassifier:
 
 
 def splits(y: np.ndarray, labels: int, seeds: int) -> list[Split]:
-    """Returns the labelled rows that ``experiments.train`` has with the same seeds.
+    """Returns the labelled rows that ``experiments.train`` chooses with the same seeds.
 
     Examples:
       >>> [int((split.y >= 0).sum()) for split in splits(np.arange(40) % 10, 20, 2)]
       [20, 20]
     """
     classes = int(y.max()) + 1
-    drawn = []
+    choices = []
     for seed in range(seeds):
-        given = np.full(len(y), data.NO_LABEL)
+        partial = np.full(len(y), data.NO_LABEL)
         rows = data.choose_labeled(y, labels, seed, classes)
-        given[rows] = y[rows]
-        drawn.append(Split(seed, given))
-    return drawn
+        partial[rows] = y[rows]
+        choices.append(Split(seed, partial))
+    return choices
 
 
 def errors(model: Any, dataset: data.Dataset, chosen: Sequence[Split]) -> list[float]:
-    """Returns the test error in percent of an estimator on each split.
+    """Returns an estimator's test error on each split, in percent.
 
     Args:
-      model: the estimator.
-      dataset: the data; rows of it may be images.
-      chosen: the splits.
+      model: estimator to fit.
+      dataset: data set, whose rows may be images.
+      chosen: splits to fit the estimator on.
     """
     parts = np.asarray(dataset.x_train), np.asarray(dataset.x_test)
     x, x_test = (part.reshape(len(part), -1) for part in parts)
-    percent = []
+    percentages = []
     for split in chosen:
         fitted = clone(model)
         if "random_state" in fitted.get_params():
             fitted.set_params(random_state=split.seed)
         with baselines.quiet():
             wrong = fitted.fit(x, split.y).predict(x_test) != dataset.y_test
-        percent.append(100 * float(np.mean(wrong)))
-    return percent
+        percentages.append(100 * float(np.mean(wrong)))
+    return percentages
 
 
 def _described(model: Any) -> str:
-    """Names the input and the classifier of a pipeline, with its settings, in one line."""
+    """Describes a pipeline in one line: its input, its classifier and their settings."""
     (_, scaler), (_, classifier) = model.steps
     inputs = "pixels" if scaler == "passthrough" else "standardised"
     return f"{inputs}, {' '.join(str(classifier).split())}"
 
 
 def table(errors: dict[str, dict[int, list[float]]]) -> str:
-    """Returns mean and standard deviation over the splits, one row per classifier.
+    """Formats mean and standard deviation over the splits, one row per classifier.
 
     Examples:
       >>> print(table({"ladder": {50: [1.0, 2.0], 100: [1.0, 1.0]}}))
@@ -161,7 +161,7 @@ def table(errors: dict[str, dict[int, list[float]]]) -> str:
 
 
 def main() -> None:
-    """Fits everything on every split and prints the table."""
+    """Fits every classifier on every split and prints the table."""
     numbers = cli.label_numbers("50,100")
     output = cli.output_path(cli.OUTPUT.value) if cli.OUTPUT.value else None
     dataset, seeds = data.load("digits"), cli.SEEDS.value
@@ -171,12 +171,12 @@ def main() -> None:
     for name, models in {"LadderClassifier": [ladder()], **others()}.items():
         test_errors[name] = {}
         for n, chosen in by_labels.items():
-            tried = [
+            errors_by_setting = [
                 errors(model, dataset, chosen)
                 for model in tqdm(models, desc=f"{name}, {n} labels", leave=False)
             ]
-            best = int(np.argmin(np.mean(tried, 1)))
-            test_errors[name][n] = tried[best]
+            best = int(np.argmin(np.mean(errors_by_setting, 1)))
+            test_errors[name][n] = errors_by_setting[best]
             if len(models) > 1:
                 text = f"best on test images of {len(models)} settings: {_described(models[best])}"
                 notes.append(f"- {name}, {n} labels, {text}")

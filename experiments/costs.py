@@ -3,8 +3,8 @@
   python -m experiments.costs --seeds=3
   python -m experiments.costs --base=mnist:labels=100 --data_dir=FOLDER --hold_out=10000
 
-All costs and seeds are one population. The file has the errors on held-out training examples;
-beside it is a plot.
+All costs and seeds are trained as one population. The file has the errors on held-out training
+examples; a plot is written beside it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _HOLD_OUT = flags.DEFINE_integer("hold_out", 400, "Training examples held out.",
 _FACTORS = flags.DEFINE_multi_float(
     "factor",
     [0.001, 0.01, 0.1, 10.0, 100.0, 1000.0],
-    "What a cost is multiplied by; several times.",
+    "Factor of a cost; may be given several times.",
     lower_bound=0.0,
 )
 
@@ -38,7 +38,7 @@ _FACTORS = flags.DEFINE_multi_float(
 def changed(config: Config, factors: Sequence[float]) -> list[tuple[int, float, Config]]:
     """Returns level, cost and config for each cost multiplied by each factor.
 
-    A level that costs nothing is left out.
+    Levels without a cost are left out.
 
     Examples:
       >>> config = Config(units=(3,), denoising_cost=(10.0, 1.0, 0.0))
@@ -49,18 +49,18 @@ def changed(config: Config, factors: Sequence[float]) -> list[tuple[int, float, 
     changes = []
     for level, cost in enumerate(costs):
         for value in (cost * factor for factor in factors if cost):
-            others = (*costs[:level], value, *costs[level + 1 :])
-            changes.append((level, value, dataclasses.replace(config, denoising_cost=others)))
+            new_costs = (*costs[:level], value, *costs[level + 1 :])
+            changes.append((level, value, dataclasses.replace(config, denoising_cost=new_costs)))
     return changes
 
 
 def by_cost(runs: Sequence[varied.Run]) -> varied.Errors:
-    """Returns the errors by level, then by cost."""
+    """Groups the errors by level, then by cost."""
     return varied.by(runs, ["level"], "cost", "validation_error")
 
 
 def plot(runs: Sequence[varied.Run]) -> figures.Picture:
-    """Draws the errors over the cost of each level; runs of the config itself belong to all."""
+    """Plots the errors over the cost of each level; unchanged configs count for all levels."""
 
     def draw(axes: Axes) -> None:
         for (level,), errors in by_cost(runs).items():
@@ -74,26 +74,27 @@ def plot(runs: Sequence[varied.Run]) -> figures.Picture:
 
 
 def main() -> None:
-    """Trains all at once, and writes the file and the plot."""
+    """Trains all configs together, and writes the file and the plot."""
     path = cli.output_path("runs/costs.json")
     config, dataset = varied.load()
     config = dataclasses.replace(config, validation=_HOLD_OUT.value)
     folder = files.as_path(cli.WORKDIR.value or "runs/costs")
-    members: dict[Config, str] = {}  # the config itself, which all levels have, is there once
-    about = []
+    members: dict[Config, str] = {}  # unchanged configs, common to all levels, occur once
+    entries = []
     for seed in cli.seeds():
-        for level, cost, made in changed(config, [1.0, *_FACTORS.value]):
-            member = dataclasses.replace(made, seed=seed)
+        for level, cost, changed_config in changed(config, [1.0, *_FACTORS.value]):
+            member = dataclasses.replace(changed_config, seed=seed)
             name = members.setdefault(member, f"{level}-{cost:g}-{seed}")
-            about.append((name, {"level": level, "cost": cost, "seed": seed}))
-    named = {name: member for member, name in members.items()}
-    results = population.train_population(named, folder, dataset=dataset)
+            entries.append((name, {"level": level, "cost": cost, "seed": seed}))
+    members_by_name = {name: member for member, name in members.items()}
+    results = population.train_population(members_by_name, folder, dataset=dataset)
     runs = [
-        of | {"validation_error": results[name].summary["validation_error"]} for name, of in about
+        entry | {"validation_error": results[name].summary["validation_error"]}
+        for name, entry in entries
     ]
     for (level,), errors in by_cost(runs).items():
-        for cost, each in sorted(errors.items()):
-            print(f"level {level}  cost {cost:10g}  {over_seeds(each).mean:6.2f} %", flush=True)
+        for cost, values in sorted(errors.items()):
+            print(f"level {level}  cost {cost:10g}  {over_seeds(values).mean:6.2f} %", flush=True)
     varied.write(path, config, plot(runs), hold_out=config.validation, runs=runs)
 
 

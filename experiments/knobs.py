@@ -1,4 +1,4 @@
-"""The numbers that a sweep tunes: the levels and the range of each."""
+"""Numbers that a sweep tunes, with the levels and the range of each."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from ladder_jax.config import Config
 from ladder_jax.errors import ConfigError
 
 SPANS = {"learning_rate": 4.0, "noise_std": 3.0, "denoising_cost": 30.0}
-"""A value is looked for from the config's divided by this to the config's times this."""
+"""Factor by setting: a search goes from the config's value / factor to value * factor."""
 _ALL = {"": slice(None)}
 _PARTS = {
     "noise_std": {"[0]": slice(0, 1), "[1:]": slice(1, None)},
     "denoising_cost": {"[0]": slice(0, 1), "[1]": slice(1, 2), "[2:]": slice(2, None)},
 }
-"""Levels that share a number, by what follows the setting's name."""
+"""Levels that share a number, by what its name adds to the setting's."""
 
 
 class Knob(NamedTuple):
-    """Describes one number that is tuned.
+    """Describes one tuned number.
 
     Attributes:
-      name: that of the setting and the levels that it is of, as Python has them.
-      setting: of ``Config``.
-      levels: the same levels; what is not the first of them keeps its ratio to it.
-      value: the config's own, of the first level whose value is not 0.
+      name: the setting and its levels in Python's notation, e.g. ``denoising_cost[2:]``.
+      setting: field of ``Config``.
+      levels: slice of the levels, whose values keep their ratios to each other.
+      value: the config's own value, at the first of these levels where it is not 0.
     """
 
     name: str
@@ -36,15 +36,15 @@ class Knob(NamedTuple):
 
     @property
     def range(self) -> tuple[float, float]:
-        """Returns the least and the greatest value; tuned on a logarithmic scale."""
+        """Returns the least and the greatest value; the scale of the search is logarithmic."""
         span = SPANS[self.setting]
         return self.value / span, self.value * span
 
 
 def _values(config: Config, setting: str) -> tuple[float, ...]:
-    """Returns a setting's values: one, or one per level, 0 where a level is not decoded."""
-    given = getattr(config, setting)
-    values: tuple[float, ...] = given if isinstance(given, tuple) else (given,)
+    """Returns a setting's values: one, or one per level with 0 for levels not decoded."""
+    field = getattr(config, setting)
+    values: tuple[float, ...] = field if isinstance(field, tuple) else (field,)
     if setting != "denoising_cost" or len(values) > 1:
         return values
     names = config.combinators * (config.levels if len(config.combinators) == 1 else 1)
@@ -52,21 +52,21 @@ def _values(config: Config, setting: str) -> tuple[float, ...]:
 
 
 def knobs(config: Config, tune: Sequence[str]) -> list[Knob]:
-    """Returns what is tuned in a config: its learning rate, noise and denoising costs.
+    """Returns the tuned numbers of a config: its learning rate, noise and denoising costs.
 
-    Noise is one number where the config has one for all levels, else one for the input
-    and one for the levels above it. Denoising costs are one number each for the bottom,
-    for level 1 and for the levels above. What is 0 stays 0.
+    Noise is one number if the config has one for all levels, else one for the input and one
+    for the levels above it. Denoising costs are one number each for the input, for level 1
+    and for the levels above. Values of 0 stay 0.
 
     Args:
-      config: the values to begin with.
-      tune: names of settings.
+      config: config with the initial values.
+      tune: names of the settings to tune.
 
     Returns:
       At least one knob.
 
     Raises:
-      ConfigError: a setting is not one of these, or is 0 at every level.
+      ConfigError: a setting is not one of these, or all are 0 at every level.
 
     Examples:
       >>> config = Config(noise_std=(0.3,), denoising_cost=(1000.0, 10.0, 0.1, 0.1), units=(5, 5))
@@ -80,10 +80,10 @@ def knobs(config: Config, tune: Sequence[str]) -> list[Knob]:
             raise ConfigError(f"--tune={setting}: give some of {', '.join(Config.TRACED)}.")
         values = _values(config, setting)
         parts = _ALL if len(values) == 1 else _PARTS[setting]
-        firsts = {part: next(filter(None, values[levels]), 0.0) for part, levels in parts.items()}
+        initial = {part: next(filter(None, values[levels]), 0.0) for part, levels in parts.items()}
         tuned += [
             Knob(setting + part, setting, parts[part], value)
-            for part, value in firsts.items()
+            for part, value in initial.items()
             if value
         ]
     if not tuned:
@@ -98,12 +98,12 @@ def turned(config: Config, tuned: Sequence[Knob], values: Mapping[str, float]) -
     """Returns the config with other values, rounded to four significant figures.
 
     Args:
-      config: that of ``knobs``.
-      tuned: by ``knobs``.
-      values: by the names of the knobs.
+      config: the config that ``knobs`` was given.
+      tuned: knobs to change, from ``knobs``.
+      values: new values by the names of the knobs.
 
     Returns:
-      A ``Config``; with the knobs' own values it trains what the one given does.
+      A ``Config``, equivalent to the given one if the values are the knobs' own.
 
     Examples:
       >>> config = Config(denoising_cost=(10.0, 1.0, 0.1, 0.2), units=(5, 5))

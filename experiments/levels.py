@@ -1,13 +1,14 @@
-"""Trains ladders of several depths, with and without costs of their own at each level.
+"""Trains ladders of several depths, with and without a denoising cost at each level.
 
   python -m experiments.levels --epochs=100 --seeds=3
   python -m experiments.levels --base=mnist:labels=100 --data_dir=FOLDER --level_units=250
 
-Each depth is trained as a full ladder, as a Gamma-model (a decoder at the top alone) and as a
-supervised net, with the config's settings and the same number of updates, with the noise given and
-with that of presets.noise_by_depth. The seeds and noises of one are a population. With --residual,
-the levels above the first are layers.residual. The file has the test errors and, of the first seed,
-the norm of the loss's gradient by level, at the start and at the end; beside it is a plot.
+Each depth is trained as a full ladder, as a Gamma-model (a decoder at the top only) and as a
+supervised net, with the config's settings and the same number of updates, once with the noise of
+--noise and once with that of presets.noise_by_depth. The seeds and noises of each are trained as
+one population. With --residual, the levels above the first are layers.residual. The file has the
+test errors and, for the first seed, the norm of the loss's gradient by level, before and after
+training; a plot is written beside it.
 """
 
 from __future__ import annotations
@@ -37,9 +38,14 @@ MODELS = ("full", "gamma", "supervised")
 BY_DEPTH = "by depth"
 
 _LEVELS = flags.DEFINE_multi_integer(
-    "levels", [4, 8, 12, 20, 32], "Hidden levels; several times.", lower_bound=1
+    "levels",
+    [4, 8, 12, 20, 32],
+    "Number of hidden levels; may be given several times.",
+    lower_bound=1,
 )
-_MODELS = flags.DEFINE_multi_enum("kind", list(MODELS), MODELS, "Which models; several times.")
+_MODELS = flags.DEFINE_multi_enum(
+    "kind", list(MODELS), MODELS, "Which models; may be given several times."
+)
 _WIDTH = flags.DEFINE_integer("level_units", 100, "Units of each hidden level.", lower_bound=1)
 _NOISE = flags.DEFINE_float("noise", 0.3, "The noise that does not depend on the depth.")
 _INPUT_NOISE = flags.DEFINE_float(
@@ -49,7 +55,7 @@ _RESIDUAL = flags.DEFINE_bool("residual", False, "Whether levels above the first
 
 
 def residual_encoder(levels: int, width: int, classes: int) -> dict[str, Any]:
-    """Returns the settings of so many hidden levels, residual ones from the second on.
+    """Returns the settings of hidden levels that are residual from the second on.
 
     Examples:
       >>> residual_encoder(3, 5, 2)["encoder"]
@@ -62,7 +68,7 @@ def residual_encoder(levels: int, width: int, classes: int) -> dict[str, Any]:
 def settings(
     config: Config, hidden: dict[str, Any], model: str, noise_std: tuple[float, ...]
 ) -> Config:
-    """Returns a config with other hidden levels, and the model's costs.
+    """Returns a config with other hidden levels, and with the decoder and costs of a model.
 
     Examples:
       >>> config = Config(units=(5, 4), denoising_cost=(1000.0, 10.0, 0.1, 0.1))
@@ -83,12 +89,12 @@ def settings(
 
 
 def gradient_norms(config: Config, task: inputs.Task, *trained: Params) -> list[list[float]]:
-    """Computes the norm of the gradient of each level's map, of one batch at the first key.
+    """Computes the gradient norm of each level's kernel, for one batch and the seed's key.
 
     Args:
-      config: of the ladder.
-      task: its data.
-      trained: parameters; those that its seed starts with go before.
+      config: config of the ladder.
+      task: data of the ladder.
+      trained: parameters to evaluate after the initial ones of the config's seed.
     """
     net = build_ladder(config, task.spec.input_shape, task.spec.target)
     key, sizes = jax.random.key(config.seed), task.spec.sizes
@@ -101,51 +107,51 @@ def gradient_norms(config: Config, task: inputs.Task, *trained: Params) -> list[
 def train(
     config: Config, levels: int, model: str, dataset: data.Dataset, folder: pathlib.Path
 ) -> tuple[list[varied.Run], list[varied.Run]]:
-    """Trains all seeds with both noises; returns the runs, and the gradients of the first seed."""
+    """Trains all seeds with both noises; returns the runs, and gradient norms of the first seed."""
     noises = {str(_NOISE.value): _NOISE.value, BY_DEPTH: presets.noise_by_depth(levels + 2)}
     hidden: dict[str, Any] = {"units": (_WIDTH.value,) * levels}
     if _RESIDUAL.value:
         hidden = residual_encoder(levels, _WIDTH.value, len(dataset.class_names))
-    configs, about = {}, {}
+    configs, entries = {}, {}
     for noise, std in noises.items():
         above = (std,) * (levels + 1)
         bottom = std if _INPUT_NOISE.value is None else _INPUT_NOISE.value
-        made = settings(config, hidden, model, (bottom, *above))
+        changed_config = settings(config, hidden, model, (bottom, *above))
         for seeded in members.seeded(
-            dataclasses.replace(made, seed=cli.FIRST_SEED.value), cli.SEEDS.value
+            dataclasses.replace(changed_config, seed=cli.FIRST_SEED.value), cli.SEEDS.value
         ):
             name = f"{noise.replace(' ', '_')}-{seeded.seed}"
             configs[name] = seeded
-            about[name] = {"levels": levels, "model": model, "noise": noise, "seed": seeded.seed}
+            entries[name] = {"levels": levels, "model": model, "noise": noise, "seed": seeded.seed}
     results = population.train_population(configs, folder, dataset=dataset)
     runs = [
-        about[name]
+        entries[name]
         | {"noise_std": round(configs[name].noise_std[-1], 4)}
         | {key: result.summary[key] for key in ("test_error", "seconds", "steps")}
         for name, result in results.items()
     ]
     gradients = []
     task = inputs.prepare(next(iter(configs.values())), dataset)  # of the first seed
-    for name, of in about.items():
-        if of["seed"] == cli.FIRST_SEED.value:
+    for name, entry in entries.items():
+        if entry["seed"] == cli.FIRST_SEED.value:
             start, end = gradient_norms(configs[name], task, results[name].params)
-            gradients.append(of | {"start": start, "end": end})
+            gradients.append(entry | {"start": start, "end": end})
     return runs, gradients
 
 
 def by_levels(runs: Sequence[varied.Run]) -> varied.Errors:
-    """Returns the errors by model and noise, then by number of levels."""
+    """Groups the errors by model and noise, then by number of levels."""
     return varied.by(runs, ["model", "noise"], "levels", "test_error")
 
 
 def plot(runs: Sequence[varied.Run]) -> figures.Picture:
-    """Draws the errors over the number of levels, and their means, by model and noise."""
+    """Plots the errors and their means over the number of levels, by model and noise."""
 
     def draw(axes: Axes) -> None:
         for (model, noise), errors in by_levels(runs).items():
             style = ".-" if noise == BY_DEPTH else ".--"
-            shade = f"C{MODELS.index(model)}"
-            figures.dots_and_means(axes, errors, f"{model}, noise {noise}", shade, style)
+            color = f"C{MODELS.index(model)}"
+            figures.dots_and_means(axes, errors, f"{model}, noise {noise}", color, style)
         ticks = sorted({run["levels"] for run in runs})
         axes.set(xlabel="hidden levels")
         axes.set_xticks(ticks, list(map(str, ticks)))
@@ -156,7 +162,7 @@ def plot(runs: Sequence[varied.Run]) -> figures.Picture:
 
 
 def main() -> None:
-    """Trains what is missing in the folder of the runs, and writes the file after each."""
+    """Trains the runs missing in their folder, and writes the file after each population."""
     path = cli.output_path("runs/levels.json")
     config, dataset = varied.load()
     folder = files.as_path(cli.WORKDIR.value or "runs/levels")

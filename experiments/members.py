@@ -1,4 +1,4 @@
-"""The members of a command: every seed of every variation of a config."""
+"""Members of a command: every seed of every variation of a config."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from ladder_jax.errors import ConfigError
 
 
 def read_variation(text: str) -> tuple[str, list[Any]]:
-    """Reads a setting and its values from ``name=value,value``.
+    """Parses a setting and its values from ``name=value,value``.
 
     Args:
-      text: values are numbers or, for a setting of each level, lists in brackets.
+      text: setting and values; these are numbers or, for settings with one value per level,
+        lists in brackets.
 
     Returns:
-      The name and the values, as ``Config`` wants them.
+      The name, and the values in the types that ``Config`` takes.
 
     Raises:
-      ConfigError: it is not of that form.
+      ConfigError: the text has another form, or the setting cannot be varied.
 
     Examples:
       >>> read_variation("noise_std=0.2,(0.3, 0.1)")
@@ -44,15 +45,15 @@ def read_variation(text: str) -> tuple[str, list[Any]]:
 
 
 def variations(config: Config, words: Sequence[str], sample: int = 0) -> dict[str, Config]:
-    """Returns every combination of the values given, or a sample of them.
+    """Returns every combination of the given values, or a sample of them.
 
     Args:
-      config: what is varied.
-      words: one per setting, of the form that ``read_variation`` reads.
-      sample: how many combinations to draw, from the config's seed; 0: all.
+      config: config to vary.
+      words: one text per setting, in the form that ``read_variation`` parses.
+      sample: number of combinations to draw with the config's seed; 0 for all.
 
     Returns:
-      Configs by what is varied in them; that given, under ``""``, without any words.
+      Configs by their varied settings; without words, the given config by ``""``.
 
     Examples:
       >>> list(variations(Config(), ["learning_rate=0.1,0.2", "noise_std=0.3"]))
@@ -70,14 +71,14 @@ def variations(config: Config, words: Sequence[str], sample: int = 0) -> dict[st
 
 
 def _text(value: Any) -> str:
-    """Writes a value without spaces; a list of one as its item."""
+    """Formats a value without spaces, and a list of one item as the item."""
     if isinstance(value, tuple):
         return str(value[0]) if len(value) == 1 else f"({','.join(map(str, value))})"
     return str(value)
 
 
 def seeded(config: Config, seeds: int) -> list[Config]:
-    """Returns a config with consecutive seeds, from its own.
+    """Returns copies of a config with consecutive seeds, starting with its own.
 
     Examples:
       >>> [config.seed for config in seeded(Config(seed=3), 2)]
@@ -91,17 +92,18 @@ LISTS = ("combinators", "noise_std", "denoising_cost")
 
 
 def followed(values: Mapping[str, Any], given: Container[str]) -> dict[str, Any]:
-    """Returns the lists of a config that follow a depth given on the command line.
+    """Adapts the lists of a config to a depth given on the command line.
 
-    As the paper has it: the first and the second level's value, then that of the rest; the
-    top keeps its own. Lists that are given, or fit no such rule, stay as they are.
+    As in the paper, there is a value for the first level, one for the second and one for the
+    levels above, and the top keeps its own. Lists that are given, or do not have this form,
+    stay as they are.
 
     Args:
-      values: by setting.
-      given: the settings that the command gives.
+      values: values of the config by setting.
+      given: settings given on the command line.
 
     Returns:
-      Those lists that change, by setting.
+      The lists that change, by setting.
 
     Examples:
       >>> values = {"units": (5, 5), "encoder": "", "combinators": ("gaussian",)}
@@ -113,12 +115,12 @@ def followed(values: Mapping[str, Any], given: Container[str]) -> dict[str, Any]
     """
     if "units" not in given and "encoder" not in given:
         return {}
-    shape = {name: values[name] for name in ("units", "encoder")}
-    levels = Config.create(shape).levels
+    depth = {name: values[name] for name in ("units", "encoder")}
+    levels = Config.create(depth).levels
     changed = {}
     for name in LISTS:
-        old = tuple(values[name])
-        first, rest, top = old[:2], old[2:-1] or old[-1:], old[-1:]
-        if name not in given and len(old) not in (1, 2, levels) and len(set(rest)) == 1:
-            changed[name] = (first + rest[:1] * levels)[: levels - 1] + top
+        current = tuple(values[name])
+        bottom, rest, top = current[:2], current[2:-1] or current[-1:], current[-1:]
+        if name not in given and len(current) not in (1, 2, levels) and len(set(rest)) == 1:
+            changed[name] = (bottom + rest[:1] * levels)[: levels - 1] + top
     return changed

@@ -1,4 +1,4 @@
-"""Prints the command of this project for one of the paper's own program.
+"""Translates a command of the paper's own program to one of this project, and prints it.
 
   python -m experiments.original run.py train --encoder-layers 1000-10 \\
       --decoder-spec gauss-gauss-gauss --denoising-cost-x 1000,10,0.1 -- name
@@ -27,7 +27,7 @@ ACTIVATIONS = {
     "softplus": "softplus",
     "linear": "linear",
 }
-"""The original's word to the name in ``activations.ACTIVATIONS``."""
+"""Names in ``activations.ACTIVATIONS`` by the original's words."""
 
 DECODERS = {
     "gauss": ("gaussian", "gaussian_lateral"),
@@ -42,11 +42,11 @@ DECODERS = {
     "relu": ("vertical_relu", None),
     "sigmoid": ("vertical_sigmoid", None),
 }
-"""The original's word to names in ``combinators.COMBINATORS``: with and without u."""
+"""Names in ``combinators.COMBINATORS``, with and without u, by the original's words."""
 
 
 def split(words: str | Sequence[str]) -> tuple[str, ...]:
-    """Returns a line of words joined by dashes, or a list of words, as a tuple.
+    """Splits words joined by dashes, or converts a list of words, into a tuple.
 
     Examples:
       >>> split("1000-500-10")
@@ -56,31 +56,31 @@ def split(words: str | Sequence[str]) -> tuple[str, ...]:
 
 
 def decoder_names(words: str | Sequence[str], levels: int) -> tuple[str, ...]:
-    """Names of the combinators of levels 0 to L, the original's ``--decoder-spec``.
+    """Returns the combinators of levels 0 to L for the original's ``--decoder-spec``.
 
-    ``"0"`` is a level that is not decoded. A word that ends in 0, as ``"sig0"``, is
-    the function without the signal from above; so is, as in the original, any
-    function whose level above is not decoded.
+    ``"0"`` marks a level that is not decoded. A word that ends in 0, such as ``"sig0"``,
+    is the function without u, the signal from above; as in the original, so is any function
+    whose level above is not decoded.
 
     Args:
-      words: joined by dashes, or a list; one for all levels or one for each.
-      levels: how many there are, the input included.
+      words: words joined by dashes, or a list; one for all levels or one per level.
+      levels: number of levels, the input included.
 
     Returns:
       Keys of ``combinators.COMBINATORS``, or ``"none"``.
 
     Raises:
-      ValueError: a word is not known, or a function of u alone lacks its u.
+      ValueError: a word is not known, or a function of u only lacks its u.
 
     Examples:
       >>> decoder_names("gauss-0-sig0-gauss", 4)
       ('gaussian_lateral', 'none', 'sigmoid_lateral', 'gaussian')
     """
-    given = per_level("words", split(words), levels)
-    names = []
-    for level, word in enumerate(given):
+    level_words = per_level("words", split(words), levels)
+    combinators = []
+    for level, word in enumerate(level_words):
         if word == "0":
-            names.append("none")
+            combinators.append("none")
             continue
         function = word.removesuffix("0")
         if function not in DECODERS:
@@ -89,15 +89,15 @@ def decoder_names(words: str | Sequence[str], levels: int) -> tuple[str, ...]:
                 "each also with a 0 at its end."
             )
         full, lateral = DECODERS[function]
-        lacks_u = level + 1 < levels and given[level + 1] == "0"
+        lacks_u = level + 1 < levels and level_words[level + 1] == "0"
         name = lateral if word != function or lacks_u else full
         if name is None:
             raise ValueError(
                 f"decoder {word!r} of level {level} is a function of the signal from above "
                 "alone, which it does not get; give another, or decode the level above."
             )
-        names.append(name)
-    return tuple(names)
+        combinators.append(name)
+    return tuple(combinators)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -110,7 +110,7 @@ def _floats(text: str) -> tuple[float, ...]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    """Defines the flags of the original's ``run.py train`` and their defaults there."""
+    """Defines the flags of the original's ``run.py train``, with its defaults."""
     parser = _Parser(prog="run.py", add_help=False, allow_abbrev=False)
     flag = parser.add_argument
     flag("--encoder-layers", required=True)
@@ -139,7 +139,7 @@ _TRAINING_IMAGES = {"mnist": 60000, "cifar10": 50000}
 
 
 def _noise(args: argparse.Namespace, levels: int) -> tuple[float, ...]:
-    """Returns the noise by level; that of level 0 is a flag's, not the list's first entry."""
+    """Returns the noise by level; level 0 has its own flag, not the list's first entry."""
     local = args.f_local_noise_std
     local = local * levels if len(local) == 1 else local
     above = (*local, *(0.0,) * levels)[1:levels]
@@ -147,13 +147,13 @@ def _noise(args: argparse.Namespace, levels: int) -> tuple[float, ...]:
 
 
 def config(command: str) -> Config:
-    """Returns the config that trains what a command of the original does.
+    """Returns the config that trains the same ladder as a command of the original.
 
     Args:
-      command: as in the original's README, e.g. ``run.py train ... -- name``.
+      command: a command as in the original's README, e.g. ``run.py train ... -- name``.
 
     Returns:
-      A ``Config``.
+      The equivalent ``Config``.
 
     Raises:
       ConfigError: a flag or a word is not known, or the lists do not fit.
@@ -170,7 +170,7 @@ def config(command: str) -> Config:
     words = split(args.encoder_layers)
     levels = len(words) + 1
     images = _TRAINING_IMAGES[args.dataset]
-    steps = ["contrast"] * bool(args.contrast_norm) + ["zca"] * bool(args.whiten_zca)
+    preprocessing = ["contrast"] * bool(args.contrast_norm) + ["zca"] * bool(args.whiten_zca)
     try:
         maps = layers.from_names(args.encoder_layers)
     except ValueError as error:
@@ -179,7 +179,7 @@ def config(command: str) -> Config:
     if all(word.isdigit() for word in words):
         values = {"units": tuple(map(int, words[:-1]))}
     try:
-        names = decoder_names(args.decoder_spec, levels)
+        combinators = decoder_names(args.decoder_spec, levels)
     except ValueError as error:
         raise ConfigError(f"--decoder-spec: {error}") from error
     return Config(
@@ -189,7 +189,7 @@ def config(command: str) -> Config:
         validation=images - args.unlabeled_samples if args.unlabeled_samples else 10000,
         activation=ACTIVATIONS[args.act],
         top_gain=args.top_c == "True",
-        combinators=names,
+        combinators=combinators,
         noise_std=_noise(args, levels),
         denoising_cost=args.denoising_cost_x,
         batch_labeled=args.batch_size,
@@ -198,13 +198,13 @@ def config(command: str) -> Config:
         learning_rate=args.lr,
         decay_from=args.lrate_decay,
         seed=args.seed,
-        preprocess="+".join(steps) or "none",
+        preprocess="+".join(preprocessing) or "none",
         **values,
     )
 
 
 def our_command(settings: Config) -> str:
-    """Returns this project's command for a config: what differs from ``digits``, as flags.
+    """Returns this project's command for a config, with flags for what differs from ``digits``.
 
     Examples:
       >>> our_command(Config(units=(500, 250, 100), denoising_cost=(0.1,)))
@@ -220,7 +220,7 @@ def our_command(settings: Config) -> str:
 
 
 def main() -> None:
-    """Reads the original's command and prints this project's."""
+    """Reads a command of the original and prints this project's."""
     print(our_command(config(shlex.join(sys.argv[1:]))))
 
 

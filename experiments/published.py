@@ -1,7 +1,7 @@
-"""Published errors on permutation-invariant MNIST, that ours are put beside.
+"""Published errors on permutation-invariant MNIST, for comparison with ours.
 
-What is not invariant to the order of the pixels is left out, as are figures that were not read in
-their own source. Another's spread is over as many seeds as it had, ten or so.
+Methods that depend on the order of the pixels are left out, as are figures that were not read in
+their original source. Each spread is over that paper's own number of seeds, about ten.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ class Published(NamedTuple):
     """Holds the errors of one method, by number of labels.
 
     Attributes:
-      method: its name.
-      errors: in percent, as printed, one for each of ``LABELS``; empty: none is known.
-      source: where they are.
+      method: name of the method.
+      errors: errors in percent as printed, one per entry of ``LABELS``; empty if unknown.
+      source: address of the publication.
     """
 
     method: str

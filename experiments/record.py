@@ -1,4 +1,4 @@
-"""The record of runs: one JSON file per run, and the tables generated from them alone."""
+"""Records of runs: one JSON file per run, and the tables generated from these files only."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Run = dict[str, Any]
 
 OURS = ("full", *mnist.OURS)
-"""Rows of MNIST that stand beside the published ones."""
+"""Rows of MNIST that are compared with published errors."""
 HEADING = f"""# Results
 
 Made by `python -m experiments.reproduce` from the files in `experiments/results/`, one per run,
@@ -47,9 +47,9 @@ To fill a row: `python -m experiments.reproduce --table=TABLE --rows=ROW --label
 
 
 def name_of(folder: pathlib.Path, row: Row, seed: int, ending: str = "") -> str:
-    """Returns the name of a run's file or folder, with the row's old name if that is there."""
-    old = (old for old, new in RENAMED.items() if new == row.row)
-    names = [f"{name}-{row.labels}-{seed}{ending}" for name in (*old, row.row)]
+    """Returns the name of a run's file or folder, with the row's former name if that exists."""
+    former = (former for former, current in RENAMED.items() if current == row.row)
+    names = [f"{name}-{row.labels}-{seed}{ending}" for name in (*former, row.row)]
     return next((name for name in names if (folder / name).exists()), names[-1])
 
 
@@ -64,7 +64,7 @@ def file_of(results: pathlib.Path, table: str, row: Row, seed: int) -> pathlib.P
 
 
 def read(results: pathlib.Path, table: str) -> list[Run]:
-    """Reads all runs of a table, in the order of their seeds, rows by the names of now."""
+    """Reads all runs of a table in the order of their seeds, with current row names."""
     runs = [
         json.loads(path.read_text(encoding="utf-8")) for path in (results / table).glob("*.json")
     ]
@@ -78,37 +78,37 @@ def of_row(runs: Iterable[Run], row: Row) -> list[Run]:
 
 
 def _mean(runs: list[Run], name: str) -> float | None:
-    """Returns the mean of a figure over the runs that have it."""
+    """Averages an entry over the runs that have it; None if none has."""
     values = [run[name] for run in runs if run.get(name) is not None]
     return over_seeds(values).mean if values else None
 
 
 def _operations(runs: list[Run], supervised: list[Run]) -> str:
-    """Returns a run's operations, in 10^12, and the ratio to the supervised net's."""
-    counts, of_supervised = (
-        [run["operations"] * run["steps"] for run in some if run.get("operations")]
-        for some in (runs, supervised)
+    """Formats the operations of a run, in 10^12, and their ratio to the supervised net's."""
+    counts, supervised_counts = (
+        [run["operations"] * run["steps"] for run in group if run.get("operations")]
+        for group in (runs, supervised)
     )
     if not counts:
         return ""
     count = over_seeds(counts).mean
-    ratio = f" ({count / over_seeds(of_supervised).mean:.1f})" if of_supervised else ""
+    ratio = f" ({count / over_seeds(supervised_counts).mean:.1f})" if supervised_counts else ""
     return f"{count / 1e12:.0f} T{ratio}"
 
 
 def _products(runs: list[Run]) -> str:
-    """Returns the types of the matrix products; of a baseline, which has none, empty."""
+    """Lists the dtypes of the matrix products; empty for a baseline, which has none."""
     dtypes = {run["config"]["compute_dtype"] for run in runs if run.get("operations")}
     return ", ".join(sorted(dtypes))
 
 
-def _cells(cells: list[str]) -> str:
-    """Returns a row of Markdown."""
+def _markdown_row(cells: list[str]) -> str:
+    """Formats a row of a Markdown table."""
     return " | ".join(["", *cells, ""]).strip().replace("|  |", "| |").replace("|  |", "| |")
 
 
 def line(row: Row, runs: list[Run], supervised: list[Run], time: float | None = None) -> str:
-    """Returns a row of a table in Markdown.
+    """Formats a row of a table in Markdown.
 
     Examples:
       >>> run = {"test_error": 1.0, "wall_time": 90.0}
@@ -130,35 +130,35 @@ def line(row: Row, runs: list[Run], supervised: list[Run], time: float | None = 
         "" if time is None else f"{time:.1f}",
         _products(runs),
     ]
-    return _cells(cells)
+    return _markdown_row(cells)
 
 
 def over_labels(table: str, runs: list[Run]) -> dict[str, dict[int, list[float]]]:
-    """Returns, by row name, the errors by number of labels where there are several."""
+    """Groups errors by row name and number of labels; rows with one number are left out."""
     by_row: dict[str, dict[int, list[float]]] = {}
     for row in TABLES[table]:
         for run in of_row(runs, row):
-            split = run["split"]  # "all N training examples", or the rows
+            split = run["split"]  # "all N training examples", or the labelled rows
             labels = int(split.split()[1]) if isinstance(split, str) else len(split)
             by_row.setdefault(row.row, {}).setdefault(labels, []).append(run["test_error"])
     return {name: errors for name, errors in by_row.items() if len(errors) > 1}
 
 
 def table_text(table: str, runs: list[Run], step_ms: Mapping[str, float]) -> str:
-    """Returns a table in Markdown; rows without a run have 0 seeds."""
+    """Formats a table in Markdown; rows without runs have 0 seeds."""
     names = (
         *("row", "labels", *Spread._fields, "seeds"),
         *("published", "minutes", "operations", "time", "products"),
     )
-    rule = "|---|---|" + "--:|" * (len(names) - 3) + "---|"
-    lines = [f"## {table}", "", f"| {' | '.join(names)} |", rule]
+    separator = "|---|---|" + "--:|" * (len(names) - 3) + "---|"
+    lines = [f"## {table}", "", f"| {' | '.join(names)} |", separator]
     for row in TABLES[table]:
         supervised = of_row(runs, row._replace(row="baseline"))
         time = relative_time.time_ratio(row, TABLES[table], step_ms)
         lines.append(line(row, of_row(runs, row), supervised, time))
     if runs:
-        about = f"Each dot is the test error of one run of {table}."
-        lines += ["", f"![{about}](experiments/results/{table}.svg)"]
+        alt_text = f"Each dot is the test error of one run of {table}."
+        lines += ["", f"![{alt_text}](experiments/results/{table}.svg)"]
     if over_labels(table, runs):
         path = f"experiments/results/{table}_labels.svg"
         lines += ["", f"![The error over the number of labels of {table}.]({path})"]
@@ -166,7 +166,7 @@ def table_text(table: str, runs: list[Run], step_ms: Mapping[str, float]) -> str
 
 
 def comparison(runs: list[Run]) -> str:
-    """Returns MNIST's errors beside the published ones, in Markdown, ours with their seeds."""
+    """Formats our MNIST errors, with numbers of seeds, beside published ones, in Markdown."""
 
     def cell(row: str, labels: str) -> str:
         errors = [run["test_error"] for run in of_row(runs, Row(row, labels, ""))]
@@ -183,12 +183,12 @@ def comparison(runs: list[Run]) -> str:
     ]
     rows = [(f"ours: {row}", [cell(row, labels) for labels in LABELS]) for row in OURS]
     rows += [(f"[{p.method}]({p.source})", list(p.errors)) for p in PERMUTATION_INVARIANT]
-    lines += [_cells([name, *errors]) for name, errors in rows]
+    lines += [_markdown_row([name, *errors]) for name, errors in rows]
     return "\n".join(lines) + "\n"
 
 
 def text(results: pathlib.Path) -> str:
-    """Writes the whole of ``RESULTS.md``."""
+    """Returns the complete text of ``RESULTS.md``."""
     step_ms = relative_time.read(results)
     parts = []
     for table in TABLES:
@@ -200,15 +200,15 @@ def text(results: pathlib.Path) -> str:
 
 
 def save_svg(figure: Figure, path: pathlib.Path) -> None:
-    """Saves a plot without a background; on a dark page its lightness is inverted."""
+    """Saves a plot with a transparent background; dark pages invert its lightness."""
     figure.savefig(path, transparent=True, metadata={"Date": None})
-    dark = "@media (prefers-color-scheme: dark) {svg {filter: invert(1) hue-rotate(180deg)}}"
-    text = path.read_text(encoding="utf-8").replace("</style>", f" {dark}</style>", 1)
-    path.write_text(text, encoding="utf-8")
+    dark_style = "@media (prefers-color-scheme: dark) {svg {filter: invert(1) hue-rotate(180deg)}}"
+    svg = path.read_text(encoding="utf-8").replace("</style>", f" {dark_style}</style>", 1)
+    path.write_text(svg, encoding="utf-8")
 
 
 def plot(results: pathlib.Path, table: str, runs: list[Run]) -> None:
-    """Draws every seed of a table, with the published means, and the error over the labels."""
+    """Plots all seeds of a table with the published means, and the error over the labels."""
     import matplotlib
 
     matplotlib.use("agg")
@@ -218,11 +218,11 @@ def plot(results: pathlib.Path, table: str, runs: list[Run]) -> None:
     rows = [row for row in TABLES[table] if of_row(runs, row)]
     with plt.rc_context({"svg.hashsalt": "ladder_jax", "svg.fonttype": "none"}):
         figure, axes = plt.subplots(figsize=(7, 0.6 + 0.45 * len(rows)), layout="constrained")
-        for place, row in enumerate(rows):
+        for position, row in enumerate(rows):
             errors = [run["test_error"] for run in of_row(runs, row)]
-            axes.plot(errors, [place] * len(errors), "o", color="#2266aa", alpha=0.7)
+            axes.plot(errors, [position] * len(errors), "o", color="#2266aa", alpha=0.7)
             if row.published:
-                axes.plot([row.published[0]] * 2, [place - 0.3, place + 0.3], color="#bb4422")
+                axes.plot([row.published[0]] * 2, [position - 0.3, position + 0.3], color="#bb4422")
         axes.set_yticks(range(len(rows)), [f"{row.row}, {row.labels}" for row in rows])
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.set_xscale("log")
@@ -233,6 +233,6 @@ def plot(results: pathlib.Path, table: str, runs: list[Run]) -> None:
         axes.set_xlabel(f"test error in %: one dot per seed{legend}")
         save_svg(figure, results / f"{table}.svg")
         plt.close(figure)
-    if kinds := over_labels(table, runs):
-        picture = error_over_labels(kinds, "test", f"{table}_labels")
+    if errors_by_row := over_labels(table, runs):
+        picture = error_over_labels(errors_by_row, "test", f"{table}_labels")
         (results / f"{picture.name}.svg").write_bytes(picture.content)

@@ -1,4 +1,4 @@
-"""What a run costs beside the supervised net's, by step times measured in turns."""
+"""Time of a run relative to the supervised net's, from step times measured in turns."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from experiments.tables import Row
 from ladder_jax.config import Config
 
 FILE = "step_times.json"
-"""Made by ``python -m benchmarks.rows``; milliseconds a step by config."""
-_IMAGES = 60_000  # of MNIST and of Fashion-MNIST, whose nets these are
+"""File of ``python -m benchmarks.rows``: milliseconds per step by config."""
+_IMAGES = 60_000  # training images of MNIST and of Fashion-MNIST, whose nets are timed
 
 
 def read(results: pathlib.Path) -> dict[str, float]:
-    """Returns milliseconds per step, by config; empty where nothing was measured."""
+    """Reads the milliseconds per step by config; empty if nothing was measured."""
     path = results / FILE
     step_ms = json.loads(path.read_text(encoding="utf-8"))["step_ms"] if path.exists() else {}
     return {configs.current(name): ms for name, ms in step_ms.items()}
 
 
 def steps(config: Config) -> int:
-    """Counts the steps of a whole run on 60,000 images.
+    """Counts the steps of a complete run on 60,000 images.
 
     Examples:
       >>> steps(Config(epochs=2, batch_unlabeled=100))
@@ -33,16 +33,16 @@ def steps(config: Config) -> int:
 
 
 def time_ratio(row: Row, table: Sequence[Row], step_ms: Mapping[str, float]) -> float | None:
-    """Computes the time of a run over that of the table's supervised net with as many labels.
+    """Computes a run's time relative to the table's supervised net with as many labels.
 
     Args:
-      row: of the table.
-      table: all its rows.
-      step_ms: of ``read``.
+      row: row of the run.
+      table: all rows of the table.
+      step_ms: result of ``read``.
 
     Returns:
-      Step time times steps of the one over those of the other; None where either
-      was not measured or is not a net.
+      Ratio of step time times number of steps; None if the table has no such supervised
+      net, if either net was not timed, or if the row is not a net.
 
     Examples:
       >>> from experiments.tables import TABLES
@@ -56,5 +56,5 @@ def time_ratio(row: Row, table: Sequence[Row], step_ms: Mapping[str, float]) -> 
     pair = (row, supervised[0])
     if not all(r.config in step_ms for r in pair):
         return None
-    time, of_supervised = (step_ms[r.config] * steps(r.settings(0)) for r in pair)
-    return time / of_supervised
+    time, supervised_time = (step_ms[r.config] * steps(r.settings(0)) for r in pair)
+    return time / supervised_time

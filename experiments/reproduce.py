@@ -1,14 +1,14 @@
-"""Fills the tables of RESULTS.md: trains what is missing, writes one JSON file per run.
+"""Fills the tables of RESULTS.md: trains missing runs, writes one JSON file per run.
 
   python -m experiments.reproduce --table=mnist --data_dir=FOLDER
   python -m experiments.reproduce --table=mnist --rows=full,gamma --labels=100 --seeds=5 \\
       --data_dir=FOLDER
   python -m experiments.reproduce --check
 
-Finished runs are skipped, a stopped one resumes; RESULTS.md is rewritten after each. On an
-accelerator the seeds of a row are one population. --compute_dtype chooses the type of matrix
-products that is faster on your machine. --check trains nothing: it fails if RESULTS.md
-differs from the JSON files.
+Finished runs are skipped and stopped ones resume; RESULTS.md is rewritten after each run. On an
+accelerator, the seeds of a row are trained as one population. --compute_dtype sets the type of
+matrix products, to choose the one that is faster on your machine. --check trains nothing: it fails
+if RESULTS.md differs from the JSON files.
 """
 
 from __future__ import annotations
@@ -41,22 +41,22 @@ _CHECK = flags.DEFINE_bool("check", False, "Only compare the tables with the JSO
 
 
 def chosen_rows() -> list[Row]:
-    """Returns the rows that the flags ask for.
+    """Returns the rows that the flags select.
 
     Raises:
-      ConfigError: there is none.
+      ConfigError: no row matches the flags.
     """
     rows = [RENAMED.get(row, row) for row in _ROWS.value]
     labels = cli.LABELS.value.split(",") if cli.LABELS.value else []
     table = TABLES[_TABLE.value]
-    for flag, given, known in (
+    for flag, requested, known in (
         ("rows", rows, {row.row for row in table}),
         ("labels", labels, {row.labels for row in table}),
     ):
-        for name in given:
+        for name in requested:
             if name not in known:
                 raise ConfigError(
-                    f"--{flag}={name}: the table {_TABLE.value} has none such; of "
+                    f"--{flag}={name}: not in the table {_TABLE.value}; choose from "
                     f"{', '.join(sorted(known))}."
                 )
     chosen = [
@@ -78,39 +78,39 @@ def settings(row: Row, seed: int) -> Config:
 
 
 def operations(config: Config, task: inputs.Task) -> float | None:
-    """Counts the operations of one step by the CPU's compiler, wherever the step is run.
+    """Counts the operations of one step with the CPU's compiler, whatever device runs the step.
 
     Args:
-      config: the settings.
-      task: the data.
+      config: settings of the run.
+      task: data of the run.
 
     Returns:
-      The count; None where there is no CPU among JAX's platforms, or it does not count.
+      The count; None if JAX has no CPU platform or its compiler does not count.
     """
     program = compile_program(config, task.spec)
     rows = jnp.arange(task.sizes.labeled), jnp.arange(task.sizes.unlabeled)
     state = jax.eval_shape(program.init, jax.random.key(0))
     batch = jax.eval_shape(task.train.batch, *rows)
     try:
-        processor = jax.local_devices(backend="cpu")[0]
+        cpu = jax.local_devices(backend="cpu")[0]
     except RuntimeError:
         return None
-    with jax.default_device(processor):  # an accelerator's compiler does not tell
+    with jax.default_device(cpu):  # accelerators' compilers do not count
         costs = jax.jit(program.step).lower(state, batch).cost_analysis()
     return float(costs["flops"]) if isinstance(costs, dict) and "flops" in costs else None
 
 
 def described(row: Row, config: Config, dataset: data.Dataset, members: int) -> dict[str, Any]:
-    """Returns what a JSON file holds besides the error."""
-    labeled, kept, _ = inputs.choose_rows(config, dataset)
-    rule = f"all {len(labeled)} training examples"
-    everything = len(labeled) == len(kept)
+    """Returns the entries of a run's JSON file other than its results."""
+    labeled, trained_on, _ = inputs.choose_rows(config, dataset)
+    all_examples = f"all {len(labeled)} training examples"
+    is_fully_labeled = len(labeled) == len(trained_on)
     return {
         "dataset": config.dataset,
         "row": row.row,
         "labels": row.labels,
         "seed": config.seed,
-        "split": rule if everything else labeled.tolist(),
+        "split": all_examples if is_fully_labeled else labeled.tolist(),
         "config": {k: v for k, v in workfolder.as_json(config).items() if k != "data_dir"},
         "members": members,
         "versions": workfolder.versions(),
@@ -119,31 +119,31 @@ def described(row: Row, config: Config, dataset: data.Dataset, members: int) -> 
 
 
 def run_ladders(row: Row, configs: list[Config], dataset: data.Dataset) -> None:
-    """Trains seeds of a row and records each."""
+    """Trains seeds of a row and records each run."""
     folder = files.as_path(cli.WORKDIR.value or "runs/reproduce") / _TABLE.value
     members = {record.name_of(folder, row, config.seed): config for config in configs}
-    begun = {  # the commit is that at the start
+    descriptions = {  # before training, for the commit at its start
         name: described(row, config, dataset, len(configs)) for name, config in members.items()
     }
     compare.train_all(members, folder, "test", dataset, together="auto", overwrite=False)
     dtype = workfolder.read_config(folder / next(iter(members))).compute_dtype
     first = dataclasses.replace(configs[0], compute_dtype=dtype)
-    count = operations(first, inputs.prepare(first, dataset))  # of any seed
+    count = operations(first, inputs.prepare(first, dataset))  # the same for all seeds
     for name, config in members.items():
-        done = workfolder.load_summary(folder / name)
-        run = begun[name] | {
-            "config": begun[name]["config"] | {"compute_dtype": dtype},
-            "test_error": round(done["test_error"], 4),
-            "steps": done["steps"],
-            "wall_time": done["seconds"],
-            "versions": done["versions"],
+        summary = workfolder.load_summary(folder / name)
+        run = descriptions[name] | {
+            "config": descriptions[name]["config"] | {"compute_dtype": dtype},
+            "test_error": round(summary["test_error"], 4),
+            "steps": summary["steps"],
+            "wall_time": summary["seconds"],
+            "versions": summary["versions"],
             "operations": count,
         }
         write(row, config.seed, run)
 
 
 def run_baseline(row: Row, config: Config, dataset: data.Dataset) -> None:
-    """Measures one of scikit-learn's classifiers on the rows that a ladder would have."""
+    """Evaluates one of scikit-learn's classifiers on the rows that a ladder would get."""
     error, seconds = baselines.timed_error(row.row, inputs.prepare(config, dataset))
     run = described(row, config, dataset, 1) | {
         "test_error": round(error, 4),
@@ -153,7 +153,7 @@ def run_baseline(row: Row, config: Config, dataset: data.Dataset) -> None:
 
 
 def write(row: Row, seed: int, run: dict[str, Any]) -> None:
-    """Writes a run's file and the tables."""
+    """Writes a run's file and rewrites the tables."""
     results = pathlib.Path(_RESULTS.value)
     path = record.file_of(results, _TABLE.value, row, seed)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -172,7 +172,7 @@ def check() -> None:
 
 
 def main() -> None:
-    """Trains every run asked for that is not recorded yet."""
+    """Trains every selected run that is not recorded yet."""
     if _CHECK.value:
         check()
         return
@@ -183,8 +183,8 @@ def main() -> None:
         if not missing:
             continue
         with signals.at_once():
-            where = cli.DATA_DIR.value or missing[0].data_dir
-            dataset = data.load(missing[0].dataset, where, in_memory=missing[0].resident)
+            data_dir = cli.DATA_DIR.value or missing[0].data_dir
+            dataset = data.load(missing[0].dataset, data_dir, in_memory=missing[0].resident)
             if row.row in baselines.BASELINES:
                 for config in missing:
                     run_baseline(row, config, dataset)
@@ -200,7 +200,7 @@ def main() -> None:
 if __name__ == "__main__":
     about = {
         "labels": "Which numbers of labels, e.g. 100,all. Default: all rows of the table.",
-        "compute_dtype": "Of matrix products. Default: the row's own.",
+        "compute_dtype": "Precision of matrix products. Default: the row's.",
         "workdir": "Folder of the runs; stopped ones in it resume. Default: runs/reproduce.",
     }
     shared = (cli.DATA_DIR, cli.LABELS, cli.COMPUTE_DTYPE, cli.SEEDS, cli.FIRST_SEED, cli.WORKDIR)

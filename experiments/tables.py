@@ -1,4 +1,4 @@
-"""The rows of the tables that ``experiments.reproduce`` fills: one line each."""
+"""Rows of the tables that ``experiments.reproduce`` fills."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ class Row(NamedTuple):
     """Holds a row of a table.
 
     Attributes:
-      row: what is trained: ``full``, ``bottom``, ``gamma``, ``baseline``, ``tuned`` (our
-        recipe), or a key of ``baselines.BASELINES``.
-      labels: how many, or "all".
-      config: a name that ``configs.load`` knows.
-      published: mean and standard deviation in percent, where there is any.
-      dataset: instead of the config's.
-      epochs: instead of the config's, unless 0.
+      row: the trained model: ``full``, ``bottom``, ``gamma``, ``baseline``, ``tuned`` (our
+        recipe) or another form of it, or a key of ``baselines.BASELINES``.
+      labels: number of labels, or "all".
+      config: name of a config, for ``configs.load``.
+      published: mean and standard deviation in percent, if published.
+      dataset: data set that replaces the config's, unless empty.
+      epochs: number of epochs that replaces the config's, unless 0.
     """
 
     row: str
@@ -31,7 +31,7 @@ class Row(NamedTuple):
     epochs: int = 0
 
     def settings(self, seed: int) -> Config:
-        """Returns the config of one run."""
+        """Returns the config of the run with this seed."""
         config = configs.load(self.config)
         return dataclasses.replace(
             config,
@@ -42,19 +42,19 @@ class Row(NamedTuple):
 
 
 def _row(row: str, file: str, labels: str, model: str) -> Row:
-    """Returns a row of the paper's, with the figure that the config's file has for it."""
+    """Returns a row with the published figure of its config file, if any."""
     published = configs.module(file).TABLE[model][labels]
     return Row(row, labels, f"{file}:labels={labels},model={model}", published)
 
 
-def _fashion(row: str, labels: str, model: str, epochs: int = 0) -> Row:
-    """Returns a row with the settings of MNIST, and without a published figure."""
+def _fashion_row(row: str, labels: str, model: str, epochs: int = 0) -> Row:
+    """Returns a row of Fashion-MNIST with MNIST's settings and no published figure."""
     name = f"mnist:labels={labels},model={model}"
     return Row(row, labels, name, dataset="fashion_mnist", epochs=epochs)
 
 
 FASHION_EPOCHS = 60
-"""Of the nets of Fashion-MNIST that have MNIST's settings."""
+"""Epochs of the Fashion-MNIST nets that have MNIST's settings."""
 _MODELS = {"full": "full", "bottom": "bottom", "gamma": "gamma", "baseline": "supervised"}
 _CONV = {"full": "conv_fc", "gamma": "conv_small_gamma", "baseline": "conv_small_supervised"}
 _LARGE = {"gamma": "conv_large_gamma", "baseline": "conv_large_supervised"}
@@ -67,7 +67,7 @@ TABLES = {
             for labels in mnist.TABLE["full"]
             for row, model in _MODELS.items()
         ),
-        *(_row(m, "mnist", labels, m) for m in mnist.OURS for labels in mnist.TABLE[m]),
+        *(_row(form, "mnist", labels, form) for form in mnist.OURS for labels in mnist.TABLE[form]),
     ),
     "mnist_conv": tuple(_row(row, "mnist", "100", model) for row, model in _CONV.items()),
     "cifar10": tuple(_row(row, "cifar10", "4000", model) for row, model in _LARGE.items()),
@@ -84,7 +84,7 @@ TABLES = {
             for row, model in (("tuned", "tuned"), ("tuned_baseline", "tuned_supervised"))
         ),
         *(
-            _fashion(row, labels, model, epochs)
+            _fashion_row(row, labels, model, epochs)
             for labels in ("100", "1000")
             for row, model, epochs in (
                 ("full", "full", FASHION_EPOCHS),
@@ -96,4 +96,4 @@ TABLES = {
         ),
     ),
 }
-"""Table by name; its heading in ``RESULTS.md`` is the name."""
+"""Rows of each table, by the table's name, which is its heading in ``RESULTS.md``."""

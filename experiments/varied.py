@@ -1,4 +1,4 @@
-"""What commands that vary a config's settings share: the config, and the file of their runs."""
+"""Shared parts of the commands that vary a config's settings: flags, config and output file."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from ladder_jax.run import files, inputs, workfolder
 Run = dict[str, Any]
 Errors = dict[tuple[Any, ...], dict[float, list[float]]]
 
-_BASE = flags.DEFINE_string("base", "digits", "Config that is varied, as of experiments.train.")
+_BASE = flags.DEFINE_string("base", "digits", "Config to vary, as for experiments.train.")
 SHARED = (
     *(_BASE, cli.DATA_DIR, cli.EPOCHS, cli.COMPUTE_DTYPE, cli.SEEDS, cli.FIRST_SEED),
     *(cli.WORKDIR, cli.OUTPUT, cli.OVERWRITE_OUTPUT),
 )
-"""Flags of each of the commands."""
+"""Flags that these commands share."""
 
 
 def about(name: str) -> dict[str, str]:
-    """Returns what the help of the command of this name says of the flags."""
+    """Returns the help texts of flags whose defaults depend on the command's name."""
     return {
         "output": f"File to write, as JSON, the plot beside it. Default: runs/{name}.json.",
         "workdir": f"Folder of the runs; stopped ones in it resume. Default: runs/{name}.",
@@ -35,7 +35,7 @@ def about(name: str) -> dict[str, str]:
 
 
 def load() -> tuple[Config, data.Dataset]:
-    """Returns the config that is varied and its data."""
+    """Loads the config to vary and its data."""
     config = configs.load(_BASE.value)
     config = dataclasses.replace(
         config,
@@ -47,7 +47,7 @@ def load() -> tuple[Config, data.Dataset]:
 
 
 def by(runs: Sequence[Run], kind: Sequence[str], over: str, measured: str) -> Errors:
-    """Returns what was measured, by kind of run, then by the value that was varied.
+    """Groups measurements by kind of run, then by the varied value.
 
     Examples:
       >>> runs = [{"level": 0, "cost": 2.0, "error": 5.0}, {"level": 0, "cost": 2.0, "error": 6.0}]
@@ -62,8 +62,8 @@ def by(runs: Sequence[Run], kind: Sequence[str], over: str, measured: str) -> Er
 
 
 def write(path: pathlib.Path, config: Config, picture: Picture, **measured: Any) -> None:
-    """Writes the file, with what it was made with, and the plot beside it."""
-    made = {name: getattr(config, name) for name in ("labels", "epochs", "compute_dtype")}
+    """Writes the runs with their settings and versions to a file, and the plot beside it."""
+    settings = {name: getattr(config, name) for name in ("labels", "epochs", "compute_dtype")}
     versions = {"versions": workfolder.versions(), "commit": workfolder.commit()}
-    files.write_json(path, {"base": _BASE.value} | made | measured | versions)
+    files.write_json(path, {"base": _BASE.value} | settings | measured | versions)
     path.with_suffix(".svg").write_bytes(picture.content)

@@ -1,8 +1,8 @@
 """Runs commands of the project as ``python -m`` does, in forks that share the imports.
 
-Read from stdin is a request per line, in JSON: to start a command, which is answered by its
-process id, or whether one has ended, answered by its exit status, or null where it runs.
-``commands.py`` asks.
+Reads one JSON request per line from stdin: to start a command, answered by its process id, or to
+ask whether a command has ended, answered by its exit status, or null if it is still running.
+``commands.py`` sends the requests.
 """
 
 import gc
@@ -31,7 +31,7 @@ from ladder_jax.data import splits
 
 
 def shrink():
-    """Makes small what no flag does: the paper's nets, grids and timings; no official splits."""
+    """Shrinks what no flag does: the paper's nets, grids and timings; hides official splits."""
     from benchmarks import timers
     from experiments import tables
     from experiments.configs import base, digits
@@ -56,7 +56,7 @@ def only_parse():
 
 
 def become(job):
-    """Runs the command, whose end is that of this process."""
+    """Runs the command in this process, which ends with it."""
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     for stream, path in enumerate(job["outputs"], start=1):
         os.dup2(os.open(path, os.O_WRONLY | os.O_APPEND), stream)
@@ -68,7 +68,7 @@ def become(job):
     if job["limit"] is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (job["limit"], job["limit"]))
     sys.argv = [job["module"], *job["words"]]
-    if job["shrink"] and "--check" not in sys.argv:  # which is of the real tables
+    if job["shrink"] and "--check" not in sys.argv:  # which checks the real tables
         shrink()
     if job["parse"]:
         only_parse()
@@ -76,7 +76,7 @@ def become(job):
 
 
 def serve():
-    """Answers until there are no more requests; returns the job in the process it is for."""
+    """Answers requests until stdin ends; in a forked process, returns its job."""
     for line in iter(sys.stdin.readline, ""):
         request = json.loads(line)
         if "ended" in request:
@@ -89,8 +89,8 @@ def serve():
 
 
 if __name__ == "__main__":
-    warnings.filterwarnings("ignore", message=".*fork")  # no device is used before it
-    gc.freeze()  # a fork's last collection else copies all that is shared, which takes a second
+    warnings.filterwarnings("ignore", message=".*fork")  # no device is used before a fork
+    gc.freeze()  # else each fork's last collection takes a second to copy shared memory
     job = serve()
     if job is not None:
         become(job)

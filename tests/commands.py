@@ -1,4 +1,4 @@
-"""Starts commands of the project in processes of their own, without the time that imports take."""
+"""Starts commands of the project in their own processes, without waiting for imports."""
 
 import atexit
 import functools
@@ -16,16 +16,16 @@ AT_ONCE = 2
 
 
 class Runner:
-    """A ``command_runner.py``, with environment variables; None takes one away."""
+    """A process of ``command_runner.py`` with environment variables; None removes one."""
 
     def __init__(self, **variables):
-        ours = {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
-        every = os.environ | ours | variables
+        defaults = {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
+        environment = os.environ | defaults | variables
         self._process = subprocess.Popen(
             [sys.executable, str(ROOT / "tests" / "command_runner.py")],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={name: value for name, value in every.items() if value is not None},
+            env={name: value for name, value in environment.items() if value is not None},
             encoding="utf-8",
         )
 
@@ -40,14 +40,14 @@ class Runner:
 
 @functools.cache
 def the_runner():
-    """One for all tests of this process."""
+    """Returns the runner that all tests of this process share."""
     runner = Runner()
     atexit.register(runner.close)
     return runner
 
 
 class Command:
-    """A command that was started; its methods are those of ``subprocess.Popen``."""
+    """A started command with the methods of ``subprocess.Popen``."""
 
     def __init__(self, runner, job, joined=False):
         self._runner, self._folder = runner, tempfile.TemporaryDirectory()
@@ -71,7 +71,7 @@ class Command:
         self.send_signal(signal.SIGKILL)
 
     def communicate(self, timeout=300):
-        """Waits so many seconds; what it wrote to stdout and to stderr."""
+        """Waits up to ``timeout`` seconds; returns what was written to stdout and to stderr."""
         end = time.monotonic() + timeout
         while self.poll() is None:
             if time.monotonic() > end:
@@ -84,24 +84,24 @@ class Command:
 
 
 def begin(module, *words, folder=ROOT, limit=None, **variables):
-    """Starts a command as it is; ``limit`` is of the files it writes, in bytes."""
+    """Starts a command unchanged; ``limit`` is the size limit of its files in bytes."""
     job = a_job(folder, module, *map(str, words)) | {"environment": variables}
     return Command(the_runner(), job | {"limit": limit, "shrink": False})
 
 
 def a_job(folder, module, *words):
-    """What ``run_jobs`` takes for a command without anything special."""
+    """Returns a job for ``run_jobs`` without special options."""
     command = {"folder": str(folder), "module": module, "words": words}
     return command | {"environment": {}, "parse": False}
 
 
 def run_jobs(jobs, runner=None, **variables):
-    """Exit status and output of commands made small, with environment variables."""
-    runner, begun = runner or the_runner(), []
+    """Returns exit status and output of shrunken commands, with environment variables."""
+    runner, started = runner or the_runner(), []
     for job in jobs:
-        while sum(command.poll() is None for command in begun) == AT_ONCE:
+        while sum(command.poll() is None for command in started) == AT_ONCE:
             time.sleep(0.01)
         job = job | {"environment": job["environment"] | variables}
-        begun.append(Command(runner, job, joined=True))
-    texts = [command.communicate()[0] for command in begun]  # they have ended then
-    return [(command.returncode, text) for command, text in zip(begun, texts, strict=True)]
+        started.append(Command(runner, job, joined=True))
+    texts = [command.communicate()[0] for command in started]  # waits for their end
+    return [(command.returncode, text) for command, text in zip(started, texts, strict=True)]

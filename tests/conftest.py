@@ -1,4 +1,4 @@
-"""Options of the test run."""
+"""Options and environment of the test run."""
 
 import gc
 import importlib.metadata
@@ -7,24 +7,24 @@ import tempfile
 
 import pytest
 
-# Tracing makes many objects, few of them garbage: looking for it takes a part of the time.
+# Tracing makes many objects but little garbage; frequent collections slow the tests down.
 gc.set_threshold(50_000, 20, 20)
-# Compiling takes most of the tests' time; read when JAX first meets a device.
+# Compilation takes most of the tests' time; JAX reads the flags when it first uses a device.
 FAST_TO_COMPILE = "--xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1"
-if importlib.metadata.version("jaxlib") < "0.11":  # later ones do not know the flag
+if importlib.metadata.version("jaxlib") < "0.11":  # removed in later versions
     FAST_TO_COMPILE += " --xla_cpu_use_fusion_emitters=false"
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FAST_TO_COMPILE}".strip()
-# Programs that are alike are compiled once, for all workers and what they start.
+# All workers and their subprocesses share one cache of compiled programs.
 if "PYTEST_XDIST_WORKER" not in os.environ:
-    _COMPILED = tempfile.TemporaryDirectory(prefix="ladder-jax-tests-")
-    os.environ["JAX_COMPILATION_CACHE_DIR"] = _COMPILED.name
+    _CACHE = tempfile.TemporaryDirectory(prefix="ladder-jax-tests-")
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = _CACHE.name
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 
 
 def _stay_on_one_core():
-    """Keeps a worker, and what it starts, on a core of its own: threads of both get in the way."""
+    """Pins a worker and its subprocesses to one core, so that workers do not slow each other."""
     worker = os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")
-    if worker.isdecimal() and hasattr(os, "sched_setaffinity"):  # Linux has it
+    if worker.isdecimal() and hasattr(os, "sched_setaffinity"):  # only on Linux
         cores = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, {cores[int(worker) % len(cores)]})
 

@@ -1,4 +1,4 @@
-"""Small data files for the tests, and where the real ones are."""
+"""Small data files for the tests, and the folder of the real ones."""
 
 import gzip
 import os
@@ -13,7 +13,7 @@ REAL = pathlib.Path(os.environ.get("LADDER_DATA_DIR") or "nowhere")
 
 
 def real_folder(name):
-    """The folder of a real data set; skips the test where there is none."""
+    """Returns the folder of a real data set; skips the test if it does not exist."""
     if not (REAL / name).is_dir():
         pytest.skip(f"no {name}/ in LADDER_DATA_DIR, the folder of the real data sets")
     return REAL / name
@@ -25,7 +25,7 @@ def idx_bytes(array):
 
 
 def mnist_like(rows=40, test_rows=20, seed=0):
-    """Images and labels of two splits, in the order of the IDX files."""
+    """Returns images and labels of two splits, in the order of the IDX files."""
     rng = np.random.default_rng(seed)
     x, y = rng.integers(0, 256, (rows + test_rows, 28, 28)), np.arange(rows + test_rows) % 10
     return x[:rows], y[:rows], x[rows:], y[rows:]

@@ -1,4 +1,4 @@
-"""The shell commands of the README, the documentation and the commands' help."""
+"""Shell commands in the README, the documentation and the commands' help."""
 
 import ast
 import pathlib
@@ -17,7 +17,7 @@ _BEGINS = re.compile(r"([A-Z_]+=\S+ )*(python|pip|git|tensorboard|ruff|mypy|mkdo
 
 
 class Command(NamedTuple):
-    """A command as it is written, and the file that it is in."""
+    """A command as written, and the file that contains it."""
 
     place: str
     text: str
@@ -28,15 +28,15 @@ class Command(NamedTuple):
 
     @property
     def words(self):
-        """The program and what it is given."""
+        """The program and its arguments."""
         return self._words[self._first :]
 
     @property
     def module(self):
-        """That of ours which it runs, or None."""
+        """The module of this project that the command runs, or None."""
         python, option, name = [*self.words, "", ""][:3]
-        ours = option == "-m" and name.split(".")[0] in ("experiments", "benchmarks")
-        return name if python == "python" and ours else None
+        is_ours = option == "-m" and name.split(".")[0] in ("experiments", "benchmarks")
+        return name if python == "python" and is_ours else None
 
     @property
     def _words(self):
@@ -48,7 +48,7 @@ class Command(NamedTuple):
 
 
 def _in_lines(text):
-    """Commands that have lines of their own; what follows two spaces is a remark."""
+    """Yields commands on lines of their own; text after two spaces is a remark."""
     joined = re.sub(r" *\\\n *", " ", text)
     for line in joined.splitlines():
         line = re.split(r" {2,}", line.strip())[0]
@@ -60,15 +60,15 @@ def _in_page(path):
     text = re.sub(r"```.*?```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
     indented = "".join(re.findall(r"^ {4}.*\n", text, re.MULTILINE))
     quoted = re.findall(r"`([^`\n]+)`", re.sub(r"^ {4}.*\n", "", text, flags=re.MULTILINE))
-    # In a sentence a command may be cut short.
-    whole = [part for part in quoted if _BEGINS.match(f"{part} ") and part[-1] not in ".="]
-    return [*_in_lines(indented), *whole]
+    # Within a sentence, a command may be abbreviated.
+    complete = [part for part in quoted if _BEGINS.match(f"{part} ") and part[-1] not in ".="]
+    return [*_in_lines(indented), *complete]
 
 
 def commands():
-    """All of them, each once a file."""
+    """Returns all commands, each once per file."""
     found = [(path, text) for path in PAGES for text in _in_page(path)]
     for path in MODULES:
-        about = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-        found += [(path, text) for text in _in_lines(about)]
+        docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        found += [(path, text) for text in _in_lines(docstring)]
     return [Command(str(path.relative_to(ROOT)), text) for path, text in dict.fromkeys(found)]

@@ -1,7 +1,7 @@
 """A bucket as fsspec sees one: whole objects by name, no folders, no renaming, no appending.
 
-Its objects are files in the folder FAKE_BUCKET, so that several processes have the same.
-Run as a program, it is the command given, e.g. ``fake_bucket.py experiments.train --seeds=2``.
+Its objects are files in the folder FAKE_BUCKET, so that several processes share them. As a program,
+it runs the given command with the bucket, e.g. ``fake_bucket.py experiments.train --seeds=2``.
 """
 
 import io
@@ -19,7 +19,7 @@ WRITTEN = []
 
 
 class ForbiddenError(Exception):
-    """No OSError, as the libraries of buckets have errors of their own."""
+    """Not an OSError, because the libraries of buckets have their own errors."""
 
 
 class _Upload(io.BytesIO):
@@ -33,7 +33,7 @@ class _Upload(io.BytesIO):
         if self.closed:
             return
         content = self.getvalue()
-        super().close()  # first, or one that fails is written when it is collected
+        super().close()  # first, else garbage collection closes a failed upload again
         if "forbidden" in self._object:
             raise ForbiddenError("403: you may not write here")
         with tempfile.NamedTemporaryFile(dir=_root(), prefix="~", delete=False) as file:
@@ -51,7 +51,7 @@ def _file_of(name):
 
 
 def names():
-    """Of all objects."""
+    """Returns the names of all objects."""
     found = (urllib.parse.unquote(p.name) for p in _root().iterdir() if not p.name.startswith("~"))
     return sorted(found)
 
@@ -96,7 +96,7 @@ class FakeBucket(fsspec.AbstractFileSystem):
         self.pipe_file(path2, self.cat_file(path1))
 
     def _rm(self, path):
-        _file_of(self._strip_protocol(path)).unlink(missing_ok=True)  # folders are but names
+        _file_of(self._strip_protocol(path)).unlink(missing_ok=True)  # a folder is only a prefix
 
     def mkdir(self, path, *_, **__):
         raise AssertionError(f"mkdir {path}: it could make a bucket")
@@ -105,7 +105,7 @@ class FakeBucket(fsspec.AbstractFileSystem):
 
 
 def register():
-    """Has fsspec, and so etils.epath, take it for gs:// and s3://."""
+    """Registers the bucket for gs:// and s3:// with fsspec, and thereby with etils.epath."""
     os.environ["EPATH_USE_TF"] = "false"
     for scheme in FakeBucket.protocol:
         fsspec.register_implementation(scheme, FakeBucket, clobber=True)

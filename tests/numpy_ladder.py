@@ -1,9 +1,9 @@
-"""The ladder once more, in NumPy with plain loops, to check the other against.
+"""A second ladder, in NumPy with plain loops, to check ladder_jax against.
 
-Written from the description of the paper's own program alone: images channels
-first, true convolutions, forward only. ``Program(meta, seed)`` has random
-parameters, batch and noise; ``run()`` gives every number under the keys of the
-golden files, ``total(parameters)`` the cost alone, for finite differences.
+Written only from the description of the paper's own program: images with channels
+first, true convolutions, forward pass only. ``Program(meta, seed)`` has random
+parameters, batch and noise; ``run()`` returns every number under the keys of the
+golden files, ``total(parameters)`` only the cost, for finite differences.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def axes(x):
 
 
 def convolve(x, w, mode, stride=1):
-    """A true convolution of ``[B, C, H, W]`` with ``[out, C, k, k]``."""
+    """Computes a true convolution of ``[B, C, H, W]`` with ``[out, C, k, k]``."""
     k = w.shape[-1]
     if mode == "full":
         x = np.pad(x, [(0, 0), (0, 0), (k - 1, k - 1), (k - 1, k - 1)])
@@ -109,9 +109,9 @@ class Program:
         )
 
     def encode(self, x, noise, half, out, kind):
-        """One half through the encoder; z, h, mean and variance by level."""
+        """Encodes one half of the batch; returns z, h, mean and variance by level."""
         h = z = x if noise is None else x + self.meta["noise_std_used"][0] * noise[0]
-        done = {"z": [z], "h": [h], "m": [None], "s": [None]}
+        passed = {"z": [z], "h": [h], "m": [None], "s": [None]}
         for level in range(1, self.levels):
             z_pre = self.map_up(level, h)
             m, v = (f(z_pre, axis=axes(z_pre), keepdims=True) for f in (np.mean, np.var))
@@ -129,16 +129,16 @@ class Program:
                 h = h * self.parameter(f"f_{level}_c", z.shape[1:2], 1.0).reshape(wide)
             h = ACTIVATIONS[act](h)
             for name, value in (("z", z), ("h", h), ("m", m), ("s", v)):
-                done[name].append(value)
+                passed[name].append(value)
             for name, value in (("zpre", z_pre), ("m", m), ("s", v)):
                 out[f"rec_{kind}_{name}_{half[0]}_{level}"] = value
         for level in range(self.levels):
             for name in "zh":
-                out[f"{kind}_{half}_{name}_{level}"] = done[name][level]
-        return done
+                out[f"{kind}_{half}_{name}_{level}"] = passed[name][level]
+        return passed
 
     def map_down(self, level, z_hat, shape):
-        """The signal from level + 1, before it is normalised."""
+        """Returns the signal from level + 1, before normalisation."""
         kind, *numbers = self.words[level].split(":")
         if kind in ("convv", "convf"):
             _, k, stride, _ = map(int, numbers)
@@ -157,7 +157,7 @@ class Program:
         return z_hat @ self.parameter(f"g_{level}_W", (z_hat.shape[1], np.prod(shape)))
 
     def combine(self, level, z, u):
-        """The estimate of one level; u is None where there is no signal from above."""
+        """Returns the estimate of one level; u is None if there is no signal from above."""
         above = self.words[level] if level + 1 < self.levels else ""
         if not ("conv" in above or "pool" in above):
             z = z.reshape(len(z), -1)
@@ -195,7 +195,7 @@ class Program:
         return line + p("b1", 1.0) * s(inside)
 
     def decode(self, clean, noisy, out):
-        """The cost of each decoded level."""
+        """Returns the cost of each decoded level."""
         z_hat, costs = None, {}
         for level in reversed(range(self.levels)):
             word, target = self.decoders[level], clean["z"][level]
@@ -216,7 +216,7 @@ class Program:
             z_hat = self.combine(level, noisy["z"][level], u)
             if z_hat.ndim == 2:
                 z_hat = z_hat.reshape(target.shape)
-            z_hat = np.broadcast_to(z_hat, target.shape)  # what a global pool left alike
+            z_hat = np.broadcast_to(z_hat, target.shape)  # one value per map below a global pool
             normal = z_hat
             if level > 0 and self.meta["zestbn"] == "bugfix":
                 normal = (z_hat - clean["m"][level]) / np.sqrt(clean["s"][level] + TINY)
@@ -239,8 +239,8 @@ class Program:
         costs = self.decode(clean_u, noisy_u, out)
         classes = clean_l["h"][-1].shape[1]
         y = np.arange(n_labeled) % classes
-        for name, done in (("clean", clean_l), ("corr", noisy_l)):
-            out[f"cost_class_{name}"] = -np.log(done["h"][-1][np.arange(n_labeled), y]).mean()
+        for name, passed in (("clean", clean_l), ("corr", noisy_l)):
+            out[f"cost_class_{name}"] = -np.log(passed["h"][-1][np.arange(n_labeled), y]).mean()
         weights = self.meta["denoising_cost_x"]
         out["cost_total"] = out["cost_class_corr"] + sum(weights[i] * c for i, c in costs.items())
         out["error_rate_clean"] = 100 * np.mean(clean_l["h"][-1].argmax(1) != y)
@@ -249,13 +249,13 @@ class Program:
         return out
 
     def total(self, parameters: dict[str, np.ndarray]) -> float:
-        kept, self.parameters = self.parameters, parameters
+        saved, self.parameters = self.parameters, parameters
         cost = float(self.run()["cost_total"])
-        self.parameters = kept
+        self.parameters = saved
         return cost
 
     def write(self, path: pathlib.Path) -> None:
-        """A file of the golden format, without gradients."""
+        """Writes a file of the golden format, without gradients."""
         out = self.run() | {f"param_{name}": value for name, value in self.parameters.items()}
         np.savez(
             path, meta_json=json.dumps(self.meta), **{k: np.asarray(v) for k, v in out.items()}

@@ -1,4 +1,4 @@
-"""Reads a page of HTML as the tests want it."""
+"""Parses HTML pages for the tests."""
 
 from html.parser import HTMLParser
 
@@ -8,7 +8,7 @@ class Page(HTMLParser):
 
     Attributes:
       tags: name and attributes of each start tag.
-      text: all that is shown, and the style.
+      text: all shown text, and the style sheet.
     """
 
     def __init__(self, path):
@@ -31,7 +31,7 @@ class Page(HTMLParser):
 
 
 def assert_stands_alone(page):
-    """Pictures are within the page and described, nothing is fetched, anchors lead somewhere."""
+    """Checks that pictures are embedded and described, nothing is fetched and anchors resolve."""
     assert page.all("img")
     for picture in page.all("img"):
         assert picture["src"].startswith(("data:image/svg+xml;base64,", "data:image/png;base64,"))

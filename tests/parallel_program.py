@@ -1,6 +1,6 @@
-"""Fifty steps of a tiny ladder on meshes of 1, 2 and 8 devices; prints losses as JSON.
+"""Trains a tiny ladder for fifty steps on meshes of 1, 2 and 8 devices; prints JSON.
 
-Run by test_parallel.py, as the number of devices is fixed when JAX starts.
+test_parallel.py runs it as a program, because the number of devices is fixed when JAX starts.
 """
 
 import json
@@ -10,7 +10,7 @@ DEVICES = 1, 2, 8
 
 if __name__ == "__main__":
     os.environ["JAX_PLATFORMS"] = "cpu"
-    flags = os.environ.get("XLA_FLAGS", "")  # those of the tests
+    flags = os.environ.get("XLA_FLAGS", "")  # set by the tests
     os.environ["XLA_FLAGS"] = f"{flags} --xla_force_host_platform_device_count={DEVICES[-1]}"
 
     import jax
@@ -29,7 +29,7 @@ if __name__ == "__main__":
         data = parallel.replicate(mesh, TrainData(x[:20], np.arange(20) % 3, x))
         create = lambda: training.create_train_state(net, optimizer, jax.random.key(0))
         state = parallel.replicate(mesh, create())
-        # 20 rows do not divide by 8 devices, and need not.
+        # 20 rows are not divisible by 8 devices, and need not be.
         place = parallel.shard_batch(mesh)
         step = training.make_train_step(net, optimizer)
         epoch = training.make_epoch(step, BatchSizes(20, 20), place)
@@ -38,7 +38,7 @@ if __name__ == "__main__":
             state, metrics = epoch(state, data)
             losses.append(float(metrics["loss"]))
         statistics = training.make_statistics(net, place)(state.params, data.unlabeled)
-        # Nor need test rows, which nothing has placed and 4 of the 8 devices would divide.
+        # Nor need test rows be, which are not placed and are divisible by 4 of the 8 devices.
         rows, y = jax.numpy.asarray(x).repeat(3, 0)[:500], np.arange(500) % 3
         error = training.make_error_rate(net, place)(state.params, statistics, rows, y)
         return {
@@ -50,5 +50,5 @@ if __name__ == "__main__":
         }
 
     *fewer, _ = (jax.devices()[:devices] for devices in DEVICES)
-    meshes = [*(parallel.make_mesh(devices=some) for some in fewer), parallel.make_mesh()]
+    meshes = [*(parallel.make_mesh(devices=subset) for subset in fewer), parallel.make_mesh()]
     print(json.dumps([train(mesh) for mesh in meshes]))

@@ -3,7 +3,7 @@
 The format: one forward and backward pass (or several Adam steps) in float64 with
 injected noise. ``meta_json`` holds the settings; images are channels first, dense
 weights ``[in, out]``, those of a convolution ``[out, in, height, width]``; level 0
-is the input. Nothing here knows a file's sizes.
+is the input. All sizes are read from the file.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from ladder_jax.types import Batch, Noise
 
 
 class Reference:
-    """One file: its ladder, its parameters and batch in our form, its numbers by key."""
+    """One file: its ladder, its parameters and batch in our layout, its arrays by key."""
 
     def __init__(self, path: pathlib.Path) -> None:
         with np.load(path, allow_pickle=False) as file:
@@ -63,12 +63,12 @@ class Reference:
         )
 
     def read(self, key: str) -> np.ndarray:
-        """The array of that key, counted as read."""
+        """Returns the array of a key and marks it as read."""
         self.unread.discard(key)
         return self.arrays[key]
 
     def rows(self, key: str, level: int) -> np.ndarray:
-        """Rows of a level, in our layout; what is alike all over a map is spread."""
+        """Returns the rows of a level in our layout; one value per map is broadcast over it."""
         *space, channels = self.net.shapes[level]
         rows = self.read(key)
         rows = rows.reshape(len(rows), channels, -1)
@@ -76,10 +76,10 @@ class Reference:
         return rows.swapaxes(1, 2).reshape(-1, *self.net.shapes[level])
 
     def _units(self, array: np.ndarray, axis: int, level: int) -> np.ndarray:
-        """One axis over all units of a level, from channels first to channels last."""
+        """Reorders one axis over all units of a level from channels first to channels last."""
         *space, channels = self.net.shapes[level]
         if array.shape[axis] != channels * math.prod(space):
-            return array  # one value a channel
+            return array  # one value per channel
         split = [*array.shape[:axis], channels, math.prod(space), *array.shape[axis + 1 :]]
         return array.reshape(split).swapaxes(axis, axis + 1).reshape(array.shape)
 
@@ -96,7 +96,7 @@ class Reference:
             }[part]
         )
         if prefix == "grad_" and key not in self.arrays:
-            return np.zeros(shape)  # of what the total does not depend on
+            return np.zeros(shape)  # the total does not depend on it
         array = self.read(key)
         if array.ndim == 4:  # a true convolution: the kernel is flipped
             array = array[:, :, ::-1, ::-1].transpose(2, 3, 1, 0)
@@ -106,14 +106,14 @@ class Reference:
         return jnp.asarray(array.reshape(shape))
 
     def params(self, prefix: str = "param_") -> Any:
-        """Parameters, or whatever has one value a parameter, in our form."""
+        """Returns parameters, or arrays of the same shapes, in our layout."""
         shapes = jax.eval_shape(self.net.init, jax.random.key(0))
         return jax.tree_util.tree_map_with_path(
             lambda place, leaf: self._parameter(prefix, place, leaf.shape), shapes
         )
 
     def batch(self, prefix: str = "") -> Batch:
-        """The labelled and unlabelled rows."""
+        """Returns the labelled and unlabelled rows."""
         return Batch(
             jnp.asarray(self.rows(prefix + "in_x_labeled", 0)),
             jnp.asarray(self.read(prefix + "in_y_labeled")),
@@ -121,7 +121,7 @@ class Reference:
         )
 
     def noise(self, prefix: str = "") -> Noise:
-        """The injected noise; in the files, labelled rows come first."""
+        """Returns the injected noise; in the files, labelled rows come first."""
         labeled = self.arrays[prefix + "in_x_labeled"].shape[0]
         levels = [jnp.asarray(self.rows(f"{prefix}noise_{i}", i)) for i in self.levels]
         return Noise(tuple(n[:labeled] for n in levels), tuple(n[labeled:] for n in levels))

@@ -1,4 +1,4 @@
-"""Stops a run from inside, as a failure of the caller's would."""
+"""Stops a run from inside, as an error in the caller's callback would."""
 
 
 class StopError(Exception):
@@ -6,7 +6,7 @@ class StopError(Exception):
 
 
 def stop_at(epoch):
-    """A progress callback that raises after this epoch."""
+    """Returns a progress callback that raises after this epoch."""
 
     def progress(line):
         if line["epoch"] == epoch:

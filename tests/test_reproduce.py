@@ -80,7 +80,7 @@ def test_fills_what_is_missing(command, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"rows": ["ful"]}, "--rows=ful: the table mnist has none such; of baseline, bottom"),
+        ({"rows": ["ful"]}, "--rows=ful: not in the table mnist; choose from baseline, bottom"),
         ({"labels": "99"}, "--labels=99"),
         ({"table": "cifar10", "rows": ["gamma"], "labels": "100"}, "--labels=100"),
     ],

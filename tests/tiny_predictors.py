@@ -1,4 +1,4 @@
-"""Ladders with their preprocessing, as after training, without any training."""
+"""Predictors in the state after training, made without any training."""
 
 import jax
 import numpy as np
@@ -24,7 +24,7 @@ def tiny_config(**settings):
 
 
 def tiny(shape=(2, 3), **settings):
-    """A ``Predictor`` of three classes with random parameters."""
+    """Returns a ``Predictor`` of three classes with random parameters."""
     config = tiny_config(**settings)
     x = rows(shape)
     fitted = preprocessing.fit(config.preprocess, x)
@@ -34,16 +34,16 @@ def tiny(shape=(2, 3), **settings):
     params = jax.jit(net.init)(jax.random.key(0))
 
     @jax.jit
-    def known(params):
+    def with_statistics(params):
         statistics = net.statistics(params, z)
         u = net.decoder_statistics(params, statistics, z)
         return Trained(params, statistics, u)
 
-    return Predictor(net, known(params), NAMES, shape, fitted)
+    return Predictor(net, with_statistics(params), NAMES, shape, fitted)
 
 
 def write_run(folder, ours, **settings):
-    """The files of a finished run that came to this ``Predictor``."""
+    """Writes the files of a finished run that results in this ``Predictor``."""
     folder.mkdir(parents=True)
     files.write_json(folder / "config.json", workfolder.as_json(tiny_config(**settings)))
     summary = {"class_names": ours.class_names, "example_shape": ours.example_shape}

@@ -1,7 +1,7 @@
-"""The experiments that ``--config`` names: one file per table of the paper.
+"""Experiments that ``--config`` names: one file per data set or kind of table.
 
-A file's ``TABLE``, where it has one, holds a row for each model and number of labels, which
-``TABLE:labels=LABELS,model=MODEL`` names.
+A file may define a ``TABLE`` with one row per model and number of labels;
+``FILE:labels=LABELS,model=MODEL`` names a row.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from ladder_jax.errors import ConfigError
 
 FOLDER = pathlib.Path(__file__).parent
 RENAMED = {"own": "tuned"}
-"""Models and rows by the name that they once had."""
+"""Current names of models and rows, by their former names."""
 
 
 def names() -> list[str]:
-    """Returns the names of the files.
+    """Returns the names of the config files.
 
     Examples:
       >>> names()
@@ -30,12 +30,12 @@ def names() -> list[str]:
 
 
 def module(name: str) -> ModuleType:
-    """Returns the file of a name, run."""
+    """Imports a config file by its name."""
     return importlib.import_module(f"{__name__}.{name}")
 
 
 def current(name: str) -> str:
-    """Returns a config's name as it is written now: once each row was a file of its own.
+    """Returns a config's current name; rows used to be files of their own.
 
     Examples:
       >>> current("mnist_100"), current("mnist_all_own"), current("runs/mine.py")
@@ -49,7 +49,7 @@ def current(name: str) -> str:
 
 
 def every() -> list[str]:
-    """Returns the name of every config, with its arguments.
+    """Returns the names of all configs, with their arguments.
 
     Examples:
       >>> every()[0], "digits" in every()
@@ -64,13 +64,13 @@ def every() -> list[str]:
 
 
 def load(name: str) -> Config:
-    """Returns a config by its name, old or new.
+    """Loads a config by its current or former name.
 
     Args:
-      name: with or without arguments, e.g. ``mnist:labels=100,model=gamma``.
+      name: name of the config, with or without arguments, e.g. ``mnist:labels=100,model=gamma``.
 
     Raises:
-      ConfigError: there is no such file, row or argument.
+      ConfigError: the file, row or argument does not exist.
 
     Examples:
       >>> load("mnist_100_own") == load("mnist:model=tuned")

@@ -1,4 +1,4 @@
-"""What the config files are written with."""
+"""Helpers with which the config files are written."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from ladder_jax.config import Config
 from ladder_jax.errors import ConfigError
 
 Table = Mapping[str, Mapping[str, tuple[float, float] | None]]
-"""By model and number of labels the paper's test error: mean and standard deviation in
-percent, None where it has none."""
+"""The paper's test error by model and number of labels: mean and standard deviation in percent;
+None if the paper has none."""
 
 
 def config_dict(config: Config) -> ConfigDict:
-    """Returns a config as the flags want it: mutable, every field a flag."""
+    """Converts a config for use as flags: a mutable dictionary with one flag per field."""
     return ConfigDict(dataclasses.asdict(config))
 
 
 def choose(table: Table, arguments: str, *, labels: str, model: str) -> tuple[str, str]:
-    """Reads which row of a table is asked for.
+    """Parses the arguments that select a row of a table.
 
     Args:
-      table: of the file.
-      arguments: ``labels=LABELS,model=MODEL``, either of which may be left out.
-      labels: where none are given.
-      model: where none is given.
+      table: table of the config file.
+      arguments: ``labels=LABELS,model=MODEL``; either may be left out.
+      labels: default for the labels.
+      model: default for the model.
 
     Returns:
-      Labels and model of a row that is there.
+      Labels and model of an existing row.
 
     Raises:
-      ConfigError: there is no such row or argument.
+      ConfigError: the row or an argument does not exist.
 
     Examples:
       >>> choose({"full": {"50": None, "all": None}}, "labels=all", labels="50", model="full")
@@ -60,26 +60,26 @@ def choose(table: Table, arguments: str, *, labels: str, model: str) -> tuple[st
 
 
 def conv(preset: str, labels: str, **settings: Any) -> ConfigDict:
-    """Makes one of the paper's convolutional ladders, with what its training needs beside.
+    """Returns the config of one of the paper's convolutional ladders.
 
     Args:
-      preset: a key of ``presets.CONV``; the data set's name is its first word.
-      labels: how many.
-      **settings: of ``Config``, over the defaults.
+      preset: key of ``presets.CONV``; its first word is the data set's name.
+      labels: number of labels.
+      **settings: other settings of ``Config``, such as those of the training.
     """
-    row = presets.CONV[preset]
-    dataset, rest = preset.split("_", 1)
+    net = presets.CONV[preset]
+    dataset, variant = preset.split("_", 1)
     return config_dict(
         Config(
-            name=f"{dataset}_{labels}_{rest}",
+            name=f"{dataset}_{labels}_{variant}",
             dataset=dataset,
             labels=int(labels),
-            encoder=layers.to_names(row.layers),
-            activation=row.activation,
-            top_gain=row.top_gain,
-            combinators=tuple("gaussian" if d else "none" for d in row.decoded),
-            noise_std=row.noise_std,
-            denoising_cost=row.denoising_cost,
+            encoder=layers.to_names(net.layers),
+            activation=net.activation,
+            top_gain=net.top_gain,
+            combinators=tuple("gaussian" if d else "none" for d in net.decoded),
+            noise_std=net.noise_std,
+            denoising_cost=net.denoising_cost,
             **settings,
         )
     )

@@ -1,13 +1,14 @@
-"""CIFAR-10, 4000 labels: the paper's Conv-Large Gamma ladder, and small ones for a CPU.
+"""CIFAR-10, 4000 labels: the paper's Conv-Large Gamma ladder, and small ladders for a CPU.
 
   python -m experiments.train --config=cifar10 --data_dir=FOLDER
   python -m experiments.train --config=cifar10:model=small --data_dir=FOLDER
 
-All have leaky ReLU. "conv_large_gamma" is the paper's, its decoder and cost at the top alone, for
-70 epochs; its baseline, which overfits, has 20. The small ones have the layers of the paper's
-Conv-Small with half the channels, a full decoder, one at the top or none, and 5000 updates: the
-supervised one takes 28 minutes on a core of a shared machine, a step of the Gamma ladder twice as
-long (experiments/TRIED.md has what its cost was chosen from).
+All use leaky ReLU. "conv_large_gamma" is the paper's ladder, with a decoder and a cost at the top
+only, trained for 70 epochs; its supervised baseline overfits and is trained for 20. The small
+ladders have the layers of the paper's Conv-Small with half the channels, a full decoder, one at the
+top or none, and 5000 updates. The supervised one takes 28 minutes on one core of a shared machine;
+a step of the Gamma ladder takes twice as long. experiments/TRIED.md lists the costs from which the
+Gamma ladder's was chosen.
 """
 
 from ml_collections import ConfigDict
@@ -32,12 +33,12 @@ _COST = {
     "small_gamma": (*(0.0,) * 9, 1.0),
     "small_supervised": (0.0,) * 10,
 }
-"""Of levels 0 to 9. All of "small" are decoded, of the others those that have a cost."""
+"""Denoising costs of levels 0 to 9. "small" decodes all levels, the others those with a cost."""
 
 
 def small(labels: str, model: str) -> ConfigDict:
-    """Makes a small ladder."""
-    cost = _COST[model]
+    """Returns the config of a small ladder."""
+    costs = _COST[model]
     return base.config_dict(
         Config(
             name=f"cifar10_{labels}_{model}",
@@ -47,9 +48,9 @@ def small(labels: str, model: str) -> ConfigDict:
             encoder=_ENCODER,
             activation="leaky_relu",
             top_gain=False,
-            combinators=tuple("gaussian" if model == "small" or c else "none" for c in cost),
+            combinators=tuple("gaussian" if model == "small" or cost else "none" for cost in costs),
             noise_std=(0.3,) * 10,
-            denoising_cost=cost,
+            denoising_cost=costs,
             epochs=10,
             decay_from=0.5,
             compute_dtype="auto",
@@ -58,7 +59,7 @@ def small(labels: str, model: str) -> ConfigDict:
 
 
 def get_config(arguments: str = "") -> ConfigDict:
-    """Returns a row of ``TABLE``: that of ``labels=LABELS,model=MODEL``."""
+    """Returns the config of a row of ``TABLE``, given as ``labels=LABELS,model=MODEL``."""
     labels, model = base.choose(TABLE, arguments, labels="4000", model="conv_large_gamma")
     if model in _COST:
         return small(labels, model)

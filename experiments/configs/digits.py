@@ -2,8 +2,8 @@
 
 python -m experiments.train
 
-Widths and costs were chosen among four settings by the error on 300 validation
-images held out of the training set, seeds 100 to 102.
+Widths and costs are the best of four settings by the error on 300 validation images
+held out of the training set, with seeds 100 to 102.
 """
 
 from ml_collections import ConfigDict
@@ -13,7 +13,7 @@ from ladder_jax.config import Config
 
 
 def get_config() -> ConfigDict:
-    """Returns a small ladder, 64-500-250-100-10."""
+    """Returns the config of a small ladder, 64-500-250-100-10."""
     return base.config_dict(
         Config(
             units=(500, 250, 100),

@@ -3,10 +3,10 @@
   python -m experiments.train --config=mnist:labels=100 --data_dir=FOLDER
   python -m experiments.train --config=mnist:labels=1000,model=gamma --data_dir=FOLDER
 
-Dense ladders are 784-1000-500-250-250-250-10 but for "wide", all are trained for 150 epochs but
-for "quick" and the convolutional baseline. "tuned" is the paper's full ladder, trained otherwise,
-"quick" its short form and "wide" a net of twice the width; what was tried for them is in
-experiments/TRIED.md.
+Dense ladders are 784-1000-500-250-250-250-10 except for "wide"; all are trained for 150 epochs
+except for "quick" and the convolutional baseline. "tuned" is the paper's full ladder with a
+different training, "quick" its short form and "wide" a net of twice the width; the trials behind
+them are in experiments/TRIED.md.
 """
 
 from typing import Any
@@ -30,11 +30,11 @@ TABLE: base.Table = {
     "conv_small_supervised": {"100": (6.43, 0.84)},
 }
 _CONV_TRAINING: dict[str, Any] = {"conv_small_supervised": {"epochs": 20, "decay_from": 0.5}}
-"""Where it is not the default; the baseline overfits."""
+"""Training settings by model, if not the defaults; the baseline overfits."""
 
 
 def mlp(labels: str, model: str) -> ConfigDict:
-    """Makes one row of the paper's MNIST table, its settings untouched."""
+    """Returns the config of a row of the paper's MNIST table, with the paper's settings."""
     number = 0 if labels == "all" else int(labels)
     settings = presets.mnist_settings(number or "all", model)  # type: ignore[arg-type]
     return base.config_dict(
@@ -51,12 +51,13 @@ def mlp(labels: str, model: str) -> ConfigDict:
 
 
 def tuned(labels: str) -> ConfigDict:
-    """Makes our recipe: the paper's ladder, noise and costs, trained otherwise.
+    """Returns our recipe: the paper's ladder, noise and costs, with a different training.
 
-    Batches three times as large at twice the learning rate, averaged parameters, a longer
-    decay, and consistency in the last two fifths of the run. With 20 labels it has the costs
-    of 50, and its labelled rows, too few for a variance of their own, are normalised with the
-    others; the 150 epochs of 60,000 images are the 30,000 updates chosen on 50,000.
+    Batches are three times as large and the learning rate twice as high, parameters are averaged,
+    the decay is longer, and consistency is used in the last two fifths of the run. With 20 labels,
+    the costs are those for 50, and the labelled rows, too few for a variance of their own, are
+    normalised together with the unlabelled ones. The 150 epochs of 60,000 images are 30,000
+    updates, the number chosen on 50,000 images.
     """
     config = mlp("50" if labels == "20" else labels, "full")
     config.update(
@@ -77,9 +78,10 @@ def tuned(labels: str) -> ConfigDict:
 
 
 def quick(labels: str) -> ConfigDict:
-    """Makes the recipe in 11,000 updates, in the type that is faster on the machine.
+    """Returns the recipe for 11,000 updates, in the dtype that is faster on the machine.
 
-    More noise and cost at the input than the paper's let it learn sooner (experiments/TRIED.md).
+    More noise and a higher cost at the input than the paper's speed up learning
+    (experiments/TRIED.md).
     A run takes 18 minutes on two cores without bfloat16 products, 9 to 10 with them.
     """
     config = tuned(labels)
@@ -94,9 +96,9 @@ def quick(labels: str) -> ConfigDict:
 
 
 def wide(labels: str) -> ConfigDict:
-    """Makes the recipe for a net of twice the width, at a lower learning rate.
+    """Returns the recipe for a net of twice the width, at a lower learning rate.
 
-    It is meant for an accelerator: a step has three times the operations of ``tuned``.
+    Meant for an accelerator: a step has three times the operations of ``tuned``.
     """
     config = tuned(labels)
     config.update(
@@ -109,11 +111,11 @@ def wide(labels: str) -> ConfigDict:
 
 
 OURS = {"tuned": tuned, "quick": quick, "wide": wide}
-"""Our recipe and its forms, by name; each makes the config for a number of labels."""
+"""Our recipe and its variants, by name; each returns the config for a number of labels."""
 
 
 def get_config(arguments: str = "") -> ConfigDict:
-    """Returns a row of ``TABLE``: that of ``labels=LABELS,model=MODEL``."""
+    """Returns the config of a row of ``TABLE``, given as ``labels=LABELS,model=MODEL``."""
     labels, model = base.choose(TABLE, arguments, labels="100", model="full")
     if model in OURS:
         return OURS[model](labels)

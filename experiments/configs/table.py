@@ -1,4 +1,4 @@
-"""Small tables of your own, rows of numbers: the settings of ``LadderClassifier``.
+"""Small numeric tables of your own: the settings of ``LadderClassifier``.
 
 python -m experiments.train --config=table --dataset=mine.csv --validation=50
 """
@@ -10,7 +10,7 @@ from ladder_jax.config import Config
 
 
 def get_config() -> ConfigDict:
-    """Returns a ladder of two hidden levels of 100 units, for few labels per class."""
+    """Returns the config of a ladder with two levels of 100 units, for few labels per class."""
     return base.config_dict(
         Config(
             name="table",

@@ -10,7 +10,7 @@ from ladder_jax.config import Config
 
 
 def get_config() -> ConfigDict:
-    """Returns a ladder of one hidden level of 50 units, without consistency."""
+    """Returns the config of a ladder with one hidden level of 50 units, without consistency."""
     return base.config_dict(
         Config(
             name="table_numbers",

@@ -1,14 +1,14 @@
-"""Digits on grounds of their own texture, a class per pixel: 20 labelled images of 2,000.
+"""Textured digits on textured backgrounds, a class per pixel: 20 labelled images of 2,000.
 
   python -m experiments.train --config=textured_digits
   python -m experiments.train --config=textured_digits:labels=50,model=supervised
 
-An hourglass: two convolutions per scale, to a quarter of the size, and back to half of it, whose
-pixels are each four of the mask. Costs and noise were chosen by 400 images held out of the
-training set, seeds 100 and 101: at the levels above the last doubling a denoising cost draws
-pixels to the most frequent class, and the more masks there are, the less of it all helps. With
-all of them both nets have less noise, which is better for both. For masks of one's own,
-``encoder`` ends with their number of classes, or ``units`` are given in its place:
+The net is an hourglass with two convolutions per scale (one at full size), down to a quarter of
+the size and back up to half of it, where each pixel stands for four of the mask. Costs and noise
+were chosen on 400 images held out of the training set, with seeds 100 and 101. At the levels above
+the first upsampling, a denoising cost draws pixels to the most frequent class; the more masks there
+are, the less denoising helps. With all masks, both nets have less noise, which is better for both.
+For masks of your own, end ``encoder`` with their number of classes, or give ``units`` instead:
 
   python -m experiments.train --dataset=FOLDER --config.units=16,16,16
 """
@@ -31,7 +31,7 @@ TABLE: base.Table = {"full": _LABELS, "supervised": _LABELS}
 
 
 def get_config(arguments: str = "") -> ConfigDict:
-    """Returns a row of ``TABLE``: that of ``labels=LABELS,model=MODEL``."""
+    """Returns the config of a row of ``TABLE``, given as ``labels=LABELS,model=MODEL``."""
     labels, model = base.choose(TABLE, arguments, labels="20", model="full")
     few = labels != "all"
     config = Config(
@@ -49,5 +49,5 @@ def get_config(arguments: str = "") -> ConfigDict:
     )
     supervised = config.supervised()
     noise = supervised.noise_std if few else config.noise_std
-    shown = supervised if model == "supervised" else config
-    return base.config_dict(dataclasses.replace(shown, noise_std=noise))
+    chosen = supervised if model == "supervised" else config
+    return base.config_dict(dataclasses.replace(chosen, noise_std=noise))
