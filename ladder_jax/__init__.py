@@ -1,7 +1,7 @@
 """Ladder networks (Rasmus et al. 2015) in JAX and Flax, as pure functions.
 
-The mathematics is imported at once; what needs data, files or scikit-learn when it is
-first used.
+The mathematical core is imported eagerly; names that need data, files or scikit-learn are
+imported on first use.
 """
 
 import importlib
@@ -92,7 +92,7 @@ _LAZY = {
     "train_and_evaluate": "loop",
     "train_population": "population",
 }
-"""Modules of the names that are loaded when first used (PEP 562)."""
+"""Modules of the names that are loaded on first use (PEP 562)."""
 
 
 def __getattr__(name: str) -> Any:

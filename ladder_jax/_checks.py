@@ -1,4 +1,4 @@
-"""Checks what a ladder is built from and given: one clear line, before anything runs."""
+"""Checks of a ladder's arguments and inputs, each with a one-line message."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def registering(registry: dict[str, Any]) -> Callable[[F], F]:
-    """Makes a decorator that adds a function to a registry by its own name."""
+    """Returns a decorator that adds a function to a registry under its own name."""
 
     def registered(make: F) -> F:
         registry[make.__name__] = make
@@ -30,7 +30,7 @@ def registering(registry: dict[str, Any]) -> Callable[[F], F]:
 def made(
     known: Mapping[str, Callable[..., T]], kind: str, /, *values: Any, **more: Any
 ) -> T | None:
-    """Calls a registry's constructor; None where there is none, or it takes other arguments."""
+    """Calls a registered constructor; None if none exists or it takes other arguments."""
     if kind not in known:
         return None
     try:
@@ -41,7 +41,7 @@ def made(
 
 
 def from_name(argument: str, value: Any, known: Mapping[str, Callable[[], T]], kind: type[T]) -> T:
-    """Returns what a name in a registry stands for; a value of the type wanted is itself."""
+    """Looks up a name in a registry; returns a value of the wanted type unchanged."""
     if isinstance(value, kind):
         return value
     if not isinstance(value, str):
@@ -55,7 +55,7 @@ def from_name(argument: str, value: Any, known: Mapping[str, Callable[[], T]], k
 
 
 def per_level(name: str, values: Any, count: int, first: int = 0) -> tuple[Any, ...]:
-    """Broadcasts one value, or a sequence of one, to ``count`` levels, ``first`` the lowest.
+    """Broadcasts one value, or a sequence of one, to ``count`` levels, starting at ``first``.
 
     Examples:
       >>> per_level("noise_std", 0.3, 3)
@@ -73,13 +73,13 @@ def per_level(name: str, values: Any, count: int, first: int = 0) -> tuple[Any, 
 
 
 def is_whole(value: Any, least: int = 1) -> bool:
-    """Says whether a value is a whole number, ``least`` or more."""
-    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    return whole and bool(value >= least)
+    """Returns whether a value is an integer of at least ``least``."""
+    is_integer = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    return is_integer and bool(value >= least)
 
 
 def as_shape(name: str, value: Any) -> Shape:
-    """Returns a shape of positive ints, where one int is a vector's.
+    """Returns a shape as a tuple of positive ints; a single int is the shape of a vector.
 
     Examples:
       >>> as_shape("input_shape", 784)
@@ -96,7 +96,7 @@ def check_structure(
     noise_std: Sequence[float],
     denoising_cost: Sequence[float],
 ) -> None:
-    """Checks that noise, costs and combinators of levels 0 to L fit each other."""
+    """Checks that the noise, costs and combinators of levels 0 to L are consistent."""
     for name, values in (("noise_std", noise_std), ("denoising_cost", denoising_cost)):
         for level, value in enumerate(values):
             if not (math.isfinite(value) and value >= 0):
@@ -144,7 +144,7 @@ def _as_array(name: str, value: Any) -> Any:
 
 
 def as_batch(batch: Any, s: Structure) -> Batch:
-    """Returns a ``Batch`` whose shapes and types fit the ladder (values may be traced)."""
+    """Returns a ``Batch`` whose shapes and types fit the ladder; values may be traced."""
     if not isinstance(batch, Batch):
         try:
             batch = Batch(**batch) if isinstance(batch, Mapping) else Batch(*batch)
@@ -174,7 +174,7 @@ def _check_weight(weight: Any, rows: int) -> None:
             f"batch.weight has shape {tuple(weight.shape)} for {rows} labelled rows; give one "
             "number per row."
         )
-    if not isinstance(weight, jax.core.Tracer):  # else nothing is known of their values
+    if not isinstance(weight, jax.core.Tracer):  # traced values are unknown
         known = np.asarray(weight)
         wrong = np.flatnonzero(~(np.isfinite(known) & (known >= 0)))
         if len(wrong):

@@ -1,6 +1,6 @@
-"""Convolution and max pooling of images, with gradients that are fast on a CPU, too.
+"""Convolution and max pooling of images, with gradients that are fast on a CPU too.
 
-Both are XLA's own everywhere, but for what XLA does slowly on a CPU: the gradient of a
+Both are XLA's own, except for two gradients that XLA computes slowly on a CPU: that of a
 kernel, and that of max pooling. The figures are in ``benchmarks/NOTES.md``.
 """
 
@@ -23,13 +23,13 @@ Padding = Literal["valid", "same", "full"]
 Pairs = list[tuple[int, int]]
 
 _PIXELS = 2048
-"""Of the result in one product, at most, so that its operands stay in the cache."""
+"""Maximum number of result pixels per product, so that its operands stay in the cache."""
 
 
 def pads_up(reach: int, stride: int, padding: Padding, in_shape: Shape) -> Pairs:
-    """Returns the zeros before and after each of the two axes on the way up.
+    """Returns the zero padding before and after each of the two axes on the way up.
 
-    The reach is the height and width of the kernel, gaps of its dilation included.
+    The reach is the kernel's height and width, including the gaps of its dilation.
     """
     if padding == "valid":
         return [(0, 0)] * 2
@@ -43,23 +43,23 @@ def pads_up(reach: int, stride: int, padding: Padding, in_shape: Shape) -> Pairs
 
 
 def pads_down(reach: int, stride: int, up: Pairs, in_shape: Shape, out_shape: Shape) -> Pairs:
-    """Returns the same for the way down, so that the result has the lower level's size."""
+    """Returns the padding on the way down, for which the result has the lower level's size."""
     pads = []
     for (before_up, _), below, above in zip(up, in_shape[:2], out_shape[:2], strict=True):
-        spread = stride * (above - 1) + 1  # with stride - 1 zeros between any two values
+        extent = stride * (above - 1) + 1  # with stride - 1 zeros between neighbours
         before = reach - 1 - before_up
-        pads.append((before, below + reach - 1 - spread - before))
+        pads.append((before, below + reach - 1 - extent - before))
     return pads
 
 
 class Window(NamedTuple):
-    """Says how a kernel moves over an image.
+    """Describes how a kernel moves over an image.
 
     Attributes:
-      strides: steps between two positions, by axis.
-      padding: zeros before and after, by axis.
-      dilation: one more than the zeros put between two pixels, by axis.
-      kernel_dilation: steps between two pixels that the kernel covers, by axis.
+      strides: steps between two positions, per axis.
+      padding: zeros before and after, per axis.
+      dilation: one plus the number of zeros inserted between two pixels, per axis.
+      kernel_dilation: steps between two pixels that the kernel covers, per axis.
     """
 
     strides: tuple[int, ...]
@@ -74,10 +74,10 @@ def _by_xla(x: Array, kernel: Array, window: Window) -> Array:
 
 
 def _by_turned(x: Array, kernel: Array, window: Window) -> Array:
-    """Convolves by the kernel with its channels exchanged, which the gradient of x exchanges back.
+    """Convolves with the kernel's channels exchanged; the gradient of x exchanges them back.
 
-    So XLA has that gradient in the one form that it is fast in. Of itself it has so outside of
-    loops alone; in them it may fold the exchange into the convolution.
+    This gives XLA that gradient in the one form that it computes fast. By itself XLA uses this
+    form only outside loops; inside them it may fold the exchange into the convolution.
     """
     exchanged = kernel.swapaxes(2, 3)
     turned: Array = lax.optimization_barrier(exchanged)  # type: ignore[no-untyped-call]
@@ -86,37 +86,38 @@ def _by_turned(x: Array, kernel: Array, window: Window) -> Array:
 
 
 def _by_products(x: Array, kernel: Array, window: Window) -> Array:
-    """Convolves by matrix products, a few images at a time, in float32 at least.
+    """Convolves by matrix products, a few images at a time, in at least float32.
 
-    One product takes one row of the kernel, the k pixels beneath it side by side as
-    ``[pixels, k * C]``; where these are fewer than the channels, the whole kernel.
+    Each product applies one row of the kernel to the k pixels beneath it, concatenated as
+    ``[pixels, k * C]``; if k * C is less than the number of output channels, one product
+    applies the whole kernel.
     """
     (height, width, inputs, channels), (down, right) = kernel.shape, window.strides
-    below, beside = window.kernel_dilation
+    step_i, step_j = window.kernel_dilation
     dtype = jnp.promote_types(x.dtype, jnp.float32)
-    edges = [(*pad, step - 1) for pad, step in zip(window.padding, window.dilation, strict=True)]
-    at_once = height if width * inputs < channels else 1
-    # Transposed, so that the cotangent need not be, and arrays of their own in the loop.
-    parts = list(kernel.astype(dtype).reshape(height // at_once, -1, channels).swapaxes(1, 2))
+    pads = [(*pad, step - 1) for pad, step in zip(window.padding, window.dilation, strict=True)]
+    rows_at_once = height if width * inputs < channels else 1
+    # Transposed so that the cotangent need not be; separate arrays inside the loop.
+    parts = list(kernel.astype(dtype).reshape(height // rows_at_once, -1, channels).swapaxes(1, 2))
 
-    def some(x: Array) -> Array:
-        x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *edges, (0, 0, 0)]).astype(dtype)
-        tops, lefts = range(0, height * below, below), range(0, width * beside, beside)
-        last_i, last_j = x.shape[1] - tops[-1], x.shape[2] - lefts[-1]
-        rows = [[x[:, i : i + last_i : down, j : j + last_j : right] for j in lefts] for i in tops]
+    def convolve_images(x: Array) -> Array:
+        x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *pads, (0, 0, 0)]).astype(dtype)
+        tops, lefts = range(0, height * step_i, step_i), range(0, width * step_j, step_j)
+        span_i, span_j = x.shape[1] - tops[-1], x.shape[2] - lefts[-1]
+        rows = [[x[:, i : i + span_i : down, j : j + span_j : right] for j in lefts] for i in tops]
         terms = []
         for n, part in enumerate(parts):
-            taps = [tap for row in rows[n : n + at_once] for tap in row]
-            beneath = jnp.concatenate(taps, -1)
-            flat = beneath.reshape(-1, beneath.shape[-1])
+            taps = [tap for row in rows[n : n + rows_at_once] for tap in row]
+            patches = jnp.concatenate(taps, -1)
+            flat = patches.reshape(-1, patches.shape[-1])
             terms.append(lax.dot_general(flat, part, (((1,), (1,)), ((), ()))))
         return sum(terms[1:], terms[0]).reshape(*rows[0][0].shape[:3], channels)
 
-    pixels = math.prod(jax.eval_shape(some, x[:1]).shape[1:3])
-    most = min(max(_PIXELS // pixels, 1), x.shape[0])
-    images = max(n for n in range(1, most + 1) if x.shape[0] % n == 0)
-    # What the products take is made of x when they are due, and not kept until then.
-    apply = jax.checkpoint(some, prevent_cse=False)
+    pixels = math.prod(jax.eval_shape(convolve_images, x[:1]).shape[1:3])
+    max_images = min(max(_PIXELS // pixels, 1), x.shape[0])
+    images = max(n for n in range(1, max_images + 1) if x.shape[0] % n == 0)
+    # The backward pass builds the operands from x again instead of keeping them.
+    apply = jax.checkpoint(convolve_images, prevent_cse=False)
     z: Array = lax.map(apply, x.reshape(-1, images, *x.shape[1:]))
     return z.reshape(-1, *z.shape[2:]).astype(x.dtype)
 
@@ -130,7 +131,7 @@ def _convolve(x: Array, kernel: Array, window: Window) -> Array:
 def _tangents(
     window: Window, primals: tuple[Array, Array], tangents: tuple[Array, Array]
 ) -> tuple[Array, Array]:
-    """Defines the tangents, of which the gradient is the transpose: all of JAX's derivatives."""
+    """Defines the tangents; JAX transposes them for gradients, so all its derivatives work."""
     (x, kernel), (x_dot, kernel_dot) = primals, tangents
     z = _convolve(x, kernel, window)
     terms, by_xla = [], functools.partial(_by_xla, window=window)
@@ -140,7 +141,7 @@ def _tangents(
     if not isinstance(kernel_dot, SymbolicZero):
         by_products = by_xla
         known = all(isinstance(size, int) for size in x.shape) and x.size > 0
-        # XLA is as fast where the kernel is larger than an image.
+        # XLA is as fast if the kernel is larger than an image.
         if known and max(kernel.shape[:2]) <= min(*x.shape[1:3], *z.shape[1:3]):
             by_products = functools.partial(_by_products, window=window)
         terms.append(lax.platform_dependent(x, kernel_dot, cpu=by_products, default=by_xla))
@@ -157,19 +158,21 @@ def convolve(
     rhs_dilation: Sequence[int] = (1, 1),
     **settings: Any,
 ) -> Array:
-    """Computes a convolution for a Linen ``Conv`` as XLA does, but for a gradient on a CPU.
+    """Computes a convolution for a Linen ``Conv``, with a gradient that is fast on a CPU.
 
-    XLA has the gradient of a kernel as a convolution, too, by a kernel as large as an
-    image: the cotangent. On a CPU this takes up to 50 times as long as the products here.
+    XLA also computes the gradient of a kernel as a convolution, whose kernel, the cotangent,
+    is as large as an image. On a CPU this takes up to 50 times as long as the matrix products
+    used here.
 
     Args:
       x: images ``[B, H, W, C]``.
-      kernel: ``[k, k, C, channels]``.
+      kernel: kernel ``[k, k, C, channels]``.
       strides: as in ``Window``.
       padding: as in ``Window``.
-      lhs_dilation: the dilation of ``Window``.
-      rhs_dilation: its kernel_dilation.
-      **settings: of ``lax.conv_general_dilated``, all as a plain convolution has them.
+      lhs_dilation: ``dilation`` of ``Window``.
+      rhs_dilation: ``kernel_dilation`` of ``Window``.
+      **settings: further arguments of ``lax.conv_general_dilated``; ignored, as they have the
+        values of a plain convolution.
 
     Returns:
       ``[B, H', W', channels]``.
@@ -185,18 +188,18 @@ def convolve(
 
 
 def _larger(a: Array, b: Array) -> Array:
-    """Returns the first of equal ones, NaN if there is one, so that the gradient is XLA's."""
+    """Returns the larger value, the first if equal, or a NaN: the gradient is then XLA's."""
     return jnp.where((a >= b) | jnp.isnan(a), a, b)
 
 
 def largest(x: Array, size: int) -> Array:
-    """Computes the largest value of each window, for a gradient to the first of equal ones.
+    """Computes the maximum of each window, with the gradient going to the first maximum.
 
-    On a CPU XLA takes 20 times as long to scatter that gradient as slices take.
+    On a CPU, XLA's scatter of that gradient takes 20 times as long as the slices used here.
 
     Args:
       x: images ``[B, H, W, C]``.
-      size: height and width of a window, and the steps to the next; the last may be partial.
+      size: height, width and stride of the windows; the last window may be partial.
 
     Returns:
       ``[B, ceil(H / size), ceil(W / size), C]``.
@@ -205,15 +208,15 @@ def largest(x: Array, size: int) -> Array:
       >>> largest(jnp.arange(9.0).reshape(1, 3, 3, 1), 2)[0, :, :, 0].tolist()
       [[4.0, 5.0], [7.0, 8.0]]
     """
-    beyond = [(0, -side % size) for side in x.shape[1:3]]
+    pads_after = [(0, -side % size) for side in x.shape[1:3]]
 
     def by_slices(x: Array) -> Array:
-        x = jnp.pad(x, [(0, 0), *beyond, (0, 0)], constant_values=-jnp.inf)
+        x = jnp.pad(x, [(0, 0), *pads_after, (0, 0)], constant_values=-jnp.inf)
         x = functools.reduce(_larger, [x[:, :, j::size] for j in range(size)])
         return functools.reduce(_larger, [x[:, i::size] for i in range(size)])
 
     def by_xla(x: Array) -> Array:
         window = (size, size)
-        return cast(Array, nn.max_pool(x, window, window, beyond))  # type: ignore[no-untyped-call]
+        return cast(Array, nn.max_pool(x, window, window, pads_after))  # type: ignore[no-untyped-call]
 
     return cast(Array, lax.platform_dependent(x, cpu=by_slices, default=by_xla))

@@ -1,4 +1,4 @@
-"""Matrix products of narrow types, which add up in float32, their gradients too."""
+"""Matrix products of narrow dtypes that accumulate in float32, in their gradients too."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ _WIDE = (jnp.float32, jnp.float64)
 
 
 def _sum(lhs: Array, rhs: Array) -> Array:
-    """Computes ``lhs @ rhs``, added up in float32, in the type of ``lhs``."""
+    """Computes ``lhs @ rhs`` with float32 accumulation; the result has the dtype of ``lhs``."""
     return jnp.matmul(lhs, rhs, preferred_element_type=jnp.float32).astype(lhs.dtype)
 
 
-def _turned(matrix: Array) -> Array:
-    """Computes the transpose; on a CPU in two pieces.
+def _transpose(matrix: Array) -> Array:
+    """Computes the transpose; on a CPU, in two halves.
 
-    XLA would fold a whole one into the product, and does products of transposes in
-    float32 there, three times as slow.
+    XLA would fold a single transpose into the product, and on a CPU it computes products
+    of transposes in float32, three times as slow.
     """
     half = matrix.shape[1] // 2
 
-    def pieces(whole: Array) -> Array:
-        return jnp.concatenate([whole[:, :half].T, whole[:, half:].T])
+    def by_halves(undivided: Array) -> Array:
+        return jnp.concatenate([undivided[:, :half].T, undivided[:, half:].T])
 
-    turned: Array = lax.platform_dependent(matrix, cpu=pieces, default=jnp.transpose)
-    return turned
+    transposed: Array = lax.platform_dependent(matrix, cpu=by_halves, default=jnp.transpose)
+    return transposed
 
 
 @jax.custom_vjp
@@ -42,26 +42,27 @@ def _forward(lhs: Array, rhs: Array) -> tuple[Array, tuple[Array, Array]]:
     return _narrow(lhs, rhs), (lhs, rhs)
 
 
-def _backward(kept: tuple[Array, Array], cotangent: Array) -> tuple[Array, Array]:
-    lhs, rhs = kept
-    return _sum(cotangent, _turned(rhs)), _sum(_turned(lhs), cotangent)
+def _backward(residuals: tuple[Array, Array], cotangent: Array) -> tuple[Array, Array]:
+    lhs, rhs = residuals
+    return _sum(cotangent, _transpose(rhs)), _sum(_transpose(lhs), cotangent)
 
 
 _narrow.defvjp(_forward, _backward)
 
 
 def dot_general(lhs: Array, rhs: Array, dimensions: Any, **settings: Any) -> Array:
-    """Computes ``lhs @ rhs`` for a Linen ``Dense``; of bfloat16 rows, every sum is float32.
+    """Computes ``lhs @ rhs`` for a Linen ``Dense``, with all sums of bfloat16 rows in float32.
 
-    It has a gradient rule of its own, as JAX's would add up in bfloat16, or, of
-    a product asked to add up in float32, widen its inputs first. A processor that has
-    bfloat16 products does neither fast.
+    It defines its own gradient rule: JAX's would accumulate in bfloat16 or, for a product with
+    float32 accumulation, convert its inputs to float32 first. Neither is fast on a processor
+    with bfloat16 products.
 
     Args:
-      lhs: ``[B, n]``.
-      rhs: ``[n, m]``, of the same type.
-      dimensions: those of that product; others, and wider types, are left to JAX.
-      **settings: of ``lax.dot_general``, for what is left to JAX.
+      lhs: rows ``[B, n]``.
+      rhs: matrix ``[n, m]`` of the same dtype.
+      dimensions: dimension numbers of ``lhs @ rhs``; any others, and wider dtypes, are
+        delegated to ``lax.dot_general``.
+      **settings: further arguments of ``lax.dot_general``, used when delegating to it.
 
     Examples:
       >>> lhs, rhs = jnp.ones((2, 300), jnp.bfloat16), jnp.ones((300, 1), jnp.bfloat16)

@@ -1,8 +1,8 @@
 """Activations: bias, gain and nonlinearity of a level (Algorithm 1, line 8).
 
-Which of bias (beta) and gain (gamma) a nonlinearity takes follows the paper's
-own program: relu needs no gain, since a gain commutes with it; linear needs
-neither. Bias comes before gain: ``gamma * (z + beta)``.
+As in the paper's own program, the nonlinearity determines whether there is a bias (beta) and
+a gain (gamma): relu needs no gain, since a gain commutes with it; linear needs neither. The
+bias is added before the gain is applied: ``gamma * (z + beta)``.
 
 To add one, decorate a function without required arguments with ``@registered``.
 
@@ -22,9 +22,9 @@ from ladder_jax import _checks
 from ladder_jax.types import Activation, Array, Params, Shape
 
 ACTIVATIONS: dict[str, Callable[[], Activation]] = {}
-"""By the names that configurations use."""
+"""Activations by the names that configurations use."""
 registered = _checks.registering(ACTIVATIONS)
-"""Adds an activation to ``ACTIVATIONS`` by the name of the function that makes it."""
+"""Adds an activation to ``ACTIVATIONS`` under the name of the function that creates it."""
 
 
 def activation(
@@ -34,13 +34,13 @@ def activation(
     gain: bool = False,
     name: str = "custom",
 ) -> Activation:
-    """Makes h = nonlinearity(gain * (z + bias)), with one parameter per channel for each.
+    """Creates h = nonlinearity(gain * (z + bias)), with one bias and one gain per channel.
 
     Args:
-      nonlinearity: elementwise (softmax: over the last axis).
+      nonlinearity: elementwise function (softmax: over the last axis).
       bias: whether there is a bias; it starts at 0.
       gain: whether there is a gain; it starts at 1.
-      name: for the ladder's repr.
+      name: name in the ladder's repr.
 
     Examples:
       >>> activation(jax.nn.tanh, gain=True).init((2,))["gain"].tolist()
@@ -67,30 +67,30 @@ def activation(
 
 @registered
 def relu() -> Activation:
-    """Makes max(0, z + bias)."""
+    """Creates max(0, z + bias)."""
     return activation(jax.nn.relu, name="relu")
 
 
 @registered
 def leaky_relu(slope: float = 0.1) -> Activation:
-    """Makes z + bias where positive, else slope times it."""
+    """Creates z + bias where this is positive, and slope (z + bias) elsewhere."""
     return activation(lambda x: jax.nn.leaky_relu(x, slope), name="leaky_relu")
 
 
 @registered
 def sigmoid() -> Activation:
-    """Makes 1 / (1 + exp(-gain (z + bias)))."""
+    """Creates 1 / (1 + exp(-gain (z + bias)))."""
     return activation(jax.nn.sigmoid, gain=True, name="sigmoid")
 
 
 @registered
 def softplus() -> Activation:
-    """Makes log(1 + exp(gain (z + bias)))."""
+    """Creates log(1 + exp(gain (z + bias)))."""
     return activation(jax.nn.softplus, gain=True, name="softplus")
 
 
 def softmax(*, gain: bool = True) -> Activation:
-    """Makes softmax(gain (z + bias)): the top level of classes; ``gain`` is the paper's ``top_c``.
+    """Creates softmax(gain (z + bias)), the top of a classifier; ``gain`` is the paper's ``top_c``.
 
     Examples:
       >>> softmax(gain=False).nonlinearity(np.zeros(2)).tolist()
@@ -100,7 +100,7 @@ def softmax(*, gain: bool = True) -> Activation:
 
 
 def affine() -> Activation:
-    """Makes gain (z + bias): the top of a ladder that learns numbers.
+    """Creates gain (z + bias), the top of a ladder for regression.
 
     Examples:
       >>> sorted(affine().init((2,)))
@@ -111,5 +111,5 @@ def affine() -> Activation:
 
 @registered
 def linear() -> Activation:
-    """Makes h = z: no parameters."""
+    """Creates h = z, without parameters."""
     return activation(lambda z: z, bias=False, name="linear")

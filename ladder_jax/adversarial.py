@@ -1,8 +1,9 @@
 """Virtual adversarial ladders: noise in the direction that changes the prediction most.
 
-Noise is an argument of the encoder, so the direction is a gradient with respect to
-it (Miyato et al. 2017; in the ladder, Shinoda et al. 2017). Here x is ``[B, *input_shape]``,
-noise one array per level, and noise_std ``[L + 1]``, or None for the ladder's own.
+Noise is an argument of the encoder, so the direction is a gradient with respect to it
+(Miyato et al. 2017; for ladders, Shinoda et al. 2017). Throughout, x is
+``[B, *input_shape]``, noise is one array per level, and noise_std is ``[L + 1]``, or None for
+the ladder's own.
 """
 
 from __future__ import annotations
@@ -25,10 +26,11 @@ RowsNoise = tuple[Array, ...]
 def divergence(
     net: Ladder, params: Params, x: Array, noise: RowsNoise, noise_std: Array | None = None
 ) -> Array:
-    """Computes KL(p_clean || p_noisy) of the class probabilities, its mean over the rows.
+    """Computes KL(p_clean || p_noisy) of the class probabilities, averaged over the rows.
 
-    Of another target it is that of the distributions its outputs stand for, and its mean is over
-    positions or entries too; numbers without a variance are means of Gaussians of variance 1.
+    For another target, it is the divergence of the distributions that its outputs represent,
+    averaged over positions or entries too; numbers without a variance are the means of Gaussians
+    of variance 1.
 
     Returns:
       A scalar, 0 or more.
@@ -45,16 +47,16 @@ def divergence(
     return net.structure.target.divergence(clean, noisy)
 
 
-def _to_norm(noise: Array) -> Array:
-    """Scales each row to the length that standard normal noise of its size has."""
+def _to_noise_length(noise: Array) -> Array:
+    """Scales each row to the typical length of standard normal noise, sqrt(its size)."""
     length = math.sqrt(math.prod(noise.shape[1:]))
     return noise * length * inverse_norm(noise, tuple(range(1, noise.ndim)))
 
 
-def _or_else(gradient: Array, noise: Array) -> Array:
-    """Returns the gradient, but the noise where a row has none: no direction is worse there."""
-    flat = (gradient == 0).all(tuple(range(1, gradient.ndim)), keepdims=True)
-    return jnp.where(flat, noise, gradient)
+def _replace_zero_rows(gradient: Array, noise: Array) -> Array:
+    """Replaces zero rows of the gradient by the noise: no direction is worse there."""
+    vanishes = (gradient == 0).all(tuple(range(1, gradient.ndim)), keepdims=True)
+    return jnp.where(vanishes, noise, gradient)
 
 
 def adversarial_noise(
@@ -68,18 +70,19 @@ def adversarial_noise(
     steps: int = 1,
     xi: float = 1.0,
 ) -> RowsNoise:
-    """Turns noise into the direction that raises the divergence most.
+    """Turns noise into the direction that increases the divergence most.
 
-    Power iteration: the gradient of the divergence at a part of the noise, all other levels being
-    clean. Each row of the result has the length that normal noise has, sqrt(its size), so that
-    ``noise_std`` keeps its meaning. Gradients stop here: the direction is a constant of the loss.
+    Each step of the power iteration takes the gradient of the divergence at a fraction of the
+    noise, with all other levels clean. Each row of the result has the typical length of normal
+    noise, sqrt(its size), so that ``noise_std`` keeps its meaning. No gradient passes through
+    the result: the direction is a constant of the loss.
 
     Args:
-      noise: where the iteration starts.
-      levels: ``"input"``: level 0 alone is replaced; ``"all"``: every level.
-      steps: of the power iteration.
-      xi: the part of the noise that the gradient is taken at; near 0 it is that
-        of the quadratic form of Miyato et al., 1 takes the curve into account.
+      noise: noise from which the iteration starts.
+      levels: levels whose noise is replaced: ``"input"``, only level 0; ``"all"``, every level.
+      steps: number of steps of the power iteration.
+      xi: fraction of the noise at which the gradient is taken. Near 0, this is the gradient of
+        the quadratic form of Miyato et al.; 1 also accounts for the departure from that form.
 
     Raises:
       ValueError: an argument is out of range.
@@ -100,26 +103,28 @@ def adversarial_noise(
             f"adversarial_noise: steps={steps}, xi={xi}; wanted steps of 1 or more and xi above 0."
         )
     count = 1 if levels == "input" else len(noise)
-    quiet = tuple(jnp.zeros_like(n) for n in noise[count:])
+    zero_noise = tuple(jnp.zeros_like(n) for n in noise[count:])
 
-    def of_turned(turned: RowsNoise) -> Array:
-        return divergence(net, params, x, (*turned, *quiet), noise_std)
+    def divergence_at(direction: RowsNoise) -> Array:
+        return divergence(net, params, x, (*direction, *zero_noise), noise_std)
 
-    turned = noise[:count]
+    direction = noise[:count]
     for _ in range(steps):
-        near = tuple(xi * _to_norm(n) for n in turned)
-        turned = tuple(map(_to_norm, map(_or_else, jax.grad(of_turned)(near), near)))
-    return jax.lax.stop_gradient((*turned, *noise[count:]))
+        scaled = tuple(xi * _to_noise_length(n) for n in direction)
+        direction = tuple(
+            map(_to_noise_length, map(_replace_zero_rows, jax.grad(divergence_at)(scaled), scaled))
+        )
+    return jax.lax.stop_gradient((*direction, *noise[count:]))
 
 
 def virtual_adversarial(
     net: Ladder, *, levels: Levels = "input", steps: int = 1, xi: float = 1.0
 ) -> Ladder:
-    """Returns the same ladder with adversarial noise in its loss, in both halves of a batch.
+    """Returns the ladder with adversarial noise in its loss, for both halves of a batch.
 
-    Only ``loss`` differs, which draws the noise; ``loss_given`` takes what it is given. A step
-    costs about two more clean and noisy passes for each of ``steps``. The settings are those of
-    ``adversarial_noise``.
+    Only ``loss``, which draws the noise, differs; ``loss_given`` uses the noise it is given. A
+    training step costs about two more clean and noisy passes for each of ``steps``. The
+    arguments are those of ``adversarial_noise``.
 
     Examples:
       >>> from ladder_jax import presets

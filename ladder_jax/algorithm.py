@@ -1,8 +1,8 @@
 """Algorithm 1 of Rasmus et al. (2015), from top to bottom: encoder, decoder, loss.
 
-Each function takes the ``Structure`` s of a ladder first, which ``ladder()`` binds, then the
-ladder's parameters. Noise is standard normal, one array per level; where statistics are
-None, those of the rows themselves serve.
+Each function takes a ladder's ``Structure`` s first, which ``ladder()`` binds, and then its
+parameters. Noise is standard normal, one array per level. If statistics are None, the rows
+are normalised by their own.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ from ladder_jax.types import (
 
 
 def init(s: Structure, key: Array) -> tuple[LevelParams, ...]:
-    """Draws the parameters of levels 0 to L; those that nothing uses are left out."""
+    """Draws the parameters of levels 0 to L, without those that nothing uses."""
 
     def init_level(level: int, key: Array) -> LevelParams:
         shape, layer, activation, combinator = s.levels[level]
@@ -63,8 +63,8 @@ def init(s: Structure, key: Array) -> tuple[LevelParams, ...]:
         if combinator is not None:
             above = s.above(level)
             per_unit = not s.target.positions if above is None else above.per_unit
-            of_g = combinator.init(key_combinator, shape if per_unit else shape[-1:])
-            params = params._replace(combinator=of_g)
+            g_params = combinator.init(key_combinator, shape if per_unit else shape[-1:])
+            params = params._replace(combinator=g_params)
         return params
 
     return tuple(map(init_level, range(len(s.levels)), split(key, len(s.levels))))
@@ -86,7 +86,7 @@ def draw_noise(s: Structure, key: Array, n_labeled: int, n_unlabeled: int) -> No
 def _normalize(
     x: Array, statistics: Statistics | None, level: int, *, per_unit: bool = False
 ) -> tuple[Array, Array, Array]:
-    """Normalises by what is known of a level, or by the batch; with the mean and variance used."""
+    """Normalises by given statistics or by the batch; also returns the mean and variance used."""
     if statistics is None:
         return batch_normalize(x, per_unit=per_unit)
     mean, var = known(statistics, level)
@@ -97,9 +97,9 @@ class Stream(NamedTuple):
     """Holds rows that are normalised together.
 
     Attributes:
-      x: ``[B, *input_shape]``.
-      noise: None for a clean pass.
-      statistics: to normalise with.
+      x: rows ``[B, *input_shape]``.
+      noise: standard normal noise, one array per level; None for a clean pass.
+      statistics: statistics to normalise with; None for those of the rows.
     """
 
     x: Array
@@ -107,7 +107,7 @@ class Stream(NamedTuple):
     statistics: Statistics | None = None
 
     def corrupt(self, z: Array, level: int, noise_std: Array) -> Array:
-        """Returns z + noise_std[level] n_level, or z where the stream is clean."""
+        """Returns z + noise_std[level] n_level, or z if the stream is clean."""
         if self.noise is None:
             return z
         return z + noise_std[level].astype(z.dtype) * self.noise[level].astype(z.dtype)
@@ -116,46 +116,46 @@ class Stream(NamedTuple):
 def encode_streams(
     s: Structure, params: Params, streams: Sequence[Stream], noise_std: Array
 ) -> list[Pass]:
-    """Runs Algorithm 1, lines 1 to 12, over several streams with shared weights.
+    """Runs Algorithm 1, lines 1 to 12, on several streams with shared weights.
 
-    At level 0, ``z_noisy = x + noise_std[0] n_0``. Above, for each stream with
-    its own batch statistics::
+    At level 0, ``z_noisy = x + noise_std[0] n_0``. Above, each stream is normalised by its
+    own batch statistics::
 
         z_pre = up(h_{l-1})
         z     = (z_pre - mean) / sqrt(var + 1e-10) + noise_std[l] n_l
         h     = phi(gain (z + bias))
 
-    All streams of a level share one matrix product, which is faster than one product each.
+    At each level, all streams share one matrix product, which is faster than one per stream.
 
     Args:
-      streams: the rows, each with its noise and statistics.
-      noise_std: ``[L + 1]``.
+      streams: the streams, each with its rows, noise and statistics.
+      noise_std: standard deviation of the noise at each level ``[L + 1]``.
 
     Returns:
       One ``Pass`` per stream.
     """
     cuts = np.cumsum([stream.x.shape[0] for stream in streams])[:-1]
 
-    def parted(joined: Array) -> list[Array]:
+    def split_by_stream(joined: Array) -> list[Array]:
         return jnp.split(joined, cuts)
 
     z = [stream.corrupt(stream.x, 0, noise_std) for stream in streams]
     h = affine = jnp.concatenate(z)  # [sum of B, *input_shape]
-    # By level and stream: z, h, mean, var.
-    done: list[list[tuple[Any, ...]]] = [[(x, x, None, None) for x in z]]
+    # One (z, h, mean, var) per level and stream.
+    results: list[list[tuple[Any, ...]]] = [[(x, x, None, None) for x in z]]
     for level, (_, layer, activation, _) in enumerate(s.levels[1:], start=1):
         assert layer is not None and activation is not None
-        z_pre = parted(layer.up(params[level].up, h))
+        z_pre = split_by_stream(layer.up(params[level].up, h))
         parts = zip(streams, z_pre, strict=True)
         clean, mean, var = zip(
-            *(_normalize(x, of.statistics, level) for of, x in parts), strict=True
+            *(_normalize(x, source.statistics, level) for source, x in parts), strict=True
         )
         z = [stream.corrupt(x, level, noise_std) for stream, x in zip(streams, clean, strict=True)]
         affine = activation.affine(params[level].activation, jnp.concatenate(z))
         h = activation.nonlinearity(affine)
-        done.append(list(zip(z, parted(h), mean, var, strict=True)))
+        results.append(list(zip(z, split_by_stream(h), mean, var, strict=True)))
     passes = []
-    for logits, levels in zip(parted(affine), zip(*done, strict=True), strict=True):
+    for logits, levels in zip(split_by_stream(affine), zip(*results, strict=True), strict=True):
         z_levels, h_levels, mean, var = zip(*levels, strict=True)
         statistics = Statistics(mean, var)
         passes.append(Pass(z_levels, h_levels, statistics, s.target.outputs(logits)))
@@ -173,10 +173,11 @@ def encode(
     """Runs one encoder pass: noisy if ``noise`` is given, else clean.
 
     Args:
-      x: ``[B, *input_shape]``.
-      noise: one array per level, or None.
-      statistics: to normalise with.
-      noise_std: ``[L + 1]``; None for the ladder's own.
+      x: rows ``[B, *input_shape]``.
+      noise: standard normal noise, one array per level, or None.
+      statistics: statistics to normalise with; None for those of ``x``.
+      noise_std: standard deviation of the noise at each level ``[L + 1]``; None for the
+        ladder's own.
     """
     at_least = 2 if statistics is None else 1
     x = _checks.as_rows("x", x, s.levels[0].shape, at_least=at_least)
@@ -185,7 +186,7 @@ def encode(
 
 
 class _Decoded(NamedTuple):
-    """Holds what the decoder computes at one level."""
+    """Holds the results of the decoder at one level."""
 
     u: Array | None = None
     z_hat: Array | None = None
@@ -200,32 +201,33 @@ def decode(
 ) -> Reconstruction:
     """Runs Algorithm 1, lines 13 to 20: from the top to the lowest decoded level.
 
-    With ``z_hat_{L+1}`` the noisy pass's class probabilities (or what else the top's activation
-    gives) and no map at the top, for each decoded level::
+    Starts from ``z_hat_{L+1}``, the noisy pass's class probabilities (or the output of another
+    top activation), with no map at the top. For each decoded level::
 
         u       = N_B(down(z_hat_{l+1}))
         z_hat   = g(z_noisy, u)
         cost    = mean((z - (z_hat - mean) / sqrt(var + 1e-10))^2)
 
-    with mean and var those of the clean pass; level 0 is compared as it is. Gradients flow through
-    all of it, the clean targets and their statistics included: the paper's own program stops none.
+    with mean and var from the clean pass; at level 0, z_hat is compared unnormalised. Gradients
+    flow through all of it, including the clean targets and their statistics, as in the paper's
+    own program, which stops none.
 
     Args:
-      noisy: the noisy pass of the unlabelled rows.
-      clean: the clean pass of the same rows.
-      statistics: to normalise u with.
+      noisy: noisy pass of the unlabelled rows.
+      clean: clean pass of the same rows.
+      statistics: statistics to normalise u with; None for those of the rows.
 
     Returns:
       A ``Reconstruction``, its costs not yet weighted.
     """
-    done = [_Decoded()] * len(s.levels)
+    results = [_Decoded()] * len(s.levels)
     z_hat = noisy.h[-1]
     for level in range(len(s.levels) - 1, s.lowest - 1, -1):
         shape, _, _, g = s.levels[level]
         above, u, mean, var = s.above(level), None, None, None
         if g is None:
             continue
-        if g.uses_u:  # the level above is decoded, then, and z_hat is its estimate
+        if g.uses_u:  # so the level above is decoded, and z_hat is its estimate
             u = z_hat if above is None else above.down(params[level + 1].down, z_hat, shape)
             per_unit = above is not None and above.per_unit
             u, mean, var = _normalize(u, statistics, level, per_unit=per_unit)
@@ -233,8 +235,8 @@ def decode(
         if s.normalize_estimate and level > 0:
             estimate = normalize(z_hat, *known(clean.statistics, level))
         cost = jnp.mean(jnp.square(estimate - clean.z[level]))
-        done[level] = _Decoded(u, z_hat, estimate, cost, mean, var)
-    u_levels, z_hats, normalized, costs, means, variances = zip(*done, strict=True)
+        results[level] = _Decoded(u, z_hat, estimate, cost, mean, var)
+    u_levels, z_hats, normalized, costs, means, variances = zip(*results, strict=True)
     return Reconstruction(u_levels, z_hats, normalized, costs, Statistics(means, variances))
 
 
@@ -248,16 +250,15 @@ def loss_given(
     The first term is the cost of the ladder's target.
 
     Args:
-      batch: its labelled rows with a label count in the first term, its unlabelled
-        rows in the second.
-      noise: of ``draw_noise``.
+      batch: the batch; rows with a label enter the first term, unlabelled rows the second.
+      noise: noise from ``draw_noise``.
       hyper: noise and costs; None for the ladder's own.
 
     Returns:
-      ``(loss, metrics)``; the metrics are the loss, its cross-entropy (of another target, its
-      ``cost_name``), the denoising cost of each level ``[L + 1]``, not yet weighted, and the
-      error of the noisy labelled rows: a share where the target's error is a percentage, and
-      of numbers the RMSE in units of the labels given.
+      ``(loss, metrics)``. The metrics are the loss, its cross-entropy (for another target, named
+      by its ``cost_name``), the denoising cost of each level ``[L + 1]``, not yet weighted, and
+      the error of the noisy labelled rows: a fraction if the target's error is a percentage;
+      for numbers, the RMSE in units of the batch's labels.
     """
     return _loss(s, params, _checks.as_batch(batch, s), noise, hyper)
 
@@ -274,7 +275,12 @@ def loss(
 def _encode_batch(
     s: Structure, params: Params, batch: Batch, noise: Noise, noise_std: Array
 ) -> list[Pass]:
-    """Encodes the labelled rows and, where they count, the unlabelled ones, noisy and clean."""
+    """Encodes the labelled rows and, if the loss reads them, the unlabelled ones.
+
+    Returns:
+      The noisy pass of the labelled rows; then, if they are read, the noisy and the clean pass
+      of the unlabelled rows.
+    """
     labeled, unlabeled = Stream(batch.labeled, noise.labeled), Stream(batch.unlabeled)
     if not s.sees_unlabeled:
         return encode_streams(s, params, [labeled], noise_std)
@@ -290,9 +296,9 @@ def _encode_batch(
 def _loss(
     s: Structure, params: Params, batch: Batch, noise: Noise, hyper: Hyper | None
 ) -> tuple[Array, Metrics]:
-    """Computes the loss of a batch that is checked."""
-    given = s.hyper if hyper is None else hyper
-    noise_std, denoising_cost = map(jnp.asarray, given[:2])
+    """Computes the loss of a checked batch."""
+    active = s.hyper if hyper is None else hyper
+    noise_std, denoising_cost = map(jnp.asarray, active[:2])
     labeled, *unlabeled = _encode_batch(s, params, batch, noise, noise_std)
     supervised, error = s.target.cost(labeled.logits, batch.labels, batch.weight)
     zero = jnp.zeros_like(supervised)
@@ -303,14 +309,14 @@ def _loss(
     metrics = {s.target.cost_name: supervised, "denoising": denoising, "error": error}
     if s.consistency is not None:
         noisy, clean = unlabeled
-        weight = s.consistency.cost * (1.0 if given.consistency is None else given.consistency)
+        weight = s.consistency.cost * (1.0 if active.consistency is None else active.consistency)
         metrics["consistency"] = s.target.consistency(s.consistency, clean.logits, noisy.logits)
         total = total + weight * metrics["consistency"]
     return total, metrics | {"loss": total}
 
 
 def statistics(s: Structure, params: Params, x: Array) -> Statistics:
-    """Computes mean and variance of each level in the clean pass over ``x``."""
+    """Computes the mean and variance of each level in the clean pass over ``x``."""
     return encode(s, params, x).statistics
 
 
@@ -322,27 +328,29 @@ def predict(s: Structure, params: Params, statistics: Statistics, x: Array) -> A
 def decoder_statistics(
     s: Structure, params: Params, statistics: Statistics, x: Array
 ) -> Statistics:
-    """Computes what u is normalised with where examples come singly; None where no u is used.
+    """Computes statistics of u, which let the decoder process each row independently.
+
+    They are None at levels that do not use u.
 
     Args:
-      statistics: of the clean pass over the training examples.
-      x: ``[B, *input_shape]``, training examples.
+      statistics: statistics of the clean pass over the training examples.
+      x: training examples ``[B, *input_shape]``.
     """
     clean = encode(s, params, x, statistics=statistics)
     return decode(s, params, clean, clean).statistics
 
 
 def denoise(s: Structure, trained: Trained, x: Array) -> Array | None:
-    """Computes the decoder's estimate of the input, z_hat_0, each row by itself.
+    """Computes the decoder's estimate of the input, z_hat_0, for each row independently.
 
-    No noise is added: the rows may have some of their own. None if level 0 is not decoded.
+    Adds no noise: the rows may already be noisy. Returns None if level 0 is not decoded.
     """
     noisy = encode(s, trained.params, x, statistics=trained.statistics)
     return decode(s, trained.params, noisy, noisy, trained.decoder_statistics).z_hat[0]
 
 
 def out_shape(in_shape: Shape, layer: Layer) -> Shape:
-    """Finds the shape of a layer's level without computing anything."""
+    """Returns the shape of a layer's level without computing anything."""
     out: list[Shape] = []
     key = jax.eval_shape(jax.random.key, 0)
     jax.eval_shape(lambda key: out.append(layer.init(key, in_shape)[1]), key)
@@ -357,7 +365,7 @@ def _as_combinator(level: int, value: Any) -> Combinator | None:
 
 
 def _as_target(target: Any, shape: Shape) -> Target:
-    """Returns what a top level of this shape learns."""
+    """Returns the target for a top level of this shape."""
     if isinstance(target, str):
         target = targets.from_name(target)
     if target is None:
@@ -390,40 +398,42 @@ def ladder(
     """Builds a ladder network (Rasmus et al. 2015, Algorithm 1) as pure functions.
 
     The loss is the cross-entropy of the noisy labelled rows plus the weighted
-    denoising costs of the unlabelled ones (equation 6 there)::
+    denoising costs of the unlabelled ones (their equation 6)::
 
         C = -mean log p_noisy(y | x) + sum_l denoising_cost[l] C_l
 
-    A level whose combinator is None is not decoded and costs nothing: all None
-    is the supervised net, one at the top alone the Gamma-model, all given with
-    every cost but the lowest 0 the bottom-only model.
+    A level whose combinator is None is not decoded and has no cost. With None at every
+    level, the ladder is the supervised net; with a combinator only at the top, the Gamma-model;
+    with combinators everywhere and every cost but the lowest 0, the bottom-only model.
 
     Args:
-      input_shape: of one example, e.g. ``(784,)``.
-      layers: of levels 1 to L; the last has as many units as there are classes, or what else
-        the target wants.
-      combinators: one for all levels 0 to L, or one (or None) for each; a name in
-        ``COMBINATORS`` will do.
-      denoising_cost: lambda_l, one for all decoded levels or one for each level.
-      noise_std: of the noise of each level 0 to L, or one for all.
-      activation: of levels 1 to L - 1, or one for all of them, or names in
-        ``ACTIVATIONS``; a level after pooling stays linear (``Layer.linear``).
-      top: the activation of level L; None for the target's, ``activations.softmax()`` of classes.
+      input_shape: shape of one example, e.g. ``(784,)``.
+      layers: layers of levels 1 to L; the last has one unit per class, or the shape that the
+        target requires.
+      combinators: one combinator for all levels 0 to L, or one (or None) per level; each may
+        be a name in ``COMBINATORS``.
+      denoising_cost: lambda_l, one value for all decoded levels or one per level.
+      noise_std: standard deviation of the noise, one value for all levels 0 to L or one per
+        level.
+      activation: one activation for all levels 1 to L - 1, or one per level; each may be a
+        name in ``ACTIVATIONS``. A level after pooling stays linear (``Layer.linear``).
+      top: activation of level L; None for the target's, ``activations.softmax()`` for classes.
       normalize_estimate: whether estimates are normalised with the clean
         statistics before the comparison, as in the paper.
-      consistency: if given, a cost of the noisy predictions of unlabelled rows that
-        differ from the clean ones is added, and is among the metrics.
-      target: what the labels say, and so what the top learns, or its name, as ``"pixels:11"``;
-        None for ``targets.classes`` of as many as the last layer has units.
-      joint_norm: whether the noisy labelled rows of a batch are normalised together with the noisy
-        unlabelled ones, and not, as in the paper, by themselves: for labelled rows too few for
-        a mean and a variance of their own. Where the loss sees no unlabelled rows, it is the same.
+      consistency: settings of a cost, added to the loss and the metrics, of noisy predictions
+        of unlabelled rows that differ from the clean ones; None for no such cost.
+      target: target that the top learns, or its name, e.g. ``"pixels:11"``; None for
+        ``targets.classes`` with one class per unit of the last layer.
+      joint_norm: whether the noisy labelled rows of a batch are normalised together with the
+        noisy unlabelled ones; the paper normalises them separately. Meant for batches with too
+        few labelled rows for a mean and variance of their own; has no effect if the loss
+        reads no unlabelled rows.
 
     Raises:
       ValueError: there is no layer, the top is not a vector of at least two
-        classes, or not what the target wants, a list has the wrong length, or
+        classes or does not fit the target, a list has the wrong length, or
         settings contradict each other.
-      TypeError: an argument is of another type.
+      TypeError: an argument has the wrong type.
 
     Examples:
       >>> import jax, jax.numpy as jnp
@@ -466,7 +476,7 @@ def ladder(
     linear = activations.linear()
     acts = [linear if layer.linear else a for layer, a in zip(layers, hidden, strict=False)]
     acts.append(top or target.top)
-    # NumPy, float64: exact under float64, and no device is touched before use.
+    # NumPy float64: exact if JAX uses float64, and no device is touched before use.
     hyper = Hyper(np.array(stds), np.array(costs))  # type: ignore[arg-type]
     levels = tuple(map(Level, shapes, (None, *layers), (None, *acts), gs))
     structure = Structure(levels, hyper, target, normalize_estimate, consistency, joint_norm)

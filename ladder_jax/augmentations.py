@@ -1,11 +1,11 @@
 """Augmentations: random changes of images that leave their labels true.
 
-The paper has none, as its ladders know nothing of images. Where rows are images, what is known of
-them can be said so: a shirt stays one when it is mirrored or moved a little. Clean and noisy pass
-see the same changed image, another one at each step; predictions are of images as they are.
+The paper uses none, as its ladders know nothing of images. For rows that are images, augmentations
+express prior knowledge: a mirrored or slightly moved shirt is still a shirt. The clean and the
+noisy pass see the same augmented image, a new one at each step; predictions use images unchanged.
 
-A chain's name, as ``"flip+shift:2"``, joins those of constructors and their arguments. To add one,
-decorate its constructor with ``@registered``.
+The name of a chain, e.g. ``"flip+shift:2"``, joins the names and arguments of constructors. To add
+an augmentation, decorate its constructor with ``@registered``.
 
 Examples:
   >>> change = from_names("flip+shift:1")
@@ -27,9 +27,9 @@ Augmentation = Callable[[Array, Array], Array]
 """``(key, x [B, height, width, channels]) -> x``, of the same shape."""
 
 AUGMENTATIONS: dict[str, Callable[..., Augmentation]] = {}
-"""By the first word of their names."""
+"""Constructors of augmentations by the first word of their names."""
 registered = _checks.registering(AUGMENTATIONS)
-"""Adds an augmentation to ``AUGMENTATIONS`` by the name of its constructor."""
+"""Adds an augmentation to ``AUGMENTATIONS`` under the name of its constructor."""
 
 
 @registered
@@ -42,21 +42,21 @@ def flip() -> Augmentation:
       [(0.0, 1.0), (1.0, 0.0)]
     """
 
-    def change(key: Array, x: Array) -> Array:
-        turned = jax.random.bernoulli(key, shape=(x.shape[0], 1, 1, 1))
-        return jnp.where(turned, x[:, :, ::-1], x)
+    def augment(key: Array, x: Array) -> Array:
+        mirrored = jax.random.bernoulli(key, shape=(x.shape[0], 1, 1, 1))
+        return jnp.where(mirrored, x[:, :, ::-1], x)
 
-    return change
+    return augment
 
 
 @registered
 def shift(pixels: int) -> Augmentation:
-    """Moves each image by up to so many pixels up or down, and left or right.
+    """Moves each image by up to ``pixels`` up or down, and left or right.
 
-    All moves are equally probable. What comes in at a border mirrors what is there.
+    All moves are equally probable. Pixels that enter at a border mirror those next to it.
 
     Args:
-      pixels: 1 or more, and fewer than an image is high and wide.
+      pixels: maximum move, 1 or more, and less than the height and width of an image.
 
     Examples:
       >>> x = jnp.arange(3.0).reshape(1, 1, 3, 1).repeat(3, axis=1)
@@ -67,45 +67,46 @@ def shift(pixels: int) -> Augmentation:
     if not _checks.is_whole(pixels, 1):
         raise ValueError(f"shift: pixels is {pixels!r}; give a whole number, 1 or more.")
 
-    def change(key: Array, x: Array) -> Array:
+    def augment(key: Array, x: Array) -> Array:
         if pixels >= min(x.shape[1:3]):
             raise ValueError(
                 f"shift({pixels}): images are {x.shape[1]} x {x.shape[2]}; give fewer pixels."
             )
-        wide = jnp.pad(x, ((0, 0), *((pixels, pixels),) * 2, (0, 0)), mode="reflect")
+        padded = jnp.pad(x, ((0, 0), *((pixels, pixels),) * 2, (0, 0)), mode="reflect")
         corners = jax.random.randint(key, (x.shape[0], 2), 0, 2 * pixels + 1)
 
-        def cut(image: Array, corner: Array) -> Array:
+        def crop(image: Array, corner: Array) -> Array:
             return jax.lax.dynamic_slice(image, (corner[0], corner[1], 0), x.shape[1:])
 
-        return jax.vmap(cut)(wide, corners)
+        return jax.vmap(crop)(padded, corners)
 
-    return change
+    return augment
 
 
 def from_names(names: str) -> Augmentation:
-    """Makes the augmentation of a chain, one after another, each with a key of its own.
+    """Creates a chain of augmentations, applied in turn, each with its own key.
 
     Args:
-      names: keys of ``AUGMENTATIONS``, each with its arguments joined by colons, joined by "+".
+      names: names of the chain, joined by "+": each a key of ``AUGMENTATIONS``, followed by its
+        arguments, all joined by colons.
 
     Raises:
-      ValueError: a name is not known, or its arguments are wrong.
+      ValueError: a name is unknown, or its arguments are wrong.
     """
     chain = [_from_name(name) for name in names.split("+")]
 
-    def change(key: Array, x: Array) -> Array:
-        for number, each in enumerate(chain):
-            x = each(jax.random.fold_in(key, number), x)
+    def augment(key: Array, x: Array) -> Array:
+        for number, stage in enumerate(chain):
+            x = stage(jax.random.fold_in(key, number), x)
         return x
 
-    return change
+    return augment
 
 
 def _from_name(name: str) -> Augmentation:
-    kind, *words = name.split(":")
-    if all(word.isdigit() for word in words):
-        augmentation = _checks.made(AUGMENTATIONS, kind, *map(int, words))
+    kind, *arguments = name.split(":")
+    if all(word.isdigit() for word in arguments):
+        augmentation = _checks.made(AUGMENTATIONS, kind, *map(int, arguments))
         if augmentation is not None:
             return augmentation
     raise ValueError(
@@ -115,11 +116,11 @@ def _from_name(name: str) -> Augmentation:
 
 
 def of_rows(augmentation: Augmentation, shape: Shape) -> Augmentation:
-    """Makes an augmentation of rows of any shape, as dense layers take them.
+    """Creates an augmentation of images stored as rows of any shape, e.g. for dense layers.
 
     Args:
-      augmentation: of images.
-      shape: of an image, ``(height, width)`` or ``(height, width, channels)``.
+      augmentation: augmentation of images.
+      shape: shape of an image, ``(height, width)`` or ``(height, width, channels)``.
 
     Examples:
       >>> of_rows(flip(), (2, 3))(jax.random.key(0), jnp.ones((4, 6))).shape
@@ -127,7 +128,7 @@ def of_rows(augmentation: Augmentation, shape: Shape) -> Augmentation:
     """
     image = (*shape, 1) if len(shape) == 2 else shape
 
-    def change(key: Array, x: Array) -> Array:
+    def augment(key: Array, x: Array) -> Array:
         return augmentation(key, x.reshape(-1, *image)).reshape(x.shape)
 
-    return change
+    return augment

@@ -1,15 +1,15 @@
-"""Combination functions: how a level joins its noisy z with the signal from above, u.
+"""Combination functions, which combine a level's noisy z with the signal u from above.
 
-Every one is a ``Combinator``: ``init(key, shape) -> params`` and
-``apply(params, z_noisy, u) -> z_hat``. All but the nets, which are those of Pezeshki et
-al., are from the paper's own program, their parameters named as there, one per unit (or
-channel) each. A function of z alone (``*_lateral``) needs no map from above. s is the
-logistic function, z the noisy z.
+Each is a ``Combinator``: ``init(key, shape) -> params`` and
+``apply(params, z_noisy, u) -> z_hat``. The nets are those of Pezeshki et al.; all others come
+from the paper's own program, with its parameter names, each parameter with one value per unit
+(or channel). A function of z only (``*_lateral``) needs no map from above. s is the logistic
+function, z the noisy z.
 
 To add one, decorate a function without required arguments with ``@registered``: its
-name is then a value of ``combinators=``, and the tests run over it. Its docstring is its
-section of the documentation: a formula after "Makes" or "::" is typeset, and the tests
-check it, and what "Start:" says, against the code.
+name is then a value of ``combinators=``, and the tests cover it. Its docstring becomes its
+section of the documentation: formulas after "Makes" or "::" are typeset, and the tests
+check them, and the values after "Start:", against the code.
 
 Examples:
   >>> g = COMBINATORS["gated_gaussian"]()
@@ -36,24 +36,24 @@ from ladder_jax import _checks
 from ladder_jax.types import Array, Combinator, Params, Shape
 
 COMBINATORS: dict[str, Callable[[], Combinator]] = {}
-"""By the names that configurations use."""
+"""Combinators by the names that configurations use."""
 registered = _checks.registering(COMBINATORS)
-"""Adds a combinator to ``COMBINATORS`` by the name of the function that makes it."""
+"""Adds a combinator to ``COMBINATORS`` under the name of the function that creates it."""
 
 _s = jax.nn.sigmoid
 
 
 def _elementwise(name: str, formula: Callable[..., Array]) -> Combinator:
-    """Makes a combinator of a formula of z, or of z and u, and parameters.
+    """Creates a combinator from a formula in z, or z and u, and parameters.
 
-    The parameters are the formula's further arguments; they start with their defaults.
+    The parameters are the formula's further arguments; the defaults are their initial values.
     """
     arguments = inspect.signature(formula).parameters
     starts = {a.name: a.default for a in arguments.values() if a.default is not a.empty}
 
     def init(key: Array, shape: Shape) -> Params:
         del key
-        # Made by NumPy: eagerly, each shape would be compiled.
+        # With NumPy, as JAX would eagerly compile a program for each shape.
         return {
             name: jax.device_put(np.full(shape, value, float)) for name, value in starts.items()
         }
@@ -72,8 +72,8 @@ def gaussian_moments(params: Params, u: Array) -> tuple[Array, Array]:
     """Computes the prior's mean mu(u) and the gain v(u) of the gaussian combinator.
 
     Args:
-      params: of ``gaussian``.
-      u: ``[B, ...]``, the normalised signal from above.
+      params: parameters of ``gaussian``.
+      u: normalised signal from above ``[B, ...]``.
 
     Returns:
       ``(mu, v)``, each of the shape of ``u``.
@@ -108,7 +108,7 @@ def gaussian() -> Combinator:
         mu(u) = a1 s(a2 u + a3) + a4 u + a5
         v(u)  = a6 s(a7 u + a8) + a9 u + a10
 
-    Start: a2 = a7 = 1, the rest 0, and so z_hat = 0: the map from above has no gradient
+    Start: a2 = a7 = 1, the rest 0, and hence z_hat = 0: the map from above has no gradient
     at the first step. ``gauss`` in the paper's program.
     """
     return _gaussian("gaussian", lambda v: v)
@@ -125,7 +125,7 @@ def gated_gaussian() -> Combinator:
 
 
 def _bent(line: Array, height: Array, inside: Array) -> Array:
-    # Called by name, inside first: the order of the operations decides how gradients round.
+    # Called by keyword, inside first: the order of operations decides how gradients round.
     return line + height * _s(inside)
 
 
@@ -177,13 +177,13 @@ def _curve(x: Array, b1: Array, w1: Array, w2: Array, w3: Array) -> Array:
 
 @registered
 def separate() -> Combinator:
-    """Makes a curve of z plus a curve of u, without any mixing.
+    """Makes a curve in z plus a curve in u, without any mixing.
 
-    The paper's program shares b1 between the two::
+    As in the paper's program, both curves share b1::
 
         z_hat = w2_lat s(b1 + w1_lat z) + w3_lat z + b2 + w2_ver s(b1 + w1_ver u) + w3_ver u
 
-    u shifts the curve and no more. Start: w1 = w2 = 1, the rest 0. ``comparison_g4`` in
+    u only shifts the curve. Start: w1 = w2 = 1, the rest 0. ``comparison_g4`` in
     the paper's program.
     """
     return _elementwise(
@@ -196,11 +196,11 @@ def separate() -> Combinator:
 
 @registered
 def mlp(hidden: Sequence[int] = (4,), *, stddev: float = 0.025, shared: bool = True) -> Combinator:
-    """Makes a small net of u and z: leaky ReLU r (slope 0.1) between its layers.
+    """Makes a small net of u and z, with leaky ReLUs r (slope 0.1) between its layers.
 
-    Pezeshki et al.: each unit's two numbers go through a net whose weights all units of a level
-    share, as the paper writes it, or each unit has its own. u is normalised per unit, so a shared
-    net cannot give each pixel its own mean and scale back. For hidden (4,)::
+    Pezeshki et al.: each unit's two numbers pass through a net. All units of a level share its
+    weights, as their paper writes it, or each unit has its own. u is normalised per unit, so a
+    shared net cannot restore the mean and scale of each pixel. For hidden (4,)::
 
         z_hat = W2 r(W1 [u, z] + b1) + b2
 
@@ -208,9 +208,9 @@ def mlp(hidden: Sequence[int] = (4,), *, stddev: float = 0.025, shared: bool = T
     per net; the biases are 0.
 
     Args:
-      hidden: units of each hidden layer; the paper's are (4,), (2, 2), (2, 2, 2).
-      stddev: of the weights at the start.
-      shared: whether all units of a level have the same weights.
+      hidden: units of each hidden layer; the paper uses (4,), (2, 2) and (2, 2, 2).
+      stddev: standard deviation of the initial weights.
+      shared: whether all units of a level share their weights.
 
     Raises:
       ValueError: an argument is out of range.
@@ -229,8 +229,8 @@ def augmented_mlp(
 ) -> Combinator:
     """Makes ``mlp`` with the product u z as a third input.
 
-    The best of Pezeshki et al.: 1.00 % at 100 labels with hidden (2, 2, 2), 0.97 % at
-    1000 with (4,), 0.57 % with all and (2, 2). For hidden (4,)::
+    The best combinator of Pezeshki et al.: 1.00 % at 100 labels with hidden (2, 2, 2), 0.97 %
+    at 1000 labels with (4,), 0.57 % with all labels and (2, 2). For hidden (4,)::
 
         z_hat = W2 r(W1 [u, z, u z] + b1) + b2
 
@@ -259,7 +259,7 @@ def _net(name: str, inputs: int, hidden: Sequence[int], stddev: float, shared: b
     def apply(params: Params, z_noisy: Array, u: Array | None) -> Array:
         assert u is not None
         h = (u, z_noisy, u * z_noisy)[:inputs]
-        # Number by number: one array of so few would fill no vector of a processor.
+        # Unit by unit of the net: arrays this small would not fill a processor's vectors.
         for i in range(1, len(sizes)):
             weights, bias = params[f"W{i}"], params[f"b{i}"]
             sums = [
@@ -275,7 +275,7 @@ def _net(name: str, inputs: int, hidden: Sequence[int], stddev: float, shared: b
 
 @registered
 def linear() -> Combinator:
-    """Makes z_hat = a1 z + b: lateral alone.
+    """Makes z_hat = a1 z + b: lateral only.
 
     Start: a1 = 1, b = 0. ``lin`` in the paper's program.
     """
@@ -284,7 +284,7 @@ def linear() -> Combinator:
 
 @registered
 def identity() -> Combinator:
-    """Makes z_hat = z: lateral alone, what it costs not to denoise at all.
+    """Makes z_hat = z: lateral only, a baseline that does not denoise.
 
     No parameters. ``i`` in the paper's program.
     """
@@ -293,7 +293,7 @@ def identity() -> Combinator:
 
 @registered
 def vertical_relu() -> Combinator:
-    """Makes z_hat = max(0, u + b): vertical alone, an ordinary decoder.
+    """Makes z_hat = max(0, u + b): vertical only, an ordinary decoder.
 
     Start: b = 0. ``relu`` in the paper's program.
     """
@@ -302,7 +302,7 @@ def vertical_relu() -> Combinator:
 
 @registered
 def vertical_sigmoid() -> Combinator:
-    """Makes z_hat = s(c (u + b)): vertical alone.
+    """Makes z_hat = s(c (u + b)): vertical only.
 
     Start: c = 1, b = 0. ``sigmoid`` in the paper's program.
     """
@@ -311,7 +311,7 @@ def vertical_sigmoid() -> Combinator:
 
 @registered
 def gaussian_lateral() -> Combinator:
-    """Makes z_hat = w1 z + b1: what remains of ``gaussian`` without u.
+    """Makes z_hat = w1 z + b1: ``gaussian`` without u.
 
     Start: w1 = 1, b1 = 0. ``gauss0`` and ``gauss_stable_v0`` in the paper's program.
     """

@@ -1,8 +1,8 @@
-"""A whole ladder as a Flax module, for those who build with Linen or NNX.
+"""Flax modules that wrap an entire ladder, for use with Linen or NNX.
 
-Both are thin: parameters are the ladder's own, outputs equal its functions'. They
-hold the statistics that prediction is normalised with as well, which
-``collect(x)`` computes from the clean pass over ``x`` (best all training examples).
+Both are thin wrappers: the parameters are the ladder's own, and the outputs equal those of its
+functions. They also hold the batch statistics that normalise predictions, which
+``collect(x)`` computes from the clean pass over ``x``, ideally all training examples.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ladder_jax.types import Array, Batch, Hyper, Ladder, Metrics, Params, Stati
 
 
 def _unit_statistics(net: Ladder, params: Params) -> Statistics:
-    """Returns mean 0 and variance 1 at every level: what stands there before ``collect``."""
+    """Returns mean 0 and variance 1 at every level, the statistics before ``collect``."""
     rows = jnp.zeros((2, *net.shapes[0]))
     shapes = jax.eval_shape(net.statistics, params, rows)
     mean = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes.mean)
@@ -23,10 +23,10 @@ def _unit_statistics(net: Ladder, params: Params) -> Statistics:
 
 
 class LinenLadder(linen.Module):
-    """Wraps a ladder as a Linen module; variables ``params`` and ``statistics``.
+    """Wraps a ladder as a Linen module with collections ``params`` and ``statistics``.
 
-    Calling it predicts. ``loss`` takes its noise from the rng named ``noise``;
-    ``collect`` wants ``mutable=["statistics"]``.
+    Calling the module predicts. ``loss`` draws its noise from the RNG stream ``noise``;
+    ``collect`` needs ``mutable=["statistics"]``.
 
     Examples:
       >>> from ladder_jax import presets
@@ -41,34 +41,34 @@ class LinenLadder(linen.Module):
     net: Ladder
 
     def setup(self) -> None:
-        """Declares parameters and statistics."""
+        """Declares the parameters and the statistics."""
         self.ladder = self.param("ladder", self.net.init)
         self.statistics = self.variable(
             "statistics", "clean", _unit_statistics, self.net, self.ladder
         )
 
     def __call__(self, x: Array) -> Array:
-        """Computes ``net.predict`` of ``x``, normalised with the statistics held."""
+        """Computes ``net.predict`` of ``x``, normalised with the stored statistics."""
         return self.net.predict(self.ladder, self.statistics.value, x)
 
     def loss(self, batch: Batch, hyper: Hyper | None = None) -> tuple[Array, Metrics]:
-        """Computes ``net.loss``: the scalar and its metrics."""
+        """Computes ``net.loss``: the scalar loss and its metrics."""
         return self.net.loss(self.ladder, batch, self.make_rng("noise"), hyper)
 
     def collect(self, x: Array) -> None:
-        """Replaces the statistics by those of the clean pass over ``x``."""
+        """Replaces the stored statistics by those of the clean pass over ``x``."""
         self.statistics.value = self.net.statistics(self.ladder, x)
 
 
 class NNXLadder(nnx.Module):
-    """Wraps a ladder as an NNX module: an ``nnx.Param`` for each array of its parameters.
+    """Wraps a ladder as an NNX module with one ``nnx.Param`` per parameter array.
 
-    Calling it predicts. ``loss`` takes its noise from the stream named ``noise`` of
-    the ``rngs`` given to it.
+    Calling the module predicts. ``loss`` draws its noise from the stream ``noise`` of its
+    argument ``rngs``.
 
     Args:
       net: the ladder.
-      rngs: whose stream ``params`` starts the parameters.
+      rngs: random streams; the stream ``params`` initialises the parameters.
 
     Examples:
       >>> from ladder_jax import presets
@@ -90,15 +90,15 @@ class NNXLadder(nnx.Module):
         return jax.tree.map(lambda leaf: leaf[...], self.params, is_leaf=is_leaf)
 
     def __call__(self, x: Array) -> Array:
-        """Computes ``net.predict`` of ``x``, normalised with the statistics held."""
+        """Computes ``net.predict`` of ``x``, normalised with the stored statistics."""
         return self._predict(self._params(), self.statistics.get_value(), x)
 
     def loss(
         self, batch: Batch, rngs: nnx.Rngs, hyper: Hyper | None = None
     ) -> tuple[Array, Metrics]:
-        """Computes ``net.loss``: the scalar and its metrics."""
+        """Computes ``net.loss``: the scalar loss and its metrics."""
         return self._loss(self._params(), batch, rngs.noise(), hyper)
 
     def collect(self, x: Array) -> None:
-        """Replaces the statistics by those of the clean pass over ``x``."""
+        """Replaces the stored statistics by those of the clean pass over ``x``."""
         self.statistics.set_value(self._statistics(self._params(), x))

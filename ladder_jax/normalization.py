@@ -1,7 +1,7 @@
-"""Batch normalisation without scale or shift, its statistics in the open.
+"""Batch normalisation without scale or shift that returns its statistics.
 
-The decoder needs the mean and variance that each level was normalised with,
-which no library's batch norm returns; hence our own.
+The decoder needs the mean and variance that normalised each level, which the batch norm of
+no library returns.
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ import jax.numpy as jnp
 from ladder_jax.types import Array, Statistics
 
 EPSILON = 1e-10
-_TINY = 1e-30  # keeps a vector of zeros from a division by 0
+_TINY = 1e-30  # avoids a division by 0 for a vector of zeros
 
 
 def batch_normalize(x: Array, *, per_unit: bool = False) -> tuple[Array, Array, Array]:
     """Computes z = (x - mean) / sqrt(var + 1e-10) with the mean and variance of a batch.
 
-    Its derivative is written out, in two sums over the batch where that of the formula
-    takes three: with r = sqrt(var + 1e-10) and means over the batch::
+    Its derivative is given explicitly and takes two sums over the batch, where automatic
+    differentiation takes three. With r = sqrt(var + 1e-10) and means over the batch::
 
         dz = (dx - mean(dx) - z mean(z dx)) / r
         dmean = mean(dx),  dvar = 2 r mean(z dx)
 
     Args:
-      x: ``[B, ..., C]``.
-      per_unit: over rows alone, one value per unit; else over rows and space,
-        one value per channel (the last axis). The same for ``[B, C]``.
+      x: batch ``[B, ..., C]``.
+      per_unit: whether statistics are over rows only, one value per unit; otherwise they are
+        over rows and space, one value per channel (the last axis). No difference for ``[B, C]``.
 
     Returns:
-      ``(z, mean, var)``: z as ``x``, the biased variance and the mean each of the shape of
-      a row (or ``[C]``).
+      ``(z, mean, var)``: z of the shape of ``x``; the mean and the biased variance of the shape
+      of a row if ``per_unit``, else ``[C]``.
 
     Examples:
       >>> import jax.numpy as jnp
@@ -57,18 +57,18 @@ def _derivative(axes: tuple[int, ...], primals: tuple[Array], tangents: tuple[Ar
     (x,), (dx,) = primals, tangents
     z, mean, var = _batch_normalize(x, axes)
     root = jnp.sqrt(var + EPSILON)
-    dmean, along = dx.mean(axes), (z * dx).mean(axes)
-    dz = (dx - dmean - z * along) * (1.0 / root)
-    return (z, mean, var), (dz, dmean, 2.0 * root * along)
+    dmean, mean_z_dx = dx.mean(axes), (z * dx).mean(axes)
+    dz = (dx - dmean - z * mean_z_dx) * (1.0 / root)
+    return (z, mean, var), (dz, dmean, 2.0 * root * mean_z_dx)
 
 
 def normalize(x: Array, mean: Array, var: Array) -> Array:
     """Computes (x - mean) / sqrt(var + 1e-10), the paper's N_B (Algorithm 1).
 
     Args:
-      x: ``[B, ...]``.
-      mean: broadcastable against a row.
-      var: as ``mean``; the root is taken here.
+      x: batch ``[B, ...]``.
+      mean: mean, broadcastable against a row.
+      var: variance, broadcastable against a row.
 
     Returns:
       An array of the shape of ``x``.
@@ -78,13 +78,12 @@ def normalize(x: Array, mean: Array, var: Array) -> Array:
       >>> normalize(jnp.array([[1.0], [3.0]]), jnp.array([2.0]), jnp.array([1.0])).tolist()
       [[-1.0], [1.0]]
     """
-    # The root may be divided by or multiplied with; the reciprocal root of one
-    # row is cheaper than a division for each element.
+    # Multiplying by the reciprocal root of one row is cheaper than a division per element.
     return (x - mean) * (1.0 / jnp.sqrt(var + EPSILON))
 
 
 def inverse_norm(x: Array, axes: tuple[int, ...]) -> Array:
-    """Computes 1 / |x| over some axes, which stay with length 1; 1e15 where x is 0.
+    """Computes 1 / |x| over some axes, kept with length 1; 1e15 where x is 0.
 
     Examples:
       >>> inverse_norm(jnp.array([[0.0, 4.0]]), (1,)).tolist()
@@ -94,11 +93,11 @@ def inverse_norm(x: Array, axes: tuple[int, ...]) -> Array:
 
 
 def known(statistics: Statistics, level: int) -> tuple[Array, Array]:
-    """Returns the mean and variance of one level, which has them.
+    """Returns the mean and variance of a level for which they exist.
 
     Args:
-      statistics: by level.
-      level: not 0 for those of an encoder pass, as the input is not normalised.
+      statistics: statistics of all levels.
+      level: the level; not 0 for statistics of an encoder pass, as the input is not normalised.
 
     Returns:
       ``(mean, var)``.

@@ -1,9 +1,8 @@
-"""Devices: the one mesh, and where arrays lie on it.
+"""Devices: a single mesh, and the placement of arrays on it.
 
-Members of a population are sharded over the axis ``member``, rows of a batch over
-``data``. The code of a step knows neither: batch statistics, costs and gradients
-are over the whole batch wherever its rows lie, so that any number of devices gives
-the same result.
+Members of a population are sharded over the axis ``member``, rows of a batch over ``data``.
+The code of a training step depends on neither: batch statistics, costs and gradients are over
+the full batch wherever its rows are, so that any number of devices gives the same result.
 """
 
 from __future__ import annotations
@@ -17,18 +16,18 @@ import jax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 MEMBER, DATA = "member", "data"
-_WHOLE = PartitionSpec()  # type: ignore[no-untyped-call]
+_REPLICATED = PartitionSpec()  # type: ignore[no-untyped-call]
 _BY_MEMBER = PartitionSpec(MEMBER)  # type: ignore[no-untyped-call]
 _BY_ROW = PartitionSpec(DATA)  # type: ignore[no-untyped-call]
 Tree = TypeVar("Tree")
 
 
 def make_mesh(members: int = 1, devices: Sequence[jax.Device] | None = None) -> Mesh:
-    """Makes a mesh of all devices: as many as can over members, the rest over rows.
+    """Creates a mesh of devices: as many as possible over members, the rest over rows.
 
     Args:
-      members: trained at once.
-      devices: all of them if None.
+      members: number of members that are trained together.
+      devices: devices of the mesh; None for all.
 
     Returns:
       A mesh with the axes ``member`` and ``data``.
@@ -38,35 +37,35 @@ def make_mesh(members: int = 1, devices: Sequence[jax.Device] | None = None) -> 
       ('member', 'data')
     """
     devices = jax.devices() if devices is None else devices
-    across = math.gcd(members, len(devices))
-    shape = (across, len(devices) // across)
+    member_devices = math.gcd(members, len(devices))
+    shape = (member_devices, len(devices) // member_devices)
     return jax.make_mesh(shape, (MEMBER, DATA), axis_types=(AxisType.Auto,) * 2, devices=devices)
 
 
 def replicate(mesh: Mesh, tree: Tree) -> Tree:
-    """Replicates arrays on every device, of all processes.
+    """Replicates arrays on every device of all processes.
 
     Args:
-      mesh: of ``make_mesh``.
-      tree: arrays, the same in every process.
+      mesh: mesh from ``make_mesh``.
+      tree: pytree of arrays, the same in every process.
 
     Returns:
-      The same tree of arrays on the devices.
+      The same pytree, with its arrays on the devices.
 
     Examples:
       >>> import jax.numpy as jnp
       >>> replicate(make_mesh(), {"x": jnp.ones(3)})["x"].sharding.is_fully_replicated
       True
     """
-    sharding = NamedSharding(mesh, _WHOLE)
+    sharding = NamedSharding(mesh, _REPLICATED)
     if jax.process_count() > 1:
-        lies = (
+        in_place = (
             isinstance(leaf, jax.Array) and leaf.sharding.is_equivalent_to(sharding, leaf.ndim)
             for leaf in jax.tree.leaves(tree)
         )
-        if all(lies):
+        if all(in_place):
             return tree
-        # As arguments of a compiled function, arrays of one process are those of all.
+        # A compiled function treats a process-local argument as the same in all processes.
         spread: Tree = jax.jit(lambda leaves: leaves, out_shardings=sharding)(tree)
         return spread
     placed: Tree = jax.device_put(tree, sharding)
@@ -74,7 +73,7 @@ def replicate(mesh: Mesh, tree: Tree) -> Tree:
 
 
 def shard_members(mesh: Mesh, tree: Tree) -> Tree:
-    """Shards arrays over their first axis, the members'.
+    """Shards arrays over their first axis, the members.
 
     Examples:
       >>> import jax.numpy as jnp
@@ -86,41 +85,41 @@ def shard_members(mesh: Mesh, tree: Tree) -> Tree:
 
 
 def shard_batch(mesh: Mesh) -> Callable[[Tree], Tree]:
-    """Makes what shards the rows of a batch over the devices, within a compiled function.
+    """Creates a function that shards the rows of a batch inside a compiled function.
 
-    Their number need not be a multiple of the number of devices.
+    The number of rows need not be a multiple of the number of devices.
 
     Args:
-      mesh: of ``make_mesh``.
+      mesh: mesh from ``make_mesh``.
 
     Returns:
-      A function of a tree of arrays ``[B, ...]``.
+      A function of a pytree of arrays ``[B, ...]``.
 
     Examples:
       >>> import jax, jax.numpy as jnp
       >>> jax.jit(shard_batch(make_mesh()))(jnp.ones((4, 2))).shape
       (4, 2)
     """
-    whole, by_row = NamedSharding(mesh, _WHOLE), NamedSharding(mesh, _BY_ROW)
+    replicated, by_row = NamedSharding(mesh, _REPLICATED), NamedSharding(mesh, _BY_ROW)
     constrain: Callable[[Any, NamedSharding], Any] = jax.lax.with_sharding_constraint
 
     def spread(leaf: Any) -> Any:
         if leaf.shape[0] % mesh.shape[DATA]:
-            # Else the compiler may divide an argument in a way that the mesh has no name for.
-            leaf = constrain(leaf, whole)
+            # Otherwise the compiler may choose a sharding that the mesh cannot express.
+            leaf = constrain(leaf, replicated)
         return constrain(leaf, by_row)
 
     return functools.partial(jax.tree.map, spread)
 
 
 def join_processes(**options: Any) -> None:
-    """Joins the devices of several processes to one machine; before any other use of JAX.
+    """Connects several processes so that JAX uses their devices together.
 
-    Every process calls it and then runs the same program. On TPU pods, Slurm and Open
-    MPI nothing need be given.
+    Every process calls this before any other use of JAX and then runs the same program. On TPU
+    pods, Slurm and Open MPI, no options are needed.
 
     Args:
-      **options: of ``jax.distributed.initialize``: ``coordinator_address``
+      **options: arguments of ``jax.distributed.initialize``: ``coordinator_address``
         (``"host:port"`` of process 0), ``num_processes``, ``process_id``.
     """
     jax.distributed.initialize(**options)

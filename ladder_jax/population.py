@@ -1,4 +1,4 @@
-"""Trains many ladders at once: one compiled program under ``vmap`` over stacked states."""
+"""Trains many ladders together: one compiled program with ``vmap`` over stacked states."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ from ladder_jax.training import TrainData
 from ladder_jax.types import Array
 
 _MAY_DIFFER = ("name", "seed", "split", *Config.TRACED)
-"""Settings in which the members of one program may differ."""
+"""Settings in which the members of a population may differ."""
 
 
 def check_alike(configs: Sequence[Config]) -> None:
-    """Checks that configs can be members of one population.
+    """Checks that configs can be members of the same population.
 
     Examples:
       >>> check_alike([Config(seed=0), Config(seed=1, epochs=3)])
@@ -63,12 +63,12 @@ in name, seed, split, learning_rate, noise_std, denoising_cost alone.
 
 
 class Crew(NamedTuple):
-    """Holds what the members of a population are trained on and with, stacked."""
+    """Holds the settings and the stacked data of a population's members."""
 
-    configs: list[Config]  # one per member, ``compute_dtype`` settled
+    configs: list[Config]  # one per member, with ``compute_dtype`` resolved
     tasks: list[Task]  # one per member
-    data: MemberData  # of all of them
-    members: Members  # how they share it
+    data: MemberData  # data of all members, stacked
+    members: Members  # how the members share the data
 
 
 def gather(
@@ -76,21 +76,21 @@ def gather(
     dataset: data.Dataset | None = None,
     workdir: pathlib.Path | None = None,
 ) -> Crew:
-    """Prepares the data and settings of all members; the folder is the first one's."""
+    """Prepares the data and settings of all members; ``workdir`` is that of the first."""
     if dataset is None:
         dataset = load_data(configs[0])
     rows = [choose_rows(config, dataset) for config in configs]
-    first, kept = prepare(configs[0], dataset, rows[0]), rows[0][1]
+    first, first_rows = prepare(configs[0], dataset, rows[0]), rows[0][1]
     dtype = precision.settle(configs[0], first.spec, workdir).compute_dtype
     configs = [dataclasses.replace(config, compute_dtype=dtype) for config in configs]
     tasks, train = [first], first.train
     for config, (labeled, own, held_out) in zip(configs[1:], rows[1:], strict=True):
-        if not np.array_equal(own, kept):
+        if not np.array_equal(own, first_rows):
             tasks.append(prepare(config, dataset, (labeled, own, held_out)))
         elif np.array_equal(labeled, first.labeled):
             tasks.append(first)
         else:
-            # The same rows are trained on: only which of them have a label differs.
+            # The training rows are the same; only the labelled subset differs.
             tasks.append(relabeled(config, dataset, (labeled, own, held_out), first))
     if len({task.target for task in tasks}) > 1:
         raise ConfigError(
@@ -108,7 +108,7 @@ def gather(
 
 
 def _stack(*arrays: Array) -> tuple[Array, int | None]:
-    """Returns one array per member as one array, and which of its axes is the members'."""
+    """Stacks one array per member; returns the array and its member axis, None if all share it."""
     if all(array is arrays[0] for array in arrays):
         return arrays[0], None
     return jnp.stack(arrays), 0
@@ -122,28 +122,28 @@ def train_population(
     overwrite: bool = False,
     progress: Progress = lambda metrics: None,
 ) -> dict[str, Result]:
-    """Trains all members as one program; each has the files of a run of its own.
+    """Trains all members as one program; each member gets the files of a run of its own.
 
-    A member's result is that of ``train_and_evaluate`` with its config, up to the
-    rounding of float32: labels, order and noise are the same. Where examples are held
-    out, each member has its own ``best_epoch`` and ``best.npz``. The checkpoints in
-    ``workdir`` are of all members together: there, the best is that with the least
-    mean validation error over the members, which need be no member's own best.
+    A member's result is that of ``train_and_evaluate`` with its config, up to float32
+    rounding: labels, order and noise are the same. If examples are held out, each member has
+    its own ``best_epoch`` and ``best.npz``. The checkpoints in ``workdir`` are shared by all
+    members; the best of them has the lowest validation error averaged over the members, and
+    need not be the best of any single member.
 
     Args:
-      members: by name, which is that of the member's folder in ``workdir``.
-      workdir: the folder.
-      dataset: the data, instead of those that the configs name.
-      overwrite: whether it may hold an earlier run's files.
-      progress: called after each epoch with the means over the members.
+      members: configs by name; the name is also that of the member's folder in ``workdir``.
+      workdir: folder of the population.
+      dataset: data to use instead of the dataset that the configs name.
+      overwrite: whether to overwrite the files of an earlier run.
+      progress: function called after each epoch with the means over the members.
 
     Returns:
       One ``Result`` per member.
 
     Raises:
       ConfigError: the members are not alike, a setting or a folder is wrong.
-      DataError: the data are.
-      Interrupted: SIGTERM or Ctrl-C; what is done is saved.
+      DataError: the data are wrong.
+      Interrupted: SIGTERM or Ctrl-C; completed work is saved.
       NotFiniteError: NaN or infinity in a member's loss.
       WriteError: a file cannot be written.
     """
@@ -155,9 +155,9 @@ def train_population(
     crew = gather(configs, dataset, None if overwrite else folder / next(iter(members)))
     configs = crew.configs
     program = compile_program(configs[0], crew.tasks[0].spec, crew.members)
-    with contextlib.ExitStack() as opened:
+    with contextlib.ExitStack() as stack:
         folders = [
-            opened.enter_context(
+            stack.enter_context(
                 workfolder.open_run(folder / name, config, task.record, overwrite=overwrite)
             )
             for name, config, task in zip(members, configs, crew.tasks, strict=True)
@@ -165,14 +165,14 @@ def train_population(
         if all(map(workfolder.is_done, folders)):
             results = [load_result(path, program.net) for path in folders]
             return dict(zip(members, results, strict=True))
-        which = zlib.crc32(" ".join(members).encode())  # members share their checkpoints
-        shared = folder / f"{workfolder.CHECKPOINTS}-{which:08x}"
+        digest = zlib.crc32(" ".join(members).encode())  # members share their checkpoints
+        checkpoint_folder = folder / f"{workfolder.CHECKPOINTS}-{digest:08x}"
         if overwrite:
-            files.remove(shared)
-        saved = opened.enter_context(Checkpoints(shared, configs[0].keep))
-        each = [
+            files.remove(checkpoint_folder)
+        checkpoints = stack.enter_context(Checkpoints(checkpoint_folder, configs[0].keep))
+        member_list = [
             Member(config, path, Evaluator(program.evaluate, task, config.norm_statistics))
             for config, path, task in zip(configs, folders, crew.tasks, strict=True)
         ]
-        results = train_members(Run(program, each, crew.data, saved), progress)
+        results = train_members(Run(program, member_list, crew.data, checkpoints), progress)
     return dict(zip(members, results, strict=True))

@@ -1,6 +1,6 @@
-"""Training: state, step, epoch, evaluation; all pure, all jitted.
+"""Training: state, step, epoch and evaluation as pure, jitted functions.
 
-``place`` puts rows where what is made here computes with them, as ``parallel.shard_batch``.
+``place`` places rows on the devices that compute with them, as ``parallel.shard_batch`` does.
 
 Examples:
   >>> from ladder_jax import presets
@@ -35,13 +35,13 @@ from ladder_jax.types import Metrics as Metrics
 
 
 class TrainState(NamedTuple):
-    """Holds all that a run carries from step to step.
+    """Holds everything that a run carries from step to step.
 
     Attributes:
-      step: int32 scalar, steps done.
-      params: of the ladder.
-      opt_state: of the optimizer.
-      key: of the run; the key of a step is derived from it and ``step`` alone.
+      step: number of completed steps, int32 scalar.
+      params: parameters of the ladder.
+      opt_state: state of the optimizer.
+      key: key of the run; the key of a step is derived only from it and ``step``.
     """
 
     step: Array
@@ -54,10 +54,10 @@ class TrainData(NamedTuple):
     """Holds examples in device memory.
 
     Attributes:
-      labeled: ``[n_labeled, *input_shape]``.
-      labels: ``[n_labeled]``, integers; of another target than classes, as its labels are.
-      unlabeled: ``[n_unlabeled, *input_shape]``.
-      weight: ``[n_labeled]``, as ``Batch.weight``; None: all alike.
+      labeled: labelled examples ``[n_labeled, *input_shape]``.
+      labels: integer classes ``[n_labeled]``, or the labels of another target.
+      unlabeled: unlabelled examples ``[n_unlabeled, *input_shape]``.
+      weight: weights ``[n_labeled]`` as in ``Batch.weight``; None weights all rows equally.
     """
 
     labeled: Array
@@ -66,19 +66,19 @@ class TrainData(NamedTuple):
     weight: Array | None = None
 
     def batch(self, labeled: Array, unlabeled: Array) -> Batch:
-        """Gathers the rows of these numbers."""
+        """Gathers the rows with these indices."""
         weight = None if self.weight is None else self.weight[labeled]
         return Batch(self.labeled[labeled], self.labels[labeled], self.unlabeled[unlabeled], weight)
 
 
 class BatchSizes(NamedTuple):
-    """Says how many rows a step takes.
+    """Holds the number of rows per step.
 
     Attributes:
-      labeled: labelled rows.
-      unlabeled: unlabelled rows.
-      tied: whether the labelled rows of a step are its unlabelled rows, as the
-        paper has it where every example has a label.
+      labeled: number of labelled rows.
+      unlabeled: number of unlabelled rows.
+      tied: whether a step uses the same rows as labelled and as unlabelled ones, as in the
+        paper if every example has a label.
     """
 
     labeled: int = 100
@@ -89,7 +89,7 @@ class BatchSizes(NamedTuple):
 def create_train_state(
     net: Ladder, optimizer: optax.GradientTransformation, key: Array
 ) -> TrainState:
-    """Creates a fresh state; the parameters and the run's randomness both come from ``key``.
+    """Creates a fresh state; ``key`` seeds both the parameters and the run's randomness.
 
     Args:
       optimizer: any optax transformation.
@@ -97,12 +97,12 @@ def create_train_state(
     """
     key_params, key_run = split(key, 2)
     params = net.init(key_params)
-    # The optimizer starts with zeros and copies: one program, and no rounding.
+    # The initial state is zeros and copies, so compiling it as one program rounds nothing.
     return TrainState(jax.device_put(np.int32(0)), params, jax.jit(optimizer.init)(params), key_run)
 
 
 def augmented(augmentation: Augmentation | None, state: TrainState, batch: Batch) -> Batch:
-    """Changes the rows of a batch as the step of a state does; None: leaves them as they are."""
+    """Augments a batch as the step of a state does; without augmentation, returns it unchanged."""
     if augmentation is None:
         return batch
     # Noise folds 0, 1, 2, ... into the key of a step.
@@ -120,25 +120,26 @@ def make_train_step(
     hyper: Hyper | Callable[[Array], Hyper] | None = None,
     augmentation: Augmentation | None = None,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
-    """Makes the jitted ``train_step(state, batch) -> (state, metrics)``.
+    """Creates the jitted ``train_step(state, batch) -> (state, metrics)``.
 
-    Noise comes from the state's key and step, so that a step can be replayed.
+    Noise is derived from the state's key and step, so that a step can be replayed.
 
     Args:
-      optimizer: that which made ``state.opt_state``.
+      optimizer: optimizer that created ``state.opt_state``.
       hyper: noise and costs, or a schedule of them, ``step -> Hyper``; None for the ladder's own.
-      augmentation: changes the rows of each half first, ``(key, x [B, *input_shape]) -> x``.
+      augmentation: function ``(key, x [B, *input_shape]) -> x``, applied first to the rows of
+        each half.
 
     Returns:
-      The step; its metrics are those of ``net.loss``.
+      The step function; its metrics are those of ``net.loss``.
     """
 
     @jax.jit
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(state.key, state.step)
         batch = augmented(augmentation, state, batch)
-        now = hyper(state.step) if callable(hyper) else hyper
-        grads, metrics = jax.grad(net.loss, has_aux=True)(state.params, batch, key, now)
+        step_hyper = hyper(state.step) if callable(hyper) else hyper
+        grads, metrics = jax.grad(net.loss, has_aux=True)(state.params, batch, key, step_hyper)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         return TrainState(state.step + 1, params, opt_state, state.key), metrics
@@ -147,7 +148,7 @@ def make_train_step(
 
 
 def row_order(key: Array, rows: int, steps: int, batch: int) -> Array:
-    """Draws which rows each step takes: whole shuffled passes, one after another.
+    """Draws the row indices of each step from consecutive shuffled passes over all rows.
 
     Returns:
       int32 ``[steps, batch]``, each below ``rows``.
@@ -164,13 +165,13 @@ def row_order(key: Array, rows: int, steps: int, batch: int) -> Array:
 def epoch_order(
     key: Array, step: Array | int, n_labeled: int, n_unlabeled: int, sizes: BatchSizes
 ) -> tuple[Array, Array]:
-    """Draws which rows each step of an epoch takes, whoever gathers them.
+    """Draws the row indices of each step of an epoch, however the rows are gathered.
 
     Args:
-      key: of the run.
-      step: the number of any step of the epoch.
-      n_labeled: labelled rows there are.
-      n_unlabeled: unlabelled rows there are.
+      key: key of the run.
+      step: number of any step of the epoch.
+      n_labeled: number of labelled rows.
+      n_unlabeled: number of unlabelled rows.
       sizes: rows per step.
 
     Returns:
@@ -193,7 +194,7 @@ def epoch_order(
 
 
 def steps_per_epoch(data: TrainData, sizes: BatchSizes) -> int:
-    """Counts the whole batches that the unlabelled examples make.
+    """Returns the number of full batches of unlabelled examples.
 
     Examples:
       >>> x = jnp.zeros((250, 4))
@@ -208,13 +209,13 @@ def make_epoch(
     sizes: BatchSizes,
     place: Callable[[Any], Any] = lambda tree: tree,
 ) -> Callable[[TrainState, TrainData], tuple[TrainState, Metrics]]:
-    """Makes one pass over the unlabelled examples as a single compiled ``lax.scan``.
+    """Creates one pass over the unlabelled examples as a single compiled ``lax.scan``.
 
-    The order of both halves follows from the state's key and the epoch's number, the labelled half
-    starting over as often as needed. The state given is donated: use the one returned.
+    The order of both halves is derived from the state's key and the epoch's number; the labelled
+    half starts over as often as needed. The input state is donated: use the returned one.
 
     Args:
-      train_step: of ``make_train_step``.
+      train_step: step from ``make_train_step``.
       sizes: rows per step.
 
     Returns:
@@ -237,27 +238,29 @@ def make_epoch(
 def make_epochs(
     epoch: Callable[[TrainState, TrainData], tuple[TrainState, Metrics]], most: int
 ) -> Callable[[TrainState, TrainData, int], tuple[TrainState, Metrics]]:
-    """Makes several epochs as one compiled program: one of few steps takes longer to start.
+    """Creates several epochs as one compiled program.
+
+    An epoch of few steps takes longer to start than to compute.
 
     Args:
-      epoch: of ``make_epoch``.
-      most: epochs that there is room for.
+      epoch: epoch from ``make_epoch``.
+      most: maximum number of epochs per call.
 
     Returns:
-      ``epochs(state, data, number) -> (state, metrics)``, the state given donated; the metrics
-      have the epochs as first axis, ``most`` of them, zeros beyond ``number``.
+      ``epochs(state, data, number) -> (state, metrics)``; the input state is donated. The
+      metrics' first axis is the epoch, of length ``most``, with zeros from index ``number`` on.
     """
 
     def epochs(state: TrainState, data: TrainData, number: Array) -> tuple[TrainState, Metrics]:
-        _, one = jax.eval_shape(epoch, state, data)
-        room = jax.tree.map(lambda m: jnp.zeros((most, *m.shape), m.dtype), one)
+        _, shapes = jax.eval_shape(epoch, state, data)
+        buffers = jax.tree.map(lambda m: jnp.zeros((most, *m.shape), m.dtype), shapes)
 
         def body(i: Array, carry: tuple[TrainState, Metrics]) -> tuple[TrainState, Metrics]:
             state, metrics = epoch(carry[0], data)
-            return state, jax.tree.map(lambda all, m: all.at[i].set(m), carry[1], metrics)
+            return state, jax.tree.map(lambda buffer, m: buffer.at[i].set(m), carry[1], metrics)
 
-        done: tuple[TrainState, Metrics] = jax.lax.fori_loop(0, number, body, (state, room))
-        return done
+        result: tuple[TrainState, Metrics] = jax.lax.fori_loop(0, number, body, (state, buffers))
+        return result
 
     return jax.jit(epochs, donate_argnums=0)
 
@@ -265,18 +268,18 @@ def make_epochs(
 def make_statistics(
     net: Ladder, place: Callable[[Any], Any] = lambda tree: tree
 ) -> Callable[[Params, Array], Statistics]:
-    """Makes the jitted ``net.statistics``."""
+    """Creates the jitted ``net.statistics``."""
     return jax.jit(lambda params, x: net.statistics(params, place(x)))
 
 
 def make_measures(
     net: Ladder, place: Callable[[Any], Any] = lambda tree: tree
 ) -> Callable[[Params, Statistics, Array, Array], Sums]:
-    """Makes the jitted sums that the target's ``summary`` reads; those of chunks of rows add up.
+    """Creates the jitted sums for the target's ``summary``; sums of chunks of rows add up.
 
     Returns:
-      ``(params, statistics, x [B, ...], labels [B, ...]) -> Sums``. The statistics are the
-      training set's, never those of the rows tested.
+      ``(params, statistics, x [B, ...], labels [B, ...]) -> Sums``. The statistics are those of
+      the training set, never of the rows under test.
     """
 
     @jax.jit
@@ -290,14 +293,14 @@ def make_measures(
 def make_error_rate(
     net: Ladder, place: Callable[[Any], Any] = lambda tree: tree
 ) -> Callable[[Params, Statistics, Array, Array], Array]:
-    """Makes the jitted share of rows put into a wrong class; one of NaN is in none.
+    """Creates the jitted fraction of misclassified rows; a row with NaN outputs counts as wrong.
 
-    Of another target it is the error as ``Target.cost`` gives it, of all rows together; where
-    rows come in chunks, add up ``make_measures``.
+    For another target, it is the error of ``Target.cost`` over all rows together. For rows in
+    chunks, add up the sums of ``make_measures`` instead.
 
     Returns:
-      ``(params, statistics, x [B, ...], y [B]) -> `` scalar from 0 to 1. The
-      statistics are the training set's, never those of the rows tested.
+      ``(params, statistics, x [B, ...], y [B]) -> `` scalar from 0 to 1. The statistics are
+      those of the training set, never of the rows under test.
     """
 
     @jax.jit

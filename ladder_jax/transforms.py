@@ -1,6 +1,6 @@
-"""Schedules of a run, and what may follow an optimizer: unit-norm weights, averages.
+"""Schedules, and transformations for after the optimizer: unit-norm weights, averaging.
 
-Chain the transformations after the optimizer, the average last::
+Chain the transformations after the optimizer, with the average last::
 
     optax.chain(optax.adam(0.002), unit_norm_weights(), average_params(0.999))
 
@@ -20,15 +20,15 @@ from ladder_jax.normalization import inverse_norm
 from ladder_jax.types import Array, Hyper, Params
 
 
-def _is_weight(place: tuple[object, ...], leaf: Array) -> bool:
-    """Says whether a leaf of a ladder's parameters is a weight array of the way up."""
-    return len(place) > 1 and getattr(place[1], "name", None) == "up" and leaf.ndim > 1
+def _is_weight(path: tuple[object, ...], leaf: Array) -> bool:
+    """Returns whether a leaf of a ladder's parameters is a weight array of the encoder."""
+    return len(path) > 1 and getattr(path[1], "name", None) == "up" and leaf.ndim > 1
 
 
 def project_weights(params: Params) -> Params:
-    """Scales every encoder weight vector to norm 1; all else stays as it is.
+    """Scales every encoder weight vector to norm 1; all other parameters stay unchanged.
 
-    The vector of a unit (or channel) is all that leads to it: each kernel is
+    The vector of a unit (or channel) consists of all weights that lead to it: each kernel is
     normalised over all its axes but the last.
 
     Examples:
@@ -38,8 +38,8 @@ def project_weights(params: Params) -> Params:
       True
     """
 
-    def project(place: tuple[object, ...], leaf: Array) -> Array:
-        if not _is_weight(place, leaf):
+    def project(path: tuple[object, ...], leaf: Array) -> Array:
+        if not _is_weight(path, leaf):
             return leaf
         return leaf * inverse_norm(leaf, tuple(range(leaf.ndim - 1)))
 
@@ -49,9 +49,9 @@ def project_weights(params: Params) -> Params:
 def unit_norm_weights() -> optax.GradientTransformation:
     """Projects encoder weights back to norm 1 after each update.
 
-    Projection-based weight normalisation (Huang et al. 2017), which with the ladder
-    reports 0.91 % test error on MNIST at 100 labels and 1.06 % at 50. Normalisation
-    makes a weight vector's length meaningless; kept at 1, its step does not shrink.
+    Projection-based weight normalisation; with the ladder, Huang et al. (2017) report 0.91 %
+    test error on MNIST at 100 labels and 1.06 % at 50. Batch normalisation makes the length of
+    a weight vector irrelevant; keeping it at 1 keeps its effective step from shrinking.
 
     Examples:
       >>> from ladder_jax import presets
@@ -65,8 +65,8 @@ def unit_norm_weights() -> optax.GradientTransformation:
         assert params is not None, "unit_norm_weights: update(updates, state, params) needs params."
         projected = project_weights(optax.apply_updates(params, updates))
 
-        def change(place: tuple[object, ...], new: Array, old: Array, update: Array) -> Array:
-            return new - old if _is_weight(place, old) else update
+        def change(path: tuple[object, ...], new: Array, old: Array, update: Array) -> Array:
+            return new - old if _is_weight(path, old) else update
 
         return jax.tree_util.tree_map_with_path(change, projected, params, updates)
 
@@ -74,7 +74,7 @@ def unit_norm_weights() -> optax.GradientTransformation:
 
 
 class AverageState(NamedTuple):
-    """Holds the average of the parameters over so many steps, an int32 scalar."""
+    """Holds the number of averaged steps, an int32 scalar, and the averaged parameters."""
 
     steps: Array
     average: Params
@@ -83,11 +83,11 @@ class AverageState(NamedTuple):
 def average_params(decay: float) -> optax.GradientTransformation:
     """Keeps an exponential moving average of the parameters, for evaluation.
 
-    Changes no update. The average after step t weighs the parameters of step k with
-    decay^(t - k), the weights adding up to 1; ``averaged`` reads it.
+    Leaves the updates unchanged. The average after step t weights the parameters of step k
+    in proportion to decay^(t - k), with weights that add up to 1; ``averaged`` reads it.
 
     Args:
-      decay: above 0 and below 1, e.g. 0.999.
+      decay: decay, above 0 and below 1, e.g. 0.999.
 
     Raises:
       ValueError: ``decay`` is out of range.
@@ -105,7 +105,7 @@ def average_params(decay: float) -> optax.GradientTransformation:
         raise ValueError(f"average_params: decay is {decay}; give a number between 0 and 1.")
 
     def init(params: Params) -> AverageState:
-        # A copy, as a training step may take its state's buffers for its own.
+        # A copy, as a training step may be donated the buffers of its state.
         return AverageState(jnp.zeros((), jnp.int32), jax.tree.map(jnp.copy, params))
 
     def update(
@@ -113,7 +113,7 @@ def average_params(decay: float) -> optax.GradientTransformation:
     ) -> tuple[Params, AverageState]:
         assert params is not None, "average_params: update(updates, state, params) needs params."
         steps = optax.safe_increment(state.steps)
-        weight = (1 - decay) / (1 - decay**steps)  # 1 at first: the start is forgotten
+        weight = (1 - decay) / (1 - decay**steps)  # 1 at first, which drops the initial parameters
         new = optax.apply_updates(params, updates)
         return updates, AverageState(steps, optax.incremental_update(new, state.average, weight))
 
@@ -121,7 +121,7 @@ def average_params(decay: float) -> optax.GradientTransformation:
 
 
 def averaged(opt_state: optax.OptState) -> Params:
-    """Returns the average that ``average_params`` keeps in an optimizer's state; None without.
+    """Returns the average that ``average_params`` keeps in an optimizer's state, or None.
 
     Examples:
       >>> averaged(optax.adam(0.1).init(jnp.zeros(2))) is None
@@ -133,13 +133,13 @@ def averaged(opt_state: optax.OptState) -> Params:
 def constant_then_linear(
     rate: float | Array, steps: int, decay_from: float = 0.67
 ) -> optax.Schedule:
-    """Makes a learning rate that is constant, then falls linearly to 0 at the last step.
+    """Creates a learning-rate schedule: constant, then linear to 0 at the last step.
 
-    ``rate * min(1, (1 - step / steps) / (1 - decay_from))``, the paper's schedule.
+    The rate is ``rate * min(1, (1 - step / steps) / (1 - decay_from))``, as in the paper.
 
     Args:
-      rate: at the start; may be traced.
-      steps: of the whole run.
+      rate: initial learning rate; may be traced.
+      steps: number of steps of the whole run.
       decay_from: fraction of training after which the rate decays, 0 to 1.
 
     Raises:
@@ -150,24 +150,24 @@ def constant_then_linear(
       >>> [round(float(schedule(step)), 5) for step in (0, 200, 250, 300)]
       [0.002, 0.002, 0.001, 0.0]
     """
-    known = isinstance(rate, int | float)  # else traced, as in a population
-    if steps < 1 or not 0 <= decay_from <= 1 or (known and not rate > 0):
+    is_concrete = isinstance(rate, int | float)  # else traced, as in a population
+    if steps < 1 or not 0 <= decay_from <= 1 or (is_concrete and not rate > 0):
         raise ValueError(
             f"constant_then_linear: rate={rate}, steps={steps}, decay_from={decay_from}; "
             "wanted rate > 0, steps >= 1 and decay_from from 0 to 1."
         )
     start = round(decay_from * steps)
-    part = optax.schedules.linear_schedule(1.0, 0.0, steps - start, transition_begin=start)
-    return lambda step: rate * part(step)
+    relative_rate = optax.schedules.linear_schedule(1.0, 0.0, steps - start, transition_begin=start)
+    return lambda step: rate * relative_rate(step)
 
 
 def later_consistency(hyper: Hyper, steps: int, start: float) -> Callable[[Array], Hyper]:
-    """Makes costs without consistency up to a step, with it from there on.
+    """Creates a schedule that switches on the consistency cost at a step.
 
     Args:
-      hyper: noise and costs, else constant.
-      steps: of the whole run.
-      start: the fraction of training without, 0 to 1.
+      hyper: noise and costs, otherwise constant.
+      steps: number of steps of the whole run.
+      start: fraction of training without the consistency cost, 0 to 1.
 
     Returns:
       ``step -> Hyper``, for ``training.make_train_step``.
@@ -177,6 +177,6 @@ def later_consistency(hyper: Hyper, steps: int, start: float) -> Callable[[Array
       >>> [float(schedule(jnp.asarray(step)).consistency) for step in (0, 149, 150)]
       [0.0, 0.0, 1.0]
     """
-    first = round(start * steps)
+    first_step = round(start * steps)
     factor = 1.0 if hyper.consistency is None else hyper.consistency
-    return lambda step: hyper._replace(consistency=factor * (step >= first))
+    return lambda step: hyper._replace(consistency=factor * (step >= first_step))

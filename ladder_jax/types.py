@@ -1,6 +1,6 @@
-"""The types that the parts of a ladder are made of.
+"""Types that make up a ladder.
 
-B is the number of rows, L the top level; level 0 is the input. "Each" says one value per level.
+B is the number of rows, L the top level; level 0 is the input. "Each" means one per level.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ Metrics = dict[str, Array]
 Params = Any
 """A pytree of arrays."""
 Shape = tuple[int, ...]
-"""The shape of one example, the batch axis left out."""
+"""Shape of one example, without the batch axis."""
 Sums = dict[str, Any]
-"""What a target's measures are computed from: arrays that add up over chunks of rows."""
+"""Sums from which a target's metrics are computed: arrays that add up over chunks of rows."""
 
 
 class LayerParams(NamedTuple):
-    """Holds the parameters of one layer: of its map up and of its map down."""
+    """Holds the parameters of one layer: those of its upward and its downward map."""
 
     up: Params
     down: Params
@@ -32,14 +32,14 @@ class LayerParams(NamedTuple):
 class LevelParams(NamedTuple):
     """Holds the parameters of one level; None where a level has none.
 
-    Level 0 has no map and no activation. A map down that no decoded level needs is
-    dropped, so that nothing is stored or updated in vain.
+    Level 0 has neither maps nor an activation. A downward map that no decoded level needs
+    is dropped, so that no unused parameters are stored or updated.
 
     Attributes:
-      up: W, of the map from the level below.
-      down: V, of the map to the level below.
-      activation: beta and gamma.
-      combinator: of g.
+      up: W, parameters of the map from the level below.
+      down: V, parameters of the map to the level below.
+      activation: beta and gamma, parameters of the activation.
+      combinator: parameters of g.
     """
 
     up: Params = None
@@ -49,17 +49,17 @@ class LevelParams(NamedTuple):
 
 
 class Layer(NamedTuple):
-    """Connects level l-1 and level l: a triple of pure functions.
+    """Connects level l-1 and level l by three pure functions.
 
     Attributes:
       init: ``(key, in_shape) -> (LayerParams, out_shape)``.
       up: ``(params.up, h [B, *in_shape]) -> z_pre [B, *out_shape]``, no bias.
       down: ``(params.down, z_hat [B, *out_shape], in_shape) -> u [B, *in_shape]``.
-      per_unit: whether the level below is unordered units: u is normalised there, and the
-        combinator has its parameters, unit by unit; else channel by channel (the last axis).
-      linear: whether the layer's level has no activation of its own, as after
-        pooling, unless it is the top.
-      name: as ``config.encoder`` has it, e.g. ``"conv:32:5"``.
+      per_unit: whether the level below consists of unordered units. There, u is normalised and
+        the combinator has its parameters per unit; otherwise per channel (the last axis).
+      linear: whether the layer's level has no activation, as after pooling; the top level
+        always has one.
+      name: the layer in the notation of ``config.encoder``, e.g. ``"conv:32:5"``.
     """
 
     init: Callable[[Array, Shape], tuple[LayerParams, Shape]]
@@ -77,11 +77,11 @@ class Combinator(NamedTuple):
     """Computes z_hat = g(z_noisy, u), the denoising function of one level.
 
     Attributes:
-      init: ``(key, shape) -> params``; the arrays broadcast against a row.
+      init: ``(key, shape) -> params``, arrays that broadcast against a row.
       apply: ``(params, z_noisy [B, ...], u [B, ...] or None) -> z_hat [B, ...]``.
-      uses_u: whether ``apply`` reads the signal from above. Without it no map
-        leads down to this level, and ``u`` is None.
-      name: as ``COMBINATORS`` has it.
+      uses_u: whether ``apply`` reads the signal from above. If not, no map leads down to
+        this level, and ``u`` is None.
+      name: its key in ``COMBINATORS``.
     """
 
     init: Callable[[Array, Shape], Params]
@@ -94,13 +94,13 @@ class Combinator(NamedTuple):
 
 
 class Activation(NamedTuple):
-    """Computes h = phi(gain * (z + bias)), what a level does after the noise.
+    """Computes h = phi(gain * (z + bias)), which a level applies after adding noise.
 
     Attributes:
       init: ``(shape) -> params``; bias starts at 0, gain at 1.
       affine: ``(params, z) -> `` the argument of the nonlinearity.
       nonlinearity: ``(affine) -> h``.
-      name: as ``ACTIVATIONS`` has it.
+      name: its key in ``ACTIVATIONS``.
     """
 
     init: Callable[[Shape], Params]
@@ -115,16 +115,17 @@ class Activation(NamedTuple):
 class Batch(NamedTuple):
     """Holds the examples of one step.
 
-    A ladder also takes a dict or a tuple of the three, lists in place of arrays, and
-    None for no unlabelled examples.
+    A ladder also accepts a dict or a tuple of the first three, lists instead of arrays, and
+    None if there are no unlabelled examples.
 
     Attributes:
-      labeled: ``[N, *input_shape]``.
-      labels: as the ladder's target says: of classes ``[N]``, integers from 0 to classes - 1;
-        -1: the example has no label, and counts in the batch statistics of ``labeled`` alone.
-      unlabeled: ``[M, *input_shape]``; M may be 0 if no level is decoded.
-      weight: ``[N]``, 0 or more: how much each labelled row counts in the cost of the labels, a
-        weighted mean; None: all alike.
+      labeled: labelled examples ``[N, *input_shape]``.
+      labels: labels in the form that the ladder's target expects. For classes: ``[N]``, integers
+        from 0 to classes - 1; -1 marks an example without a label, which counts only in the
+        batch statistics of ``labeled``.
+      unlabeled: unlabelled examples ``[M, *input_shape]``; M may be 0 if the loss reads none.
+      weight: weights ``[N]``, 0 or more, of the labelled rows in the supervised cost, a weighted
+        mean; None weights all rows equally.
     """
 
     labeled: Array
@@ -136,7 +137,7 @@ class Batch(NamedTuple):
 class Noise(NamedTuple):
     """Holds standard normal arrays, one per level, for each half of a batch.
 
-    They are scaled by ``Hyper.noise_std`` where they are added.
+    They are scaled by ``Hyper.noise_std`` when they are added.
     """
 
     labeled: tuple[Array, ...]
@@ -147,9 +148,9 @@ class Hyper(NamedTuple):
     """Holds the settings that may vary within one compiled program.
 
     Attributes:
-      noise_std: ``[L + 1]``, standard deviation of the noise of each level.
-      denoising_cost: ``[L + 1]``, the weight lambda of each level's cost.
-      consistency: a factor on the cost of consistency, where there is one; None is 1.
+      noise_std: standard deviation of the noise at each level ``[L + 1]``.
+      denoising_cost: weight lambda of each level's denoising cost ``[L + 1]``.
+      consistency: factor on the consistency cost, if the ladder has one; None is 1.
     """
 
     noise_std: Array
@@ -158,19 +159,19 @@ class Hyper(NamedTuple):
 
 
 class Statistics(NamedTuple):
-    """Holds mean and biased variance by level; None at level 0, which is not normalised."""
+    """Holds each level's mean and biased variance; None at level 0, which is not normalised."""
 
     mean: tuple[Array | None, ...]
     var: tuple[Array | None, ...]
 
 
 class Trained(NamedTuple):
-    """Holds what a trained ladder needs for rows that come one by one.
+    """Holds what a trained ladder needs to process each row independently.
 
     Attributes:
-      params: of the ladder.
-      statistics: what its levels are normalised with.
-      decoder_statistics: what u is normalised with, where it is used.
+      params: parameters of the ladder.
+      statistics: statistics that normalise its levels.
+      decoder_statistics: statistics that normalise u; None at levels that do not use u.
     """
 
     params: Params
@@ -179,14 +180,14 @@ class Trained(NamedTuple):
 
 
 class Pass(NamedTuple):
-    """Holds what one encoder pass computes.
+    """Holds the results of one encoder pass.
 
     Attributes:
       z: ``[B, *shape_l]`` each: normalised and, in a noisy pass, noisy.
-      h: ``[B, *shape_l]`` each: activations; the last are class probabilities, or what else the
-        target's activation gives.
-      statistics: what each level was normalised with.
-      logits: ``[B, classes]``, before the softmax of the top: the outputs of the target.
+      h: ``[B, *shape_l]`` each: activations; the last are class probabilities, or the output
+        of another target's activation.
+      statistics: statistics that normalised each level.
+      logits: ``[B, classes]``, before the softmax of the top; in general the target's outputs.
     """
 
     z: tuple[Array, ...]
@@ -195,20 +196,20 @@ class Pass(NamedTuple):
     logits: Array
 
     def part(self, rows: slice) -> Pass:
-        """Returns the pass of some of its rows."""
+        """Returns the pass restricted to some of its rows."""
         z, h, logits = jax.tree.map(lambda array: array[rows], (self.z, self.h, self.logits))
         return Pass(z, h, self.statistics, logits)
 
 
 class Reconstruction(NamedTuple):
-    """Holds what the decoder computes; None where it does nothing.
+    """Holds the results of the decoder; None where a level has no such result.
 
     Attributes:
       u: ``[B, *shape_l]`` each: the normalised signal from above.
       z_hat: ``[B, *shape_l]`` each: the estimate of the clean z.
-      z_hat_normalized: the estimate in units of the clean statistics.
+      z_hat_normalized: ``[B, *shape_l]`` each: z_hat normalised with the clean statistics.
       cost: scalar each: mean squared error, not yet weighted.
-      statistics: what ``u`` was normalised with.
+      statistics: statistics that normalised ``u``.
     """
 
     u: tuple[Array | None, ...]
@@ -219,13 +220,14 @@ class Reconstruction(NamedTuple):
 
 
 class Consistency(NamedTuple):
-    """Says how the noisy predictions of unlabelled rows follow the clean ones.
+    """Configures the cost that pulls noisy predictions of unlabelled rows to the clean ones.
 
     Attributes:
-      cost: the weight of the cross-entropy in the loss.
-      threshold: a row (position, or entry) counts if its clean pass gives a class this probability.
-      temperature: the clean logits are divided by it: below 1 the target is sharper
-        than the clean prediction.
+      cost: weight of the cross-entropy in the loss.
+      threshold: class probability that the clean prediction of a row (position, or entry) must
+        reach for the row to count.
+      temperature: divisor of the clean logits; below 1, the target is sharper than the clean
+        prediction.
 
     Examples:
       >>> Consistency(cost=2.0)
@@ -249,35 +251,36 @@ class Consistency(NamedTuple):
 
 
 class Target(NamedTuple):
-    """Says what the labels of the top level are: a value of pure functions.
+    """Defines what the top level predicts, as a bundle of pure functions.
 
-    Outputs are what the top's nonlinearity is applied to: ``[N, size]``, or ``[N, ..., size]``,
-    one per position. ``predict``, ``probabilities`` and ``uncertainty`` take arrays of NumPy
-    too, and compile nothing for them.
+    The outputs are the argument of the top's nonlinearity: ``[N, size]``, or
+    ``[N, ..., size]`` with one output per position. ``predict``, ``probabilities`` and
+    ``uncertainty`` also take NumPy arrays, for which they compile nothing.
 
     Attributes:
-      name: as ``targets.from_name`` reads it, e.g. ``"pixels:11"``.
-      size: of the top level's last axis.
-      top: the activation of level L by default; the decoder starts from what it gives.
+      name: the target in the notation of ``targets.from_name``, e.g. ``"pixels:11"``.
+      size: size of the top level's last axis.
+      top: default activation of level L; the decoder starts from its output.
       check_labels: ``(name, labels, rows, top_shape)``, raises a ``ValueError`` or ``TypeError``
-        where labels do not fit; their values, unless they are traced, included.
-      entries: ``(labels) -> `` bool, of the shape of the labels: which entries have one.
-      cost: ``(outputs, labels, weight=None) -> (cost, error)``, scalars: the mean cost over the
-        labelled entries, rows weighted by ``weight [N]``, and their error as ``summary`` has it,
-        a share where that is a percentage; 0 where nothing is labelled.
-      measures: ``(outputs, labels) -> Sums``, of labelled entries; those of chunks of rows
-        add up, leaf by leaf.
-      summary: ``(sums, scale=1.0) -> `` dict of numbers: ``"error"`` is what is minimised, the
-        rest is beside it. ``scale``: of outputs in the labels' own units, where these have any.
+        if the labels do not fit; checks their values too, unless they are traced.
+      entries: ``(labels) -> `` bool of the labels' shape: which entries are labelled.
+      cost: ``(outputs, labels, weight=None) -> (cost, error)``, scalars: the mean cost of the
+        labelled entries, with rows weighted by ``weight [N]``, and their error as in
+        ``summary``, but a fraction where that is a percentage; 0 if nothing is labelled.
+      measures: ``(outputs, labels) -> Sums`` over the labelled entries; the sums of chunks of
+        rows add up, leaf by leaf.
+      summary: ``(sums, scale=1.0) -> `` dict of numbers: ``"error"``, where lower is better, and
+        further metrics. ``scale`` converts outputs to the labels' own units, if any.
       predict: ``(outputs) -> `` predictions: a class, a mask, numbers, or zeros and ones.
-      probabilities: ``(outputs) -> `` probabilities of the shape of the outputs, or None.
+      probabilities: ``(outputs) -> `` probabilities of the outputs' shape, or None.
       uncertainty: ``(outputs) -> `` one value per prediction: the probability that it is
-        wrong, or the standard deviation of a number; None where nothing is known of it.
+        wrong, or the standard deviation of a number; None if it is unknown.
       divergence: ``(clean, noisy) -> `` scalar, KL(p_clean || p_noisy) of two outputs.
       consistency: ``(Consistency, clean, noisy) -> `` scalar, the cost of noisy outputs that
-        differ from the clean ones, with no gradient to these.
-      positions: whether outputs are one per position, labels ``[N, *top_shape[:-1]]``.
-      cost_name: of the cost among a step's metrics.
+        differ from the clean ones, with no gradient to the clean ones.
+      positions: whether there is one output per position, with labels
+        ``[N, *top_shape[:-1]]``.
+      cost_name: name of the cost among the metrics of a step.
       percent: whether the summary's error is a percentage.
     """
 
@@ -303,11 +306,11 @@ class Target(NamedTuple):
 
     @property
     def kind(self) -> str:
-        """Returns what the labels are, one of ``data.KINDS``: the first word of the name."""
+        """Returns the kind of labels, one of ``data.KINDS``: the first word of the name."""
         return self.name.partition(":")[0]
 
     def check(self, shape: Shape) -> None:
-        """Raises a ``ValueError`` if a top level of this shape does not fit."""
+        """Raises a ``ValueError`` if a top level of this shape does not fit the target."""
         size, vector = shape[-1], math.prod(shape) == shape[-1]
         if size == self.size and (len(shape) > 1 if self.positions else vector):
             return
@@ -320,7 +323,7 @@ class Target(NamedTuple):
         )
 
     def outputs(self, affine: Array) -> Array:
-        """Returns the top's ``[B, *shape]`` as outputs: ``[B, size]`` where rows have one each."""
+        """Reshapes the top's ``[B, *shape]`` to outputs, ``[B, size]`` unless it has positions."""
         return affine if self.positions else affine.reshape(affine.shape[0], -1)
 
     def labeled(self, labels: Any) -> Any:
@@ -333,10 +336,10 @@ class Level(NamedTuple):
     """Describes one level of a ladder; level 0 has neither layer nor activation.
 
     Attributes:
-      shape: of one example at this level.
-      layer: from the level below.
-      activation: after the noise.
-      combinator: None where the level is not decoded.
+      shape: shape of one example at this level.
+      layer: layer from the level below.
+      activation: activation, applied after the noise.
+      combinator: combinator; None if the level is not decoded.
     """
 
     shape: Shape
@@ -347,14 +350,14 @@ class Level(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Structure:
-    """Holds what is static in a ladder: what its pure functions are functions of.
+    """Holds the static part of a ladder, to which its pure functions are bound.
 
     Attributes:
-      levels: 0 to L.
-      hyper: the noise and costs used where no others are given.
-      target: what the top level learns.
-      normalize_estimate: whether z_hat is normalised before it is compared.
-      consistency: of noisy with clean predictions, or None.
+      levels: levels 0 to L.
+      hyper: default noise and costs.
+      target: target that the top level learns.
+      normalize_estimate: whether z_hat is normalised before the comparison with z.
+      consistency: settings of the consistency cost, or None.
       joint_norm: whether labelled rows are normalised together with the unlabelled ones.
     """
 
@@ -367,23 +370,23 @@ class Structure:
 
     @property
     def shapes(self) -> tuple[Shape, ...]:
-        """Lists the shape of each level."""
+        """Returns the shape of each level."""
         return tuple(level.shape for level in self.levels)
 
     @property
     def lowest(self) -> int:
-        """Finds the lowest decoded level; the number of levels if none is decoded."""
+        """Returns the lowest decoded level; the number of levels if none is decoded."""
         decoded = (i for i, level in enumerate(self.levels) if level.combinator is not None)
         return next(decoded, len(self.levels))
 
     @property
     def decoded(self) -> bool:
-        """Says whether any level is decoded."""
+        """Returns whether any level is decoded."""
         return self.lowest < len(self.levels)
 
     @property
     def sees_unlabeled(self) -> bool:
-        """Says whether the loss reads the unlabelled half of a batch."""
+        """Returns whether the loss reads the unlabelled half of a batch."""
         return self.decoded or self.consistency is not None
 
     def above(self, level: int) -> Layer | None:
@@ -393,13 +396,13 @@ class Structure:
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Ladder:
-    """Bundles the pure functions of a ladder network; ``ladder()`` makes one.
+    """Bundles the pure functions of a ladder network; ``ladder()`` builds one.
 
-    It is compared and hashed by identity, so that it may be a static argument of ``jax.jit``;
-    ``dataclasses.replace`` exchanges a function. Its repr is a table of its levels.
+    Ladders are compared and hashed by identity, so that one may be a static argument of
+    ``jax.jit``; ``dataclasses.replace`` replaces a function. The repr is a table of the levels.
 
     Attributes:
-      structure: its levels, and the noise and costs by default.
+      structure: levels, target, and default noise and costs.
       init: ``(key) -> params``, a tuple of one ``LevelParams`` per level.
       draw_noise: ``(key, n_labeled, n_unlabeled) -> Noise``.
       encode: ``(params, x, noise=None, statistics=None, noise_std=None) -> Pass``.
@@ -407,7 +410,7 @@ class Ladder:
       loss: ``(params, batch, key, hyper=None) -> (scalar, metrics)``.
       loss_given: ``(params, batch, noise, hyper=None) -> (scalar, metrics)``.
       statistics: ``(params, x) -> Statistics`` of the clean pass over ``x``.
-      predict: ``(params, statistics, x) -> logits``, or what else the target's outputs are.
+      predict: ``(params, statistics, x) -> logits``, or the outputs of another target.
       decoder_statistics: ``(params, statistics, x) -> Statistics`` of u.
       denoise: ``(trained, x) -> z_hat_0``, or None if level 0 is not decoded.
     """
@@ -426,17 +429,17 @@ class Ladder:
 
     @property
     def shapes(self) -> tuple[Shape, ...]:
-        """Lists the shape of each level, 0 (the input) to L (the classes)."""
+        """Returns the shape of each level, 0 (the input) to L (the classes)."""
         return self.structure.shapes
 
     @property
     def hyper(self) -> Hyper:
-        """Returns the noise and costs used where no others are given."""
+        """Returns the default noise and costs."""
         return self.structure.hyper
 
     def __repr__(self) -> str:
-        head = ("level", "shape", "layer", "activation", "combinator", "noise_std", "cost")
-        rows: list[tuple[str, ...]] = [head]
+        header = ("level", "shape", "layer", "activation", "combinator", "noise_std", "cost")
+        rows: list[tuple[str, ...]] = [header]
         by_level = zip(self.structure.levels, *self.hyper[:2], strict=True)
         for i, (level, std, cost) in enumerate(by_level):
             parts = (level.layer or "input", level.activation or "", level.combinator or "")
