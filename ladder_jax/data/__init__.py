@@ -1,4 +1,4 @@
-"""Data: named sets, your own, labelled splits, preprocessing. NumPy alone."""
+"""Data sets by name or from your own files, labelled splits and preprocessing, in NumPy only."""
 
 from ladder_jax.data import preprocessing
 from ladder_jax.data.arrays import (

@@ -1,9 +1,9 @@
-"""Your own data: arrays in memory or an ``.npz`` file, and what numbers they are.
+"""Your own data, as arrays in memory or an ``.npz`` file, and the scale of its numbers.
 
-The same pixels may be bytes, integers of another kind, floats or cells of a CSV file.
-What they were in training is kept with the model; a row that comes later is put on
-that scale, or refused where it cannot be told to be on it. Files are read without
-pickle and without trust in their headers.
+The same pixels may come as bytes, other integers, floats or cells of a CSV file. The
+scale of the training rows is kept with the model; later rows are put on that scale, or
+refused if they may be on another. Files are read without pickle and without trusting
+their headers.
 """
 
 from __future__ import annotations
@@ -20,29 +20,32 @@ from ladder_jax.data import base, labels
 from ladder_jax.data.base import Dataset, to_float
 from ladder_jax.errors import DataError
 
-# What becomes of later rows, by what those of training were:
+# Each comment says how later rows are treated.
 SCALES = {
-    # Integers of any dtype, 0 to 255, are divided; floats are, or are refused, as divided.
+    # Integers of any dtype, 0 to 255, are divided; floats must be divided already.
     "bytes": "bytes (uint8), divided by 255",
     # Bytes are divided; other integers are refused above 1 in images, above 10 in features.
     "unit": "numbers from 0 to 1",
-    "binary": "0 and 1 alone",  # integers are refused in the same way
-    "pixels": "whole numbers from 0 to 255, as they were",  # but for images of 0 to 1
-    "numbers": "numbers, as they were",  # but for images of bytes
-    # Of a run of an earlier version.
+    # Integers, bytes included, are refused above 1 in images, above 10 in features.
+    "binary": "0 and 1 alone",
+    # Images of fractions from 0 to 1 are refused.
+    "pixels": "whole numbers from 0 to 255, as they were",
+    # Images of bytes are refused.
+    "numbers": "numbers, as they were",
+    # Runs of earlier versions did not record the scale.
     "unknown": "not written down; bytes (uint8) are divided by 255, all else is as it is",
 }
-"""What training rows may have been; later ones are put on that scale, or refused."""
+"""Scales of training rows; later rows are put on the same scale, or refused."""
 
 _MOST_SCALED = 10.0
-"""What was divided by 255 is below it, noise on it included."""
-_NAMES = {
+"""Upper bound on pixels divided by 255, including any noise added to them."""
+_ALIASES = {
     "x": ("x_train", "train_images"),
     "y": ("y_train", "train_labels"),
     "x_test": ("test_images",),
     "y_test": ("test_labels",),
 }
-"""Of the arrays of a file, and what those of Keras and of MedMNIST call them."""
+"""Names that Keras and MedMNIST give these arrays."""
 _READ_HEADER = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
@@ -50,7 +53,7 @@ _READ_HEADER = {
 
 
 def scale_of(x: np.ndarray) -> str:
-    """Returns which of ``SCALES`` training rows ``[n, ...]`` are.
+    """Returns the scale of training rows ``[n, ...]``, one of ``SCALES``.
 
     Examples:
       >>> [scale_of(np.array([[0, 200]], dtype)) for dtype in (np.uint8, np.int64)]
@@ -72,10 +75,10 @@ def scale_of(x: np.ndarray) -> str:
 
 
 def to_scale(name: str, x: np.ndarray, scale: str) -> np.ndarray:
-    """Puts rows ``[n, ...]`` on the scale that those of training had; float32 or float64.
+    """Puts rows ``[n, ...]`` on the scale of the training rows, as float32 or float64.
 
     Raises:
-      DataError: it cannot be told that they are on it.
+      DataError: the rows are on another scale, or may be.
 
     Examples:
       >>> to_scale("x", np.array([[0, 255]]), "bytes").tolist()
@@ -87,13 +90,13 @@ def to_scale(name: str, x: np.ndarray, scale: str) -> np.ndarray:
         return to_float(x)
     integers, is_bytes, is_image = x.dtype.kind in "iu", x.dtype == np.uint8, x.ndim > 2
     low, high = x.min(), x.max()
-    divided = integers if scale == "bytes" else is_bytes and scale in ("unit", "unknown")
-    most = 1 if is_image else _MOST_SCALED
-    if divided and high == 1 and (scale == "unit" or not is_bytes):
+    divide = integers if scale == "bytes" else is_bytes and scale in ("unit", "unknown")
+    limit = 1 if is_image else _MOST_SCALED
+    if divide and high == 1 and (scale == "unit" or not is_bytes):
         wanted = "is 1 white, or 1 of 255? Give floats from 0 to 1"
-    elif divided and (low < 0 or high > 255):
+    elif divide and (low < 0 or high > 255):
         wanted = "give integers from 0 to 255, or floats from 0 to 1"
-    elif integers and not divided and scale in ("unit", "binary") and high > most:
+    elif integers and not divide and scale in ("unit", "binary") and high > limit:
         wanted = "divide pixels by 255, and give other numbers as floats"
     elif scale == "bytes" and not integers and _undivided(x):
         wanted = "divide them by 255, or give integers"
@@ -102,17 +105,17 @@ def to_scale(name: str, x: np.ndarray, scale: str) -> np.ndarray:
     elif scale == "numbers" and is_image and is_bytes:
         wanted = "scale them as in training and give floats"
     else:
-        return x.astype(np.uint8, copy=False) / np.float32(255) if divided else to_float(x)
+        return x.astype(np.uint8, copy=False) / np.float32(255) if divide else to_float(x)
     raise DataError(
         f"{name}: {x.dtype} from {low:g} to {high:g}, but in training {SCALES[scale]}; {wanted}."
     )
 
 
 def _undivided(x: np.ndarray) -> bool:
-    """Returns whether a row of floats cannot be pixels that were divided by 255."""
+    """Returns whether any row of floats cannot be pixels divided by 255."""
     for part in base.chunks(x.reshape(len(x), -1)):
-        most = np.abs(part).max(1)
-        if (most > _MOST_SCALED).any() or (part[most > 1] % 1 == 0).all(1).any():
+        peaks = np.abs(part).max(1)
+        if (peaks > _MOST_SCALED).any() or (part[peaks > 1] % 1 == 0).all(1).any():
             return True
     return False
 
@@ -120,12 +123,12 @@ def _undivided(x: np.ndarray) -> bool:
 def new_rows(
     name: str, x: Any, shape: tuple[int, ...], first: int = 0, scale: str = "unknown"
 ) -> np.ndarray:
-    """Puts new rows into the shape and on the scale of one in training, all finite.
+    """Returns new rows in the shape and on the scale of the training rows, all finite.
 
-    Messages call them by ``name``, numbered from ``first``; x may be flat.
+    Rows of ``x`` may be flat. Messages call them ``name`` and number them from ``first``.
 
     Raises:
-      DataError: shape, dtype, scale or a value is wrong.
+      DataError: the shape, the dtype, the scale or a value is wrong.
 
     Examples:
       >>> new_rows("x", np.full((2, 4), 255, np.uint8), (2, 2))[1].tolist()
@@ -149,27 +152,27 @@ def from_arrays(
     kind: str = "",
     ignore: Sequence[int] = labels.VOID,
 ) -> Dataset:
-    """Makes a ``Dataset`` of your own.
+    """Makes a ``Dataset`` from your own arrays.
 
-    Without ``x_test`` there is no test set; nothing is taken from the training
-    examples in its place (``Config.validation`` holds labelled ones out).
+    Without ``x_test`` the test set is empty; no training examples are moved into it
+    (``Config.validation`` holds labelled ones out).
 
     Args:
-      x: ``[n, ...]``, numbers of any kind; bytes (uint8) are taken for pixels and
-        divided by 255, unless they are 0 and 1 alone. ``SCALES`` says what that means
-        for rows that come later.
-      y: ``[n]``, integers: classes from 0, without a gap, or -1 for no label; or text, the names
-        of the classes, "" for no label. Or a class per pixel of images
-        ``[n, height, width]``, with or without a last axis of channels; or numbers, ``[n]`` or
-        ``[n, d]``, NaN for none; or several labels ``[n, k]``, integers 0, 1 or -1 for none.
-      x_test: ``[m, ...]``, put on the scale of ``x``, or None.
-      y_test: as ``y``, but for rows without any label, or None.
-      class_names: one per class, in their order, or per column of ``y``; if none are given, the
-        numbers, or the names in ``y``, sorted.
-      name: for messages and results.
-      kind: what the labels are, one of ``KINDS``; "" to tell it as ``labels.kind_of`` does.
-        Whole numbers as floats are refused without it.
-      ignore: what stands for no label in masks.
+      x: examples ``[n, ...]`` of any numeric dtype; bytes (uint8) are taken as pixels and
+        divided by 255, unless all are 0 or 1. ``SCALES`` says what this means for later
+        rows.
+      y: labels, one of: classes ``[n]``, integers from 0 without a gap, -1 for no label, or
+        their names as text, "" for no label; a class per pixel, integers
+        ``[n, height, width]``, for images with or without a channel axis; numbers ``[n]`` or
+        ``[n, d]``, NaN for no label; several labels ``[n, k]``, integers 0, 1 or -1 for no label.
+      x_test: test examples ``[m, ...]``, put on the scale of ``x``, or None.
+      y_test: as ``y``, except that each row needs a label, or None.
+      class_names: one name per class, in order, or per column of ``y``; if empty, the
+        class numbers, or the names in ``y``, sorted.
+      name: name of the data set, for messages and results.
+      kind: kind of the labels, one of ``KINDS``; "" infers it as ``labels.kind_of`` does,
+        which refuses whole numbers given as floats.
+      ignore: values of a mask that mark pixels without a label.
 
     Raises:
       DataError: shapes, dtypes or values are wrong.
@@ -214,8 +217,8 @@ def from_arrays(
     return Dataset(name, x, y, x_test, y_test, names, scale, kind)
 
 
-def _features(name: str, given: Any) -> np.ndarray:
-    x: np.ndarray = np.asarray(given)
+def _features(name: str, values: Any) -> np.ndarray:
+    x: np.ndarray = np.asarray(values)
     if x.dtype.kind not in "biuf":
         raise DataError(f"{name}: dtype {x.dtype}; give numbers.")
     if x.ndim < 2 or 0 in x.shape[1:]:
@@ -224,17 +227,17 @@ def _features(name: str, given: Any) -> np.ndarray:
 
 
 def load_npz(path: str | pathlib.Path) -> Dataset:
-    """Loads a ``Dataset`` from an ``.npz`` file with ``x``, ``y`` and more, by these names.
+    """Loads a ``Dataset`` from an ``.npz`` file with arrays ``x``, ``y`` and optional others.
 
-    Optional are ``x_test``, ``y_test``, ``class_names`` (strings), ``kind`` (a string) and
-    ``ignore``. Their meanings are those of ``from_arrays``. The file is one of
-    ``numpy.savez`` or ``savez_compressed``. Those of Keras (``x_train``, ``y_train``) and of
+    The optional arrays are ``x_test``, ``y_test``, ``class_names`` (strings), ``kind`` (a string)
+    and ``ignore``; all mean the same as in ``from_arrays``. The file is written by
+    ``numpy.savez`` or ``savez_compressed``. Files of Keras (``x_train``, ``y_train``) and
     MedMNIST (``train_images``, ``train_labels``, ``test_images``, ``test_labels``) are read as
-    they are; MedMNIST's validation images are left out.
+    they are; MedMNIST's validation images are ignored.
 
     Raises:
       DataError: the file is missing, corrupt or holds Python objects, ``x`` or
-        ``y`` is missing or there twice, or values are wrong.
+        ``y`` is missing or occurs twice, or values are wrong.
 
     Examples:
       >>> import tempfile
@@ -245,32 +248,33 @@ def load_npz(path: str | pathlib.Path) -> Dataset:
       ('0', '1')
     """
     path = pathlib.Path(path).expanduser()
-    arrays, about = _read(path)
+    arrays, options = _read(path)
     require_arrays(path, arrays, ("x", "y"))
-    return from_arrays(**arrays | about, name=path.stem)
+    return from_arrays(**arrays | options, name=path.stem)
 
 
 def load_test_npz(
     path: str | pathlib.Path, classes: Sequence[str], kind: str = "classes"
 ) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
-    """Loads examples to test on from an ``.npz`` file: ``x_test, y_test``, or else ``x, y``.
+    """Loads test examples from an ``.npz`` file: ``x_test, y_test`` or, if absent, ``x, y``.
 
     Args:
-      path: of the file.
-      classes: their names in training, or those of the columns of ``y``.
-      kind: what the labels are, one of ``KINDS``.
+      path: path of the file.
+      classes: names of the classes, or of the columns of ``y``, in training.
+      kind: kind of the labels, one of ``KINDS``.
 
     Returns:
-      ``(x, y, class names)``, x as it is in the file, no names where it has none.
+      ``(x, y, class names)``: x as stored in the file; the names are empty if it has none.
 
     Raises:
-      DataError: as ``load_npz``, or an example has no label or is of no known class.
+      DataError: as ``load_npz``, or an example has no label or an unknown class.
     """
     path = pathlib.Path(path).expanduser()
-    arrays, about = _read(path)
-    if about["kind"] not in ("", kind):
+    arrays, options = _read(path)
+    if options["kind"] not in ("", kind):
         raise DataError(
-            f"{path}: kind is {about['kind']!r}, but in training labels were {kind}; give such."
+            f"{path}: kind is {options['kind']!r}, but in training labels were {kind}; give labels "
+            "of that kind."
         )
     suffix = "_test" if {"x_test", "y_test"} & arrays.keys() else ""
     x_key, y_key = f"x{suffix}", f"y{suffix}"
@@ -278,16 +282,18 @@ def load_test_npz(
     x, y = _features(f"{path}, {x_key}", arrays[x_key]), arrays[y_key]
     if kind == "classes" and labels.is_text(y):
         y, _ = labels.number_text(f"{path}, {y_key}", y, classes)
-    y = labels.as_kind(f"{path}, {y_key}", y, kind, about["ignore"])
+    y = labels.as_kind(f"{path}, {y_key}", y, kind, options["ignore"])
     labels.check(f"{path}, {x_key} and {y_key}", x, y, kind, len(classes))
-    return x, y.astype(np.int32) if kind == "classes" else y, about["class_names"]
+    return x, y.astype(np.int32) if kind == "classes" else y, options["class_names"]
 
 
 def _read(path: pathlib.Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Returns a file's arrays, and what it says about them, as ``from_arrays`` takes it."""
-    arrays = read_npz(path, ("class_names", "kind", "ignore", *_NAMES, *sum(_NAMES.values(), ())))
-    for name, others in _NAMES.items():
-        present = [each for each in (name, *others) if each in arrays]
+    """Returns the arrays of a file, and its other options, as arguments of ``from_arrays``."""
+    arrays = read_npz(
+        path, ("class_names", "kind", "ignore", *_ALIASES, *sum(_ALIASES.values(), ()))
+    )
+    for name, aliases in _ALIASES.items():
+        present = [alias for alias in (name, *aliases) if alias in arrays]
         if len(present) > 1:
             raise DataError(f"{path}: both {present[0]!r} and {present[1]!r}; keep one of them.")
         if present:
@@ -301,14 +307,14 @@ def _read(path: pathlib.Path) -> tuple[dict[str, Any], dict[str, Any]]:
     if ignore.ndim > 1 or ignore.dtype.kind not in "iu":
         raise DataError(f"{path}: ignore must be a list of integers.")
     try:
-        about = {"class_names": tuple(names.tolist()), "kind": str(kind)}
-    except ValueError as error:  # bytes that are no characters
+        options = {"class_names": tuple(names.tolist()), "kind": str(kind)}
+    except ValueError as error:  # bytes that are not valid characters
         raise DataError(f"{path}: class_names or kind are corrupt ({error}).") from error
-    return arrays, about | {"ignore": ignore.reshape(-1).tolist()}
+    return arrays, options | {"ignore": ignore.reshape(-1).tolist()}
 
 
 def require_arrays(path: pathlib.Path, arrays: Collection[str], keys: Sequence[str]) -> None:
-    """Checks that a file has arrays of these names."""
+    """Checks that a file has an array for each key."""
     for key in keys:
         if key not in arrays:
             wanted = ", ".join(f"{name}={name}" for name in keys)
@@ -316,10 +322,10 @@ def require_arrays(path: pathlib.Path, arrays: Collection[str], keys: Sequence[s
 
 
 def read_npz(path: pathlib.Path, wanted: Collection[str] | None = None) -> dict[str, np.ndarray]:
-    """Reads the arrays of an ``.npz`` file, or those of the names wanted that it has.
+    """Reads the arrays of an ``.npz`` file; only those named in ``wanted``, if it is given.
 
-    Object arrays are refused, so nothing in the file is executed. No more memory
-    is taken than the arrays declare, and none where the file cannot hold that much.
+    Object arrays are refused, so nothing in the file is executed. No more memory is
+    allocated than the arrays declare, and none if the file cannot hold that much.
     """
     try:
         with path.open("rb") as opened, zipfile.ZipFile(opened) as archive:
@@ -334,7 +340,7 @@ def read_npz(path: pathlib.Path, wanted: Collection[str] | None = None) -> dict[
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or 'corrupt'}.") from error
     except Exception as error:
-        # On corrupt bytes zipfile, zlib and NumPy's header parser raise a dozen kinds.
+        # On corrupt bytes zipfile, zlib and NumPy's header parser raise a dozen types.
         reason = " ".join(str(error).split())[:100] or type(error).__name__
         raise DataError(
             f"{path}: not an .npz file, or a corrupt one ({reason}); write it with numpy.savez."
@@ -345,7 +351,7 @@ def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> 
     deflated = info.compress_type == zipfile.ZIP_DEFLATED
     if not deflated and info.compress_type != zipfile.ZIP_STORED:
         raise DataError(f"{name}: compression {info.compress_type}; write it with numpy.savez.")
-    most = archive.fp.seek(0, 2) * (base.MOST_DEFLATED if deflated else 1) if archive.fp else 0
+    limit = archive.fp.seek(0, 2) * (base.MOST_DEFLATED if deflated else 1) if archive.fp else 0
     with archive.open(info) as file:
         version = np.lib.format.read_magic(file)
         if version not in _READ_HEADER:
@@ -357,7 +363,7 @@ def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> 
                 "text by astype(str)."
             )
         size = math.prod(shape) * dtype.itemsize
-        if not 0 <= size <= most:
+        if not 0 <= size <= limit:
             raise DataError(f"{name}: declares {size} bytes, more than the file holds.")
         array = np.empty(shape[::-1] if fortran else shape, dtype)
         if size and (not base.read_into(file, array) or file.read(1)):

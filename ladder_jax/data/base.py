@@ -1,4 +1,4 @@
-"""What a data set is, the checks that every one must pass, and its batches gathered ahead."""
+"""The ``Dataset`` type, the checks that every data set must pass, and batches gathered ahead."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ import numpy as np
 from ladder_jax.errors import DataError
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
-"""Pillow's name for so many channels."""
+"""Pillow's mode for each number of channels."""
 
 MOST_DEFLATED = 1100
-"""No deflate stream grows to more than 1,032 times its size (RFC 1951's longest
-matches in the shortest codes); a header that declares more is wrong."""
+"""Upper bound on the expansion of a deflate stream, which is at most 1,032-fold (RFC 1951's
+longest matches in the shortest codes); a header that declares more is wrong."""
 
 THREADS, AHEAD = 2, 8
-"""Threads that gather batches, and how many batches they gather in advance."""
+"""Number of threads that gather batches, and of batches gathered in advance."""
 
 HostBatch = tuple[np.ndarray, np.ndarray, np.ndarray]
 """Labelled rows, their labels, unlabelled rows."""
 
 
 class Examples(Protocol):
-    """Rows that are read when asked for: an array, a memory map, a prepared set.
+    """Rows that are read on access: an array, a memory map or a prepared set.
 
-    ``rows[indices]`` and ``rows[start:stop]`` give float arrays ``[k, ...]``.
+    ``rows[indices]`` and ``rows[start:stop]`` return float arrays ``[k, ...]``.
     """
 
     @property
@@ -40,20 +40,20 @@ class Examples(Protocol):
 
 
 class Dataset(NamedTuple):
-    """Images or rows with their labels; ``data.labels`` says of which kinds they may be.
+    """Images or rows with their labels; ``data.labels`` lists the kinds of labels.
 
     Attributes:
-      name: e.g. ``"mnist"``.
-      x_train: float32 or float64 ``[n, ...]``; bytes of images as 0 to 1.
-      y_train: int32 ``[n]``, classes from 0; -1 where there is no label. Of another
-        ``kind``: int32 ``[n, height, width]`` with -1, float ``[n, d]`` with NaN, or int32
-        ``[n, k]`` with -1 where there is none.
-      x_test: float32 ``[m, ...]``; m is 0 where there is no test set.
-      y_test: int32 ``[m]``, or as ``y_train``; each row has a label, or one at least.
-      class_names: one per class; of numbers or several labels, one per column.
-      scale: what numbers the examples were, one of ``SCALES``.
-      kind: what the labels are, one of ``KINDS``.
-      feature_names: of the columns of a table, () where they have none.
+      name: name of the data set, e.g. ``"mnist"``.
+      x_train: float32 or float64 ``[n, ...]``; bytes of images are divided by 255.
+      y_train: int32 ``[n]``, classes from 0; -1 marks an unlabelled row. For other
+        kinds: int32 ``[n, height, width]`` with -1, float ``[n, d]`` with NaN, or int32
+        ``[n, k]`` with -1 for no label.
+      x_test: float32 or float64 ``[m, ...]``; m is 0 if there is no test set.
+      y_test: int32 ``[m]``, or as ``y_train``; each row has at least one label.
+      class_names: one name per class; for numbers or several labels, one per column.
+      scale: scale of the examples as they were given, one of ``SCALES``.
+      kind: kind of the labels, one of ``KINDS``.
+      feature_names: column names of a table; () if there are none.
     """
 
     name: str
@@ -68,10 +68,10 @@ class Dataset(NamedTuple):
 
 
 class Rows:
-    """Holds chosen rows of examples, transformed when they are read.
+    """Holds a selection of examples, transformed on access.
 
-    ``chosen`` are numbers of rows in the order wanted, ``transform`` maps rows
-    ``[k, ...]`` to rows; None for all, and for no transformation.
+    ``chosen`` lists row numbers in the order wanted (None: all rows); ``transform`` maps
+    rows ``[k, ...]`` to rows (None: unchanged).
 
     Examples:
       >>> rows = Rows(np.arange(6.0).reshape(3, 2), np.array([2, 0]), lambda x: x + 1)
@@ -102,9 +102,9 @@ class Rows:
 
 
 def chunks(x: Any, rows: int = 1000, least: int = 2) -> Iterator[Any]:
-    """Yields parts of ``rows`` rows each, one at least; the last is no smaller than ``least``.
+    """Yields parts of ``rows`` rows, at least one part; the last is no smaller than ``least``.
 
-    One row alone has no variance: it goes with those before it.
+    A single row has no variance, so by default it joins the part before it.
 
     Examples:
       >>> [list(part) for part in chunks("abcde", 2)], list(chunks("abc", 2, least=1))
@@ -124,11 +124,11 @@ def batches(
     order_labeled: np.ndarray,
     order: np.ndarray,
 ) -> Iterator[HostBatch]:
-    """Yields the batches of one epoch, gathered on the host ahead of the step that takes them.
+    """Yields the batches of one epoch, gathered on the host ahead of the step that uses them.
 
-    ``training.epoch_order`` gives the orders, ``[steps, rows per step]``. Where every
-    example has a label, give the same object as labelled and unlabelled examples, and as
-    both orders: its rows are then read once.
+    ``training.epoch_order`` returns the orders, ``[steps, rows per step]``. If every example
+    has a label, pass the same object as labelled and unlabelled examples, and the same
+    object as both orders: each row is then read only once.
     """
     grain = import_grain()
     tied = labeled is unlabeled and order_labeled is order
@@ -143,12 +143,12 @@ def batches(
 
 
 def import_grain() -> Any:
-    """Returns grain, with which ``batches`` gathers; raises a ``DataError`` without it."""
+    """Returns grain, which ``batches`` needs; raises a ``DataError`` if it is not installed."""
     return require("grain", "resident=False needs it", "'ladder_jax[stream]'")
 
 
 def require(module: str, why: str, package: str) -> Any:
-    """Returns an optional module; a ``DataError`` says why it is needed and how to get it."""
+    """Returns an optional module; a ``DataError`` says why it is needed and how to install it."""
     top = module.partition(".")[0]
     if importlib.util.find_spec(top) is None:
         raise DataError(f"{top} is not installed, and {why}: pip install {package}.")
@@ -156,25 +156,25 @@ def require(module: str, why: str, package: str) -> Any:
 
 
 def to_float(x: np.ndarray) -> np.ndarray:
-    """Returns numbers as float32 where that holds them all, else as float64."""
+    """Returns numbers as float32 if that holds every value of their dtype, else as float64."""
     small = np.can_cast(x.dtype, np.float32)
-    with np.errstate(over="ignore"):  # of long doubles: an infinity is found and reported
+    with np.errstate(over="ignore"):  # a long double may become infinite, which is reported later
         return x.astype(np.float32 if small else np.float64, copy=False)
 
 
 def place(wrong: np.ndarray) -> str:
-    """Names the first place of one row that is marked: "column 1" or "position (0, 1)"."""
+    """Names the first place that is True in one row: "column 1" or "position (0, 1)"."""
     index = tuple(map(int, np.argwhere(wrong)[0]))
     return f"column {index[0]}" if len(index) == 1 else f"position {index}"
 
 
 def not_finite(x: np.ndarray) -> np.ndarray:
-    """Returns the numbers of the rows that have NaN or infinite values."""
+    """Returns the row numbers of rows with NaN or infinite values."""
     return np.flatnonzero(~np.isfinite(x).all(tuple(range(1, x.ndim))))
 
 
 def check_finite(name: str, x: np.ndarray, first: int = 0) -> None:
-    """Checks that no row, numbered from ``first``, has NaN or infinite values."""
+    """Checks that all values are finite; messages number the rows from ``first``."""
     bad = not_finite(x)
     if bad.size:
         raise DataError(
@@ -184,20 +184,20 @@ def check_finite(name: str, x: np.ndarray, first: int = 0) -> None:
 
 
 def check_new(name: str, x: np.ndarray, shape: tuple[int, ...]) -> None:
-    """Checks that new rows are numbers of the shape that one had in training.
+    """Checks that new rows are numeric and have the shape of the training rows.
 
-    x is ``[n, *shape]``, with or without its axes of 1, or each row flat.
+    x is ``[n, *shape]``, with or without axes of size 1, or has flat rows.
 
     Raises:
-      DataError: they are not; the message begins with the name.
+      DataError: they do not; the message begins with ``name``.
 
     Examples:
       >>> check_new("x", np.ones((3, 4)), (2, 2))
     """
     shapes = (shape, (math.prod(shape),))
-    # Axes of 1, such as a grey image's channel, may be left out or added.
-    given = tuple(size for size in x.shape[1:] if size != 1)
-    if x.ndim < 2 or given not in [tuple(n for n in s if n != 1) for s in shapes]:
+    # Axes of size 1, such as a grey image's channel, may be left out or added.
+    sizes = tuple(size for size in x.shape[1:] if size != 1)
+    if x.ndim < 2 or sizes not in [tuple(n for n in s if n != 1) for s in shapes]:
         wanted = " or ".join(f"[n, {', '.join(map(str, s))}]" for s in dict.fromkeys(shapes))
         raise DataError(f"{name} has shape {x.shape}; wanted {wanted}, as in training.")
     if x.dtype.kind not in "fiub":
@@ -205,7 +205,7 @@ def check_new(name: str, x: np.ndarray, shape: tuple[int, ...]) -> None:
 
 
 def check_lengths(name: str, x: np.ndarray, y: np.ndarray) -> None:
-    """Checks that there are examples, and labels for as many."""
+    """Checks that there is at least one example, and one label for each."""
     if len(x) != len(y):
         raise DataError(f"{name}: {len(x)} examples but {len(y)} labels; give one label each.")
     if len(x) == 0:
@@ -215,7 +215,7 @@ def check_lengths(name: str, x: np.ndarray, y: np.ndarray) -> None:
 def check_examples(
     name: str, x: np.ndarray, y: np.ndarray, classes: int, *, unlabeled: bool = False
 ) -> None:
-    """Checks that features and labels fit each other; -1, no label, only if ``unlabeled``."""
+    """Checks that features and classes match; allows -1 (no label) only if ``unlabeled``."""
     check_lengths(name, x, y)
     if y.dtype.kind not in "iu":
         raise DataError(f"{name}: labels have dtype {y.dtype}; give class numbers as integers.")
@@ -229,9 +229,9 @@ def check_examples(
 
 
 def read_into(file: Any, array: np.ndarray) -> bool:
-    """Fills a contiguous array from a file, a part at a time; returns whether that was there."""
-    rest = array.reshape(-1).view(np.uint8).data
-    while rest and (part := file.read(min(1 << 20, len(rest)))):
-        rest[: len(part)] = part
-        rest = rest[len(part) :]
-    return not rest
+    """Fills a contiguous array from a file, in parts; returns whether the file had enough bytes."""
+    remaining = array.reshape(-1).view(np.uint8).data
+    while remaining and (part := file.read(min(1 << 20, len(remaining)))):
+        remaining[: len(part)] = part
+        remaining = remaining[len(part) :]
+    return not remaining

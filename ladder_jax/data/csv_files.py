@@ -1,4 +1,4 @@
-"""Tables in CSV files: a line of column names, then one example per line, its label in a column."""
+"""CSV tables: a line of column names, then one example per line, its label in one column."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from ladder_jax.data.base import Dataset
 from ladder_jax.errors import DataError
 
 LABELS = {"class": "classes", "label": "classes", "number": "numbers", "target": "numbers"}
-"""Names of the column of labels, capital or small, and what the labels are."""
+"""Names of the label column, in upper or lower case, and the kind of its labels."""
 
 MOST_LINE = 2**24
-"""Characters that a line may have."""
+"""Maximum number of characters in a line."""
 
 
 def reader_of(path: pathlib.Path, file: TextIO, most: int = MOST_LINE) -> Any:
-    """Returns ``csv``'s reader of a file.
+    """Returns a ``csv.reader`` of a file.
 
     Args:
-      path: of the file, for messages.
-      file: opened; its cells are apart by tabs or semicolons if its first line has any, else by
-        commas.
-      most: characters that a line may have.
+      path: path of the file, for messages.
+      file: the opened file; its cells are separated by tabs or semicolons if its first line has
+        any, else by commas.
+      most: maximum number of characters in a line.
 
     Raises:
-      DataError: a line has more of them, as the reader comes to it.
+      DataError: a line is longer, once the reader reaches it.
 
     Examples:
       >>> import io
@@ -42,12 +42,12 @@ def reader_of(path: pathlib.Path, file: TextIO, most: int = MOST_LINE) -> Any:
     """
     lines = _bounded_lines(path, file, most)
     first = next(lines, "")
-    mark = next((mark for mark in "\t;" if mark in first), ",")
-    return csv.reader(itertools.chain([first], lines), delimiter=mark)
+    delimiter = next((delimiter for delimiter in "\t;" if delimiter in first), ",")
+    return csv.reader(itertools.chain([first], lines), delimiter=delimiter)
 
 
 def _bounded_lines(path: pathlib.Path, file: TextIO, most: int) -> Iterator[str]:
-    """Yields the lines of a file, none of which takes more memory than a line should."""
+    """Yields the lines of a file, reading at most ``most`` characters of each."""
     while line := file.readline(most):
         if len(line) == most and not line.endswith("\n"):
             raise DataError(f"{path}: a line of more than {most} characters; give one per example.")
@@ -55,7 +55,7 @@ def _bounded_lines(path: pathlib.Path, file: TextIO, most: int) -> Iterator[str]
 
 
 def as_number(cell: str) -> float | None:
-    """Returns the number in a cell, None if it has none.
+    """Returns the number in a cell, or None if it is not a number.
 
     Examples:
       >>> as_number(" 1.5"), as_number("red")
@@ -68,7 +68,7 @@ def as_number(cell: str) -> float | None:
 
 
 def is_whole(cell: str) -> bool:
-    """Returns whether a cell has a number without a point.
+    """Returns whether a cell holds an integer, without a decimal point.
 
     Examples:
       >>> is_whole("-12 "), is_whole("1.0")
@@ -78,7 +78,7 @@ def is_whole(cell: str) -> bool:
 
 
 def label_column(names: Sequence[str]) -> int | None:
-    """Returns which column holds the labels, None if none is called as one of ``LABELS``.
+    """Returns the index of the only column named in ``LABELS``; None if there is none, or more.
 
     Examples:
       >>> label_column(["height", "width", "Class"]), label_column(["x", "y"])
@@ -91,13 +91,13 @@ def label_column(names: Sequence[str]) -> int | None:
 def feature_columns(
     path: pathlib.Path, names: Sequence[str], size: int, known: Sequence[str] = ()
 ) -> list[int]:
-    """Returns which columns of a file hold the features, in their order in training.
+    """Returns the indices of a file's feature columns, in training order.
 
     Args:
-      path: of the file, for messages.
-      names: of its columns.
-      size: how many features there were in training.
-      known: their names there, if they had any; other columns are then left out.
+      path: path of the file, for messages.
+      names: names of its columns.
+      size: number of features in training.
+      known: names of the features in training, if they had any; other columns are then ignored.
 
     Raises:
       DataError: a feature has no column.
@@ -119,7 +119,7 @@ def feature_columns(
 
 
 def cells_of(where: str, line: Sequence[str], wanted: int, columns: Sequence[int]) -> list[str]:
-    """Returns the cells of some columns of a line, which must have as many as there are names."""
+    """Returns the cells of a line in the given columns; the line must have ``wanted`` cells."""
     if len(line) != wanted:
         raise DataError(f"{where}: {len(line)} values; wanted {wanted}, as names in line 1.")
     return [line[column] for column in columns]
@@ -128,14 +128,14 @@ def cells_of(where: str, line: Sequence[str], wanted: int, columns: Sequence[int
 def load_csv(path: str | pathlib.Path) -> Dataset:
     """Loads a ``Dataset`` from a CSV file: a line of column names, then one example per line.
 
-    Cells are apart by commas, semicolons or tabs.
+    Cells are separated by commas, semicolons or tabs.
 
-    The column of labels is called class or label (text or whole numbers, numbered in their order)
-    or number or target (numbers); an empty cell is no label. All other columns are features, a
-    number in each cell.
+    The label column is called class or label (text or whole numbers, numbered in sorted order)
+    or number or target (numbers); an empty cell means no label. All other columns are features,
+    with a number in each cell.
 
     Raises:
-      DataError: the file is missing, is no such table, or values are wrong.
+      DataError: the file is missing or not a table of this form, or values are wrong.
 
     Examples:
       >>> import tempfile
@@ -172,28 +172,30 @@ def load_test_csv(
     kind: str = "classes",
     known: Sequence[str] = (),
 ) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
-    """Loads examples to test on from a CSV file, as ``load_csv`` does.
+    """Loads test examples from a CSV file, as ``load_csv`` does.
 
     Args:
-      path: of the file.
-      classes: their names in training.
-      size: how many features there were in training.
-      kind: what the labels were, one of ``KINDS``.
+      path: path of the file.
+      classes: names of the classes in training.
+      size: number of features in training.
+      kind: kind of the labels in training, one of ``KINDS``.
       known: names of the features in training, if they had any.
 
     Returns:
-      ``(x, y, class names)``, no names.
+      ``(x, y, class names)``; the names are always empty.
 
     Raises:
-      DataError: as ``load_csv``, or an example has no label or is of no known class.
+      DataError: as ``load_csv``, or an example has no label or an unknown class.
     """
     path = pathlib.Path(path).expanduser()
     with _opened(path) as (names, lines):
         column = label_column(names)
         if column is None or LABELS[names[column].lower()] != kind:
-            wanted = [name for name, of in LABELS.items() if of == kind]
-            mend = f"call one {' or '.join(wanted)}" if wanted else "give an .npz file"
-            raise DataError(f"{path}: no column of labels that are {kind}, as in training; {mend}.")
+            wanted = [name for name, label_kind in LABELS.items() if label_kind == kind]
+            remedy = f"call one {' or '.join(wanted)}" if wanted else "give an .npz file"
+            raise DataError(
+                f"{path}: no column of labels that are {kind}, as in training; {remedy}."
+            )
         columns = feature_columns(path, names, size, known)
         x, cells = _read(lines, names, [i for i in columns if i != column], column)
     if kind == "numbers":
@@ -206,7 +208,7 @@ def load_test_csv(
 
 @contextlib.contextmanager
 def _opened(path: pathlib.Path) -> Iterator[tuple[list[str], Iterator[tuple[str, list[str]]]]]:
-    """Yields the names of the columns, and the lines below, each with its place."""
+    """Yields the column names, and an iterator over the lines below as ``(place, cells)``."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = reader_of(path, file)
@@ -217,7 +219,7 @@ def _opened(path: pathlib.Path) -> Iterator[tuple[list[str], Iterator[tuple[str,
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}.") from error
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 text; write it as such.") from error
+        raise DataError(f"{path}: not UTF-8 text; save it as UTF-8.") from error
     except csv.Error as error:
         raise DataError(f"{path}, line {reader.line_num}: {error}.") from error
 
@@ -225,7 +227,7 @@ def _opened(path: pathlib.Path) -> Iterator[tuple[list[str], Iterator[tuple[str,
 def _read(
     lines: Iterator[tuple[str, list[str]]], names: list[str], columns: list[int], label: int
 ) -> tuple[np.ndarray, list[str]]:
-    """Returns the features ``[n, columns]``, integers if all are whole, and the labels' cells."""
+    """Returns the features ``[n, columns]``, integers if all are whole, and the label cells."""
     rows: list[np.ndarray] = []
     cells: list[str] = []
     whole = True
@@ -239,7 +241,7 @@ def _read(
 
 
 def _features(where: str, line: list[str], names: list[str], columns: list[int]) -> np.ndarray:
-    """Returns the numbers of one line."""
+    """Returns the features of one line."""
     cells = cells_of(where, line, len(names), columns)
     try:
         return np.array(list(map(float, cells)))
@@ -247,12 +249,12 @@ def _features(where: str, line: list[str], names: list[str], columns: list[int])
         column = next(i for i in columns if as_number(line[i]) is None)
         raise DataError(
             f"{where}, column {names[column]}: {line[column][:30]!r} is no number; give one. "
-            "(LadderClassifier takes categories and what is missing.)"
+            "(LadderClassifier takes categories and missing values.)"
         ) from error
 
 
 def _classes(path: pathlib.Path, cells: list[str]) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Numbers classes, whole numbers in their order."""
+    """Numbers the classes in sorted order; whole numbers are sorted by value."""
     names = set(cells) - {"", str(labels.NO_LABEL)}
     whole = all(map(is_whole, names))
     return labels.number_text(
@@ -261,7 +263,7 @@ def _classes(path: pathlib.Path, cells: list[str]) -> tuple[np.ndarray, tuple[st
 
 
 def _numbers(path: pathlib.Path, cells: list[str]) -> np.ndarray:
-    """Returns numbers, NaN where there is none."""
+    """Returns labels that are numbers, NaN for an empty cell."""
     numbers = [as_number(cell) if cell else np.nan for cell in cells]
     if None in numbers:
         row = numbers.index(None)

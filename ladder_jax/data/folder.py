@@ -1,4 +1,4 @@
-"""A data set that is a folder of images: one of each class, or images beside their masks."""
+"""Data sets in folders of images: one folder per class, or images beside their masks."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from ladder_jax.data.images import (
 from ladder_jax.errors import DataError
 
 IMAGES, MASKS, NAMES = "images", "masks", "classes.txt"
-"""Names of the folders, and of a file with the name of one class per line."""
+"""Names of the folders, and of a file with one class name per line."""
 UNLABELED = "unlabeled"
-"""Among folders of classes, that of images without a label."""
+"""Name of the folder, beside those of the classes, of images without a label."""
 
 _FIRST = "as the first image; image_size=N scales them all"
 
 
 def is_folder(name: str) -> bool:
-    """Returns whether a data set is named by the path of such a folder.
+    """Returns whether a data set's name is the path of a folder of images.
 
     Examples:
       >>> is_folder("mnist"), is_folder("mine.npz")
@@ -39,42 +39,42 @@ def is_folder(name: str) -> bool:
     folder = pathlib.Path(name).expanduser()
     if not name or folder.is_absolute():
         return bool(name)
-    within = [folder / "train", folder]
-    return any((each / IMAGES).is_dir() or _holds_classes(each) for each in within)
+    roots = [folder / "train", folder]
+    return any((root / IMAGES).is_dir() or _holds_classes(root) for root in roots)
 
 
 def _folders(split: pathlib.Path) -> list[pathlib.Path]:
-    """Returns the folders in a folder in the order of their names, without hidden ones."""
+    """Returns the subfolders of a split in the order of their names, without hidden ones."""
     inside = split.iterdir() if split.is_dir() else ()
     return sorted(path for path in inside if path.is_dir() and not path.name.startswith("."))
 
 
 def _holds_classes(split: pathlib.Path) -> bool:
-    """Returns whether a folder in it holds an image."""
+    """Returns whether any subfolder of a split holds an image."""
     return any(any(map(is_image, folder.iterdir())) for folder in _folders(split))
 
 
 def load_folder(path: str | pathlib.Path, image_size: int = 0) -> Dataset:
     """Loads a ``Dataset`` from a folder of images, PNG or JPEG, all of one size.
 
-    ``FOLDER/CLASS/NAME.png`` are the images of a class, in the order of the classes' names, and
-    ``FOLDER/unlabeled/NAME.png`` those without a label. Or ``FOLDER/images/NAME.png`` are the
-    images, and ``FOLDER/masks/NAME.png`` the class of each pixel, for those that have one: grey
-    values or the numbers of a palette, 255 where there is no label. An image without a mask is
-    unlabelled. ``FOLDER/classes.txt``, if there is one, then names the classes, one per line.
+    Either ``FOLDER/CLASS/NAME.png`` are the images of a class, with the classes in the order of
+    their names, and ``FOLDER/unlabeled/NAME.png`` are images without a label. Or
+    ``FOLDER/images/NAME.png`` are the images, and ``FOLDER/masks/NAME.png`` give the class of each
+    pixel as a grey value or a palette index, 255 for no label. An image without a mask is
+    unlabelled. ``FOLDER/classes.txt``, if it exists, then names the classes, one per line.
 
-    With a test set these are in ``FOLDER/train`` and ``FOLDER/test``, where each image has a class
-    or a mask.
+    If there is a test set, ``FOLDER/train`` and ``FOLDER/test`` are folders of this form; each
+    test image needs a class or a mask.
 
     Args:
-      path: of the folder.
-      image_size: height and width that images of classes are scaled and cropped to; 0: they
-        have one size and keep it.
+      path: path of the folder.
+      image_size: height and width that images of classes are scaled and cropped to; 0 if all
+        have the same size, which they keep.
 
     Raises:
-      DataError: a file is missing, corrupt or has no image; there are images of two sizes; a test
-        image is of a class that no other is of; a mask has another size, colours or a class
-        outside the range, or would have to be scaled.
+      DataError: a file is missing, corrupt or not an image; images differ in size; the class of a
+        test image does not occur in training; a mask has another size than its image, colours
+        or a class outside the range, or would have to be scaled.
     """
     folder = pathlib.Path(path).expanduser()
     if not folder.is_dir():
@@ -91,9 +91,9 @@ def load_folder(path: str | pathlib.Path, image_size: int = 0) -> Dataset:
         )
     names = _names(folder) if masks else _classes(splits[0])
     paths = [_images(split) if masks else _of_classes(split, names) for split in splits]
-    every = [image_shape(path) for split in paths for path in split]
-    height, width = (image_size, image_size) if image_size else every[0][:2]
-    shape = (height, width, max(channels for *_, channels in every))
+    shapes = [image_shape(path) for split in paths for path in split]
+    height, width = (image_size, image_size) if image_size else shapes[0][:2]
+    shape = (height, width, max(channels for *_, channels in shapes))
     arrays: list[np.ndarray] = []
     for split, images in zip(splits, paths, strict=True):
         arrays.append(np.stack([read_image(p, shape, _FIRST, image_size > 0) for p in images]))
@@ -112,35 +112,35 @@ def load_test_folder(
     kind: str = "pixels",
     fit: bool = False,
 ) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
-    """Loads images to test on from ``FOLDER/test``, or else from ``FOLDER``.
+    """Loads test images from ``FOLDER/test`` if it exists, else from ``FOLDER``.
 
     Args:
-      path: of the folder, as ``load_folder`` takes it; each image has a class or a mask.
-      classes: their names in training.
-      shape: of an example in training, ``(height, width)`` or ``(height, width, channels)``.
-      kind: of the labels, "classes" or "pixels".
+      path: path of the folder, as for ``load_folder``; each image needs a class or a mask.
+      classes: names of the classes in training.
+      shape: shape of a training example, ``(height, width)`` or ``(height, width, channels)``.
+      kind: kind of the labels, "classes" or "pixels".
       fit: whether images of another size are scaled and cropped, as with ``image_size``.
 
     Returns:
-      ``(x, y, class names)``, x as bytes, no names where it has none.
+      ``(x, y, class names)``: x as bytes; the names are empty if the folder gives none.
 
     Raises:
-      DataError: as ``load_folder``, or an image has another shape than in training.
+      DataError: as ``load_folder``, or an image does not have the training shape.
     """
     folder = pathlib.Path(path).expanduser()
     split = folder / "test" if (folder / "test").is_dir() else folder
-    of_image = as_image(f"{folder}", shape)
+    example_shape = as_image(f"{folder}", shape)
     images = _images(split) if kind == "pixels" else _of_classes(split, classes)
-    x = np.stack([read_image(image, of_image, fit=fit).reshape(shape) for image in images])
+    x = np.stack([read_image(image, example_shape, fit=fit).reshape(shape) for image in images])
     if kind == "classes":
         return x, _numbers(images, classes, must=True).astype(np.int32), tuple(classes)
-    y = labels.as_kind(f"{folder}", _read_masks(split, images, of_image, must=True), kind)
+    y = labels.as_kind(f"{folder}", _read_masks(split, images, example_shape, must=True), kind)
     labels.check(f"{folder}", x, y, kind, len(classes))
     return x, y, tuple(_names(folder))
 
 
 def _classes(split: pathlib.Path) -> list[str]:
-    """Returns the names of the folders of classes."""
+    """Returns the names of the class folders."""
     names = [folder.name for folder in _folders(split) if folder.name != UNLABELED]
     if not names:
         raise DataError(
@@ -151,7 +151,7 @@ def _classes(split: pathlib.Path) -> list[str]:
 
 
 def _of_classes(split: pathlib.Path, names: Sequence[str]) -> list[pathlib.Path]:
-    """Returns the images of all classes, and those without one, folder by folder."""
+    """Returns the images of all classes, and those without a label, folder by folder."""
     paths = []
     for folder in _folders(split):
         if folder.name not in (*names, UNLABELED):
@@ -168,11 +168,11 @@ def _of_classes(split: pathlib.Path, names: Sequence[str]) -> list[pathlib.Path]
 
 
 def _numbers(images: list[pathlib.Path], names: Sequence[str], must: bool) -> np.ndarray:
-    """Returns the classes of images, ``[n]``, by the folders that they are in."""
+    """Returns the class numbers of images, ``[n]``, from the names of their folders."""
     number = {name: i for i, name in enumerate(names)}
     for image in images:
         if must and image.parent.name not in number:
-            raise DataError(f"{image.parent}: images without a label; test on such as have one.")
+            raise DataError(f"{image.parent}: images without a label; each test image needs one.")
     return np.array([number.get(image.parent.name, labels.NO_LABEL) for image in images])
 
 
@@ -182,16 +182,16 @@ def _images(split: pathlib.Path) -> list[pathlib.Path]:
     paths = sorted(filter(is_image, folder.iterdir())) if folder.is_dir() else []
     if not paths:
         raise DataError(f"{folder}: no PNG or JPEG files in it, or no folder; put images there.")
-    for one, other in itertools.pairwise(paths):
-        if one.stem == other.stem:
-            raise DataError(f"{other}: named as {one.name}; give each image a name of its own.")
+    for previous, path in itertools.pairwise(paths):
+        if previous.stem == path.stem:
+            raise DataError(f"{path}: named as {previous.name}; give each image a name of its own.")
     return paths
 
 
 def _read_masks(
     split: pathlib.Path, images: list[pathlib.Path], shape: tuple[int, ...], must: bool
 ) -> np.ndarray:
-    """Reads the masks of images, ``[n, height, width]``; no label where there is none."""
+    """Reads the masks of images, ``[n, height, width]``; -1 everywhere if an image has none."""
     folder, stems = split / MASKS, {path.stem: row for row, path in enumerate(images)}
     masks = np.full((len(images), *shape[:2]), labels.NO_LABEL, np.int32)
     paths = sorted(filter(is_png, folder.iterdir())) if folder.is_dir() else []
@@ -199,14 +199,14 @@ def _read_masks(
         if path.stem not in stems:
             raise DataError(f"{path}: no image {path.stem}.png in {split / IMAGES}; remove it.")
         masks[stems[path.stem]] = read_mask(path, *shape[:2])
-    bare = sorted(stems.keys() - {path.stem for path in paths})
-    if must and bare:
-        raise DataError(f"{folder}: no mask {bare[0]}.png; give one for each test image.")
+    unmasked = sorted(stems.keys() - {path.stem for path in paths})
+    if must and unmasked:
+        raise DataError(f"{folder}: no mask {unmasked[0]}.png; give one for each test image.")
     return masks
 
 
 def _names(folder: pathlib.Path) -> list[str]:
-    """Returns the names of the classes, none where there is no file of them."""
+    """Returns the class names in ``classes.txt``; an empty list if there is no such file."""
     path = folder / NAMES
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines() if path.exists() else []

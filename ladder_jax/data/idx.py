@@ -1,4 +1,4 @@
-"""Reads the original files of a set: IDX files, as of MNIST and its family, and CIFAR-10's."""
+"""Reads original files: the IDX files of MNIST and its family, and those of CIFAR-10."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ladder_jax.data.base import MOST_DEFLATED, read_into, require
 from ladder_jax.errors import DataError
 
 IMAGES, LABELS = 2051, 2049
-"""Magic numbers of IDX files: big-endian sizes follow, then one byte per value."""
+"""Magic numbers of IDX files; big-endian sizes follow, then one byte per value."""
 
 FILES = (
     "train-images-idx3-ubyte",
@@ -28,43 +28,43 @@ ARCHIVE = "cifar-10-binary.tar.gz"
 _BATCHES = (*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin")
 _FOLDER = "cifar-10-batches-bin"
 CIFAR10_FILES = (_BATCHES[0], f"{_FOLDER}/{_BATCHES[0]}", "train_00.webp", "train_00.png")
-"""If one of these is in a folder, ``read_cifar10`` needs no archive there."""
+"""Files of which any one in a folder lets ``read_cifar10`` do without the archive."""
 
 _ROWS, _RECORD = 10_000, 1 + 3 * 32 * 32
 _MOSAIC = (25, 40)
 
 Splits = dict[str, tuple[np.ndarray, np.ndarray]]
-"""uint8 images and integer labels of "train" and "test"."""
+"""uint8 images and integer labels of the splits "train" and "test"."""
 
 
 def read_idx(path: pathlib.Path, magic: int) -> np.ndarray:
     """Reads one file, gzipped if its name ends in ``.gz``: uint8 ``[n, height, width]`` or ``[n]``.
 
-    No more memory is taken than the header declares, and none where the file cannot
+    No more memory is allocated than the header declares, and none if the file cannot
     hold that much. The file must begin with the number ``magic``.
     """
     header, gzipped = 16 if magic == IMAGES else 8, path.suffix == ".gz"
     try:
-        most = path.stat().st_size * (MOST_DEFLATED if gzipped else 1)
+        limit = path.stat().st_size * (MOST_DEFLATED if gzipped else 1)
         with (gzip.open if gzipped else open)(path, "rb") as file:
             head = file.read(header)
             if len(head) < header:
                 raise DataError(f"{path}: cut short in its header; fetch the file again.")
-            number, *shape = np.frombuffer(head, ">u4").tolist()
-            if number != magic:
+            found, *shape = np.frombuffer(head, ">u4").tolist()
+            if found != magic:
                 raise DataError(
-                    f"{path}: magic number {number}, wanted {magic}: this is not an IDX file of "
+                    f"{path}: magic number {found}, wanted {magic}: this is not an IDX file of "
                     f"{'images' if magic == IMAGES else 'labels'}."
                 )
             size = math.prod(shape)
             if size == 0:
                 raise DataError(f"{path}: its header declares no data; fetch the file again.")
-            body = np.empty(size if size <= most else 0, np.uint8)
-            whole = len(body) == size and read_into(file, body)
-            if not whole or file.read(1):
-                wrong = "longer than its header says" if whole else "cut short"
+            body = np.empty(size if size <= limit else 0, np.uint8)
+            complete = len(body) == size and read_into(file, body)
+            if not complete or file.read(1):
+                problem = "longer than its header says" if complete else "cut short"
                 raise DataError(
-                    f"{path}: {wrong} (wanted {size} bytes of data); fetch the file again."
+                    f"{path}: {problem} (wanted {size} bytes of data); fetch the file again."
                 )
             return body.reshape(shape)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
@@ -74,12 +74,14 @@ def read_idx(path: pathlib.Path, magic: int) -> np.ndarray:
 
 
 def find_idx(folder: pathlib.Path, name: str) -> pathlib.Path | None:
-    """Returns the file of that name in the folder, plain or gzipped, or None.
+    """Returns the file of that name in a folder, plain or gzipped, or None.
 
-    Some programs that unpack it write ``train-images.idx3-ubyte``.
+    The spelling ``train-images.idx3-ubyte``, which some unpacking programs write, is found too.
     """
-    spelled = (name, name.replace("-idx", ".idx"))
-    candidates = (folder / f"{each}{end}" for each in spelled for end in ("", ".gz"))
+    spellings = (name, name.replace("-idx", ".idx"))
+    candidates = (
+        folder / f"{spelling}{suffix}" for spelling in spellings for suffix in ("", ".gz")
+    )
     return next((path for path in candidates if path.is_file()), None)
 
 
@@ -100,12 +102,12 @@ def read_cifar10(folder: pathlib.Path) -> Splits:
 
     The folder holds one of:
 
-    - ``cifar-10-binary.tar.gz``, or its content unpacked (with or without its
-      folder ``cifar-10-batches-bin``). The archive for Python is a pickle, which
-      would be executed, and is not read.
+    - ``cifar-10-binary.tar.gz``, or its unpacked content (with or without its
+      folder ``cifar-10-batches-bin``). The archive for Python is not read: it is a
+      pickle, and loading it would execute it.
     - ``train_NN.webp`` and ``test_NN.webp`` (or ``.png``), mosaics of 25 x 40
-      images row by row, and ``labels.npy``, integers of the training set and then
-      the test set.
+      images, row by row, and ``labels.npy``, integer labels of the training set
+      followed by those of the test set.
     """
     if (folder / "labels.npy").is_file():
         return _read_mosaics(folder)
@@ -137,7 +139,7 @@ def _read_unpacked(folder: pathlib.Path) -> Iterator[tuple[str, bytes]]:
 
 
 def _read_archive(path: pathlib.Path) -> Iterator[tuple[str, bytes]]:
-    """Yields the batches, no more read than each should have; nothing is unpacked to disk."""
+    """Yields the batches, reading at most a byte beyond each; nothing is unpacked to disk."""
     try:
         with tarfile.open(path, "r:gz") as archive:
             for member in archive:
@@ -150,16 +152,16 @@ def _read_archive(path: pathlib.Path) -> Iterator[tuple[str, bytes]]:
 
 
 def _read_mosaics(folder: pathlib.Path) -> Splits:
-    image, (rows, columns) = require("PIL.Image", "mosaics are read with it", "pillow"), _MOSAIC
+    pillow, (rows, columns) = require("PIL.Image", "mosaics are read with it", "pillow"), _MOSAIC
     parts: dict[str, list[np.ndarray]] = {"train": [], "test": []}
     try:
         labels = np.load(folder / "labels.npy", allow_pickle=False)
         for split, tiles in parts.items():
             for path in sorted(folder.glob(f"{split}_*")):
                 if path.suffix in (".webp", ".png"):
-                    with image.open(path) as mosaic:
-                        cut = np.asarray(mosaic).reshape(rows, 32, columns, 32, 3)
-                    tiles.append(cut.transpose(0, 2, 1, 3, 4).reshape(-1, 32, 32, 3))
+                    with pillow.open(path) as mosaic:
+                        tiled = np.asarray(mosaic).reshape(rows, 32, columns, 32, 3)
+                    tiles.append(tiled.transpose(0, 2, 1, 3, 4).reshape(-1, 32, 32, 3))
         train, test = (np.concatenate(tiles) for tiles in parts.values())
     except (OSError, ValueError) as error:
         raise DataError(f"{folder}: mosaics or labels.npy missing or corrupt ({error}).") from error

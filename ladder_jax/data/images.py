@@ -1,4 +1,4 @@
-"""Reads image files, PNG and JPEG, and masks, which are PNG, with Pillow."""
+"""Reads images (PNG or JPEG) and masks (PNG) with Pillow."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from ladder_jax.data.base import MODES, require
 from ladder_jax.errors import DataError
 
 _SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
-"""Pillow's name for the format of a file, by the end of its name."""
+"""Pillow's format name for each file suffix."""
 _INDEXED = ("1", "L", "P")
-"""Pillow's names for masks: two values, grey, numbers of a palette."""
+"""Pillow's modes for masks: two values, grey, palette indices."""
 _ORIENTATION = 0x0112
-"""EXIF's tag for how an image is turned; above 4 height and width are exchanged."""
+"""EXIF tag of the orientation; values above 4 swap height and width."""
 _MOST_PIXELS = 2**26
-"""Of an image that is scaled: 256 MiB at four bytes each."""
+"""Maximum number of pixels of an image to be scaled: 256 MiB at four bytes each."""
 
 
 def is_image(path: pathlib.Path) -> bool:
-    """Returns whether a file is an image to read, by its name.
+    """Returns whether a file's name is that of an image to read.
 
     Examples:
       >>> [is_image(pathlib.Path(name)) for name in ("a.PNG", "a.jpg", "a.gif", "._a.png")]
@@ -34,7 +34,7 @@ def is_image(path: pathlib.Path) -> bool:
 
 
 def is_png(path: pathlib.Path) -> bool:
-    """Returns whether a file is a mask to read, by its name.
+    """Returns whether a file's name is that of a mask to read.
 
     Examples:
       >>> [is_png(pathlib.Path(name)) for name in ("a.PNG", "a.jpg", "._a.png")]
@@ -45,29 +45,29 @@ def is_png(path: pathlib.Path) -> bool:
 
 @contextlib.contextmanager
 def _opened(path: pathlib.Path) -> Iterator[Any]:
-    """Yields an image of which the header alone is read; a ``DataError`` says if it is none."""
+    """Yields an image with only its header read; a ``DataError`` says if it is not an image."""
     pillow = require("PIL.Image", "images are read with it", "pillow")
-    form = _SUFFIXES[path.suffix.lower()]
+    kind = _SUFFIXES[path.suffix.lower()]
     try:
-        # What Pillow warns of, a huge image, is refused by its size before it is unpacked.
-        with warnings.catch_warnings(action="ignore"), pillow.open(path, formats=(form,)) as image:
+        # Pillow warns of huge images; these are refused by their size before they are decoded.
+        with warnings.catch_warnings(action="ignore"), pillow.open(path, formats=(kind,)) as image:
             yield image
     except DataError:
         raise
-    except Exception as error:  # on corrupt bytes Pillow raises a dozen kinds
+    except Exception as error:  # on corrupt bytes Pillow raises a dozen types
         reason = getattr(error, "strerror", None)
         raise DataError(
-            f"{path}: not a {form} file, or a corrupt one{f' ({reason})' if reason else ''}."
+            f"{path}: not a {kind} file, or a corrupt one{f' ({reason})' if reason else ''}."
         ) from error
 
 
 def _has_exif(image: Any) -> bool:
-    """Returns whether an image has EXIF in its header; of a PNG it would be read to the end."""
+    """Returns whether an image has EXIF in its header; a PNG would be read to the end for it."""
     return "exif" in image.info and image.format != "PNG"
 
 
 def _upright_size(image: Any) -> tuple[int, int]:
-    """Returns the height and width of an image as it is shown, turned as its EXIF says."""
+    """Returns the height and width of an image as displayed, after its EXIF orientation."""
     width, height = image.size
     turned = _has_exif(image) and image.getexif().get(_ORIENTATION, 1) > 4
     return (width, height) if turned else (height, width)
@@ -80,10 +80,10 @@ def image_shape(path: pathlib.Path) -> tuple[int, int, int]:
 
 
 def as_image(name: str, shape: tuple[int, ...]) -> tuple[int, int, int]:
-    """Returns the height, width and channels of an example in training.
+    """Returns the height, width and channels of a training example of the given shape.
 
     Raises:
-      DataError: it was no image; ``name`` is that of the images that were to be like it.
+      DataError: it is not an image; the message begins with ``name``, that of the new images.
 
     Examples:
       >>> as_image("new", (28, 28)), as_image("new", (32, 32, 3))
@@ -96,7 +96,7 @@ def as_image(name: str, shape: tuple[int, ...]) -> tuple[int, int, int]:
 
 
 def _verify(path: pathlib.Path, size: tuple[int, int] | None, like: str) -> None:
-    """Checks the height and width of an image, any up to a limit if None, and its checksums."""
+    """Checks an image's checksums and its height and width; if ``size`` is None, only a limit."""
     with _opened(path) as image:
         height, width = _upright_size(image)
         if size is None and width * height > _MOST_PIXELS:
@@ -107,25 +107,25 @@ def _verify(path: pathlib.Path, size: tuple[int, int] | None, like: str) -> None
             raise DataError(
                 f"{path}: {height} x {width} pixels; wanted {size[0]} x {size[1]}, {like}."
             )
-        image.verify()  # it cannot be read afterwards
+        image.verify()  # the image cannot be read afterwards
 
 
 def read_image(
     path: pathlib.Path, shape: tuple[int, ...], like: str = "as in training", fit: bool = False
 ) -> np.ndarray:
-    """Reads the bytes of an image, ``[height, width, channels]``, grey or coloured as asked for.
+    """Reads an image as bytes ``[height, width, channels]``, in grey or colour as required.
 
-    A JPEG is turned as its EXIF says, as it is by programs that show it.
+    A JPEG is rotated according to its EXIF, as image viewers do.
 
     Args:
-      path: of the file.
-      shape: that it must have.
-      like: says why, in messages.
-      fit: whether an image of another size is scaled to fill the height and width, and what
-        sticks out is cropped on both sides alike.
+      path: path of the file.
+      shape: required shape, ``(height, width, channels)``.
+      like: reason for that size, for messages.
+      fit: whether an image of another size is scaled to fill the height and width, and
+        cropped equally on both sides where it exceeds them.
 
     Raises:
-      DataError: it is missing, corrupt, of another size, of 16 bits, or transparent; or it has
+      DataError: the image is missing, corrupt, of another size, 16-bit or transparent, or has
         too many pixels to be scaled.
     """
     height, width, channels = shape
@@ -142,20 +142,20 @@ def read_image(
 
 
 def _check_kind(path: pathlib.Path, image: Any, channels: int) -> None:
-    """Checks that its pixels are bytes, and that none is transparent where that would be lost."""
+    """Checks that pixels are bytes, and that conversion to ``channels`` loses no transparency."""
     if image.mode.startswith("I"):
         raise DataError(f"{path}: 16 bits per pixel; write it with 8.")
     if channels != 4 and image.has_transparency_data:
-        least, _ = image.convert("RGBA").getchannel("A").getextrema()
-        if least < 255:
+        lowest_alpha, _ = image.convert("RGBA").getchannel("A").getextrema()
+        if lowest_alpha < 255:
             raise DataError(f"{path}: has transparent pixels; put it on a background first.")
 
 
 def read_mask(path: pathlib.Path, height: int, width: int) -> np.ndarray:
-    """Reads the bytes of a mask, ``[height, width]``: numbers of its palette, or grey values.
+    """Reads a mask as bytes ``[height, width]``: its palette indices or grey values.
 
     Raises:
-      DataError: it is missing, corrupt, of another size, or has colours.
+      DataError: the mask is missing, corrupt, of another size, or has colours.
     """
     _verify(path, (height, width), "as its image")
     with _opened(path) as image:

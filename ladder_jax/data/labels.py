@@ -1,9 +1,9 @@
-"""What labels may be: a class per row or per pixel, numbers, or several labels at once.
+"""Kinds of labels: a class per row or per pixel, numbers, or several labels per row.
 
 ======== ==================== ====================== ===========================
 kind     labels               no label               names
 ======== ==================== ====================== ===========================
-classes  int32 ``[n]``        -1                     of the classes; text gives them
+classes  int32 ``[n]``        -1                     of the classes, or taken from text
 pixels   int32 ``[n, H, W]``  -1, pixel by pixel     of the classes
 numbers  float ``[n, d]``     NaN, number by number  of the columns
 several  int32 ``[n, k]``     -1; else 0 or 1        of the labels
@@ -22,13 +22,13 @@ from ladder_jax.data import base
 from ladder_jax.errors import DataError
 
 KINDS = ("classes", "pixels", "numbers", "several")
-"""What the labels of a data set may be."""
+"""Kinds of labels that a data set may have."""
 
 NO_LABEL = -1
 """The label of an example without one, as in scikit-learn."""
 
 VOID = (NO_LABEL, 255)
-"""Values of a mask that stand for no label, unless others are named."""
+"""Values of a mask that mean no label, unless others are given."""
 
 _WANTED = {
     "classes": "class numbers as integers",
@@ -46,7 +46,7 @@ _MOST_LABEL = 2**31 - 2
 
 
 def is_text(y: np.ndarray) -> bool:
-    """Returns whether labels, one per row, are text, of which some may be None or NaN.
+    """Returns whether labels, one per row, are text; some may be None or NaN.
 
     Examples:
       >>> is_text(np.array(["cat", ""])), is_text(np.array(["cat", None], object))
@@ -61,28 +61,28 @@ def is_text(y: np.ndarray) -> bool:
 
 
 def is_missing(value: Any) -> bool:
-    """Returns whether it is None, NaN, or NA or NaT of pandas, which is not imported."""
+    """Returns whether a value is None, NaN, or pandas' NA or NaT; pandas is not imported."""
     is_nan = isinstance(value, float | np.floating) and value != value
     return value is None or is_nan or type(value).__name__ in ("NAType", "NaTType")
 
 
 def _is_none(value: Any) -> bool:
-    """Returns whether an item of labels that are text stands for no label."""
+    """Returns whether an item of text labels means no label."""
     return is_missing(value) or value in ("", str(NO_LABEL))
 
 
 def number_text(
     name: str, y: np.ndarray, names: Sequence[str] = ()
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Numbers classes that are given as text.
+    """Numbers classes given as text.
 
     Args:
-      name: for messages.
-      y: ``[n]`` or ``[n, 1]``; "", "-1", None or NaN: no label.
-      names: of the classes, in their order; none: those that there are, sorted.
+      name: name of the labels, for messages.
+      y: class names ``[n]`` or ``[n, 1]``; "", "-1", None and NaN mean no label.
+      names: names of the classes, in order; if empty, those in ``y``, sorted.
 
     Returns:
-      Integers of the shape of ``y``, and the names.
+      Integers of the shape of ``y``, and the class names.
 
     Raises:
       DataError: a label is not one of the names.
@@ -94,7 +94,7 @@ def number_text(
     """
     given = [str(NO_LABEL) if _is_none(value) else str(value) for value in y.ravel().tolist()]
     names = tuple(names) or tuple(sorted(set(given) - {str(NO_LABEL)}))
-    numbers = {str(NO_LABEL): NO_LABEL} | {each: i for i, each in enumerate(names)}
+    numbers = {str(NO_LABEL): NO_LABEL} | {class_name: i for i, class_name in enumerate(names)}
     for row, label in enumerate(given):
         if label not in numbers:
             known = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
@@ -103,12 +103,12 @@ def number_text(
 
 
 def kind_of(name: str, y: np.ndarray) -> str:
-    """Returns which of ``KINDS`` labels are, by their shape and their numbers.
+    """Returns the kind of labels, one of ``KINDS``, inferred from their shape and values.
 
     Integers are classes if ``[n]`` or ``[n, 1]``, several labels if ``[n, k]``, and
-    masks if ``[n, height, width]``. Floats are numbers. Where floats are whole, they
-    might be classes, and a ``DataError`` asks which; if a NaN is among them, that is so
-    only where the others run from 0 without a gap.
+    masks if ``[n, height, width]``. Floats are numbers. Whole floats might be classes, so a
+    ``DataError`` asks which they are; if some are NaN, only when the others run from 0
+    without a gap.
 
     Examples:
       >>> kind_of("y", np.array([0.5, 2.0])), kind_of("y", np.array([[0, 1], [1, 1]]))
@@ -130,16 +130,16 @@ def kind_of(name: str, y: np.ndarray) -> str:
 
 
 def as_kind(name: str, y: np.ndarray, kind: str, ignore: Sequence[int] = VOID) -> np.ndarray:
-    """Returns labels in the layout of their kind, classes as int64; values are not checked.
+    """Returns labels in the layout of their kind, classes as int64; ``check`` checks their values.
 
     Args:
-      name: for messages.
-      y: as given; masks and classes may have a last axis of 1, numbers be a vector.
-      kind: one of ``KINDS``.
-      ignore: what stands for no label in masks.
+      name: name of the labels, for messages.
+      y: labels as given; masks and classes may have a last axis of size 1, numbers may be ``[n]``.
+      kind: kind of the labels, one of ``KINDS``.
+      ignore: values of a mask that mean no label.
 
     Raises:
-      DataError: the shape or the dtype is not one of this kind.
+      DataError: the shape or the dtype is wrong for this kind, or a label exceeds int32.
 
     Examples:
       >>> as_kind("y", np.array([[[0, 255]]]), "pixels").tolist()
@@ -178,7 +178,7 @@ def as_kind(name: str, y: np.ndarray, kind: str, ignore: Sequence[int] = VOID) -
 
 
 def has_label(y: np.ndarray, kind: str) -> np.ndarray:
-    """Returns which rows have a label, or one at least, bool ``[n]``.
+    """Returns which rows have at least one label, bool ``[n]``.
 
     Examples:
       >>> has_label(np.array([[np.nan, 1.0], [np.nan, np.nan]]), "numbers").tolist()
@@ -189,25 +189,25 @@ def has_label(y: np.ndarray, kind: str) -> np.ndarray:
 
 
 def count(y: np.ndarray, kind: str) -> int:
-    """Returns how many classes, columns or labels there are."""
+    """Returns the number of classes, columns or labels."""
     return y.shape[1] if kind in ("numbers", "several") else int(y.max(initial=NO_LABEL)) + 1
 
 
 def check(
     name: str, x: np.ndarray, y: np.ndarray, kind: str, known: int, *, unlabeled: bool = False
 ) -> None:
-    """Checks that examples and labels, of ``as_kind``, fit each other.
+    """Checks that examples match their labels, which ``as_kind`` returned.
 
     Args:
-      name: for messages.
-      x: ``[n, ...]``.
-      y: labels of this kind.
-      kind: one of ``KINDS``.
-      known: how many classes, columns or labels there are.
-      unlabeled: whether a row may be without any label.
+      name: name of the data, for messages.
+      x: examples ``[n, ...]``.
+      y: labels in the layout of ``kind``.
+      kind: kind of the labels, one of ``KINDS``.
+      known: number of classes, columns or labels.
+      unlabeled: whether rows without any label are allowed.
 
     Raises:
-      DataError: they do not; the message says where.
+      DataError: they do not match; the message says where.
     """
     if kind == "classes":
         base.check_examples(name, x, y, known, unlabeled=unlabeled)
@@ -233,14 +233,14 @@ def check(
     if bad.size:
         value, where = y[bad[0]][wrong[bad[0]]][0], base.place(wrong[bad[0]])
         raise DataError(f"{name}: label {value} in row {bad[0]}, {where}; {wanted}.")
-    bare = np.flatnonzero(~has_label(y, kind))
-    if bare.size and not unlabeled:
-        raise DataError(f"{name}: no label in row {bare[0]}; leave the row out.")
+    bare_rows = np.flatnonzero(~has_label(y, kind))
+    if bare_rows.size and not unlabeled:
+        raise DataError(f"{name}: no label in row {bare_rows[0]}; leave the row out.")
     base.check_finite(name, x)
 
 
 def check_any(name: str, y: np.ndarray, kind: str) -> None:
-    """Checks that there is a label at all."""
+    """Checks that not all rows are unlabelled."""
     if len(y) and not has_label(y, kind).any():
         raise DataError(f"{name}: {_NONE[kind]}.")
 
@@ -248,34 +248,34 @@ def check_any(name: str, y: np.ndarray, kind: str) -> None:
 def check_training(
     name: str, y: np.ndarray, kind: str, known: int, names: Sequence[str] = ()
 ) -> None:
-    """Checks that there is something to learn of each class, column or label.
+    """Checks that each class, column or label can be learned.
 
     Args:
-      name: of the data, for messages.
-      y: training labels of this kind.
-      kind: one of ``KINDS``.
-      known: how many classes, columns or labels there are.
-      names: theirs, if given; classes of pixels may then have no example.
+      name: name of the data, for messages.
+      y: training labels in the layout of ``kind``.
+      kind: kind of the labels, one of ``KINDS``.
+      known: number of classes, columns or labels.
+      names: their names, if given; classes of pixels then need no examples.
 
     Raises:
-      DataError: there is not, or a name is given twice.
+      DataError: one cannot be learned, or a name is given twice.
     """
-    for item, times in collections.Counter(names).items():
-        if times > 1:
+    for item, occurrences in collections.Counter(names).items():
+        if occurrences > 1:
             raise DataError(f"{name}: class name {item!r} given twice; give each class its own.")
     if kind in ("numbers", "several"):
         check_varies(f"{name}, y", y, names)
         return
     present = np.unique(y[y != NO_LABEL])
-    what, hint = {
+    unit, hint = {
         "classes": ("example", "; if they are numbers, say kind='numbers'"),
         "pixels": ("pixel", "; class numbers, not grey levels"),
     }[kind]
     if len(present) < known and not (kind == "pixels" and names):
-        # not by counting to the largest label, which may be any
+        # do not count up to the largest label, which may be anything
         missing = np.setdiff1d(np.arange(len(present) + 1), present)[0]
         raise DataError(
-            f"{name}, y: no {what} of class {missing}, though there are {known} classes; "
+            f"{name}, y: no {unit} of class {missing}, though there are {known} classes; "
             f"number them from 0 without a gap, and give -1 where there is no label{hint}."
         )
     if min(known, len(present)) < 2:
@@ -284,7 +284,7 @@ def check_training(
 
 
 def check_varies(name: str, y: np.ndarray, names: Sequence[str] = ()) -> None:
-    """Checks that numbers, or several labels, have two values in each column at least.
+    """Checks that each column of numbers or several labels has at least two distinct values.
 
     Examples:
       >>> check_varies("y", np.array([[0.5], [np.nan], [2.0]]))
@@ -294,7 +294,8 @@ def check_varies(name: str, y: np.ndarray, names: Sequence[str] = ()) -> None:
         if len(known) and known.min() < known.max():
             continue
         given = f"always {known[0]:g}" if len(known) else "never given"
-        called = repr(names[number]) if len(names) > number else number
+        label_name = repr(names[number]) if len(names) > number else number
         raise DataError(
-            f"{name}: label {called} is {given}; give rows of different values, or leave it out."
+            f"{name}: label {label_name} is {given}; give rows of different values, or leave "
+            "it out."
         )

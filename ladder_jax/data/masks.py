@@ -1,4 +1,4 @@
-"""The colours of classes, and masks written as PNG files in them."""
+"""Class colours, and masks written as PNG files in these colours."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from ladder_jax.data.labels import NO_LABEL
 from ladder_jax.errors import DataError
 
 NO_CLASS = 255
-"""What a mask of bytes holds where there is no label."""
+"""Value of a byte mask where there is no label."""
 
 _FIRST = (
     *("4878a8", "d87800", "00ffff", "600018", "f0ff90", "6000a8"),
     *("c060ff", "a81800", "6000ff", "003060", "f0c0a8", "a8ff00"),
 )
-"""A dozen, and grey, that the colour-blind tell apart: 28 or more in CIELAB for all of them."""
+"""Twelve colours that, like grey, all colour-blind people tell apart: 28 or more in CIELAB."""
 _VOID = (128, 128, 128)
 
 
 def _palette() -> np.ndarray:
-    """Makes the colours: those of ``_FIRST``, then hues that turn by the golden ratio."""
+    """Makes the palette: the colours of ``_FIRST``, then hues that turn by the golden ratio."""
     palette = np.zeros((256, 3), np.uint8)
     for i in range(NO_CLASS):
         value = 1.0 - 0.25 * (i % 3)
@@ -35,14 +35,14 @@ def _palette() -> np.ndarray:
 
 
 PALETTE = _palette()
-"""The colour of each class, bytes ``[256, 3]``; the last is that of no label."""
+"""Colours of the classes, bytes ``[256, 3]``; the last one means no label."""
 
 
 def check_classes(classes: int) -> None:
-    """Checks that so many classes have a number in a mask of bytes.
+    """Checks that a byte mask can hold this many classes.
 
     Raises:
-      DataError: they have not.
+      DataError: there are too many.
     """
     if classes > NO_CLASS:
         raise DataError(
@@ -68,7 +68,7 @@ def colored(mask: np.ndarray) -> np.ndarray:
 
 
 def hex_color(number: int) -> str:
-    """Returns the colour of a class as a page of HTML takes it.
+    """Returns the colour of a class in HTML notation.
 
     Examples:
       >>> hex_color(0)
@@ -78,11 +78,11 @@ def hex_color(number: int) -> str:
 
 
 def blend(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Lays the colours of a mask over its image, half and half.
+    """Blends the colours of a mask with its image, half and half.
 
     Args:
-      image: ``[height, width, channels]`` from 0 to 1, grey or coloured.
-      mask: ``[height, width]``, classes; where there is none, the image stays as it is.
+      image: grey or colour values from 0 to 1, ``[height, width, channels]``.
+      mask: classes ``[height, width]``; where it has no label, the image is left unchanged.
 
     Returns:
       Bytes ``[height, width, 3]``.
@@ -99,8 +99,8 @@ def blend(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
 def write_png(path: pathlib.Path, pixels: np.ndarray) -> None:
     """Writes bytes as a PNG file: ``[height, width, 3]`` as colours, ``[height, width]`` as a mask.
 
-    A mask has the numbers of its classes as those of ``PALETTE``, as ``png.read_mask`` reads
-    them. All 256 colours are written: of fewer, Pillow would keep fewer bits of a number.
+    The class numbers of a mask are indices into ``PALETTE``, as ``images.read_mask`` reads them.
+    All 256 colours are written: with fewer, Pillow would store fewer bits per index.
     """
     pillow: Any = require("PIL.Image", "PNG files are written with it", "pillow")
     image = pillow.fromarray(pixels)

@@ -1,4 +1,4 @@
-"""The data sets by name: one entry each, of which lists, messages and help derive."""
+"""Data sets by name: one entry each, from which lists, messages and help derive."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from ladder_jax.errors import DataError
 
 
 class NamedSet(NamedTuple):
-    """Holds what is known of a data set by name; downloads have tensorflow-datasets' addresses."""
+    """Describes a data set known by name; it is downloaded from tensorflow-datasets' addresses."""
 
-    load: Callable[[], Dataset] | None = None  # where the set needs no preparing
+    load: Callable[[], Dataset] | None = None  # if the set needs no preparation
     of_digits: Callable[[Dataset], Dataset] | None = None
-    """Makes the set of MNIST's digits where they are, else of scikit-learn's."""
-    class_names: tuple[str, ...] = ()  # of a set with ``read``
+    """Makes the set from MNIST's digits if they are available, else from scikit-learn's."""
+    class_names: tuple[str, ...] = ()  # if there is a ``read``
     read: Callable[[pathlib.Path], idx.Splits] | None = None
-    """Reads the original files of a folder, so that preparing needs no TensorFlow."""
-    unpacked: tuple[str, ...] = ()  # files, one of which stands for what would be fetched
-    direct: tuple[str, ...] = ()  # files, plain or gzipped; one is enough to load the set
+    """Reads the original files in a folder, so that preparation needs no TensorFlow."""
+    unpacked: tuple[str, ...] = ()  # files of which any one makes downloads unnecessary
+    direct: tuple[str, ...] = ()  # files, plain or gzipped, of which one is enough to load
 
 
 def load_digits() -> Dataset:
-    """Returns scikit-learn's 1,797 handwritten digits ``[8, 8, 1]``, which lie in its wheel.
+    """Returns scikit-learn's 1,797 handwritten digits ``[8, 8, 1]``, which its wheel contains.
 
-    The 500 test images were chosen once, at random with seed 0; the set has no
-    official split.
+    The set has no official split; the 500 test images were chosen once, at random with
+    seed 0.
     """
     from sklearn import datasets  # a slow import that only this set needs
 
@@ -46,7 +46,7 @@ def load_digits() -> Dataset:
 
 
 def _idx(names: str) -> NamedSet:
-    """Returns a set of four IDX files."""
+    """Describes a set of four IDX files."""
     return NamedSet(class_names=tuple(names.split(", ")), read=idx.read_mnist, direct=idx.FILES)
 
 
@@ -69,18 +69,18 @@ NAMED = {
     ),
     "svhn_cropped": NamedSet(),
 }
-"""A new data set is one entry here."""
+"""Data sets by name; a new one needs only an entry here."""
 
 NAMES = tuple(NAMED)
-"""Every data set known by name without tensorflow-datasets."""
+"""Names of all data sets known without tensorflow-datasets."""
 
 
 _TABLES = (".npz", ".csv")
-"""What the names of files of data end with."""
+"""Suffixes of data files."""
 
 
 def is_file(name: str) -> bool:
-    """Returns whether a data set is named by the path of a file, or of a folder of images.
+    """Returns whether a data set's name is the path of a file or of a folder of images.
 
     Examples:
       >>> is_file("data/mine.npz"), is_file("mnist")
@@ -90,7 +90,7 @@ def is_file(name: str) -> bool:
 
 
 def located(name: str) -> str:
-    """Returns a data set's name; if it is the path of a file or folder, absolute and resolved.
+    """Returns a data set's name; the path of a file or folder is made absolute and resolved.
 
     Examples:
       >>> located("mnist"), located("a/../b.npz") == located("./b.npz")
@@ -102,20 +102,20 @@ def located(name: str) -> str:
 def load(name: str, data_dir: str = "", *, in_memory: bool = True, image_size: int = 0) -> Dataset:
     """Loads a data set by name.
 
-    Nothing is fetched here: ``prepare`` does that, once.
+    Nothing is downloaded: ``prepare`` does that, once.
 
     Args:
-      name: one of ``NAMES``, any image classification set of tensorflow-datasets, the
-        path of an ``.npz`` file (see ``load_npz``) or of a ``.csv`` file (``load_csv``), or
-        that of a folder of images (``load_folder``).
-      data_dir: the folder with its original files, or in which it was prepared; "" for
+      name: one of ``NAMES``, any image classification set of tensorflow-datasets, or the
+        path of an ``.npz`` file (see ``load_npz``), of a ``.csv`` file (``load_csv``) or of a
+        folder of images (``load_folder``).
+      data_dir: folder of the set's original files, or in which it was prepared; "" for
         tensorflow-datasets' default.
-      in_memory: whether all of a prepared set is read now; else when asked for.
-      image_size: that images of a folder are scaled and cropped to; see ``load_folder``.
+      in_memory: whether a prepared set is read completely now, rather than on access.
+      image_size: size that images of a folder are scaled and cropped to; see ``load_folder``.
 
     Raises:
-      DataError: the name is not known, the files are missing or wrong, or ``image_size`` is
-        given for what is no folder.
+      DataError: the name is unknown, the files are missing or wrong, or ``image_size`` is
+        given for a set that is not a folder.
 
     Examples:
       >>> load("digits").x_test.shape
@@ -162,16 +162,16 @@ def load(name: str, data_dir: str = "", *, in_memory: bool = True, image_size: i
 
 
 def has_mnist(data_dir: str) -> bool:
-    """Returns whether MNIST is in a folder that is given."""
+    """Returns whether ``data_dir`` is given and holds MNIST."""
     folder = pathlib.Path(data_dir).expanduser()
     files = any(idx.find_idx(folder, name) for name in idx.FILES)
     return bool(data_dir) and (files or tfds.is_prepared("mnist", data_dir))
 
 
 def _read(known: NamedSet, folder: pathlib.Path) -> idx.Splits:
-    """Reads and checks original files."""
+    """Reads and checks the original files of a set."""
     splits = known.read(folder) if known.read else {}
-    for split, (x, y) in splits.items():  # one pixel is enough: bytes are finite
+    for split, (x, y) in splits.items():  # one pixel is enough, as bytes are finite
         check_examples(f"{folder} ({split})", x[:, 0, 0], y, len(known.class_names))
     shapes = [x.shape[1:] for x, _ in splits.values()]
     if len(set(shapes)) > 1:
@@ -183,24 +183,24 @@ def _read(known: NamedSet, folder: pathlib.Path) -> idx.Splits:
 
 
 def prepare(name: str, data_dir: str = "", download_dir: str = "") -> pathlib.Path:
-    """Prepares a set, unless it is, in tensorflow-datasets' own layout.
+    """Prepares a set in tensorflow-datasets' own layout, unless it is prepared already.
 
-    Sets with an entry that reads their files (the MNIST family and CIFAR-10) are
+    Sets whose entry reads their original files (the MNIST family and CIFAR-10) are
     prepared without TensorFlow, in the official order of their examples. Others are
     left to their own builders, most of which need TensorFlow.
 
     Args:
-      name: in tensorflow-datasets.
-      data_dir: where to; "" for tensorflow-datasets' default.
-      download_dir: the folder of the set's original files; those that are missing
-        are fetched into it. "" for ``data_dir/downloads/NAME``.
+      name: name of the set in tensorflow-datasets.
+      data_dir: folder to prepare it in; "" for tensorflow-datasets' default.
+      download_dir: folder of the set's original files; missing ones are downloaded
+        into it. "" for ``data_dir/downloads/NAME``.
 
     Returns:
-      The folder to give as ``data_dir`` from now on.
+      The folder to pass as ``data_dir`` from now on.
 
     Raises:
-      DataError: files are missing and cannot be fetched, or are wrong; the set is
-        not known; or its builder needs a package that is not installed.
+      DataError: files are wrong, or missing and cannot be downloaded; the set is
+        unknown; or its builder needs a package that is not installed.
     """
     folder, known = tfds.tfds_folder(data_dir), NAMED.get(name, NamedSet())
     if tfds.is_prepared(name, data_dir):
@@ -208,13 +208,13 @@ def prepare(name: str, data_dir: str = "", download_dir: str = "") -> pathlib.Pa
     stock = tfds.find_builder(name)
     if stock is None:
         raise DataError(f"dataset {name!r} is not known to tensorflow-datasets.")
-    given = pathlib.Path(download_dir).expanduser() if download_dir else None
-    if given is not None and not given.is_dir():
-        raise DataError(f"{given}: not a folder; give the one that holds the files of {name}.")
+    manual_dir = pathlib.Path(download_dir).expanduser() if download_dir else None
+    if manual_dir is not None and not manual_dir.is_dir():
+        raise DataError(f"{manual_dir}: not a folder; give the one that holds the files of {name}.")
     if known.read is None:
-        tfds.build_stock(stock, name, folder, given)
+        tfds.build_stock(stock, name, folder, manual_dir)
         return folder
-    files = given or folder / "downloads" / name
+    files = manual_dir or folder / "downloads" / name
     if not any((files / file).is_file() for file in known.unpacked):
         tfds.fetch_all(name, stock.url_infos, files)
     tfds.build(stock, _read(known, files), known.class_names, folder)

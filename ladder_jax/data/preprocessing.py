@@ -1,9 +1,9 @@
 """Preprocessing fitted once, on training rows, and kept with the model.
 
-A chain is written with plus signs: ``"contrast+zca"`` is the paper's for CIFAR-10
-(Rasmus et al. 2015, section 4.3), ``"standardize"`` and ``"tabular"`` are for tables,
-``"none"`` does nothing. ``fit`` gives all that ``apply`` needs, as arrays. What is applied to rows
-takes arrays of NumPy and of JAX alike, so that a program may have it inside.
+A chain joins steps with plus signs: ``"contrast+zca"`` is the paper's chain for CIFAR-10
+(Rasmus et al. 2015, section 4.3), ``"standardize"`` and ``"tabular"`` are for tables, and
+``"none"`` does nothing. ``fit`` returns everything that ``apply`` needs, as arrays. ``apply``
+takes NumPy and JAX arrays alike, so that a compiled program may contain it.
 """
 
 from __future__ import annotations
@@ -23,51 +23,51 @@ CONTRAST_SCALE = 55.0
 CONTRAST_EPSILON = 1e-8
 ZCA_BIAS = 0.1
 TABULAR_BOUND = 3.0
-"""Standard deviations from the mean beyond which a feature of "tabular" does not go."""
+"""Bound on the features of "tabular", in standard deviations from the mean."""
 TABULAR_SKEW = 1.0
-"""The skewness, to either side, beyond which "tabular" gives a feature normal scores."""
+"""Absolute skewness beyond which "tabular" gives a feature normal scores."""
 _KNOTS = 33
-"""At most, of the curve that gives normal scores."""
+"""Maximum number of knots of a normal-score curve."""
 _SAMPLE = 10_000
-"""Rows that "tabular" is fitted on, at most; fewer where a row has many features."""
+"""Maximum number of rows that "tabular" is fitted on; lower if rows have many features."""
 
 Fitted = dict[str, np.ndarray]
 Chunks = Callable[[], Iterator[np.ndarray]]
 
 
 class Preprocessing(NamedTuple):
-    """Holds a chain with what was fitted."""
+    """Holds a chain and its fitted arrays."""
 
     chain: str = "none"  # e.g. "contrast+zca"
     fitted: Fitted = {}  # noqa: RUF012 - arrays by STEP/NAME, never written to
-    scale: str = "unknown"  # what numbers the training rows were, one of ``data.SCALES``
+    scale: str = "unknown"  # of the training rows, one of ``data.SCALES``
 
 
 def contrast_normalize(x: np.ndarray, scale: float = CONTRAST_SCALE) -> np.ndarray:
-    """Normalizes contrast globally: centres each row and brings it to the length ``scale``.
+    """Normalises global contrast: centres each row and scales it to the length ``scale``.
 
-    ``scale (x - mean) / |x - mean|``, mean and length over all features of the
-    row; a row without contrast becomes 0, one whose length overflows NaN.
+    ``scale (x - mean) / |x - mean|``, with mean and length over all features of the
+    row. A row without contrast becomes 0, one whose length overflows becomes NaN.
     """
     xp = x.__array_namespace__()
     rows = x.reshape(x.shape[0], -1)
     rows = rows - rows.mean(1, keepdims=True)
     length = xp.sqrt(xp.square(rows).sum(1, keepdims=True)) / scale
-    length = xp.where(xp.isfinite(length), length, xp.nan)  # over infinity all would become 0
+    length = xp.where(xp.isfinite(length), length, xp.nan)  # dividing by infinity would give 0
     normalized: np.ndarray = rows / xp.where(length < CONTRAST_EPSILON, 1, length)
     return normalized.reshape(x.shape)
 
 
 def _varies(mean: np.ndarray, var: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Returns which features of a dtype vary by more than rounding."""
+    """Returns which features vary by more than the rounding errors of their dtype."""
     varies: np.ndarray = var > np.square(8 * np.finfo(dtype).eps * mean)
     return varies
 
 
 def _moments(read: Chunks) -> tuple[np.ndarray, np.ndarray]:
-    """Returns each feature's mean and biased variance, float64; 0 if it varies by rounding alone.
+    """Returns each feature's mean and biased variance (0 if it varies only by rounding), float64.
 
-    Differences from the first row are summed: no digits are lost to a large mean.
+    Differences from the first row are summed, so that a large mean costs no digits.
     """
     start = next(read())
     first = start[0].astype(np.float64)
@@ -82,7 +82,7 @@ def _moments(read: Chunks) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _float32(name: str, array: np.ndarray, least: float = 0.0) -> np.ndarray:
-    """Returns what was fitted as it is kept; refuses what float32 cannot hold."""
+    """Returns fitted values as float32, as they are stored; refuses what float32 cannot hold."""
     kept = array.astype(np.float32)
     wrong = ~(np.isfinite(kept) & (np.abs(kept) >= least))
     if wrong.any():
@@ -94,10 +94,10 @@ def _float32(name: str, array: np.ndarray, least: float = 0.0) -> np.ndarray:
 
 
 def _centre(name: str, mean: np.ndarray, scale: np.ndarray) -> Fitted:
-    """Returns what centres and scales each feature.
+    """Returns the arrays that centre and scale each feature.
 
-    ``mean`` is what float32 holds of it, ``shift`` the rest of it over the scale: without it, a
-    mean that is large beside the deviation would move all rows.
+    ``mean`` is the mean rounded to float32, ``shift`` the rounding error divided by the scale:
+    without it, a mean that is large relative to the deviation would shift all rows.
     """
     std = _float32(name, scale, float(np.finfo(np.float32).tiny))
     high = _float32(name, mean)
@@ -105,19 +105,19 @@ def _centre(name: str, mean: np.ndarray, scale: np.ndarray) -> Fitted:
 
 
 def _fit_standardize(read: Chunks) -> Fitted:
-    """Fits mean and deviation; a feature that does not vary (but for rounding) is only centred."""
+    """Fits mean and deviation; a feature that is constant up to rounding is only centred."""
     mean, var = _moments(read)
     return _centre("standardize", mean, np.where(var > 0, np.sqrt(var), 1.0))
 
 
 def _apply_standardize(fitted: Fitted, x: np.ndarray) -> np.ndarray:
-    """Subtracts the mean in two parts, of which the first is exact near the mean."""
+    """Standardises rows, subtracting the mean in two parts; the first is exact near the mean."""
     scaled: np.ndarray = (x - fitted["mean"]) / fitted["std"] - fitted.get("shift", 0.0)
     return scaled
 
 
 def _fit_zca(read: Chunks) -> Fitted:
-    """Fits E diag(values)^(-1/2) E^T, of the covariance with 0.1 added on its diagonal."""
+    """Fits E diag(values)^(-1/2) E^T of the covariance, with 0.1 added to its diagonal."""
     mean, _ = _moments(read)
     high = _float32("zca", mean)
     rows, cov = 0, np.zeros((mean.size, mean.size))
@@ -138,12 +138,12 @@ def _apply_zca(fitted: Fitted, x: np.ndarray) -> np.ndarray:
 
 
 def _sample(read: Chunks) -> np.ndarray:
-    """Returns rows spread evenly over all, flat: ``[n, features]``."""
+    """Returns a sample of rows, evenly spaced and flat, ``[n, features]``."""
     sizes = [part.shape for part in read()]
     total = sum(rows for rows, *_ in sizes)
     features = int(np.prod(sizes[0][1:]))
-    most = max(1000, min(_SAMPLE, 2**26 // features))
-    wanted = np.linspace(0, total - 1, min(total, most)).astype(int)
+    limit = max(1000, min(_SAMPLE, 2**26 // features))
+    wanted = np.linspace(0, total - 1, min(total, limit)).astype(int)
     parts, first = [], 0
     for part in read():
         kept = wanted[(wanted >= first) & (wanted < first + len(part))] - first
@@ -153,10 +153,10 @@ def _sample(read: Chunks) -> np.ndarray:
 
 
 def _normal_scores(column: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns values of a column ``[n]``, ascending, and the normal score of each.
+    """Returns ascending values of a column ``[n]``, the knots, and the normal score of each.
 
-    ``score(v) = Phi^-1((rows below v + half of those equal to v) / n)``, up to ``TABULAR_BOUND``;
-    between these values it is near to linear.
+    ``score(v) = Phi^-1((rows below v + half of those equal to v) / n)``, clipped at plus and
+    minus ``TABULAR_BOUND``; between knots it is nearly linear.
     """
     ordered, n = np.sort(column), len(column)
     last = ndtri(1 - 0.5 / n)
@@ -168,19 +168,19 @@ def _normal_scores(column: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _fit_tabular(read: Chunks) -> Fitted:
-    """Fits, for each feature, a line or, where it is skewed, a curve of straight pieces.
+    """Fits a line to each feature or, if it is skewed, a piecewise linear curve.
 
-    ``order`` says where each feature is among all lines and the curves after them. Knots are in
-    units of the line, for the same reason as ``shift``.
+    ``order`` is each feature's index into all lines followed by the curves. Knots are in the
+    units of the line's output, for the same reason as ``shift``.
     """
     sample = _sample(read)
     rows = sample.astype(np.float64)
     mean, var, low, high = rows.mean(0), rows.var(0), rows.min(0), rows.max(0)
     varies = _varies(mean, var, sample.dtype)
-    two = varies & ((rows == low) | (rows == high)).all(0)
-    scale = np.where(two, (high - low) / 2, np.where(varies, np.sqrt(var), 1.0))
+    binary = varies & ((rows == low) | (rows == high)).all(0)
+    scale = np.where(binary, (high - low) / 2, np.where(varies, np.sqrt(var), 1.0))
     rows = (rows - mean) / scale
-    curved = np.flatnonzero(~two & (np.abs((rows**3).mean(0)) > TABULAR_SKEW))
+    curved = np.flatnonzero(~binary & (np.abs((rows**3).mean(0)) > TABULAR_SKEW))
     curves = [_normal_scores(column) for column in rows.T[curved]]
     pieces = np.zeros((3, _KNOTS - 1, len(curved)))
     pieces[1] = 1.0
@@ -200,10 +200,10 @@ def _fit_tabular(read: Chunks) -> Fitted:
 
 
 def _apply_tabular(fitted: Fitted, x: np.ndarray) -> np.ndarray:
-    """Puts each feature on its line, which ends at ``TABULAR_BOUND``, or its curve."""
+    """Maps each feature by its line, clipped at ``TABULAR_BOUND``, or by its curve."""
     xp = x.__array_namespace__()
     rows = _apply_standardize(fitted, x.reshape(x.shape[0], -1))
-    placed = xp.clip(rows, -TABULAR_BOUND, TABULAR_BOUND)
+    mapped = xp.clip(rows, -TABULAR_BOUND, TABULAR_BOUND)
     if fitted["curved"].size:
         score = fitted["start"]
         skewed = rows[:, fitted["curved"]]
@@ -211,9 +211,9 @@ def _apply_tabular(fitted: Fitted, x: np.ndarray) -> np.ndarray:
             *(fitted[n] for n in ("knots", "widths", "rises")), strict=True
         ):
             score = score + rise * xp.clip((skewed - knot) / width, 0, 1)
-        placed = xp.concatenate([placed, score], 1)[:, fitted["order"]]
-    # What is not finite is refused, and would be a bound here.
-    finite: np.ndarray = xp.where(xp.isfinite(rows), placed, xp.nan)
+        mapped = xp.concatenate([mapped, score], 1)[:, fitted["order"]]
+    # Keeps non-finite values, which are refused later; clipping would hide them.
+    finite: np.ndarray = xp.where(xp.isfinite(rows), mapped, xp.nan)
     return finite.reshape(x.shape)
 
 
@@ -225,11 +225,11 @@ STEPS: dict[str, _Step] = {
     "tabular": (_fit_tabular, _apply_tabular),
     "zca": (_fit_zca, _apply_zca),
 }
-"""What a chain is made of: one entry each, ``fit(read)`` and ``apply(arrays, rows)``."""
+"""Steps of a chain by name, as pairs of ``fit(read)`` and ``apply(arrays, rows)``."""
 
 
 def check_chain(chain: str) -> list[str]:
-    """Returns the steps of a chain; a ``DataError`` says what a chain is made of."""
+    """Returns the steps of a chain; a ``DataError`` says what a chain may contain."""
     words = [] if chain == "none" else chain.split("+")
     for word in words:
         if word not in STEPS or words.count(word) > 1:
@@ -241,9 +241,9 @@ def check_chain(chain: str) -> list[str]:
 
 
 def fit(chain: str, x: Examples) -> Preprocessing:
-    """Fits a chain; each step sees what the ones before it make of the rows.
+    """Fits a chain; each step sees the output of the steps before it.
 
-    x are the training rows ``[n, ...]`` and no others; they are read a part at a time.
+    x holds the training rows ``[n, ...]`` and no others; they are read in parts.
 
     Examples:
       >>> fitted = fit("standardize", np.array([[1.0], [3.0]]))
@@ -257,7 +257,7 @@ def fit(chain: str, x: Examples) -> Preprocessing:
         def prepared(before: Preprocessing = before) -> Iterator[np.ndarray]:
             return (_run(before, to_float(np.asarray(part))) for part in chunks(x, least=1))
 
-        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused
+        with np.errstate(over="ignore", invalid="ignore"):  # non-finite values are refused
             arrays = STEPS[word][0](prepared)
         fitted = fitted | {f"{word}/{name}": array for name, array in arrays.items()}
     return Preprocessing(chain, fitted)
@@ -272,10 +272,10 @@ def _run(preprocessing: Preprocessing, x: np.ndarray) -> np.ndarray:
 
 
 def apply(preprocessing: Preprocessing, x: np.ndarray) -> np.ndarray:
-    """Returns rows ``[n, ...]``, of NumPy or JAX, as the model wants them.
+    """Returns rows ``[n, ...]`` (NumPy or JAX) preprocessed for the model.
 
-    Those of NumPy become float32, computed in the precision of ``x`` a part at a
-    time, and are not finite where float32 cannot hold them.
+    NumPy rows are computed in parts, in the precision of ``x``, and become float32;
+    values that float32 cannot hold become non-finite.
     """
     if not isinstance(x, np.ndarray):
         return _run(preprocessing, x)
@@ -296,10 +296,11 @@ def check_applied(
     numbers: np.ndarray | None = None,
     first: int = 0,
 ) -> None:
-    """Checks that rows are finite after preprocessing as before it; the error names the value.
+    """Checks that rows are still finite after preprocessing; the error names the original value.
 
-    ``out`` are the rows preprocessed, read a part at a time, ``x`` as they were, all
-    finite; ``numbers`` says which row of x each is (None: the same), x counts from ``first``.
+    ``out`` holds the preprocessed rows, read in parts, and ``x`` the original ones, all
+    finite. ``numbers`` gives the row of x for each row of out (None: the same row); messages
+    number the rows of x from ``first``.
     """
     numbers = np.arange(len(out)) if numbers is None else numbers
     for part, rows in zip(chunks(out), chunks(numbers), strict=True):
@@ -317,12 +318,12 @@ def check_applied(
 
 
 def save(path: str | pathlib.Path, preprocessing: Preprocessing) -> None:
-    """Writes a fitted chain as ``.npz``, for ``load``."""
+    """Writes a fitted chain as an ``.npz`` file, for ``load``."""
     np.savez(path, chain=np.array(preprocessing.chain), **preprocessing.fitted)  # type: ignore[arg-type]
 
 
 def load(path: str | pathlib.Path) -> Preprocessing:
-    """Loads a chain that ``save`` wrote; a ``DataError`` says if it is missing or corrupt."""
+    """Loads a chain written by ``save``; a ``DataError`` says if it is missing or corrupt."""
     arrays = read_npz(pathlib.Path(path) if isinstance(path, str) else path)
     chain = str(arrays.pop("chain", ""))
     check_chain(chain)

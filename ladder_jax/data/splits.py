@@ -1,11 +1,11 @@
-"""Which examples keep their label, and which are held out for validation.
+"""Choice of the examples that keep their label, and of those held out for validation.
 
 Labelled splits have names, ``dataset.SEED@LABELS``, so that programs can be compared.
 Those of MNIST, Fashion-MNIST and CIFAR-10 are files beside this module:
-``label_splits/DATASET.npz`` holds an array ``SEED@LABELS`` of row numbers within
-the official training set for each, and the SHA-256 of the labels in that order.
-They hold what ``choose_labeled`` gives; any other name is computed by it, or, where labels
-are no classes, by ``choose_uniform``.
+``label_splits/DATASET.npz`` holds, for each split, an array ``SEED@LABELS`` of row numbers
+within the official training set, and the SHA-256 of the labels in official order.
+The arrays are what ``choose_labeled`` returns; any other split is computed by it or, if the
+labels are not classes, by ``choose_uniform``.
 """
 
 from __future__ import annotations
@@ -21,37 +21,38 @@ from ladder_jax.data import labels as kinds
 from ladder_jax.errors import DataError
 
 CHOICES = ("balanced", "stratified", "uniform")
-"""How labelled examples may be chosen."""
+"""Ways to choose the labelled examples."""
 
 FOLDER = importlib.resources.files("ladder_jax.data") / "label_splits"
-"""Where the files of splits are."""
+"""Folder of the split files."""
 
 CHECKSUM = "labels_sha256"
-"""The name of the labels' checksum in a file of splits."""
+"""Name of the labels' checksum in a split file."""
 
 
 def choose_labeled(
     y: np.ndarray, labels: int, seed: int, classes: int, choice: str = "balanced"
 ) -> np.ndarray:
-    """Chooses the rows that keep their label, of those that have one.
+    """Chooses the rows that keep their label, among those that have one.
 
-    As in the paper's program the rows are shuffled with the seed, and the first
-    of each class are taken: ``labels / classes`` of each ("balanced"), or as many
-    as its share of the examples ("stratified"). "uniform" takes the first of all,
-    whatever their class.
+    As in the paper's program, the rows are shuffled with the seed and the first ones
+    of each class are taken: ``labels / classes`` per class ("balanced"), or in
+    proportion to its share of the examples ("stratified"). "uniform" takes the first
+    rows regardless of class.
 
     Args:
-      y: ``[n]``, the classes of all training examples; -1 where there is none.
-      labels: how many to choose; 0 for all that have a label.
-      seed: of the shuffle.
-      classes: how many there are.
-      choice: one of ``CHOICES``.
+      y: classes of all training examples ``[n]``; -1 marks an unlabelled row.
+      labels: number of rows to choose; 0 for all that have a label.
+      seed: seed of the shuffle.
+      classes: number of classes.
+      choice: how to choose, one of ``CHOICES``.
 
     Returns:
       Sorted row numbers, int64 ``[labels]``.
 
     Raises:
-      DataError: there cannot be that many, or not the same number of each class.
+      DataError: there are too few labelled rows, overall or of a class, or ``labels``
+        cannot be shared among the classes.
 
     Examples:
       >>> choose_labeled(np.array([0, 1, 0, 1, 0]), 2, seed=0, classes=2).tolist()
@@ -84,23 +85,23 @@ def choose_labeled(
 
 
 def choose_uniform(y: np.ndarray, labels: int, seed: int, kind: str) -> np.ndarray:
-    """Chooses the rows that keep their labels, of those that have any, whatever these are.
+    """Chooses the rows that keep their labels, among those that have any, of whatever kind.
 
-    The rows are shuffled with the seed as by ``choose_labeled``, and the first are taken.
-    Where a class has no pixel in these, or one of several labels is 1 in none, a row that
-    has it takes the place of one that is not needed, if there are such rows.
+    The rows are shuffled with the seed as in ``choose_labeled``, and the first ones are taken.
+    If these have no pixel of some class, or one of several labels is never 1 in them, a row
+    that has it replaces one that is not needed, if such rows exist.
 
     Args:
-      y: labels of all training examples, as ``Dataset`` has them.
-      labels: how many rows to choose; 0 for all that have a label.
-      seed: of the shuffle.
-      kind: one of ``data.KINDS``.
+      y: labels of all training examples, as in ``Dataset``.
+      labels: number of rows to choose; 0 for all that have a label.
+      seed: seed of the shuffle.
+      kind: kind of the labels, one of ``data.KINDS``.
 
     Returns:
       Sorted row numbers, int64 ``[labels]``.
 
     Raises:
-      DataError: there cannot be that many, or there is nothing to learn from them.
+      DataError: there are too few labelled rows, or nothing can be learned from those chosen.
 
     Examples:
       >>> several = np.array([[0, 1], [0, 1], [1, 0], [0, 1], [-1, -1]])
@@ -119,16 +120,16 @@ def choose_uniform(y: np.ndarray, labels: int, seed: int, kind: str) -> np.ndarr
 
 
 def _present(y: np.ndarray, kind: str) -> np.ndarray:
-    """Returns which classes, or labels of 1, each row has, bool ``[n, classes]``."""
+    """Returns which classes, or which labels equal to 1, each row has, bool ``[n, classes]``."""
     if kind == "several":
         return np.asarray(y == 1)
     classes = np.unique(y[y >= 0]).tolist() if kind != "numbers" else []
-    each = [(y == label).reshape(len(y), -1).any(1) for label in classes]
-    return np.stack([np.zeros(len(y), bool), *each], 1)  # a column at least
+    columns = [(y == label).reshape(len(y), -1).any(1) for label in classes]
+    return np.stack([np.zeros(len(y), bool), *columns], 1)  # at least one column
 
 
 def _covering(present: np.ndarray, size: int) -> np.ndarray:
-    """Returns an order of rows in which the first have each class, if exchanging one does it."""
+    """Orders rows so that the first ``size`` have each class, if swapping single rows allows it."""
     order = np.arange(len(present))
     for label in np.flatnonzero(present.any(0)):
         counts = present[order[:size]].sum(0)
@@ -140,17 +141,17 @@ def _covering(present: np.ndarray, size: int) -> np.ndarray:
 
 
 def _shares(counts: np.ndarray, labels: int, choice: str) -> np.ndarray:
-    """Returns the labels of each class: as many as of any other, or its share of the examples.
+    """Returns the number of labels per class: equal, or its share of the examples.
 
-    The largest remainders get what rounding leaves.
+    Labels left over by rounding down go to the largest remainders.
     """
-    classes, left = len(counts), labels % len(counts)
+    classes, remainder = len(counts), labels % len(counts)
     if choice == "balanced" and labels < classes:
         raise DataError(f"labels={labels}: give at least one for each of the {classes} classes.")
-    if choice == "balanced" and left:
+    if choice == "balanced" and remainder:
         raise DataError(
             f"labels={labels} cannot be shared equally by {classes} classes; "
-            f"give {labels - left} or {labels - left + classes}."
+            f"give {labels - remainder} or {labels - remainder + classes}."
         )
     if choice == "balanced":
         return np.full(classes, labels // classes)
@@ -160,7 +161,7 @@ def _shares(counts: np.ndarray, labels: int, choice: str) -> np.ndarray:
     shares[largest_first[: labels - shares.sum()]] += 1
     if not shares.all():
         raise DataError(
-            f"labels={labels}: class {shares.argmin()} would get none, so rare is it; give more, "
+            f"labels={labels}: class {shares.argmin()} would get none, as it is rare; give more, "
             "or a balanced choice."
         )
     return shares
@@ -169,16 +170,16 @@ def _shares(counts: np.ndarray, labels: int, choice: str) -> np.ndarray:
 def hold_out(
     n: int, size: int, seed: int, y: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Takes a validation split out of the training set.
+    """Splits a validation set off the training set.
 
-    With y, the classes of all n examples, each class keeps one for training; labels of
-    other kinds have no classes of rows, and are held out without y.
+    With y, the classes of all n examples, each class keeps at least one example for training.
+    Labels of other kinds give a row no class, and are held out without y.
 
     Returns:
       ``(rows kept for training, rows held out)``, sorted, int64.
 
     Raises:
-      DataError: too little would be left to train on.
+      DataError: too few examples would be left to train on.
 
     Examples:
       >>> kept, held_out = hold_out(5, 2, seed=0)
@@ -187,18 +188,18 @@ def hold_out(
       >>> hold_out(5, 2, seed=0, y=np.array([0, 0, 0, 1, 0]))[1].tolist()
       [0, 1]
     """
-    least = 1 if y is None else len(np.unique(y))
-    if not 0 <= size <= n - least:
-        why = f" of {least} classes, each of which keeps one for training" if least > 1 else ""
+    minimum = 1 if y is None else len(np.unique(y))
+    if not 0 <= size <= n - minimum:
+        why = f" of {minimum} classes, each of which keeps one for training" if minimum > 1 else ""
         raise DataError(
-            f"validation={size} of {n} labelled examples{why}; give 0 to {max(n - least, 0)}."
+            f"validation={size} of {n} labelled examples{why}; give 0 to {max(n - minimum, 0)}."
         )
     order = np.random.default_rng([seed, n]).permutation(n)
-    if y is not None:  # rows are exchanged so that each class has one past size
+    if y is not None:  # swap rows so that each class has one past size
         classes, first = np.unique(y[order[size:]], return_index=True)
         spare = np.setdiff1d(np.arange(n - size), first) + size
         lost = np.setdiff1d(y[order[:size]], classes)
-        for place, label in zip(spare, lost, strict=False):  # enough are spare
+        for place, label in zip(spare, lost, strict=False):  # there are enough spare rows
             last = np.flatnonzero(y[order[:size]] == label)[-1]
             order[[last, place]] = order[[place, last]]
     return np.sort(order[size:]), np.sort(order[:size])
@@ -226,19 +227,19 @@ def parse_split(name: str) -> SplitName:
 
 
 def labels_checksum(y: np.ndarray) -> str:
-    """Returns the SHA-256 of labels in their order, one byte each."""
+    """Returns the SHA-256 of labels in order, one byte each."""
     return hashlib.sha256(np.asarray(y).astype(np.uint8).tobytes()).hexdigest()
 
 
 def named_split(name: str, y: np.ndarray, classes: int, kind: str = "classes") -> np.ndarray:
-    """Returns the labelled rows of a split by name.
+    """Returns the labelled rows of a named split.
 
-    y are the classes of all training examples, in the official order, or labels of
+    y holds the classes of all training examples, in the official order, or labels of
     another kind.
 
     Raises:
-      DataError: the name is of another form, or the labels are not those that the
-        committed split was made for.
+      DataError: the name is malformed, or the labels are not those that the stored
+        split was made for.
 
     Examples:
       >>> named_split("mine.0@2", np.array([0, 1, 0, 1, 0]), classes=2).tolist()

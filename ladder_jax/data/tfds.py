@@ -1,4 +1,4 @@
-"""Sets in tensorflow-datasets' own layout: fetched, prepared once, read without TensorFlow."""
+"""Sets in tensorflow-datasets' own layout: fetched and prepared once, read without TensorFlow."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from ladder_jax.data.idx import Splits
 from ladder_jax.errors import DataError
 
 HOST_BYTES = 4 << 30
-"""Images of more bytes than this stay on disk where they need not be in memory."""
+"""Size in bytes above which images stay on disk if they need not be in memory."""
 
 TIMEOUT = 10.0
-"""Seconds without an answer after which a fetch is given up."""
+"""Seconds without an answer after which a download is abandoned."""
 
 
 def tfds_folder(data_dir: str) -> pathlib.Path:
-    """Returns where prepared sets are: ``data_dir``, or tensorflow-datasets' own default."""
+    """Returns the folder of prepared sets: ``data_dir``, or tensorflow-datasets' own default."""
     folder = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
     if "://" in str(folder):
         raise DataError(f"data_dir {folder}: data are read from a disk; copy them.")
@@ -40,20 +40,20 @@ def tfds_folder(data_dir: str) -> pathlib.Path:
 
 
 def is_prepared(name: str, data_dir: str) -> bool:
-    """Returns whether a set of that name is there."""
+    """Returns whether the set of that name is prepared in ``data_dir``."""
     folder = tfds_folder(data_dir) / name
     return any(any(folder.glob(f"{depth}dataset_info.json")) for depth in ("*/", "*/*/"))
 
 
 def import_tfds() -> Any:
-    """Returns tensorflow-datasets; a ``DataError`` says how to get it and what it needs."""
+    """Returns tensorflow-datasets; a ``DataError`` says how to install it and what it needs."""
     modules = ("importlib_resources", "PIL", "tensorflow_datasets")
     why = "this data set is read with it"
     return [require(module, why, "'ladder_jax[tfds]'") for module in modules][-1]
 
 
 class PreparedImages:
-    """Holds the images of one split, decoded out of a source of raw records when asked for."""
+    """Holds the images of one split, decoded on access from a source of raw records."""
 
     def __init__(self, source: Any, image: str, label: str, row_shape: tuple[int, ...]) -> None:
         from tensorflow_datasets.proto import tf_example_pb2
@@ -91,7 +91,7 @@ class PreparedImages:
         return _scaled(self.examples(rows)[0])
 
     def labels(self) -> np.ndarray:
-        """Returns all classes, int32 ``[n]``; no image is decoded."""
+        """Returns all classes, int32 ``[n]``, without decoding any image."""
         parts = chunks(np.arange(len(self)), 10_000)
         return np.concatenate([self._classes(self._records(part)) for part in parts])
 
@@ -100,16 +100,16 @@ _scaled = functools.partial(to_scale, "images", scale="bytes")
 
 
 def load_prepared(name: str, data_dir: str, *, in_memory: bool = True) -> Dataset:
-    """Loads a set that tensorflow-datasets, or ``prepare`` here, has prepared.
+    """Loads a set that tensorflow-datasets or ``data.prepare`` has prepared.
 
     Its test set is the split "test", or else "validation". If ``in_memory``, all images
-    become floats now; else when asked for, out of bytes that are decoded now if there
-    are not more than ``HOST_BYTES``.
+    become floats now; otherwise on access, from bytes that are decoded now if there are
+    no more than ``HOST_BYTES``.
     """
     tfds, folder = import_tfds(), tfds_folder(data_dir)
     try:
         builder = tfds.builder(name, data_dir=folder)
-    except Exception as error:  # whatever it finds wrong with the files
+    except Exception as error:  # anything that may be wrong with the files
         reason = str(error).strip().split("\n")[0]
         raise DataError(f"{name}: tensorflow-datasets cannot read {folder} ({reason}).") from error
     image, label = _check_features(name, tfds, builder.info)
@@ -118,7 +118,7 @@ def load_prepared(name: str, data_dir: str, *, in_memory: bool = True) -> Datase
     arrays: list[Any] = []
     x: Any
     for split in ("train", "test" if "test" in builder.info.splits else "validation"):
-        if split not in builder.info.splits:  # it has no test set
+        if split not in builder.info.splits:  # there is no test set
             arrays += [np.zeros((0, *row_shape), np.float32), np.zeros(0, np.int32)]
             continue
         try:
@@ -127,7 +127,7 @@ def load_prepared(name: str, data_dir: str, *, in_memory: bool = True) -> Datase
             images = PreparedImages(source, image, label, row_shape)
             if not in_memory and math.prod(images.shape) > HOST_BYTES:
                 x, y = images, images.labels()
-            else:  # as floats, or as bytes, which are a quarter
+            else:  # as floats, or as bytes, a quarter of the size
                 pixels, y = images.examples(slice(None))
                 x = _scaled(pixels) if in_memory else Rows(pixels, transform=_scaled)
         except NotImplementedError as error:
@@ -135,7 +135,7 @@ def load_prepared(name: str, data_dir: str, *, in_memory: bool = True) -> Datase
                 f"{builder.data_path}: prepared in a format that only TensorFlow reads; prepare it "
                 f"in another folder: ladder_jax.data.prepare({builder.name!r}, data_dir)."
             ) from error
-        except Exception as error:  # of array_record, protobuf or Pillow, on corrupt bytes
+        except Exception as error:  # by array_record, protobuf or Pillow, on corrupt bytes
             reason = " ".join(str(error).split())[:100]
             raise DataError(
                 f"{folder / name}: corrupt ({reason}); delete it and prepare it again."
@@ -147,7 +147,7 @@ def load_prepared(name: str, data_dir: str, *, in_memory: bool = True) -> Datase
 
 
 def _check_features(name: str, tfds: Any, info: Any) -> tuple[str, str]:
-    """Returns the names of the image and the class, if the set has them as needed here."""
+    """Returns the names of the image and class features; refuses a set without suitable ones."""
     keys = info.supervised_keys
     if (
         not (keys and len(keys) == 2 and "train" in info.splits)
@@ -165,7 +165,7 @@ def _check_features(name: str, tfds: Any, info: Any) -> tuple[str, str]:
 
 
 def find_builder(name: str) -> Any:
-    """Returns the class of a set's builder; None if tensorflow-datasets has none."""
+    """Returns the builder class of a set; None if tensorflow-datasets has none."""
     try:
         return import_tfds().builder_cls(name)
     except ValueError:
@@ -173,7 +173,7 @@ def find_builder(name: str) -> Any:
 
 
 def build(stock: Any, splits: Splits, class_names: tuple[str, ...], folder: pathlib.Path) -> None:
-    """Writes arrays as the set of a stock builder, in their order and without TensorFlow."""
+    """Writes arrays as a stock builder's set, in their order and without TensorFlow."""
     from PIL import Image  # which the stock feature encodes without TensorFlow
 
     class Builder(stock, skip_registration=True):  # type: ignore[misc, call-arg]
@@ -200,7 +200,7 @@ def build(stock: Any, splits: Splits, class_names: tuple[str, ...], folder: path
 
 
 def build_stock(stock: Any, name: str, folder: pathlib.Path, given: pathlib.Path | None) -> None:
-    """Prepares a set by its own builder, out of the given folder or what it fetches."""
+    """Prepares a set with its own builder, from files in the given folder or downloads."""
     needs_tensorflow = hasattr(sys.modules[stock.__module__], "tf")
     if needs_tensorflow and importlib.util.find_spec("tensorflow") is None:
         raise DataError(
@@ -210,11 +210,11 @@ def build_stock(stock: Any, name: str, folder: pathlib.Path, given: pathlib.Path
     for url, info in (stock.url_infos or {}).items():
         if given is None or not (given / (info.filename or "")).is_file():
             _check_reachable(name, url, folder)
-            break  # others are with the same server
+            break  # the others are on the same server
     try:
         builder = import_tfds().builder(name, data_dir=folder, file_format="array_record")
         _prepare(builder, folder, given)
-    except Exception as error:  # whatever a builder of many authors raises
+    except Exception as error:  # builders, of many authors, raise anything
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
         raise DataError(f"{name}: its builder failed ({reason}).") from error
 
@@ -226,10 +226,10 @@ def _prepare(builder: Any, folder: pathlib.Path, manual_dir: pathlib.Path | None
 
 
 def fetch_all(name: str, url_infos: Mapping[str, Any], folder: pathlib.Path) -> None:
-    """Fetches those files of a set that are not in a folder, and checks the others.
+    """Fetches the files of a set that are missing from a folder, and checks the others.
 
-    ``url_infos`` has each file's name and SHA-256 by its address. A file that is there
-    unpacked (without its ``.gz``) is taken as it is.
+    ``url_infos`` maps each file's address to its name and SHA-256. A file that is present
+    unpacked (without its ``.gz``) is used as it is.
     """
     for url, info in url_infos.items():
         path = folder / info.filename
@@ -249,26 +249,26 @@ def fetch_all(name: str, url_infos: Mapping[str, Any], folder: pathlib.Path) -> 
             _fetch(name, url, path, info, f"put {names} into {folder}, or give their folder")
 
 
-def _fetch(name: str, url: str, path: pathlib.Path, info: Any, otherwise: str) -> None:
-    """Fetches one file, tried once, checked, with a progress bar."""
+def _fetch(name: str, url: str, path: pathlib.Path, info: Any, remedy: str) -> None:
+    """Fetches one file in a single try, with a progress bar, and checks it."""
     from tqdm import tqdm
 
     part, digest = path.with_name(path.name + ".part"), hashlib.sha256()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with (
-            _open(url) as answer,
+            _open(url) as response,
             part.open("wb") as file,
             tqdm(total=int(info.size), desc=path.name, unit="B", unit_scale=True) as bar,
         ):
-            while block := answer.read(1 << 18):
+            while block := response.read(1 << 18):
                 file.write(block)
                 digest.update(block)
                 bar.update(len(block))
     except OSError as error:  # URLError, a timeout, a full disk
         part.unlink(missing_ok=True)
         raise DataError(
-            f"{name}: cannot fetch {url} ({_reason(error)}); {otherwise} as download_dir."
+            f"{name}: cannot fetch {url} ({_reason(error)}); {remedy} as download_dir."
         ) from error
     if digest.hexdigest() != info.checksum:
         part.unlink()
@@ -277,7 +277,7 @@ def _fetch(name: str, url: str, path: pathlib.Path, info: Any, otherwise: str) -
 
 
 def _check_reachable(name: str, url: str, folder: pathlib.Path) -> None:
-    """Checks that the server of an address answers, tried once."""
+    """Checks in a single try that the server of an address answers."""
     try:
         _open(url).close()
     except urllib.error.HTTPError:
@@ -295,19 +295,19 @@ def _reason(error: OSError) -> str:
 
 
 def _open(url: str) -> Any:
-    """Returns the answer to a request, its connection made within ``TIMEOUT``.
+    """Returns the response to a request, with its connection made within ``TIMEOUT``.
 
-    A thread that is left behind, since looking up a name knows no timeout.
+    The request runs in a thread that is left behind on a timeout, since name lookup has none.
     """
-    answer = futures.Future[Any]()
+    response = futures.Future[Any]()
 
     def request() -> None:
         try:
-            answer.set_result(urllib.request.urlopen(url, timeout=TIMEOUT))
+            response.set_result(urllib.request.urlopen(url, timeout=TIMEOUT))
         except OSError as error:
-            answer.set_exception(error)
+            response.set_exception(error)
 
     threading.Thread(target=request, daemon=True).start()
-    if not futures.wait([answer], TIMEOUT).done:
+    if not futures.wait([response], TIMEOUT).done:
         raise TimeoutError(f"no answer in {TIMEOUT:.0f} s")
-    return answer.result()
+    return response.result()
