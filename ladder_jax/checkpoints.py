@@ -1,4 +1,4 @@
-"""Checkpoints of a run, on a disk by Orbax; the only file that knows it."""
+"""Checkpoints of a run, in a bucket or on a disk; the only module that uses Orbax."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ Best = tuple[int, float]
 
 
 class RunProgress(NamedTuple):
-    """Says how far a run has come.
+    """Holds the progress of a run.
 
     Attributes:
-      epoch: the last that is done; the metrics file has a line for each.
-      seconds: of training so far, over all starts.
-      best: of the mean error over the members, a single run being its only one, or
-        None.
-      bests: each member's own, once there are any.
+      epoch: last finished epoch; the metrics file has one line per epoch.
+      seconds: training time so far, including that of earlier starts.
+      best: lowest validation error so far, as the mean over the members (a single run is
+        its only member), or None.
+      bests: lowest validation error of each member; empty before the first validation.
     """
 
     epoch: int = 0
@@ -48,28 +48,28 @@ def _not_orbax(record: logging.LogRecord) -> bool:
 
 
 def _plain(state: TrainState) -> TrainState:
-    """Returns the state with its key as the numbers that it is made of."""
+    """Returns the state with its key as raw key data."""
     return state._replace(key=jax.random.key_data(state.key))
 
 
 def _layout_of(state: TrainState) -> int:
-    """Computes a checksum of the names, shapes and types of a state's arrays, in their order."""
+    """Computes a checksum of the names, shapes and dtypes of a state's arrays, in order."""
     leaves, _ = jax.tree_util.tree_flatten_with_path(_plain(state))
-    place = functools.partial(jax.tree_util.keystr, simple=True, separator="/")
-    return zlib.crc32(repr([(place(p), x.shape, str(x.dtype)) for p, x in leaves]).encode())
+    path_of = functools.partial(jax.tree_util.keystr, simple=True, separator="/")
+    return zlib.crc32(repr([(path_of(p), x.shape, str(x.dtype)) for p, x in leaves]).encode())
 
 
 def _pack(state: TrainState) -> np.ndarray:
-    """Joins all arrays of a state to one of bytes, a copy that no later step can change.
+    """Joins all arrays of a state into one of bytes, a copy that no later step can change.
 
-    One array is saved faster than many, and a disk that is full fails it once.
+    One array is saved faster than many, and a full disk makes only one save fail.
     """
     leaves = jax.tree.leaves(_plain(state))
     return np.frombuffer(b"".join(np.asarray(leaf).tobytes() for leaf in leaves), np.uint8)
 
 
 def _unpack(packed: np.ndarray, like: TrainState) -> TrainState:
-    """Returns the state that ``_pack`` was given."""
+    """Restores the state that ``_pack`` was given."""
     leaves, structure = jax.tree.flatten(_plain(like))
     ends = np.cumsum([leaf.nbytes for leaf in leaves])
 
@@ -77,7 +77,7 @@ def _unpack(packed: np.ndarray, like: TrainState) -> TrainState:
         array = np.frombuffer(part.tobytes(), old.dtype).reshape(old.shape)
         if not old.committed:
             return jax.device_put(array)
-        # Of a sharding over several processes each puts its own part.
+        # If the sharding spans several processes, each puts its own part.
         return jax.make_array_from_callback(old.shape, old.sharding, array.__getitem__)
 
     parts = np.split(packed, ends[:-1])
@@ -87,15 +87,15 @@ def _unpack(packed: np.ndarray, like: TrainState) -> TrainState:
 
 
 def epochs_in(folder: pathlib.Path) -> list[int]:
-    """Returns those of the checkpoints in a folder, the newest last."""
+    """Returns the epochs of the checkpoints in a folder, in ascending order."""
     return sorted(int(path.name) for path in listed(folder) if path.name.isdigit())
 
 
 class _BucketCheckpoints:
     """Keeps checkpoints in a bucket: each a line of JSON, then the bytes of the state.
 
-    Orbax would need the right to read a bucket's settings, a second library with
-    credentials of its own, and on S3 would rename, which copies file by file.
+    Orbax would need permission to read the bucket's settings and a second library with its
+    own credentials; on S3 it would also rename, which copies file by file.
     """
 
     def __init__(self, folder: pathlib.Path, keep: int) -> None:
@@ -108,7 +108,7 @@ class _BucketCheckpoints:
         return self._last is not None and not self._last.done()
 
     def save(self, epoch: int, packed: np.ndarray, about: Mapping[str, Any]) -> None:
-        """Begins to save, when the last save is done."""
+        """Starts a save, once the previous one is done."""
         self.wait()
         self._last = self._thread.submit(self._write, epoch, packed, about)
 
@@ -116,27 +116,27 @@ class _BucketCheckpoints:
         content = json.dumps(about).encode() + b"\n" + packed.tobytes()
         (self._folder / str(epoch)).write_bytes(content)
         epochs = epochs_in(self._folder)
-        kept = {epoch, *epochs[-self._keep :], *(about["best"] or ())[:1]}
-        for old in set(epochs) - kept:
+        retained = {epoch, *epochs[-self._keep :], *(about["best"] or ())[:1]}
+        for old in set(epochs) - retained:
             remove(self._folder / str(old))
 
     def wait(self) -> None:
-        """Waits for the save in progress, if any; raises an OSError for any trouble."""
+        """Waits for the save in progress, if any; raises an OSError if it failed."""
         last, self._last = self._last, None
         try:
             if last is not None:
                 last.result()
-        except Exception as error:  # a bucket's library raises its own
+        except Exception as error:  # bucket libraries raise their own errors
             raise OSError(reason_of(error)) from error
 
     def about(self, epoch: int) -> dict[str, Any]:
-        """Returns what ``save`` was given to say of a state."""
+        """Returns the metadata that ``save`` was given with a state."""
         with (self._folder / str(epoch)).open("rb") as file:
             about: dict[str, Any] = json.loads(file.readline())
         return about
 
     def packed(self, epoch: int, size: int) -> np.ndarray:
-        """Returns the state; so many bytes are expected."""
+        """Returns the packed state; only Orbax needs its expected size, in bytes."""
         del size
         content = (self._folder / str(epoch)).read_bytes()
         return np.frombuffer(content, np.uint8, offset=content.index(b"\n") + 1)
@@ -155,22 +155,22 @@ class _OrbaxCheckpoints:
     """Keeps checkpoints on a disk, with the methods of ``_BucketCheckpoints``."""
 
     def __init__(self, folder: pathlib.Path, keep: int) -> None:
-        import orbax.checkpoint as ocp  # only where something is saved: it takes its time
+        import orbax.checkpoint as ocp  # imported only when needed: it is slow
 
-        for left in folder.glob("*orbax-checkpoint-tmp*"):  # by a save cut short
-            remove(left)
+        for partial in folder.glob("*orbax-checkpoint-tmp*"):  # of an interrupted save
+            remove(partial)
 
         error, policies = operator.itemgetter("error"), ocp.checkpoint_managers
         last = policies.LatestN(keep)
         best = policies.BestN(
             get_metric_fn=error, reverse=True, n=1, keep_checkpoints_without_metrics=False
         )
-        # With best_fn the errors are saved, too, and known after another start.
+        # With best_fn, the errors are saved as well, and are known after a restart.
         settings: dict[str, Any] = {
             "preservation_policy": policies.AnyPreservationPolicy([last, best]),
             "best_fn": error,
         }
-        if multiprocess.is_multiprocess():  # it waits for no other process
+        if multiprocess.is_multiprocess():  # so that Orbax waits for no other process
             folder.mkdir(parents=True, exist_ok=True)
             settings["create"] = False
             settings["multiprocessing_options"] = ocp.options.MultiprocessingOptions(
@@ -210,12 +210,12 @@ class _OrbaxCheckpoints:
 class Checkpoints:
     """Keeps the last ``keep`` states of a run and the best on validation, in a folder.
 
-    Saving is asynchronous, and a checkpoint is there whole or not at all. The folder
-    is made by the first save. Of several processes the first alone saves and reads.
+    Saving is asynchronous and atomic: a checkpoint is complete or absent. The first save
+    creates the folder. With several processes, only the first one saves and reads.
 
     Args:
-      folder: theirs alone.
-      keep: how many of the last are kept.
+      folder: folder for the checkpoints only.
+      keep: number of last states to keep.
 
     Examples:
       >>> import pathlib, tempfile, jax, optax
@@ -235,13 +235,13 @@ class Checkpoints:
         self._keep = keep
 
     def __enter__(self) -> Self:
-        # A failed save is raised; Orbax would log its traceback many times over besides.
+        # A failed save is raised; Orbax would also log its traceback many times.
         logging.getLogger("absl").addFilter(_not_orbax)
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
         try:
-            with self._failing():  # a save that was not waited for
+            with self._failing():  # a save not yet waited for may fail
                 if self._begun:
                     self._store.close()
         except WriteError:
@@ -257,24 +257,24 @@ class Checkpoints:
 
     @property
     def _begun(self) -> bool:
-        """Returns whether anything was saved or read yet."""
+        """Returns whether anything has been saved or read yet."""
         return "_store" in vars(self)
 
     @property
     def epochs(self) -> list[int]:
-        """Returns those of the checkpoints that are there, the newest last."""
+        """Returns the epochs of the existing checkpoints, in ascending order."""
         return epochs_in(self.folder)
 
     @contextlib.contextmanager
     def _failing(self) -> Iterator[None]:
-        """Makes a ``WriteError`` of any error of saving."""
+        """Turns any error in saving into a ``WriteError``."""
         try:
             yield
         except (OSError, ValueError) as error:
             reason = str(error).rsplit(": ", 1)[-1].split("[")[0].strip()
             intact = ""
-            with contextlib.suppress(Exception):  # a bucket may not even say what is in it
-                intact = f"; that of epoch {self.epochs[-1]} is whole"
+            with contextlib.suppress(Exception):  # a bucket may fail to list its content, too
+                intact = f"; that of epoch {self.epochs[-1]} is intact"
             raise WriteError(
                 f"cannot save a checkpoint in {self.folder}: {reason}{intact}; "
                 f"{advice(error, self.folder)}."
@@ -282,11 +282,11 @@ class Checkpoints:
 
     @property
     def busy(self) -> bool:
-        """Returns whether a save is still being written, or is another process's to do."""
+        """Returns whether a save is in progress, or is the task of another process."""
         return not multiprocess.is_primary() or (self._begun and self._store.busy)
 
     def save(self, state: TrainState, reached: RunProgress) -> None:
-        """Begins to save a state; it may be used up at once. One that is the best is kept."""
+        """Starts saving a state, which may be donated right away; the best one is kept."""
         if not multiprocess.is_primary():
             return
         packed = _pack(state)
@@ -306,7 +306,7 @@ class Checkpoints:
         return newest and (_unpack(newest[0], like), newest[1])
 
     def _newest(self, like: TrainState, lines: int) -> tuple[np.ndarray, RunProgress] | None:
-        """Returns that of the good ones, the state not yet unpacked."""
+        """Returns the newest good checkpoint with its state still packed."""
         self.wait()
         for epoch in reversed(self.epochs):
             try:
@@ -320,15 +320,15 @@ class Checkpoints:
             remove(aside)
             self._store.move(epoch, aside)
             before = [e for e in self.epochs if e < epoch]
-            on = f"from epoch {before[-1]}" if before else "from the start"
+            resumed_from = f"from epoch {before[-1]}" if before else "from the start"
             _LOG.warning(
                 "checkpoint of epoch %d cannot be read (%s), moved to %s; resuming %s",
-                *(epoch, reason, aside, on),
+                *(epoch, reason, aside, resumed_from),
             )
         return None
 
     def _read(self, epoch: int, like: TrainState) -> tuple[np.ndarray, RunProgress]:
-        """Reads a packed state, which must be laid out as this one, and how far it is."""
+        """Reads a packed state, which must have the layout of ``like``, and its progress."""
         about = self._store.about(epoch)
         if about.get("layout") != _layout_of(like):
             raise ValueError(
@@ -338,12 +338,12 @@ class Checkpoints:
         packed = self._store.packed(epoch, size)
         if zlib.crc32(packed.data) != about["checksum"]:
             raise ValueError("its checksum is wrong")
-        # JSON knows no tuples.
+        # JSON has no tuples.
         best, *bests = (value and tuple(value) for value in (about["best"], *about["bests"]))
         return packed, RunProgress(about["epoch"], about["seconds"], best, tuple(bests))
 
     def finish(self, best: int | None) -> None:
-        """Removes all but the best: a run that is done needs no other."""
+        """Removes all checkpoints but the best; a finished run needs no other."""
         self.wait()
         with writing(self.folder):
             for epoch in self.epochs:

@@ -1,4 +1,4 @@
-"""Trains one ladder: the loop of the project, and the folder that a run leaves behind."""
+"""Training loop for one ladder or a population, and the run folder that it writes."""
 
 from __future__ import annotations
 
@@ -40,25 +40,25 @@ def epochs(
 ) -> Iterator[tuple[int, TrainState, Metrics]]:
     """Yields the number of each epoch, the state after it and its metrics.
 
-    The loop of the project: no files, no signals, no clock. A state that was yielded is
-    donated to the next epoch.
+    The only training loop of the project: no files, no signals, no clock. A yielded state
+    is donated to the next epoch.
 
     Args:
-      program: of ``compile_program``.
-      state: of ``start`` epochs.
-      data: what the program's epoch takes.
-      start: epochs done.
-      stop: the last epoch.
-      together: whether epochs of few steps are one program; the state yielded is then that
-        after the last of them.
+      program: result of ``compile_program``.
+      state: state after ``start`` epochs.
+      data: training data, as ``program.epoch`` takes them.
+      start: number of epochs already done.
+      stop: number of the last epoch.
+      together: whether to run epochs of few steps as one program; the yielded state is then
+        the one after the last of them.
     """
     if together and program.together > 1:
         for before in range(start, stop, program.together):
             number = min(program.together, stop - before)
-            state, several = program.epochs(state, data, number)
-            several = jax.device_get(several)
+            state, stacked = program.epochs(state, data, number)
+            stacked = jax.device_get(stacked)
             for i in range(number):
-                yield before + i + 1, state, {name: all[i] for name, all in several.items()}
+                yield before + i + 1, state, {name: values[i] for name, values in stacked.items()}
         return
     for epoch in range(start + 1, stop + 1):
         state, metrics = program.epoch(state, data)
@@ -66,19 +66,20 @@ def epochs(
 
 
 def metrics_line(epoch: int, metrics: Metrics) -> Line:
-    """Returns a line of ``metrics.jsonl``: the epoch's number and its means over the steps."""
-    figures = {name: np.asarray(value).round(7).tolist() for name, value in metrics.items()}
-    return {"epoch": epoch} | figures
+    """Returns a line of ``metrics.jsonl``: the epoch's number and its mean metrics."""
+    rounded = {name: np.asarray(value).round(7).tolist() for name, value in metrics.items()}
+    return {"epoch": epoch} | rounded
 
 
 class Result(NamedTuple):
-    """Holds what a run ends with.
+    """Holds the result of a run.
 
     Attributes:
-      params: of the ladder.
-      statistics: what prediction is normalised with.
-      decoder_statistics: what the decoder is, where examples come one by one.
-      summary: figures and circumstances, as in ``result.json``.
+      params: parameters of the ladder.
+      statistics: batch statistics that normalise predictions.
+      decoder_statistics: batch statistics that normalise the decoder's signals u, for
+        examples one at a time.
+      summary: errors, settings and origin of the run, as in ``result.json``.
     """
 
     params: Params
@@ -88,30 +89,30 @@ class Result(NamedTuple):
 
 
 class Member(NamedTuple):
-    """Holds one of the ladders that are trained together, or the only one."""
+    """Holds one of several ladders that are trained together, or the only one."""
 
     config: Config
-    folder: pathlib.Path  # of its run
-    evaluator: Evaluator  # of its task
+    folder: pathlib.Path  # of the member's run
+    evaluator: Evaluator  # for the member's task
 
 
 class Run(NamedTuple):
-    """Holds what is trained together, and where it is saved."""
+    """Holds the members that are trained together, and their checkpoints."""
 
-    program: Program  # of all members
-    members: Sequence[Member]  # at least one; what they share is in the config of each
-    data: Any  # what the program's epoch takes
-    saved: Checkpoints  # of all together
+    program: Program  # shared by all members
+    members: Sequence[Member]  # at least one; the config of each has the shared settings
+    data: Any  # as ``program.epoch`` takes them
+    saved: Checkpoints  # of all members together
 
     def start(self) -> tuple[TrainState, RunProgress]:
-        """Returns the newest good checkpoint, or the states that the seeds give."""
+        """Returns the newest good checkpoint, or the initial state of the seeds."""
         keys = [jax.random.key(member.config.seed) for member in self.members]
         fresh = self.program.init(keys[0] if self.program.members is None else jnp.stack(keys))
         lines = min(workfolder.lines_in(member.folder) for member in self.members)
         return self.saved.restore(fresh, lines) or (fresh, RunProgress())
 
     def evaluate(self, state: TrainState) -> list[Evaluation]:
-        """Evaluates each member as it is now."""
+        """Evaluates each member of a state."""
         return [
             member.evaluator.evaluate(self.program.params(self.program.member(state, k)))
             for k, member in enumerate(self.members)
@@ -119,22 +120,22 @@ class Run(NamedTuple):
 
 
 class _Actions(NamedTuple):
-    """Says what is to be done after an epoch, the same in all processes."""
+    """Lists the actions due after an epoch; the same in all processes."""
 
-    save: bool  # a checkpoint
-    best: bool  # whether it is the best on validation examples so far
-    better: list[int]  # members that are their own best so far
-    wrong: list[int]  # members whose numbers are not finite
-    signal: int  # that asks to stop, or 0
+    save: bool  # whether to save a checkpoint
+    best: bool  # whether the validation error is the lowest so far
+    better: list[int]  # members whose own validation error is their lowest so far
+    wrong: list[int]  # members with non-finite values
+    signal: int  # number of the signal to stop, or 0
 
 
 def _improves(line: Line, best: Best | None) -> bool:
-    """Returns whether a line has the least error on validation examples so far."""
+    """Returns whether a line has the lowest validation error so far."""
     return "validation_error" in line and (best is None or line["validation_error"] < best[1])
 
 
 def _means(lines: Sequence[Line]) -> Line:
-    """Returns the mean of each figure over the members."""
+    """Returns the mean of each metric over the members."""
     means = {name: np.mean([line[name] for line in lines], 0).tolist() for name in lines[0]}
     return means | {"epoch": lines[0]["epoch"]}
 
@@ -148,11 +149,11 @@ def _next_actions(
     late: bool,
     signal: int,
 ) -> _Actions:
-    """Decides what is saved: the one policy, for a run and for a population.
+    """Decides what to save; the same policy for a run and for a population.
 
-    Saved is what is late; what is best on validation examples, for a population by
-    the mean error of its members; and what a signal stops. A state that is saved, and
-    the last, must be finite.
+    A state is saved when a checkpoint is due (``late``), when its validation error (for a
+    population, the mean over the members) is the lowest so far, and when a signal stops
+    the run. A state that is saved must be finite, and so must the last one.
     """
     best = _improves(_means(lines), reached.best)
     bests = reached.bests or (None,) * len(lines)
@@ -163,12 +164,12 @@ def _next_actions(
         parts = (run.program.member(params, k) for k in range(len(lines)))
         finite = [ok and nan_search.is_finite(part) for ok, part in zip(finite, parts, strict=True)]
     agreed = multiprocess.all_reduce_max(late, best, signal, *better, *(not ok for ok in finite))
-    each = np.array(agreed[3:]).reshape(2, len(lines))
+    flags = np.array(agreed[3:]).reshape(2, len(lines))
     return _Actions(
         save=any(agreed[:3]),
         best=bool(agreed[1]),
-        better=np.flatnonzero(each[0]).tolist(),
-        wrong=np.flatnonzero(each[1]).tolist(),
+        better=np.flatnonzero(flags[0]).tolist(),
+        wrong=np.flatnonzero(flags[1]).tolist(),
         signal=agreed[2],
     )
 
@@ -176,11 +177,11 @@ def _next_actions(
 def _advanced(
     reached: RunProgress, lines: Sequence[Line], actions: _Actions, seconds: float
 ) -> RunProgress:
-    """Returns how far a run is after an epoch."""
+    """Returns the progress of a run after an epoch."""
     number, best, bests = lines[0]["epoch"], reached.best, reached.bests
     if actions.best:
         best = number, float(_means(lines)["validation_error"])
-    if actions.better:  # at first, all are
+    if actions.better:  # the first time, all members are
         bests = tuple(
             (number, float(line["validation_error"])) if k in actions.better else bests[k]
             for k, line in enumerate(lines)
@@ -189,24 +190,27 @@ def _advanced(
 
 
 def _train(run: Run, progress: Progress) -> tuple[TrainState, RunProgress, list[Evaluation]]:
-    """Trains the epochs that are left, each with a line in every member's metrics file."""
+    """Trains the remaining epochs, each with a line in every member's metrics file."""
     config, evaluations = run.members[0].config, list[Evaluation]()
     state, reached = run.start()
     started = saved_at = time.perf_counter()
     before, stop = reached.seconds, config.epochs
-    with contextlib.ExitStack() as opened:
-        stopped = opened.enter_context(signals.deferred())
+    with contextlib.ExitStack() as stack:
+        stopped = stack.enter_context(signals.deferred())
         logs = [
-            opened.enter_context(files.Log(member.folder / workfolder.METRICS, reached.epoch))
+            stack.enter_context(files.Log(member.folder / workfolder.METRICS, reached.epoch))
             for member in run.members
         ]
-        left = epochs(run.program, state, run.data, start=reached.epoch, stop=stop)
-        for epoch, state, metrics in left:
+        remaining = epochs(run.program, state, run.data, start=reached.epoch, stop=stop)
+        for epoch, state, metrics in remaining:
             evaluations = []
             lines = [metrics_line(epoch, run.program.member(metrics, k)) for k in range(len(logs))]
             if epoch % config.eval_every == 0 or epoch == stop:
                 evaluations = run.evaluate(state)
-                lines = [line | at.errors for line, at in zip(lines, evaluations, strict=True)]
+                lines = [
+                    line | evaluated.errors
+                    for line, evaluated in zip(lines, evaluations, strict=True)
+                ]
             now = time.perf_counter()
             late = now - saved_at >= config.checkpoint_seconds and not run.saved.busy
             actions = _next_actions(run, state, lines, reached, late=late, signal=stopped() or 0)
@@ -214,7 +218,10 @@ def _train(run: Run, progress: Progress) -> tuple[TrainState, RunProgress, list[
                 raise _not_finite(run, epoch, actions.wrong)
             reached = _advanced(reached, lines, actions, before + now - started)
             better = [(run.members[k], evaluations[k]) for k in actions.better]
-            bests = [(m.folder / workfolder.BEST, m.evaluator.trained(at)) for m, at in better]
+            bests = [
+                (m.folder / workfolder.BEST, m.evaluator.trained(evaluated))
+                for m, evaluated in better
+            ]
             with multiprocess.together():
                 for log, line in zip(logs, lines, strict=True):
                     log.append(line)
@@ -222,7 +229,7 @@ def _train(run: Run, progress: Progress) -> tuple[TrainState, RunProgress, list[
                 for path, trained in bests:
                     workfolder.save_params(path, trained)
                 if actions.save:
-                    for log in logs:  # to outlast the machine as the checkpoint does
+                    for log in logs:  # to survive a crash, like the checkpoint
                         log.sync()
                     run.saved.save(state, reached)
                 if actions.signal:
@@ -236,7 +243,7 @@ def _train(run: Run, progress: Progress) -> tuple[TrainState, RunProgress, list[
 def _finish(
     member: Member, evaluation: Evaluation, reached: RunProgress, steps: int, k: int
 ) -> Result:
-    """Tests a ladder and writes down what came of its run."""
+    """Tests a ladder and writes its parameters and ``result.json``."""
     started = time.perf_counter()
     config, folder, evaluator = member
     task, trained = evaluator.task, evaluator.trained(evaluation)
@@ -261,20 +268,20 @@ def _finish(
     }
     with multiprocess.together():
         workfolder.save_params(folder / "params.npz", trained)
-        files.write_json(folder / "result.json", summary)  # it is done then
+        files.write_json(folder / "result.json", summary)  # marks the run as done
     return Result(*trained, summary)
 
 
 def train_members(run: Run, progress: Progress) -> list[Result]:
-    """Trains what is left, tests it and leaves no checkpoint but the best."""
+    """Trains the remaining epochs, tests each member and keeps only the best checkpoint."""
     for member in run.members:
         workfolder.begin(member.folder, member.evaluator.task.preprocessing)
     state, reached, evaluations = _train(run, progress)
     evaluations = evaluations or run.evaluate(state)
     steps = int(run.program.member(state.step, 0))
     results = [
-        _finish(member, at, reached, steps, k)
-        for k, (member, at) in enumerate(zip(run.members, evaluations, strict=True))
+        _finish(member, evaluated, reached, steps, k)
+        for k, (member, evaluated) in enumerate(zip(run.members, evaluations, strict=True))
     ]
     with multiprocess.together():
         run.saved.finish(reached.best and reached.best[0])
@@ -282,7 +289,7 @@ def train_members(run: Run, progress: Progress) -> list[Result]:
 
 
 def check_progress(progress: object) -> None:
-    """Checks before training that the progress callback can be called."""
+    """Checks, before training, that the progress callback is callable."""
     if not callable(progress):
         raise TypeError(
             f"progress is of type {type(progress).__name__}; give a function of the epoch's "
@@ -291,10 +298,10 @@ def check_progress(progress: object) -> None:
 
 
 def check_processes(config: Config, *, together: bool = False) -> None:
-    """Checks that several processes, if there are, can train this, alone or ``together``."""
+    """Checks that a job of several processes can train this run, or population (``together``)."""
     if multiprocess.is_multiprocess() and not config.resident:
         raise ConfigError(
-            "resident is False; several processes train on resident data alone: leave it out, or "
+            "resident is False; several processes train only on resident data: leave it out, or "
             "start one process."
         )
     if multiprocess.is_multiprocess() and together:
@@ -305,32 +312,32 @@ def check_processes(config: Config, *, together: bool = False) -> None:
 
 
 def _share(config: Config, task: Task, program: Program) -> Task:
-    """Makes the examples arrays of all processes, which must have read the same."""
-    mark = zlib.crc32(repr(workfolder.deciding(config)).encode())
+    """Replicates the examples over all processes, which must have read the same ones."""
+    checksum = zlib.crc32(repr(workfolder.deciding(config)).encode())
     arrays = task.train, task.test, task.validation
     for leaf in jax.tree.leaves(arrays):
-        mark = zlib.crc32(np.ascontiguousarray(leaf).data, mark)
-    mark >>= 1  # to int32
-    high, low = multiprocess.all_reduce_max(mark, -mark)
+        checksum = zlib.crc32(np.ascontiguousarray(leaf).data, checksum)
+    checksum >>= 1  # to fit int32
+    high, low = multiprocess.all_reduce_max(checksum, -checksum)
     if high != -low:
         raise ConfigError(
             "the processes have different data or settings; start all of them with the same "
             "settings and the same data files."
         )
     train, test, validation = parallel.replicate(program.mesh, arrays)
-    if task.train.labeled is task.train.unlabeled:  # held once
+    if task.train.labeled is task.train.unlabeled:  # stored only once
         train = train._replace(labeled=train.unlabeled)
     return task._replace(train=train, test=test, validation=validation)
 
 
 def _not_finite(run: Run, epoch: int, wrong: Sequence[int]) -> NotFiniteError:
-    """Returns what to say of an epoch that went wrong; a single run goes through it again."""
+    """Returns the error for a non-finite epoch; a single run repeats it to find the origin."""
     program, saved = run.program, run.saved
     if program.members is not None:
         names = ", ".join(run.members[k].folder.name for k in wrong)
-        kept = f"; checkpoints up to epoch {saved.epochs[-1]} are kept" if saved.epochs else ""
+        note = f"; checkpoints up to epoch {saved.epochs[-1]} are kept" if saved.epochs else ""
         return NotFiniteError(
-            f"NaN or infinity in epoch {epoch} of {names}{kept}. Train such a member alone to "
+            f"NaN or infinity in epoch {epoch} of {names}{note}. Train such a member alone to "
             "learn the step and the level, or leave it out."
         )
     state, reached = run.start()
@@ -358,35 +365,37 @@ def train_and_evaluate(
     overwrite: bool = False,
     progress: Progress = lambda metrics: None,
 ) -> Result:
-    """Trains one ladder, tests it and writes all of it down.
+    """Trains one ladder, tests it and writes everything to a folder.
 
-    Into the folder go ``config.json``, ``labels.json`` (the numbers of the labelled
-    rows), ``examples.json`` (checksums of the data), ``metrics.jsonl`` (a line per
-    epoch), ``params.npz``, ``preprocess.npz`` (where there is any) and ``result.json``;
-    ``best.npz``, the parameters that were best on validation examples, if any are held
-    out; ``checkpoints`` while it trains, and after it the one that was best on them.
+    The folder gets ``config.json``, ``labels.json`` (indices of the labelled rows),
+    ``examples.json`` (checksums of the data), ``metrics.jsonl`` (one line per epoch),
+    ``params.npz``, ``preprocess.npz`` (if examples are preprocessed) and ``result.json``.
+    If validation examples are held out, ``best.npz`` holds the parameters with the lowest
+    validation error. ``checkpoints`` exist during training; after it, only the best on
+    validation remains.
 
-    Of several processes the first has the folder, the others a temporary one; all
-    have the result.
+    With several processes, the first one has the folder and the others a temporary one;
+    all return the result.
 
-    A folder in which the same run was begun is resumed, to the same numbers as without
-    the stop; one in which it is done gives its result.
+    If the folder holds the same run, unfinished, training resumes and gives the same
+    numbers as without the interruption; if that run is done, its result is returned.
 
     Args:
-      config: the settings.
-      workdir: the folder.
-      dataset: the data, instead of those that the config names; your own arrays are
-        made one by ``data.from_arrays``.
-      overwrite: whether to start again where it holds an earlier run.
-      progress: called after each epoch with its line of metrics and the seconds so far.
+      config: settings of the run.
+      workdir: folder of the run.
+      dataset: data set to use instead of the one that the config names;
+        ``data.from_arrays`` makes one from your own arrays.
+      overwrite: whether to start afresh if the folder holds an earlier run.
+      progress: function called after each epoch with its line of metrics and the seconds
+        so far.
 
     Returns:
       A ``Result``.
 
     Raises:
       ConfigError: a setting is wrong, or the folder holds something else.
-      DataError: the data are.
-      Interrupted: SIGTERM or Ctrl-C; what is done is saved.
+      DataError: the data are wrong.
+      Interrupted: SIGTERM or Ctrl-C arrived; the finished epochs are saved.
       NotFiniteError: NaN or infinity in the loss.
       PeerError: another process of the job failed.
       WriteError: a file cannot be written.
@@ -405,7 +414,7 @@ def train_task(
     overwrite: bool = False,
     progress: Progress = lambda metrics: None,
 ) -> Result:
-    """Does what ``train_and_evaluate`` does, on data that are prepared already."""
+    """Trains as ``train_and_evaluate`` does, on data that are already prepared."""
     config = precision.settle(config, task.spec, None if overwrite else workdir)
     program = compile_program(config, task.spec)
     with workfolder.open_run(workdir, config, task.record, overwrite=overwrite) as folder:
@@ -423,5 +432,5 @@ def train_task(
 
 
 def load_result(folder: pathlib.Path, net: Ladder) -> Result:
-    """Reads the result of a run that is done."""
+    """Loads the result of a finished run."""
     return Result(*workfolder.load_params(folder, net), workfolder.load_summary(folder))

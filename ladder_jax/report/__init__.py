@@ -1,4 +1,4 @@
-"""``report.html``: what came of a run, one file that needs no network."""
+"""``report.html``: the results of a run, in one file that needs no network."""
 
 from ladder_jax.report.comparison import write_comparison
 from ladder_jax.report.page import write

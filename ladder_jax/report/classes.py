@@ -1,4 +1,4 @@
-"""What a report says of a class per example."""
+"""Report sections for one class per example."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from ladder_jax.report.figures import Picture
 from ladder_jax.report.measures import Findings
 
 _MISTAKES, _ON_MAP, _STARS = 24, 600, 200
-"""Greatest numbers of mistakes, and of examples and labelled ones on the map."""
+"""Maximum numbers of mistakes, and of examples and labelled ones on the map."""
 
 
 def sections(findings: Findings) -> tuple[dict[str, Any], dict[str, list[Picture]]]:
-    """Computes what ``classes.html`` shows: its content, and its plots."""
+    """Computes the content and the plots of ``classes.html``."""
     y, ladder = findings.y, findings.predictor
     probabilities = measures.gathered(ladder, findings.x)
     predicted, names = probabilities.argmax(1), ladder.class_names
@@ -34,7 +34,7 @@ def sections(findings: Findings) -> tuple[dict[str, Any], dict[str, list[Picture
 
 
 def _mistakes(findings: Findings, probabilities: np.ndarray) -> list[tuple[Any, ...]]:
-    """Lists number, class, predicted class, its probability and picture, most confident first."""
+    """Lists index, class, predicted class, its probability and picture, most confident first."""
     predicted, names = probabilities.argmax(1), np.array(findings.predictor.class_names)
     percent = 100 * probabilities.max(1)
     wrong = np.flatnonzero(predicted != findings.y)
@@ -50,7 +50,7 @@ def _mistakes(findings: Findings, probabilities: np.ndarray) -> list[tuple[Any, 
 
 
 def _feature_map(findings: Findings) -> list[Picture]:
-    """Draws the top features of some examples and of labelled ones, in two dimensions."""
+    """Draws the top features of some examples and some labelled ones, in two dimensions."""
     rng, labeled = np.random.default_rng(findings.config.seed), len(findings.y_labeled)
     stars = np.sort(rng.permutation(labeled)[:_STARS])
     others = len(findings.y) if findings.name != "training" else 0

@@ -1,4 +1,4 @@
-"""Writes one page that compares all runs of a command."""
+"""Page that compares all runs of a command."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ class Run(NamedTuple):
 
     name: str
     config: dict[str, Any]
-    error: float  # in percent, or of numbers in their units
-    summary: dict[str, Any]  # empty where it has no folder, like the lines of its metrics
-    lines: list[dict[str, Any]]
-    report: bool  # whether it has a page of its own
+    error: float  # in percent or, for numbers, in their units
+    summary: dict[str, Any]  # empty if it has no folder, as are ``lines``
+    lines: list[dict[str, Any]]  # of its metrics
+    report: bool  # whether it has its own page
 
     def settings(self, names: Sequence[str]) -> tuple[str, ...]:
-        """Returns some settings as words."""
+        """Returns the values of some settings as strings."""
         return tuple(str(self.config[name]) for name in names)
 
 
 class Row(NamedTuple):
-    """Holds what was trained, and its errors over the seeds; or their differences."""
+    """Holds a trained model and its errors over the seeds, or the differences of two."""
 
     name: str
     runs: list[Run]
@@ -49,7 +49,7 @@ class Row(NamedTuple):
 
     @property
     def spread(self) -> Spread:
-        """Statistics over the seeds."""
+        """Computes statistics over the seeds."""
         return over_seeds(self.errors)
 
     @property
@@ -63,28 +63,28 @@ class Row(NamedTuple):
 
     @property
     def p(self) -> float | None:
-        """Computes Student's p value of a mean of 0; None where all values are the same."""
+        """Computes Student's p value for a mean of 0; None if all values are the same."""
         from scipy.stats import ttest_1samp
 
-        same = np.ptp(self.errors) < 1e-9  # but for rounding
+        same = np.ptp(self.errors) < 1e-9  # up to rounding
         return None if same else float(ttest_1samp(self.errors, 0).pvalue)
 
 
 def paired(rows: Sequence[Row]) -> list[Row]:
-    """Subtracts each row from the first that shares two splits or more with it, split by split."""
+    """Subtracts each row, split by split, from the first that shares two or more splits."""
     by_split = [{run.settings(_OF_A_SPLIT): run.error for run in row.runs} for row in rows]
     pairs = []
     for i, row in enumerate(rows):
         for other, errors in zip(rows[:i], by_split, strict=False):
-            less = [errors[key] - error for key, error in by_split[i].items() if key in errors]
-            if len(less) > 1:
-                pairs.append(Row(f"{other.name} \N{MINUS SIGN} {row.name}", [], less))
+            deltas = [errors[key] - error for key, error in by_split[i].items() if key in errors]
+            if len(deltas) > 1:
+                pairs.append(Row(f"{other.name} \N{MINUS SIGN} {row.name}", [], deltas))
                 break
     return pairs
 
 
 def _read_runs(folder: pathlib.Path) -> list[Run]:
-    """Reads the finished runs in the folders of a folder, by name and seed."""
+    """Reads the finished runs in the subfolders of a folder, sorted by name and seed."""
     runs = []
     for path in (result.parent for result in folder.glob("*/result.json")):
         config = as_json(read_config(path))
@@ -96,7 +96,7 @@ def _read_runs(folder: pathlib.Path) -> list[Run]:
 
 
 def _kinds(runs: Sequence[Run], settings: Sequence[str]) -> dict[str, list[Run]]:
-    """Groups runs that agree in some settings, by their folders' name without what differs."""
+    """Groups runs that agree in some settings, keyed by folder name without the differing parts."""
     groups: dict[tuple[str, ...], list[Run]] = defaultdict(list)
     for run in runs:
         groups[run.settings(settings)].append(run)
@@ -111,44 +111,46 @@ def _kinds(runs: Sequence[Run], settings: Sequence[str]) -> dict[str, list[Run]]
 
 
 def _measured(runs: Sequence[Run], errors: Mapping[str, Sequence[float]] | None) -> str:
-    """Returns the examples that the errors given are of, else "test" if there are any."""
-    given = {error for row in (errors or {}).values() for error in row}
+    """Returns which examples the errors are of: "test", or else "validation"."""
+    wanted = {error for row in (errors or {}).values() for error in row}
     for name in ("test", "validation"):
         known = {run.summary.get(f"{name}_error") for run in runs}
-        if None not in known and (errors is None or known & given):
+        if None not in known and (errors is None or known & wanted):
             return name
-    raise ConfigError("no test or validation error is of all runs; there is nothing to compare.")
+    raise ConfigError(
+        "no test or validation error is known for all runs; there is nothing to compare."
+    )
 
 
 def _rows(
     groups: Mapping[str, list[Run]], errors: Mapping[str, Sequence[float]] | None
 ) -> list[Row]:
-    """Finds the runs of each list of errors; those without a folder have the first's splits."""
+    """Finds the runs of each list of errors; lists without runs take the first group's splits."""
     known = {name: [run.error for run in runs] for name, runs in groups.items()}
-    rows, left = [], dict(groups)
+    rows, unmatched = [], dict(groups)
     for name, values in (known if errors is None else errors).items():
-        kind = next((kind for kind in left if known[kind] == list(values)), None)
+        kind = next((kind for kind in unmatched if known[kind] == list(values)), None)
         pairs = zip(next(iter(groups.values())), values, strict=False)
         runs = [Run(name, run.config, error, {}, [], False) for run, error in pairs]
-        rows.append(Row(name, runs if kind is None else left.pop(kind), list(values)))
+        rows.append(Row(name, runs if kind is None else unmatched.pop(kind), list(values)))
     return rows
 
 
 def write_comparison(
     workdir: str | os.PathLike[str], errors: Mapping[str, Sequence[float]] | None = None
 ) -> pathlib.Path:
-    """Writes a ``report.html`` over the runs in a folder's folders, with links to theirs.
+    """Writes a ``report.html`` that compares the runs in a folder's subfolders, with links.
 
     Args:
-      workdir: the folder, of a command or of ``population.train_population``.
-      errors: as runs have them, one per seed, by what was trained, baselines included; None:
-        those of the runs.
+      workdir: folder of a command or of ``population.train_population``.
+      errors: errors per seed, as the runs have them, keyed by the model that was trained,
+        baselines included; None: the errors of the runs.
 
     Returns:
       The path of the page.
 
     Raises:
-      ConfigError: there is no finished run, or none with an error.
+      ConfigError: no run is finished, or no error is known for all runs.
       WriteError: the page cannot be written.
     """
     folder = as_path(workdir)
@@ -159,7 +161,7 @@ def write_comparison(
     differing = [name for name in settings if len({run.settings([name]) for run in runs}) > 1]
     groups = _kinds(runs, differing)
     rows = _rows(groups, errors)
-    lines = {kind: [run.lines for run in of_kind] for kind, of_kind in groups.items()}
+    lines = {kind: [run.lines for run in kind_runs] for kind, kind_runs in groups.items()}
     percent = not str(runs[0].summary.get("target")).startswith("numbers")
     curves = [
         figures.spread({row.name: row.errors for row in rows}, measured, percent),
@@ -167,8 +169,8 @@ def write_comparison(
     ]
     if len({run.summary["labels"] for run in runs}) > 1:
         points: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
-        for kind, of_kind in _kinds(runs, [s for s in differing if s != "labels"]).items():
-            for run in of_kind:
+        for kind, kind_runs in _kinds(runs, [s for s in differing if s != "labels"]).items():
+            for run in kind_runs:
                 points[kind][run.summary["labels"]].append(run.error)
         curves.append(figures.error_over_labels(points, measured, percent=percent))
     content = {

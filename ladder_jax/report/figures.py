@@ -1,4 +1,4 @@
-"""Figures of a report as ``data:`` addresses: SVG plots and small PNG images, without pyplot."""
+"""Figures of a report as ``data:`` URLs: SVG plots and small PNG images, without pyplot."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from ladder_jax.types import Shape, Target
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-SIGNALS = (-2.0, 0.0, 2.0)  # values of u, in standard deviations, that functions are drawn for
-POINTS = 61  # of each curve of a combination function
+SIGNALS = (-2.0, 0.0, 2.0)  # values of u, in standard deviations, to draw functions for
+POINTS = 61  # per curve of a combination function
 Line = dict[str, Any]
 Curve = tuple[tuple[Sequence[int], Sequence[float]], dict[str, Any]]
-"""Epochs, values, and how they are drawn, as keywords of ``Axes.plot``."""
+"""Epochs, values, and keyword arguments of ``Axes.plot``."""
 _LEGEND, _NUMBERS = 12, 20
-"""Greatest numbers of classes with which a plot shows names and numbers."""
+"""Maximum numbers of classes for which a plot shows names and numbers."""
 _STYLE: Any = {"axes.grid": True, "grid.alpha": 0.3, "font.size": 9, "legend.fontsize": 8}
 _STYLE |= {"axes.spines.right": False, "axes.spines.top": False, "svg.hashsalt": "ladder_jax"}
-_STYLE["svg.fonttype"] = "none"  # the reader's browser has glyphs that DejaVu has not
-_STYLE["text.parse_math"] = False  # names may hold a $
+_STYLE["svg.fonttype"] = "none"  # browsers have glyphs that DejaVu lacks
+_STYLE["text.parse_math"] = False  # names may contain a $
 
 
 class Picture(NamedTuple):
-    """Holds an SVG or PNG image in the page, and the name of its file beside the page, if any."""
+    """Holds an SVG or PNG image of a page, and the name of its file beside the page, if any."""
 
     kind: str
     content: bytes
@@ -45,7 +45,7 @@ class Picture(NamedTuple):
 
     @property
     def source(self) -> str:
-        """Address with the content in it."""
+        """Returns the image as a ``data:`` URL."""
         return f"data:image/{self.kind};base64,{base64.b64encode(self.content).decode()}"
 
 
@@ -59,7 +59,7 @@ def plot(
 ) -> Picture:
     """Draws a plot as SVG, the same bytes for the same data, with its legend below it.
 
-    Its size, in inches, is without the legend; a telephone's width keeps text legible.
+    The size, in inches, excludes the legend; a phone's width keeps text legible.
     """
     import matplotlib
     from matplotlib.figure import Figure
@@ -74,30 +74,31 @@ def plot(
         if names:
             columns = max(1, min(len(names), int(72 * size[0] / 4.4) // (7 + max(map(len, names)))))
             figure.set_figheight(size[1] + 0.17 * math.ceil(len(names) / columns))
-            how: Any = {"frameon": False, "columnspacing": 1}
-            figure.legend(handles, names, loc="outside lower center", ncols=columns, **how)
+            options: Any = {"frameon": False, "columnspacing": 1}
+            figure.legend(handles, names, loc="outside lower center", ncols=columns, **options)
         figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None})
     return Picture("svg+xml", stream.getvalue(), alt, caption, name)
 
 
 def picture_shape(shape: Shape) -> Shape | None:
-    """Returns the shape in which examples can be seen, None if they are not pictures.
+    """Returns the shape in which to draw examples; None if they are not pictures.
 
-    A picture has height, width and perhaps a channel or three; a row of values may be a square.
+    A picture has height, width and optionally one or three channels; a row of values may be
+    a square.
     """
     if len(shape) == 1:
         side = math.isqrt(shape[0])
         return (side, side) if side**2 == shape[0] and side >= 8 else None
     if len(shape) == 3 and shape[2] == 1:
         shape = shape[:2]
-    seen = len(shape) == 2 or (len(shape) == 3 and shape[2] == 3)
-    return shape if seen and 4 <= min(shape[:2]) >= max(shape[:2]) / 8 else None
+    drawable = len(shape) == 2 or (len(shape) == 3 and shape[2] == 3)
+    return shape if drawable and 4 <= min(shape[:2]) >= max(shape[:2]) / 8 else None
 
 
 def images(x: np.ndarray, shape: Shape, alts: Sequence[str], like: np.ndarray) -> list[Picture]:
-    """Draws examples as PNG, one pixel per value, in a shape of ``picture_shape``.
+    """Draws examples as PNG, one pixel per value, in a shape from ``picture_shape``.
 
-    Black and white are the ends of ``like``, but for its outermost 1 %.
+    Black and white are the ends of the range of ``like``, without its outermost 1 %.
     """
     from matplotlib.image import imsave
 
@@ -112,7 +113,7 @@ def images(x: np.ndarray, shape: Shape, alts: Sequence[str], like: np.ndarray) -
 
 
 def logarithmic(axes: Axes) -> None:
-    """Makes y logarithmic with plain numbers, more of them where it spans little."""
+    """Makes the y axis logarithmic with plain numbers, more of them over a small range."""
     from matplotlib.ticker import LogLocator, NullFormatter
 
     axes.set_yscale("log")
@@ -124,25 +125,25 @@ def logarithmic(axes: Axes) -> None:
 
 
 def series(lines: Sequence[Line], name: str, scale: float = 1) -> tuple[list[int], list[Any]]:
-    """Returns epochs and values of a figure that not every line of ``metrics.jsonl`` has."""
+    """Returns epochs and values of a metric that not every line of ``metrics.jsonl`` has."""
     lines = [line for line in lines if name in line]
     return [line["epoch"] for line in lines], [scale * line[name] for line in lines]
 
 
 def _by_epoch(curves: Sequence[Curve], ylabel: str, *words: str, log: bool = False) -> Picture:
-    """Draws curves over the epochs, a single one as a dot; words are name, alt and caption."""
+    """Draws curves over epochs, single points as dots; ``words`` are name, alt and caption."""
 
     def draw(axes: Axes) -> None:
         from matplotlib.ticker import MaxNLocator
 
-        for (epochs, values), how in curves:
-            axes.plot(epochs, values, **{"marker": "" if len(epochs) > 1 else "o", **how})
+        for (epochs, values), options in curves:
+            axes.plot(epochs, values, **{"marker": "" if len(epochs) > 1 else "o", **options})
         axes.set(xlabel="epoch", ylabel=ylabel)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        least = min((min(values) for (_, values), _ in curves if len(values)), default=0)
-        if log and least > 0:
+        lowest = min((min(values) for (_, values), _ in curves if len(values)), default=0)
+        if log and lowest > 0:
             logarithmic(axes)
-        elif least >= 0:  # a log likelihood may be below
+        elif lowest >= 0:  # a log-likelihood may be negative
             axes.set_ylim(0, None)
 
     return plot(draw, *words)
@@ -154,10 +155,11 @@ def learning_curves(
     """Draws ``metrics.jsonl``: errors, the cost of the labels and those of decoded levels.
 
     Args:
-      lines: of the file.
-      decoded: the levels.
-      target: what the labels are.
-      scale: makes a step's error one as on other examples; None: nothing does.
+      lines: lines of the file.
+      decoded: decoded levels.
+      target: target of the ladder.
+      scale: factor that converts a step's error to the units of the test error; None: no
+        factor does, and the step's error is left out.
     """
     if not lines:
         return []
@@ -195,11 +197,11 @@ def error_curves(
 ) -> Picture:
     """Draws the "test" or "validation" error during training, one colour per kind of run."""
     curves: list[Curve] = []
-    for place, (kind, of_kind) in enumerate(runs.items()):
-        for number, lines in enumerate(of_kind):
+    for index, (kind, kind_runs) in enumerate(runs.items()):
+        for number, lines in enumerate(kind_runs):
             label = kind if number == 0 and len(runs) <= _LEGEND else None
-            how = {"c": f"C{place}", "alpha": 0.6, "lw": 1, "label": label}
-            curves.append((series(lines, f"{measured}_error"), how))
+            options = {"c": f"C{index}", "alpha": 0.6, "lw": 1, "label": label}
+            curves.append((series(lines, f"{measured}_error"), options))
     words = f"{measured} error by epoch of {len(curves)} runs", "Error during training, per run"
     return _by_epoch(curves, f"{measured} {error_name(percent)}", "error_by_epoch", *words)
 
@@ -207,7 +209,7 @@ def error_curves(
 def confusion(counts: np.ndarray, names: Sequence[str], what: str = "examples") -> Picture:
     """Draws a confusion matrix, shaded by the fraction of the true class.
 
-    Its numbers are counts or, where these are too long to be read, percentages of that class.
+    Its numbers are counts or, if these are too long to read, percentages of the true class.
     """
     n = len(names)
     long = n <= _NUMBERS and counts.max(initial=0) > 9999
@@ -222,10 +224,12 @@ def confusion(counts: np.ndarray, names: Sequence[str], what: str = "examples") 
         axes.set_yticks(ticks, labels)
         axes.set(xlabel="predicted class", ylabel="true class")
         for row, column in np.argwhere(counts) if n <= _NUMBERS else ():
-            how: Any = {"ha": "center", "va": "center", "fontsize": 7}
+            options: Any = {"ha": "center", "va": "center", "fontsize": 7}
             shade = "white" if parts[row, column] > 0.6 else "black"
             share = f"{100 * parts[row, column]:.0f}"
-            axes.text(column, row, share if long else f"{counts[row, column]}", color=shade, **how)
+            axes.text(
+                column, row, share if long else f"{counts[row, column]}", color=shade, **options
+            )
 
     right, total = int(np.trace(counts)), int(counts.sum())
     alt = f"confusion matrix of {n} classes, {right} of {total} {what} on its diagonal"
@@ -235,7 +239,7 @@ def confusion(counts: np.ndarray, names: Sequence[str], what: str = "examples") 
 
 
 def calibration(measured: Calibration) -> Picture:
-    """Draws how often predictions are right over how sure they are (a reliability diagram)."""
+    """Draws how often predictions are right over their probability (a reliability diagram)."""
     confidence, accuracy = 100 * measured.confidence, 100 * measured.accuracy
 
     def draw(axes: Axes) -> None:
@@ -254,13 +258,13 @@ def calibration(measured: Calibration) -> Picture:
 def combination(
     name: str, params: Any, shape: Shape, ends: Sequence[float] | np.ndarray, level: int, title: str
 ) -> Picture:
-    """Draws the combination function that a level of some shape learned, for z between ends.
+    """Draws the combination function that a level learned, for z between ``ends``.
 
-    At each z, the line is the median of the level's units, the band their middle half.
+    At each z, the line is the median of the level's units and the band their middle half.
     """
     combinator = COMBINATORS[name]()
     if not any(np.shape(leaf) == shape for leaf in params.values()):
-        shape = shape[-1:]  # a function for each channel, or one for all
+        shape = shape[-1:]  # one function per channel, or one for all
     z, signals = np.linspace(ends[0], ends[1], POINTS), SIGNALS if combinator.uses_u else (0.0,)
     # [signals, points, units], the signals as a batch of rows of points.
     u, grid, _ = np.meshgrid(signals, z, np.arange(math.prod(shape)), indexing="ij")
@@ -277,8 +281,8 @@ def combination(
             axes.plot(z, middle, color=color, label=label)
         axes.set(xlabel="noisy z", ylabel="estimate of z")
 
-    of_u = f" for u of {', '.join(f'{u:g}' for u in SIGNALS)}" if combinator.uses_u else ""
-    alt = f"combination function of {title}, {name}: estimate over noisy z{of_u}"
+    for_u = f" for u of {', '.join(f'{u:g}' for u in SIGNALS)}" if combinator.uses_u else ""
+    alt = f"combination function of {title}, {name}: estimate over noisy z{for_u}"
     caption = f"{title}: {name}".capitalize()
     return plot(draw, f"combination_level_{level}", alt, caption, size=(4.4, 2.8))
 
@@ -295,8 +299,8 @@ def feature_map(
 
     def draw(axes: Axes) -> None:
         for chosen, size, marker, edge in ((~labeled, 9, "o", 0.0), (labeled, 36, "*", 0.4)):
-            how: Any = {"marker": marker, "edgecolors": "black", "linewidths": edge}
-            axes.scatter(places[chosen, 0], places[chosen, 1], size, shades[y[chosen]], **how)
+            options: Any = {"marker": marker, "edgecolors": "black", "linewidths": edge}
+            axes.scatter(places[chosen, 0], places[chosen, 1], size, shades[y[chosen]], **options)
         axes.set(xticks=[], yticks=[])
         axes.spines[:].set_visible(False)
         if n <= _LEGEND:
@@ -309,14 +313,14 @@ def feature_map(
 def spread(
     errors_of: Mapping[str, Sequence[float]], measured: str, percent: bool = True
 ) -> Picture:
-    """Draws a dot per seed and a bar at their mean, for errors by what was trained."""
+    """Draws the errors of each trained model: a dot per seed, and a bar at their mean."""
     means = {name: over_seeds(errors).mean for name, errors in errors_of.items()}
 
     def draw(axes: Axes) -> None:
-        for place, (name, errors) in enumerate(errors_of.items()):
-            color = f"C{place}"
-            axes.plot(errors, [place] * len(errors), "o", color=color, alpha=0.6)
-            axes.plot([means[name]] * 2, [place - 0.3, place + 0.3], color=color, lw=2)
+        for index, (name, errors) in enumerate(errors_of.items()):
+            color = f"C{index}"
+            axes.plot(errors, [index] * len(errors), "o", color=color, alpha=0.6)
+            axes.plot([means[name]] * 2, [index - 0.3, index + 0.3], color=color, lw=2)
         axes.set_yticks(range(len(means)), [textwrap.fill(name, 28) for name in means])
         axes.set(ylim=(len(means) - 0.5, -0.5), xlim=(0, None))
         axes.set(xlabel=f"{measured} {error_name(percent)}")
@@ -333,7 +337,7 @@ def dots_and_means(
     shade: str,
     style: str = ".-",
 ) -> None:
-    """Draws a dot for each run over what was varied, and a line that joins the means."""
+    """Draws a dot per run over the varied quantity, and a line that joins the means."""
     ordered = sorted(errors_of.items())
     for varied, errors in ordered:
         axes.plot([varied] * len(errors), errors, "o", c=shade, alpha=0.4, ms=4)
@@ -347,19 +351,19 @@ def error_over_labels(
     name: str = "labels",
     percent: bool = True,
 ) -> Picture:
-    """Draws errors by what was trained and its number of labels, and their means."""
+    """Draws the errors of each trained model over the number of labels, and their means."""
     counts = sorted({labels for errors in kinds.values() for labels in errors})
 
     def draw(axes: Axes) -> None:
         from matplotlib.ticker import NullLocator
 
-        for place, (kind, errors_of) in enumerate(kinds.items()):
-            dots_and_means(axes, errors_of, kind, f"C{place}")
+        for index, (kind, errors_of) in enumerate(kinds.items()):
+            dots_and_means(axes, errors_of, kind, f"C{index}")
         axes.set(xscale="log", xlabel="labelled examples")
         axes.set(ylabel=f"{measured} {error_name(percent)}")
         axes.set_xticks(counts, [str(count) for count in counts])
         axes.xaxis.set_minor_locator(NullLocator())
-        if all(min(errors) > 0 for of in kinds.values() for errors in of.values()):
+        if all(min(errors) > 0 for by_labels in kinds.values() for errors in by_labels.values()):
             logarithmic(axes)
 
     alt = f"{measured} error over the number of labelled examples, {', '.join(map(str, counts))}"

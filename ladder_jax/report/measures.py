@@ -1,4 +1,4 @@
-"""What a finished run's ladder predicts for the examples it is judged by, and statistics of it."""
+"""Predictions of a finished run for the examples that it is judged by, and their statistics."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from ladder_jax.run import inputs
 from ladder_jax.run.workfolder import LABELED, check_data, load_summary, read_config, read_lines
 from ladder_jax.types import Array, Params
 
-BINS = 15  # of equal width, which calibration is measured in
-_NOISY = 256  # examples in the noisy pass, which is one batch, as in training
-_UNLABELED = 10_000  # unlabelled training examples that are tested, at most
-_SAMPLE = 100_000  # values of a level that its range is computed from
+BINS = 15  # of equal width, to measure calibration in
+_NOISY = 256  # examples in the noisy pass: one batch, as in training
+_UNLABELED = 10_000  # maximum number of unlabelled training examples to test
+_SAMPLE = 100_000  # values of a level to compute its range from
 
 
 class Spread(NamedTuple):
@@ -35,7 +35,7 @@ class Spread(NamedTuple):
     max: float
 
     def mean_and_sd(self) -> str:
-        """Returns both with two digits, the mean alone where there is a single value.
+        """Returns both with two digits, or only the mean if there is a single value.
 
         Examples:
           >>> over_seeds([1.0, 2.0]).mean_and_sd(), over_seeds([1.0]).mean_and_sd()
@@ -51,7 +51,7 @@ def over_seeds(values: Sequence[float]) -> Spread:
 
 
 class Score(NamedTuple):
-    """Holds how well a class, or all of them, are recognised.
+    """Holds how well one class, or all classes together, are recognised.
 
     Precision, recall and F1 are in percent, NaN where undefined, e.g. for a class that is
     never predicted; over all examples they are the means over the classes that occur.
@@ -83,7 +83,7 @@ class Score(NamedTuple):
 def scores(
     y: np.ndarray, predicted: np.ndarray, names: Sequence[str], every: str = "all"
 ) -> list[Score]:
-    """Computes the score of all examples, called ``every``, and then that of each class."""
+    """Computes the score of all examples, named ``every``, and then that of each class."""
     from sklearn.metrics import precision_recall_fscore_support as score
 
     # As in scikit-learn, a class that is never predicted counts as 0 in the mean.
@@ -98,7 +98,7 @@ def scores(
 
 
 def confusion(y: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
-    """Counts what is of each class by what it is taken for, ``[classes, classes]``.
+    """Counts predictions by true and predicted class, ``[classes, classes]``.
 
     Examples:
       >>> confusion(np.array([0, 0, 1]), np.array([0, 1, 1]), 2).tolist()
@@ -114,7 +114,7 @@ def sums_of(counts: np.ndarray) -> dict[str, np.ndarray]:
 
 
 class Calibration(NamedTuple):
-    """Holds how often predictions of about the same probability are right, per bin that occurs."""
+    """Holds how often predictions of similar probability are right, per bin that is not empty."""
 
     confidence: np.ndarray  # [bins], the mean probability of the predicted class
     accuracy: np.ndarray  # [bins], the fraction of predictions that are right
@@ -135,15 +135,15 @@ def calibration(right: np.ndarray, confidence: np.ndarray) -> Calibration:
 def flat_map(features: np.ndarray) -> tuple[np.ndarray, str]:
     """Maps features ``[n, ...]`` to ``[n, 2]`` by t-SNE, and names the method.
 
-    Features too few or too alike for t-SNE are mapped by their principal components.
+    Features too few or too similar for t-SNE are mapped by their principal components.
     """
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     rows = features.reshape(len(features), -1).astype(float)
-    pca = PCA(min(50, *rows.shape), svd_solver="full")  # 50 as the authors of t-SNE advise
-    # So few rows gain nothing from threads, which wait for each other where cores are busy.
+    pca = PCA(min(50, *rows.shape), svd_solver="full")  # 50, as the authors of t-SNE advise
+    # So few rows gain nothing from threads, which wait for each other on busy cores.
     with threadpool_limits(1), np.errstate(invalid="ignore"):  # features may all be the same
         components: np.ndarray = pca.fit_transform(rows)
         scale = pca.singular_values_
@@ -151,7 +151,7 @@ def flat_map(features: np.ndarray) -> tuple[np.ndarray, str]:
             padded = np.pad(components, ((0, 0), (0, 1)))  # a single feature gives a line
             return padded[:, :2], "their two principal components"
         perplexity = min(30, len(rows) // 4)
-        # Of some hundred rows, twice as many iterations, the default, give the same picture.
+        # For a few hundred rows, the default of twice as many iterations gives the same picture.
         tsne = TSNE(perplexity=perplexity, max_iter=500, random_state=0)
         components = tsne.fit_transform(components)
     return components, f"t-SNE of perplexity {perplexity}"
@@ -165,12 +165,12 @@ class Findings(NamedTuple):
     lines: list[dict[str, Any]]  # metrics.jsonl
     predictor: Predictor
     name: str  # of the examples: "test", "validation" or "training"
-    rows: np.ndarray  # [n], their numbers within the test or the training set
+    rows: np.ndarray  # [n], their indices in the test or the training set
     x: data.Examples  # read when indexed
     y: np.ndarray  # [n, ...], their labels
-    labeled: data.Examples  # those of training
+    labeled: data.Examples  # labelled training examples
     y_labeled: np.ndarray
-    unlabeled: Score | None  # of training examples whose known classes training did not see
+    unlabeled: Score | None  # of training examples whose classes training did not see
 
 
 def gathered(
@@ -179,7 +179,7 @@ def gathered(
     of: Callable[[Outputs], np.ndarray] = lambda outputs: outputs.probabilities,
     name: str = "x",
 ) -> np.ndarray:
-    """Computes something of the outputs of examples, by default probabilities, part by part."""
+    """Computes a function of the outputs, by default probabilities, part by part."""
     return np.concatenate([of(part) for part in ladder.parts(x, name)])
 
 
@@ -200,17 +200,17 @@ def find(folder: pathlib.Path, dataset: data.Dataset) -> Findings:
         )
     labeled, kept, held_out = inputs.choose_rows(config, dataset)
     record = {LABELED: labeled.tolist(), **inputs.checksums(dataset)}
-    del record["test examples"]  # a sweep trains without any
+    del record["test examples"]  # a sweep trains without test examples
     check_data(folder, record, "give the data that it was trained on")
     withheld, unlabeled = np.setdiff1d(kept, labeled), None
     if dataset.kind == "classes":
         withheld = withheld[dataset.y_train[withheld] >= 0]
     if dataset.kind == "classes" and len(withheld):
-        some = np.sort(np.random.default_rng(config.seed).permutation(withheld)[:_UNLABELED])
-        predicted = gathered(ladder, data.Rows(dataset.x_train, some)).argmax(1)
-        wrong = predicted != dataset.y_train[some]
-        drawn = f", drawn from {len(withheld)}" if len(some) < len(withheld) else ""
-        unlabeled = Score(f"unlabelled training examples{drawn}", int(wrong.sum()), len(some))
+        sample = np.sort(np.random.default_rng(config.seed).permutation(withheld)[:_UNLABELED])
+        predicted = gathered(ladder, data.Rows(dataset.x_train, sample)).argmax(1)
+        wrong = predicted != dataset.y_train[sample]
+        drawn = f", drawn from {len(withheld)}" if len(sample) < len(withheld) else ""
+        unlabeled = Score(f"unlabelled training examples{drawn}", int(wrong.sum()), len(sample))
     name, x, y, rows = "training", dataset.x_train, dataset.y_train, labeled
     if len(held_out):
         name, rows = "validation", held_out
@@ -223,16 +223,16 @@ def find(folder: pathlib.Path, dataset: data.Dataset) -> Findings:
 
 
 class NoisyPass(NamedTuple):
-    """Holds what noise does to inputs, and what the decoder makes of it."""
+    """Holds inputs without and with noise, and the decoder's estimate of them."""
 
     clean: np.ndarray  # [n, *input_shape]
     noisy: np.ndarray
-    estimate: np.ndarray | None  # z_hat of level 0, if that is decoded
+    estimate: np.ndarray | None  # z_hat of level 0, if it is decoded
     ranges: list[np.ndarray]  # per level, the 1st and the 99th percentile of the noisy z
 
 
 def noisy_pass(findings: Findings) -> NoisyPass | None:
-    """Passes a batch of examples through the ladder with noise, as in training; None of one."""
+    """Passes a batch through the ladder with noise, as in training; None for a single example."""
     net, params = findings.predictor.net, findings.predictor.trained.params
     x = findings.predictor.prepared(findings.x[: min(_NOISY, findings.predictor.rows)])
     if len(x) < 2:
@@ -241,10 +241,10 @@ def noisy_pass(findings: Findings) -> NoisyPass | None:
     @jax.jit
     def program(params: Params, x: Array, noise: tuple[Array, ...]) -> tuple[Any, ...]:
         clean, noisy = net.encode(params, x), net.encode(params, x, noise)
-        some = [z.reshape(-1)[:: max(1, z.size // _SAMPLE)] for z in noisy.z]
-        return noisy.z[0], net.decode(params, noisy, clean).z_hat[0], some
+        sample = [z.reshape(-1)[:: max(1, z.size // _SAMPLE)] for z in noisy.z]
+        return noisy.z[0], net.decode(params, noisy, clean).z_hat[0], sample
 
     rng = np.random.default_rng(findings.config.seed)  # NumPy draws without compiling
     noise = tuple(rng.standard_normal((len(x), *shape), np.float32) for shape in net.shapes)
-    noisy, estimate, some = jax.device_get(program(params, x, noise))
-    return NoisyPass(x, noisy, estimate, [np.percentile(z, [1, 99]) for z in some])
+    noisy, estimate, sample = jax.device_get(program(params, x, noise))
+    return NoisyPass(x, noisy, estimate, [np.percentile(z, [1, 99]) for z in sample])

@@ -1,4 +1,4 @@
-"""What a report says of numbers: errors with their intervals, and predicted over true ones."""
+"""Report sections for numbers: errors with intervals, and predicted over true numbers."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 RESAMPLES = 1000
-"""Of the bootstrap, which draws rows with replacement."""
+"""Number of bootstrap samples of rows, drawn with replacement."""
 _COLUMNS, _DOTS = 6, 2000
-"""Most columns that are drawn, and dots of each."""
+"""Maximum number of columns to draw, and of dots per column."""
 
 Interval = tuple[float, float] | None
 
 
 class Score(NamedTuple):
-    """Holds how well numbers are predicted, in their own units; NaN where that is undefined.
+    """Holds how well numbers are predicted, in their own units; NaN where undefined.
 
-    The intervals are those of 95 %, percentiles of the bootstrap over rows; None of one row.
+    The 95 % intervals are percentiles of a bootstrap over rows; None for a single row.
     """
 
     name: str
@@ -41,14 +41,14 @@ class Score(NamedTuple):
 
 
 class Judged(NamedTuple):
-    """Holds what is predicted: numbers ``[n, d]`` and, with variance, standard deviations."""
+    """Holds predictions: numbers ``[n, d]`` and, with variance, their standard deviations."""
 
     predicted: np.ndarray
     std: np.ndarray | None
 
 
 def judge(ladder: Predictor, x: data.Examples, name: str = "x") -> Judged:
-    """Predicts numbers, part by part; examples are called ``name`` in messages."""
+    """Predicts numbers, part by part; messages call the examples ``name``."""
     parts = [(part.predictions, part.uncertainty) for part in ladder.parts(x, name)]
     std = [part for _, part in parts if part is not None]
     predicted = np.concatenate([part for part, _ in parts])
@@ -56,14 +56,14 @@ def judge(ladder: Predictor, x: data.Examples, name: str = "x") -> Judged:
 
 
 def scores(y: np.ndarray, predicted: np.ndarray, names: Sequence[str]) -> list[Score]:
-    """Computes the scores of all numbers, where a row has several, and of each column.
+    """Computes the scores of all numbers, if a row has several, and of each column.
 
-    R2 of several columns is the mean over them.
+    R2 of several columns is their mean.
 
     Args:
-      y: ``[n, d]``, NaN where there is none.
-      predicted: ``[n, d]``.
-      names: of the columns.
+      y: true numbers ``[n, d]``, NaN where unknown.
+      predicted: predicted numbers ``[n, d]``.
+      names: names of the columns.
     """
     known = ~np.isnan(y)
     centred = np.where(known, y - np.nanmean(np.where(known.any(0), y, 0), 0), 0)
@@ -78,15 +78,15 @@ def scores(y: np.ndarray, predicted: np.ndarray, names: Sequence[str]) -> list[S
     each = []
     for name, columns in [*chosen, *((name, [i]) for i, name in enumerate(names))]:
         rmse, mae, r2 = _figures(parts.sum(1)[:, columns])
-        again = np.array([_figures(sums[:, columns]) for sums in drawn])
-        ends = [_ends(again[:, i]) if len(again) else None for i in (0, 2)]
+        resampled = np.array([_figures(sums[:, columns]) for sums in drawn])
+        ends = [_ends(resampled[:, i]) if len(resampled) else None for i in (0, 2)]
         count = int(known[:, columns].sum())
         each.append(Score(name, count, rmse, ends[0], mae, r2, ends[1]))
     return each
 
 
 def _figures(sums: np.ndarray) -> tuple[float, float, float]:
-    """Computes RMSE, MAE and R2 of sums ``[5, columns]``."""
+    """Computes RMSE, MAE and R2 from sums ``[5, columns]``."""
     n, squared, absolute, total, squares = sums
     spread = squares - total**2 / np.maximum(n, 1)
     varies = spread > 1e-12 * squares
@@ -98,7 +98,7 @@ def _figures(sums: np.ndarray) -> tuple[float, float, float]:
 
 
 def _ends(values: np.ndarray) -> Interval:
-    """Returns the percentiles 2.5 and 97.5 of what is known."""
+    """Returns the 2.5th and 97.5th percentiles of the values that are not NaN."""
     known = values[~np.isnan(values)]
     if not len(known):
         return None
@@ -107,7 +107,7 @@ def _ends(values: np.ndarray) -> Interval:
 
 
 def within(y: np.ndarray, judged: Judged) -> float | None:
-    """Computes how many numbers are within 1.96 of their standard deviations, in percent."""
+    """Computes the percentage of numbers within 1.96 standard deviations of the prediction."""
     if judged.std is None:
         return None
     known = ~np.isnan(y)
@@ -116,7 +116,7 @@ def within(y: np.ndarray, judged: Judged) -> float | None:
 
 
 def sections(findings: Findings) -> tuple[dict[str, Any], dict[str, list[Picture]]]:
-    """Computes what ``numbers.html`` shows: its content, and its plots."""
+    """Computes the content and the plots of ``numbers.html``."""
     names = findings.predictor.class_names
     judged = judge(findings.predictor, findings.x)
     content = {
@@ -138,7 +138,7 @@ def sections(findings: Findings) -> tuple[dict[str, Any], dict[str, list[Picture
 def _over_true(
     y: np.ndarray, predicted: np.ndarray, std: np.ndarray | None, name: str, suffix: str
 ) -> Picture:
-    """Draws predicted over true numbers, with their standard deviations."""
+    """Draws predicted over true numbers, with standard deviations if there are any."""
 
     def draw(axes: Axes) -> None:
         ends = min(y.min(), predicted.min()), max(y.max(), predicted.max())
@@ -155,13 +155,13 @@ def _over_true(
 
 
 def _residuals(y: np.ndarray, predicted: np.ndarray, name: str, suffix: str) -> Picture:
-    """Draws what is left, true less predicted, over the predicted numbers."""
+    """Draws residuals, true minus predicted, over the predicted numbers."""
 
     def draw(axes: Axes) -> None:
         axes.axhline(0, ls=":", color="#999999")
         axes.plot(predicted, y - predicted, "o", color="C0", ms=3, alpha=0.5, mew=0)
-        axes.set(xlabel=f"predicted {name}", ylabel="true less predicted")
+        axes.set(xlabel=f"predicted {name}", ylabel="true minus predicted")
 
-    caption = f"{name}: residuals, true less predicted"
+    caption = f"{name}: residuals, true minus predicted"
     alt = f"{name}: residuals of {len(y)} examples over the predicted numbers"
     return figures.plot(draw, f"residuals{suffix}", alt, caption, size=(4.4, 4.2))

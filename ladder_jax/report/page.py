@@ -1,4 +1,4 @@
-"""Writes the page of a run, ``report.html``, its figures and events for TensorBoard."""
+"""Page of a run, ``report.html``, with its figures and events for TensorBoard."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from ladder_jax.run.inputs import load_data
 from ladder_jax.run.workfolder import EVENTS, FIGURES, REPORT, read_config
 
 _DENOISED = 10
-"""Greatest number of denoised inputs."""
+"""Maximum number of denoised inputs."""
 _SECTIONS: dict[str, Callable[[Findings], tuple[dict[str, Any], dict[str, list[Picture]]]]] = {
     "classes": classes.sections,
     "pixels": pixels.sections,
     "numbers": numbers.sections,
     "several": several.sections,
 }
-"""By the kind of labels: the content of the template of that name, and its plots."""
+"""Functions that compute the content and the plots of a template, by the kind of labels."""
 
 
 def _number(value: float | None, unit: str = "") -> str:
@@ -60,15 +60,15 @@ _FILTERS: dict[str, Callable[..., str]] = {
 def write_page(
     path: pathlib.Path, template: str, content: dict[str, Any], pictures: Iterable[Picture]
 ) -> pathlib.Path:
-    """Fills in a template and writes the page as a whole, everything filled in being escaped.
+    """Renders a template, escaping all content, and writes the page atomically.
 
-    The pictures become files too, in the folder ``figures`` beside the page.
+    The pictures are also written as files, in the folder ``figures`` beside the page.
     """
     import jinja2
 
-    how: Any = {"autoescape": True, "trim_blocks": True, "lstrip_blocks": True}
+    options: Any = {"autoescape": True, "trim_blocks": True, "lstrip_blocks": True}
     loader = jinja2.PackageLoader("ladder_jax.report")
-    environment = jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined, **how)
+    environment = jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined, **options)
     environment.filters |= _FILTERS
     folder, names = path.parent / FIGURES, []
     with writing(folder):
@@ -84,7 +84,7 @@ def write_page(
 
 
 def _write_events(folder: pathlib.Path, lines: Sequence[dict[str, Any]]) -> None:
-    """Writes metrics into a run's ``tensorboard``, costs per level, in place of earlier ones."""
+    """Writes metrics, with costs per level, to a run's ``tensorboard``, replacing earlier ones."""
     from tensorboardX import SummaryWriter
 
     with replacing(folder / EVENTS) as new, SummaryWriter(str(new)) as writer:
@@ -117,9 +117,9 @@ def _levels(findings: Findings) -> list[Level]:
 
 
 def _denoised(findings: Findings, noisy: NoisyPass | None) -> list[tuple[Any, ...]]:
-    """Draws inputs clean, noisy and denoised: a title and three pictures.
+    """Draws inputs clean, noisy and denoised: a title and three pictures each.
 
-    They are the first ones, of classes the classes in turn.
+    They are the first inputs; if the labels are classes, the first of each class in turn.
     """
     ladder, shape = findings.predictor, figures.picture_shape(findings.predictor.example_shape)
     if noisy is None or noisy.estimate is None or shape is None:
@@ -151,7 +151,7 @@ def _combinations(findings: Findings, noisy: NoisyPass, levels: list[Level]) -> 
 
 
 def _error_scale(findings: Findings) -> float | None:
-    """Returns what makes a step's error, a share or of standardised numbers, one of a run."""
+    """Returns the factor from a step's error to the units of a run's error; None if none fits."""
     scaling = findings.predictor.scaling
     if scaling is None:
         return 100
@@ -166,13 +166,13 @@ def write(
 ) -> pathlib.Path:
     """Writes ``report.html``, its figures and TensorBoard's events into a finished run's folder.
 
-    The page is complete in itself; its plots are files in ``figures`` as well. It is made from
-    the folder's files and the data, so that it can be made again at any time.
+    The page is self-contained; its plots are also files in ``figures``. It is made from the
+    folder's files and the data, so it can be made again at any time.
 
     Args:
       workdir: as for ``predictor.find_run``.
-      dataset: what the run was trained on, instead of what its config names.
-      compared: whether to link to a page of ``write_comparison`` in the folder above;
+      dataset: data that the run was trained on, instead of the data set that its config names.
+      compared: whether to link to a page of ``write_comparison`` in the parent folder;
         None: if there is one now.
 
     Returns:
@@ -191,7 +191,7 @@ def write(
     target, levels = findings.predictor.target, _levels(findings)
     noisy = measures.noisy_pass(findings)
     decoded = [number for number, level in enumerate(levels) if level.combinator != "none"]
-    of_kind, plots = _SECTIONS[target.kind](findings)
+    section, plots = _SECTIONS[target.kind](findings)
     curves = figures.learning_curves(findings.lines, decoded, target, _error_scale(findings))
     combinations = _combinations(findings, noisy, levels) if noisy else []
     pictures = {"curves": curves, **plots, "combinations": combinations}
@@ -209,6 +209,6 @@ def write(
         "levels": levels,
     }
     _write_events(folder, findings.lines)
-    content |= findings._asdict() | of_kind | pictures
-    every = itertools.chain(*pictures.values())
-    return write_page(folder / REPORT, f"{target.kind}.html", content, every)
+    content |= findings._asdict() | section | pictures
+    all_pictures = itertools.chain(*pictures.values())
+    return write_page(folder / REPORT, f"{target.kind}.html", content, all_pictures)

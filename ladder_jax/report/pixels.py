@@ -1,4 +1,4 @@
-"""What a report says of a class per pixel: scores by class, and pictures of masks."""
+"""Report sections for one class per pixel: scores per class, and pictures of masks."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from ladder_jax.report.measures import Findings
 from ladder_jax.types import Shape
 
 _SHOWN, _MOST_PIXELS = 6, 256
-"""Images shown of either choice, and the most pixels of a side of them."""
+"""Number of images in each selection, and maximum number of pixels per side."""
 
 
 class Judged(NamedTuple):
-    """Holds what is said of the masks of some images.
+    """Holds how well the masks of some images are predicted.
 
     Attributes:
-      counts: ``[classes, classes]``, labelled pixels by their class and what they are taken for.
-      accuracy: ``[n]``, of each image, the fraction of its labelled pixels that are right.
+      counts: labelled pixels by true and predicted class, ``[classes, classes]``.
+      accuracy: fraction of each image's labelled pixels that are right, ``[n]``.
     """
 
     counts: np.ndarray
@@ -33,10 +33,10 @@ class Judged(NamedTuple):
 
 
 class Score(NamedTuple):
-    """Holds how well a class is recognised, in percent; NaN where that is undefined."""
+    """Holds how well a class is recognised, in percent; NaN where undefined."""
 
     name: str
-    n: int  # pixels that are of it
+    n: int  # pixels of the class
     iou: float
     precision: float
     recall: float
@@ -47,10 +47,10 @@ def judge(ladder: Predictor, x: data.Examples, y: np.ndarray, name: str = "x") -
     """Compares predicted masks with true ones, part by part.
 
     Args:
-      ladder: that predicts.
-      x: ``[n, *example_shape]``.
-      y: ``[n, height, width]``, -1 where there is no label.
-      name: of the images, for messages.
+      ladder: predictor of the masks.
+      x: images ``[n, *example_shape]``.
+      y: true masks ``[n, height, width]``; -1 marks an unlabelled pixel.
+      name: name of the images in messages.
     """
     classes, start, accuracy = len(ladder.class_names), 0, []
     counts = np.zeros((classes, classes), np.int64)
@@ -73,7 +73,7 @@ def scores(counts: np.ndarray, names: Sequence[str]) -> list[Score]:
 
 
 def sections(findings: Findings) -> tuple[dict[str, Any], dict[str, list[Picture]]]:
-    """Computes what ``pixels.html`` shows: its content, and its plots."""
+    """Computes the content and the plots of ``pixels.html``."""
     ladder = findings.predictor
     judged = judge(ladder, findings.x, findings.y)
     names = ladder.class_names
@@ -95,27 +95,27 @@ def sections(findings: Findings) -> tuple[dict[str, Any], dict[str, list[Picture
 
 
 def _legend(names: Sequence[str], seen: np.ndarray) -> list[tuple[str, str]]:
-    """Lists colours and names: of all classes or, of many, those seen; and of no label."""
+    """Lists colours and names of all classes or, if many, of those seen, and of "no label"."""
     chosen = range(len(names)) if len(names) <= 2 * _SHOWN else seen[seen >= 0].tolist()
     classes = [(masks.hex_color(number), names[number]) for number in chosen]
     return [*classes, *[(masks.hex_color(masks.NO_CLASS), "no label")] * bool((seen < 0).any())]
 
 
 def _draw(findings: Findings, rows: np.ndarray, judged: Judged) -> list[tuple[Any, ...]]:
-    """Draws some images: the number, the percentage of right pixels, and four pictures.
+    """Draws some images: index, percentage of right pixels, and up to four pictures each.
 
-    They are the image, where that can be seen, the true mask, the predicted one and how unsure
-    each pixel of it is: white where all classes are as likely.
+    These are the image, if it can be drawn, the true mask, the predicted mask and its
+    uncertainty per pixel: white where all classes are equally likely.
     """
     ladder, numbers = findings.predictor, findings.rows[rows]
     titles = [f"{findings.name} example {number}" for number in numbers]
-    every = (slice(None), *[slice(None, None, _step(findings.y.shape[1:]))] * 2)
-    outputs, seen = list(ladder.parts(findings.x[rows])), findings.x[rows][every]
-    predicted = np.concatenate([part.predictions for part in outputs])[every]
-    doubt = np.concatenate([np.asarray(part.uncertainty) for part in outputs])[every]
+    subsample = (slice(None), *[slice(None, None, _step(findings.y.shape[1:]))] * 2)
+    outputs, seen = list(ladder.parts(findings.x[rows])), findings.x[rows][subsample]
+    predicted = np.concatenate([part.predictions for part in outputs])[subsample]
+    doubt = np.concatenate([np.asarray(part.uncertainty) for part in outputs])[subsample]
     shades = np.round(255 * np.minimum(doubt / (1 - 1 / len(ladder.class_names)), 1))
     columns = [
-        _pngs(masks.colored(findings.y[rows][every]), titles, "true mask"),
+        _pngs(masks.colored(findings.y[rows][subsample]), titles, "true mask"),
         _pngs(masks.colored(predicted), titles, "predicted mask"),
         _pngs(np.repeat(shades.astype(np.uint8)[..., None], 3, -1), titles, "uncertainty"),
     ]
@@ -126,12 +126,12 @@ def _draw(findings: Findings, rows: np.ndarray, judged: Judged) -> list[tuple[An
 
 
 def _step(shape: Shape) -> int:
-    """Returns which pixels of a large picture are shown: every so many."""
+    """Returns the stride at which to show the pixels of a large picture."""
     return -(-max(shape) // _MOST_PIXELS)
 
 
 def _pngs(pixels: np.ndarray, titles: Sequence[str], what: str) -> list[Picture]:
-    """Returns bytes ``[n, height, width, 3]`` as pictures."""
+    """Converts bytes ``[n, height, width, 3]`` to PNG pictures."""
     from matplotlib.image import imsave
 
     pictures = []

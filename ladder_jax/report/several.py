@@ -1,4 +1,4 @@
-"""What a report says of several labels per example."""
+"""Report sections for several labels per example."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from ladder_jax.report.measures import Findings, Score
 
 
 def sums_of(y: np.ndarray, predicted: np.ndarray) -> dict[str, np.ndarray]:
-    """Returns counts as ``Target.summary`` takes them.
+    """Returns the counts that ``Target.summary`` takes.
 
     Args:
-      y: ``[n, k]``: 1, 0, or -1 where there is no label.
-      predicted: ``[n, k]``, zeros and ones.
+      y: true labels ``[n, k]``, 0 or 1; -1 marks a missing label.
+      predicted: predicted labels ``[n, k]``, 0 or 1.
     """
-    known, true, said = y >= 0, y == 1, predicted == 1
-    right = known & (true == said)
-    parts = {"correct": right & true, "predicted": known & said, "true": true, "entries": known}
+    known, true, claimed = y >= 0, y == 1, predicted == 1
+    right = known & (true == claimed)
+    parts = {"correct": right & true, "predicted": known & claimed, "true": true, "entries": known}
     parts |= {"rows": known.any(1), "rows_right": known.any(1) & (right == known).all(1)}
     return {name: part.sum(0) for name, part in parts.items()}
 
@@ -35,11 +35,11 @@ def scores(y: np.ndarray, predicted: np.ndarray, names: Sequence[str]) -> list[S
     each = zip(*(100 * by_label[name] for name in Score._fields[3:]), strict=True)
     rows = zip(names, wrong.tolist(), sums["entries"].tolist(), each, strict=True)
     exact = Score("all labels of a row", int(sums["rows"] - sums["rows_right"]), int(sums["rows"]))
-    return [exact, *(Score(name, w, n, *map(float, rest)) for name, w, n, rest in rows)]
+    return [exact, *(Score(name, w, n, *map(float, shares)) for name, w, n, shares in rows)]
 
 
 def sections(findings: Findings) -> tuple[dict[str, Any], dict[str, list[Picture]]]:
-    """Computes what ``several.html`` shows: its content, and its plots."""
+    """Computes the content and the plots of ``several.html``."""
     y, ladder = findings.y, findings.predictor
     p = measures.gathered(ladder, findings.x)
     predicted, known = p > 0.5, y >= 0

@@ -1,1 +1,1 @@
-"""What carries out a run; private: ``loop``, ``population`` and ``estimators`` are its face."""
+"""Internals of a run; the public interface is ``loop``, ``population`` and ``estimators``."""

@@ -1,8 +1,8 @@
-"""Keeps compiled programs for the next process, in the user's cache folder.
+"""Persistent cache of compiled programs, in the user's cache folder.
 
-JAX's persistent cache is a setting of the whole process. Pure functions, as those of
-``ladder`` and ``training``, leave it alone; ``program.compile_program``, which estimators,
-runs, populations and commands go through, switches it on.
+JAX's persistent cache is a process-wide setting. Pure functions, such as those of
+``ladder`` and ``training``, do not touch it; ``program.compile_program``, which estimators,
+runs, populations and commands use, enables it.
 """
 
 from __future__ import annotations
@@ -26,30 +26,30 @@ from ladder_jax.errors import ConfigError
 from ladder_jax.run import files
 
 VARIABLE = "LADDER_JAX_CACHE"
-"""Environment variable; "off" keeps nothing."""
+"""Environment variable; "off" disables the cache in the user's folder."""
 LIMIT = 2**29
-"""Bytes that are kept."""
+"""Maximum size of the cache, in bytes."""
 ROOM = 2**27
-"""Bytes that must be free."""
-_CONFIG: Any = jax.config  # whose attributes are not typed
+"""Free disk space that the cache requires, in bytes."""
+_CONFIG: Any = jax.config  # its attributes are untyped
 
 
 def user_folder() -> pathlib.Path:
-    """Returns the folder of caches of this user and platform."""
+    """Returns the user's cache folder on this platform."""
     variable, folder = {
         "win32": ("LOCALAPPDATA", "AppData/Local"),
         "darwin": ("", "Library/Caches"),
     }.get(sys.platform, ("XDG_CACHE_HOME", ".cache"))
-    given = pathlib.Path(os.environ.get(variable, ""))
-    return given if given.is_absolute() else pathlib.Path.home() / folder
+    from_environment = pathlib.Path(os.environ.get(variable, ""))
+    return from_environment if from_environment.is_absolute() else pathlib.Path.home() / folder
 
 
 @functools.cache
 def processor() -> str:
-    """Returns the processor's name and what it can do, where the system tells.
+    """Returns the processor's name and features, as far as the system reports them.
 
-    Compiled programs are for one kind, which JAX's key does not tell from others: where
-    machines share a home, each kind has a folder of its own.
+    A compiled program is for one kind of processor, which JAX's cache key does not include;
+    if machines share a home directory, each kind has its own folder.
     """
     with contextlib.suppress(OSError):
         text = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8")
@@ -60,13 +60,13 @@ def processor() -> str:
 
 
 def prune(folder: pathlib.Path, limit: int = LIMIT) -> None:
-    """Removes the files that were not read for longest until the rest are within a limit.
+    """Removes the least recently read files until the rest are within a limit.
 
-    JAX can do so itself, but only with a package that it does not ask for.
+    JAX can do this itself, but only with a package that it does not require.
 
     Args:
-      folder: with all below it.
-      limit: in bytes.
+      folder: folder of the files, subfolders included.
+      limit: maximum total size, in bytes.
     """
     entries = [(path.stat(), path) for path in folder.rglob("*") if path.is_file()]
     for stat, path in sorted(entries, key=lambda pair: -pair[0].st_atime):
@@ -78,42 +78,42 @@ def prune(folder: pathlib.Path, limit: int = LIMIT) -> None:
 def _silence_loader() -> None:
     """Keeps XLA from printing an error for every program that it loads.
 
-    With AVX-512, jaxlib 0.10 counts hints to its compiler (prefer-no-gather) among what
-    a processor must have. JAX's level "NOTSET" leaves that of its C++ code as it was.
+    With AVX-512, jaxlib 0.10 counts compiler hints (prefer-no-gather) among the features
+    that a processor must have. JAX's level "NOTSET" leaves the level of its C++ code as it is.
     """
     loggers = [logging.getLogger(name) for name in ("jax", "jaxlib")]
     levels = [logger.level for logger in loggers]
     for level in ("CRITICAL", "NOTSET"):
         _CONFIG.update("jax_logging_level", level)
-    for logger, number in zip(loggers, levels, strict=True):
-        logger.setLevel(number)
+    for logger, old_level in zip(loggers, levels, strict=True):
+        logger.setLevel(old_level)
 
 
-def _keep_with_user() -> None:
-    """Makes the user's folder the one that JAX keeps programs in, if there is room."""
-    every = user_folder() / "ladder_jax"
-    folder = every / f"{zlib.crc32(processor().encode()):08x}"
-    every.parent.mkdir(parents=True, exist_ok=True)
-    every.mkdir(mode=0o700, exist_ok=True)  # what is in it is run
+def _use_user_folder() -> None:
+    """Points JAX's cache at the user's folder, if there is enough free space."""
+    root = user_folder() / "ladder_jax"
+    folder = root / f"{zlib.crc32(processor().encode()):08x}"
+    root.parent.mkdir(parents=True, exist_ok=True)
+    root.mkdir(mode=0o700, exist_ok=True)  # its content is executed
     files.make_writable(folder)
-    prune(every)
+    prune(root)
     if shutil.disk_usage(folder).free < ROOM:
         return
     _CONFIG.update("jax_compilation_cache_dir", str(folder))
     if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
         _CONFIG.update("jax_persistent_cache_min_compile_time_secs", 0)
-    # A file that cannot be read or written later on costs time alone.
+    # A file that cannot be read or written later costs only time.
     warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache")
 
 
 def enable() -> None:
-    """Lets JAX keep compiled programs, unless it is told where to or that it shall not.
+    """Enables JAX's persistent compilation cache, unless the user has configured or disabled it.
 
-    The cache saves time and nothing else: where the folder cannot be written, or the disk
-    is full, there is none.
+    The cache only saves time: if the folder cannot be written, or the disk is full, there
+    is none.
 
     Raises:
-      ConfigError: the environment variable has another value.
+      ConfigError: ``LADDER_JAX_CACHE`` is set to something other than "off".
     """
     value = os.environ.get(VARIABLE, "")
     if value not in ("", "off"):
@@ -124,10 +124,10 @@ def enable() -> None:
     if not _CONFIG.jax_enable_compilation_cache:
         return
     if not (value or _CONFIG.jax_compilation_cache_dir):
-        with contextlib.suppress(OSError, RuntimeError):  # RuntimeError: there is no home
-            _keep_with_user()
+        with contextlib.suppress(OSError, RuntimeError):  # RuntimeError: no home directory
+            _use_user_folder()
     # JAX itself sets the variable to 1, which lets errors through.
-    told = os.environ.get("TF_CPP_MIN_LOG_LEVEL", "1") != "1"
-    loads = _CONFIG.jax_compilation_cache_dir and "avx512" in processor()
-    if loads and not told and _CONFIG.jax_logging_level == "NOTSET":
+    level_set = os.environ.get("TF_CPP_MIN_LOG_LEVEL", "1") != "1"
+    affected = _CONFIG.jax_compilation_cache_dir and "avx512" in processor()
+    if affected and not level_set and _CONFIG.jax_logging_level == "NOTSET":
         _silence_loader()

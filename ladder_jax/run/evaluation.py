@@ -1,4 +1,4 @@
-"""Computes statistics, errors and outputs of parameters, chunk by chunk where examples are many."""
+"""Statistics, errors and outputs of a ladder, computed in chunks if examples are many."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ladder_jax.targets.base import on_host
 from ladder_jax.types import Array, Ladder, Params, Statistics, Sums, Target, Trained
 
 _NUMBERS = 2**26
-"""Activations that go through a ladder at a time, at most, where they are those of pixels."""
+"""Maximum number of activations per call of a ladder whose target is pixels."""
 
 
 def error_text(error: float, percent: bool = True) -> str:
@@ -40,7 +40,7 @@ def error_text(error: float, percent: bool = True) -> str:
 
 
 def error_name(percent: bool = True) -> str:
-    """Returns what an error is called above a column of its values.
+    """Returns the heading of a column of errors.
 
     Examples:
       >>> error_name(), error_name(percent=False)
@@ -50,7 +50,7 @@ def error_name(percent: bool = True) -> str:
 
 
 def rows_at_once(net: Ladder, most: int) -> int:
-    """Returns how many rows a compiled function takes: fewer where all levels have many pixels."""
+    """Returns the number of rows per compiled call: fewer if all levels have many pixels."""
     if not net.structure.target.positions:
         return most
     return max(2, min(most, _NUMBERS // sum(map(math.prod, net.shapes))))
@@ -59,16 +59,16 @@ def rows_at_once(net: Ladder, most: int) -> int:
 def sample_rows(x: Any, most: int = 1000) -> Any:
     """Returns up to ``most`` rows spread evenly over ``x``, which may be sorted by class."""
     if len(x) <= most:
-        return x[:]  # without a program that gathers them
+        return x[:]  # no gather to compile
     return x[np.unique(np.linspace(0, len(x) - 1, most).astype(int))]
 
 
 def make_statistics(net: Ladder) -> Callable[[Params, Examples], Statistics]:
-    """Makes the statistics of the clean pass over all rows, as if they were one batch.
+    """Makes a function that computes clean-pass statistics over all rows, as if in one batch.
 
-    Each level takes two passes over the rows, one for the mean and one for the
-    variance, with the levels below it already known. A level whose mean is taken
-    for m and its variance for 1 - epsilon gives ``z = z_pre - m``.
+    Each level takes two passes over the rows, one for the mean and one for the variance,
+    with the levels below it already known. A level with mean m and variance 1 - epsilon
+    gives ``z = z_pre - m``.
     """
 
     @jax.jit
@@ -95,8 +95,8 @@ def make_statistics(net: Ladder) -> Callable[[Params, Examples], Statistics]:
                     part = sums(params, known, x)[level - 1][index]
                     total += np.asarray(part, np.float64) * (len(x) / len(rows))
                 moment[level] = total.astype(mean[level].dtype)
-        whole: Statistics = jax.tree.map(jnp.asarray, Statistics(tuple(mean), tuple(var)))
-        return whole
+        result: Statistics = jax.tree.map(jnp.asarray, Statistics(tuple(mean), tuple(var)))
+        return result
 
     return statistics
 
@@ -104,26 +104,26 @@ def make_statistics(net: Ladder) -> Callable[[Params, Examples], Statistics]:
 def make_pooled_statistics(
     net: Ladder, rows: int = 500
 ) -> Callable[[Params, Examples], Statistics]:
-    """Makes ``net.statistics`` over chunks of rows, joined: one pass, for maps of images.
+    """Makes ``net.statistics`` pooled over chunks of rows, in one pass, for image ladders.
 
-    Each chunk is normalised by itself on the way up; means and variances are then
-    those of all rows together. Exact at level 1; above, as near to the statistics
-    of one pass over everything as those of ``rows`` rows are.
+    Each chunk is normalised with its own statistics on the way up; means and variances are
+    then pooled over all rows. Exact at level 1; at higher levels, as close to the
+    statistics of a single batch of all rows as those of ``rows`` rows are.
     """
-    of_chunk = jax.jit(net.statistics)
+    per_chunk = jax.jit(net.statistics)
 
     def statistics(params: Params, x: Examples) -> Statistics:
         counts, parts = zip(
-            *((len(chunk), of_chunk(params, chunk)) for chunk in chunks(x, rows)), strict=True
+            *((len(chunk), per_chunk(params, chunk)) for chunk in chunks(x, rows)), strict=True
         )
-        share = jnp.array([count / sum(counts) for count in counts])
+        weights = jnp.array([count / sum(counts) for count in counts])
 
         def join(*levels: Array) -> Array:
-            return jnp.tensordot(share, jnp.stack(levels), 1)
+            return jnp.tensordot(weights, jnp.stack(levels), 1)
 
         mean = jax.tree.map(join, *(part.mean for part in parts))
         squares = [
-            jax.tree.map(lambda v, m, all_m: v + (m - all_m) ** 2, part.var, part.mean, mean)
+            jax.tree.map(lambda v, m, pooled: v + (m - pooled) ** 2, part.var, part.mean, mean)
             for part in parts
         ]
         return Statistics(mean, jax.tree.map(join, *squares))
@@ -132,7 +132,7 @@ def make_pooled_statistics(
 
 
 def make_error_rate(net: Ladder) -> Callable[[Params, Statistics, Examples, np.ndarray], Array]:
-    """Makes the share of rows put into a wrong class."""
+    """Makes a function that computes the fraction of misclassified rows, chunk by chunk."""
     error_rate = training.make_error_rate(net)
 
     def chunked(params: Params, statistics: Statistics, x: Examples, y: np.ndarray) -> Array:
@@ -147,51 +147,51 @@ def make_error_rate(net: Ladder) -> Callable[[Params, Statistics, Examples, np.n
 def make_measures(
     net: Ladder, mesh: Mesh, rows: int | None = None
 ) -> Callable[[Params, Statistics, Examples, np.ndarray], Sums]:
-    """Makes the target's sums over all rows, those of chunks added in float64.
+    """Makes a function that computes the target's sums over all rows, adding chunks in float64.
 
     Args:
       net: the ladder.
-      mesh: where parameters lie.
-      rows: of a chunk; None: all are one, and spread over the mesh.
+      mesh: mesh of the parameters.
+      rows: rows per chunk; None: a single chunk, sharded over the mesh.
     """
-    of_chunk = training.make_measures(net, *([] if rows else [parallel.shard_batch(mesh)]))
+    per_chunk = training.make_measures(net, *([] if rows else [parallel.shard_batch(mesh)]))
 
     def measures(params: Params, statistics: Statistics, x: Examples, labels: Any) -> Sums:
         total: Any = None
         for part in zip(chunks(x, rows or len(x)), chunks(labels, rows or len(x)), strict=True):
-            sums = of_chunk(params, statistics, *part)
+            sums = per_chunk(params, statistics, *part)
             if multiprocess.is_multiprocess():
                 sums = parallel.replicate(mesh, sums)
             host = on_host(sums)
             total = host if total is None else jax.tree.map(np.add, total, host)
-        whole: Sums = total
-        return whole
+        result: Sums = total
+        return result
 
     return measures
 
 
 def outputs(net: Ladder, trained: Trained, x: Array) -> tuple[Array, Array, Array | None]:
-    """Computes outputs, top features and denoised input of preprocessed rows; pure."""
+    """Computes logits, top features and denoised inputs of preprocessed rows; pure."""
     clean = net.encode(trained.params, x, statistics=trained.statistics)
     return clean.logits, clean.h[-2], net.denoise(trained, x)
 
 
 class Functions(NamedTuple):
-    """Holds what is compiled to evaluate a ladder, whatever its parameters and examples."""
+    """Holds the compiled functions that evaluate a ladder, for any parameters and examples."""
 
-    error_rate: Callable[..., Any]  # (params, statistics, x, y) -> scalar from 0 to 1; of classes
-    measures: Callable[..., Sums]  # (params, statistics, x, y) -> what the target sums up
+    error_rate: Callable[..., Any]  # (params, statistics, x, y) -> scalar from 0 to 1; for classes
+    measures: Callable[..., Sums]  # (params, statistics, x, y) -> the target's sums
     statistics: Callable[..., Statistics]  # (params, x) -> Statistics
     decoder_statistics: Callable[..., Statistics]  # (params, statistics, x) -> Statistics
     outputs: Callable[..., Any]  # (trained, x) -> (logits, features, denoised)
-    mesh: Mesh  # where their arrays lie
+    mesh: Mesh  # of their arrays
     target: Target
-    rows: int  # that decoder_statistics takes
+    rows: int  # per call of decoder_statistics
 
 
 def make_functions(config: Config, net: Ladder, mesh: Mesh) -> Functions:
-    """Makes the ``Functions``; all members share them, who differ in noise and costs alone."""
-    decoder, of_rows = jax.jit(net.decoder_statistics), jax.jit(functools.partial(outputs, net))
+    """Makes the ``Functions``; shared by all members, which differ only in noise and costs."""
+    decoder, predict = jax.jit(net.decoder_statistics), jax.jit(functools.partial(outputs, net))
     target, at_once = net.structure.target, functools.partial(rows_at_once, net)
     images = as_images(config, target)
     rate: Callable[..., Any]
@@ -208,19 +208,19 @@ def make_functions(config: Config, net: Ladder, mesh: Mesh) -> Functions:
         rate, statistics = make_error_rate(net), make(net) if images else make_statistics(net)
         measures = make_measures(net, mesh, at_once(1000))
     return Functions(
-        *(rate, measures, statistics, decoder, of_rows), mesh, target, rows=at_once(1000)
+        *(rate, measures, statistics, decoder, predict), mesh, target, rows=at_once(1000)
     )
 
 
 class Evaluation(NamedTuple):
-    """Holds parameters, and their errors on the examples that are looked at while training.
+    """Holds parameters, and their errors on the examples that are monitored during training.
 
-    Those are ``validation_error``, or ``test_error`` where nothing is held out: what the target
-    minimises, in percent or, of numbers, in their own units.
+    The error is ``validation_error``, or ``test_error`` if nothing is held out: the one that the
+    target minimises, in percent or, for numbers, in their own units.
     """
 
     params: Params
-    statistics: Statistics  # what predictions are normalised with
+    statistics: Statistics  # batch statistics that normalise predictions
     errors: dict[str, float]
 
 
@@ -232,7 +232,7 @@ class Evaluator(NamedTuple):
     norm_statistics: str  # as ``Config.norm_statistics``
 
     def evaluate(self, params: Params) -> Evaluation:
-        """Computes what is looked at while training."""
+        """Computes the errors that are monitored during training."""
         train = self.task.train
         rows = train.labeled if self.norm_statistics == "labeled" else train.unlabeled
         evaluation = Evaluation(params, self.functions.statistics(params, rows), {})
@@ -240,18 +240,18 @@ class Evaluator(NamedTuple):
         return evaluation._replace(errors=self._figures(evaluation, watched, further=False))
 
     def trained(self, evaluation: Evaluation) -> Trained:
-        """Returns parameters with all that rows need that come one by one."""
+        """Returns the parameters with all statistics needed to predict one row at a time."""
         rows = jnp.asarray(sample_rows(self.task.train.unlabeled, self.functions.rows))
-        of_u = self.functions.decoder_statistics(evaluation.params, evaluation.statistics, rows)
-        trained = Trained(evaluation.params, evaluation.statistics, of_u)
+        u_stats = self.functions.decoder_statistics(evaluation.params, evaluation.statistics, rows)
+        trained = Trained(evaluation.params, evaluation.statistics, u_stats)
         if multiprocess.is_multiprocess():
             trained = parallel.replicate(self.functions.mesh, trained)
         return trained
 
     def errors(self, evaluation: Evaluation) -> dict[str, float | None]:
-        """Returns those on each set that there is, and what else the target measures.
+        """Returns the errors and other measures of the target, on each set that exists.
 
-        Examples are ``test_error`` and ``test_balanced_error``; None: nothing is known of it.
+        Keys are, e.g., ``test_error`` and ``test_balanced_error``; None marks an undefined value.
         """
         figures = [self._figures(evaluation, name, further=True) for name in ("test", "validation")]
         known = figures[0] | figures[1] | evaluation.errors
@@ -268,5 +268,5 @@ class Evaluator(NamedTuple):
             figures = functions.target.summary(sums, scaling.scale if scaling else 1.0)
         if in_classes:
             figures["error"] = 100 * float(functions.error_rate(*known, *rows))
-        kept = figures if further else {"error": figures["error"]}
-        return {f"{name}_{figure}": value for figure, value in kept.items()}
+        selected = figures if further else {"error": figures["error"]}
+        return {f"{name}_{figure}": value for figure, value in selected.items()}

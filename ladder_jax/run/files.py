@@ -1,6 +1,6 @@
-"""Files that are there whole or not at all, on a disk or in a bucket.
+"""Files that are complete or absent, on a disk or in a bucket.
 
-Only this file and ``checkpoints`` know what is true of one and not of the other.
+Only this module and ``checkpoints`` tell the two apart.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ import numpy as np
 
 from ladder_jax.errors import ConfigError, WriteError
 
-_LIBRARIES = {"gs": "gcsfs", "s3": "s3fs"}  # what each kind of bucket is reached with
-# pathlib makes one slash of two.
+_LIBRARIES = {"gs": "gcsfs", "s3": "s3fs"}  # libraries that access each kind of bucket
+# pathlib turns two slashes into one.
 _URL = re.compile(r"(?:(gs|s3):/+|(\w[\w+.-]+)://)(.*)", re.DOTALL)
 
 
@@ -32,25 +32,25 @@ def is_bucket(path: str | os.PathLike[str]) -> bool:
 
 
 def as_path(path: str | os.PathLike[str]) -> pathlib.Path:
-    """Returns the path on a disk, or in a bucket that can be reached."""
+    """Converts to a path on a disk, or to one in a bucket after checking that it is reachable."""
     if not (url := _URL.match(os.fspath(path))):
         return pathlib.Path(path).expanduser()
     if isinstance(path, pathlib.PurePath) and not isinstance(path, pathlib.Path):
-        return path  # type: ignore[return-value]  # known already
-    scheme, rest = url[1] or url[2], url[3].lstrip("/")
+        return path  # type: ignore[return-value]  # converted before
+    scheme, location = url[1] or url[2], url[3].lstrip("/")
     if scheme not in _LIBRARIES:
         raise ConfigError(
             f"{path}: {scheme}:// is not known; give gs:// or s3://, or a path on a disk."
         )
-    if not rest:
+    if not location:
         raise ConfigError(f"{path} names no bucket; give e.g. {scheme}://bucket/run.")
-    # TensorFlow's access to buckets, where it is installed, has other errors.
+    # TensorFlow's access to buckets, if it is installed, raises other errors.
     os.environ.setdefault("EPATH_USE_TF", "false")
-    logging.getLogger("gcsfs").setLevel(logging.CRITICAL)  # what it raises is told once, below
+    logging.getLogger("gcsfs").setLevel(logging.CRITICAL)  # its errors are reported once, below
     try:
-        from etils import epath  # only for a bucket: it takes its time
+        from etils import epath  # imported only for buckets: it is slow
 
-        bucket: pathlib.Path = epath.Path(f"{scheme}://{rest}")
+        bucket: pathlib.Path = epath.Path(f"{scheme}://{location}")
         listed(bucket)
     except ImportError as error:
         raise ConfigError(
@@ -65,13 +65,13 @@ def as_path(path: str | os.PathLike[str]) -> pathlib.Path:
 
 
 def reason_of(error: BaseException) -> str:
-    """Returns an error in one line."""
+    """Returns the reason of an error, in one line."""
     reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
     return reason or type(error).__name__
 
 
 def failures(path: pathlib.Path) -> type[Exception]:
-    """Returns what goes wrong with a file; the libraries of buckets have errors of their own."""
+    """Returns the type of errors in accessing a file; bucket libraries raise their own."""
     return Exception if is_bucket(path) else OSError
 
 
@@ -86,21 +86,21 @@ _ADVICE = {
 
 
 def advice(error: Exception, path: pathlib.Path) -> str:
-    """Returns what to do about an error of writing."""
+    """Returns advice on an error in writing."""
     if is_bucket(path):
         return "check your access to the bucket, then do the same again"
     code = getattr(error, "errno", None)
-    if code is None:  # a library's own kind of error, with the system's words in it
+    if code is None:  # a library's own error that quotes the system's message
         code = next((number for number in _ADVICE if os.strerror(number) in str(error)), 0)
     return _ADVICE.get(code, "mend that, or give another path")
 
 
 @contextlib.contextmanager
 def writing(path: pathlib.Path) -> Iterator[None]:
-    """Makes a ``WriteError`` of any error of writing ``path``, a full disk's above all."""
+    """Turns any error in writing ``path``, such as a full disk, into a ``WriteError``."""
     try:
         yield
-    except WriteError:  # of a file within
+    except WriteError:  # from a nested block
         raise
     except failures(path) as error:
         raise WriteError(
@@ -109,13 +109,13 @@ def writing(path: pathlib.Path) -> Iterator[None]:
 
 
 def make_folder(folder: pathlib.Path) -> None:
-    """Makes a folder that is not there; in a bucket folders are but names."""
+    """Creates a folder if it is missing; in a bucket, folders are only names."""
     if not is_bucket(folder):
         folder.mkdir(parents=True, exist_ok=True)
 
 
 def make_writable(folder: pathlib.Path) -> None:
-    """Makes a folder that is not there, and tries to write; raises what ``failures`` says."""
+    """Creates a folder if it is missing, and tries to write to it; raises ``failures(folder)``."""
     make_folder(folder)
     probe = folder / ".writable"
     probe.touch()
@@ -123,15 +123,15 @@ def make_writable(folder: pathlib.Path) -> None:
 
 
 def listed(folder: pathlib.Path) -> list[pathlib.Path]:
-    """Lists what is in a folder; nothing, where it is not there."""
+    """Lists the content of a folder; empty if the folder does not exist."""
     try:
-        return [path for path in folder.iterdir() if path != folder]  # a bucket may list it itself
+        return [path for path in folder.iterdir() if path != folder]  # a bucket may list itself
     except (FileNotFoundError, NotADirectoryError):
         return []
 
 
 def remove(path: pathlib.Path) -> None:
-    """Removes a file, or a folder with all that is in it; what is not there is let be."""
+    """Removes a file, or a folder with its content, if it exists."""
     if not path.is_dir():
         path.unlink(missing_ok=True)
     elif is_bucket(path):
@@ -142,14 +142,14 @@ def remove(path: pathlib.Path) -> None:
 
 @contextlib.contextmanager
 def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Yields a name to write to; what is there then takes the place of ``path`` at once, or never.
+    """Yields a temporary path whose content replaces ``path`` atomically, or not at all.
 
-    It may be made a folder; in a bucket, its files come one after another then.
+    It may become a folder; in a bucket, its files are then replaced one by one.
     """
     with contextlib.ExitStack() as stack:
         if is_bucket(path):
-            made = tempfile.TemporaryDirectory(prefix="ladder-jax-")
-            temporary = pathlib.Path(stack.enter_context(made)) / path.name
+            temporary_folder = tempfile.TemporaryDirectory(prefix="ladder-jax-")
+            temporary = pathlib.Path(stack.enter_context(temporary_folder)) / path.name
             stack.enter_context(writing(temporary))
         else:
             temporary = path.with_name(f".new-{path.name}")
@@ -169,15 +169,15 @@ def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
 
 
 class Log:
-    """Adds JSON lines to a file, begun with the first of the lines that it has.
+    """Appends JSON lines to a file, of whose present lines it keeps the first ``lines``.
 
-    On a disk a line is there when it is added. Nothing is added to an object in a
-    bucket: it is written whole when the log is synced, and in the end.
+    On a disk, a line is written when it is appended. Objects in a bucket cannot be appended
+    to: they are rewritten whenever the log is synced, and when it is closed.
     """
 
     def __init__(self, path: pathlib.Path, lines: int) -> None:
         self._path = path
-        self._unsent = False  # of a bucket
+        self._unsent = False  # whether a bucket lacks lines
         with writing(path):
             self._file = None if is_bucket(path) else path.open("ab", buffering=0)
             self._kept = (read_bytes(path) or b"").splitlines(keepends=True)[:lines]
@@ -198,7 +198,7 @@ class Log:
                 raise
 
     def append(self, values: Mapping[str, object]) -> None:
-        """Adds a line."""
+        """Appends a line."""
         line = (json.dumps(values) + "\n").encode()
         if self._file is None:
             self._kept.append(line)
@@ -209,7 +209,7 @@ class Log:
                 line = line[self._file.write(line) :]
 
     def sync(self) -> None:
-        """Makes the lines outlast the machine, as a checkpoint does that counts them."""
+        """Makes the lines survive a machine crash, like the checkpoint that counts them."""
         with writing(self._path):
             if self._file is not None:
                 os.fsync(self._file.fileno())
@@ -219,9 +219,9 @@ class Log:
 
 
 def read_bytes(path: pathlib.Path) -> bytes | None:
-    """Reads what is in a file, or None where there is none.
+    """Reads a file; None if it does not exist.
 
-    To ask a bucket first whether it is there would take any trouble for a no.
+    Asking a bucket beforehand whether it exists would mistake any failure for a no.
     """
     try:
         return path.read_bytes()
@@ -230,12 +230,12 @@ def read_bytes(path: pathlib.Path) -> bytes | None:
 
 
 def write_json(path: pathlib.Path, value: object) -> None:
-    """Writes a value as JSON, put in place whole."""
+    """Writes a value as JSON, atomically."""
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
 
 
 def write_arrays(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Writes arrays as ``.npz``, put in place whole."""
+    """Writes arrays as ``.npz``, atomically."""
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]

@@ -1,6 +1,7 @@
-"""What several processes of one job agree on: all must take the same steps.
+"""Agreement between the processes of one job, which must all take the same steps.
 
-The first alone has the folder of a run; what hangs on it, or on the clock, is agreed on here.
+Only the first has the folder of a run; decisions that depend on it, or on the clock, are agreed
+on here.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ def is_primary() -> bool:
 
 
 def is_multiprocess() -> bool:
-    """Returns whether there are other processes."""
+    """Returns whether the job has several processes."""
     return bool(jax.process_count() > 1)
 
 
 def all_reduce_max(*numbers: int) -> tuple[int, ...]:
-    """Returns the largest of each number over all processes, which must all ask at once."""
+    """Returns the maximum of each number over all processes, which must all make this call."""
     if not is_multiprocess():
         return tuple(map(int, numbers))
     from jax.experimental import multihost_utils
@@ -41,7 +42,7 @@ def all_reduce_max(*numbers: int) -> tuple[int, ...]:
 
 @contextlib.contextmanager
 def together() -> Iterator[None]:
-    """Makes a part of the program fail in every process if it fails in one."""
+    """Makes a block fail in every process if it fails in one."""
     try:
         yield
     except BaseException:
@@ -52,28 +53,28 @@ def together() -> Iterator[None]:
 
 
 def broadcast_from_primary(ask: Callable[[], Value]) -> Value:
-    """Returns what a function gives in the first process, in all of them."""
+    """Calls a function in the first process and returns its value in all of them."""
     if not is_multiprocess():
         return ask()
     from jax.experimental import multihost_utils
 
     with together():
-        given = pickle.dumps(ask()) if is_primary() else b""
-    (size,) = all_reduce_max(len(given))
-    content = np.frombuffer(given or bytes(size), np.uint8)
+        pickled = pickle.dumps(ask()) if is_primary() else b""
+    (size,) = all_reduce_max(len(pickled))
+    content = np.frombuffer(pickled or bytes(size), np.uint8)
     value: Value = pickle.loads(multihost_utils.broadcast_one_to_all(content).tobytes())
     return value
 
 
 _users = set[int]()
-"""Numbers of the processes that have used JAX: this one, or one that it was forked from."""
+"""IDs of the processes that have used JAX: this one, or one that it was forked from."""
 
 
 def check_fork() -> None:
     """Checks, before anything is computed, that JAX's threads are in this process.
 
-    A fork leaves them behind, and what waits for them waits forever. Only what was
-    computed through this library is known of.
+    A fork leaves them behind, and whatever waits for them waits forever. Only computations
+    through this library are known.
     """
     if _users - {os.getpid()}:
         raise RuntimeError(

@@ -1,4 +1,4 @@
-"""Finds the step and the level where the numbers of a run stopped being finite."""
+"""Search for the step and the level where a run's numbers stopped being finite."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from ladder_jax.config import Config
 from ladder_jax.training import BatchSizes, TrainData, TrainState
 from ladder_jax.types import Array, Batch, Ladder, Noise, Params
 
-_UNSCALED = 1e6  # inputs of a larger magnitude are taken for unscaled
+_UNSCALED = 1e6  # inputs of larger magnitude are taken to be unscaled
 
 
 class Origin(NamedTuple):
-    """Says where numbers stopped being finite."""
+    """Describes where numbers stopped being finite."""
 
-    step: int | None  # from 0 on; None if it does not happen again step by step
-    level: int | None  # of the ladder, 0 the input; None if it is none
-    quantity: str  # the first that is not finite, in the order of computation
+    step: int | None  # from 0; None if it does not recur step by step
+    level: int | None  # of the ladder, 0 is the input; None if at no level
+    quantity: str  # first that is not finite, in the order of computation
 
 
 def is_finite(tree: Any) -> bool:
-    """Returns whether every number of a pytree is finite."""
-    # On the host: nothing is compiled for it.
+    """Returns whether all numbers in a pytree are finite."""
+    # On the host, so that nothing is compiled.
     leaves = map(np.asarray, jax.tree.leaves(tree))
     return all(np.isfinite(x).all() for x in leaves if jnp.issubdtype(x.dtype, jnp.inexact))
 
@@ -36,7 +36,7 @@ def is_finite(tree: Any) -> bool:
 def quantities(
     net: Ladder, params: Params, batch: Batch, noise: Noise
 ) -> Iterator[tuple[int, str, Any]]:
-    """Yields all that a step computes, in order: the way up, the way down, the gradients."""
+    """Yields a step's quantities with level and name, in order: encoder, decoder, gradients."""
     top = len(net.shapes) - 1
     yield 0, "examples", (batch.labeled, batch.unlabeled)
     for level in range(top + 1):
@@ -70,7 +70,7 @@ def quantities(
 def _first_not_finite(
     net: Ladder, params: Params, batch: Batch, noise: Noise
 ) -> tuple[int, str] | None:
-    """Finds level and name of the first quantity that is not finite."""
+    """Finds the level and the name of the first quantity that is not finite."""
     names: list[tuple[int, str]] = []
 
     @jax.jit
@@ -94,9 +94,9 @@ def find_origin(
     sizes: BatchSizes,
     learnt: Callable[[TrainState, Batch], Batch] = lambda _, batch: batch,
 ) -> Origin:
-    """Goes through an epoch step by step to the first whose numbers are not finite.
+    """Repeats an epoch step by step up to the first step with numbers that are not finite.
 
-    ``learnt`` is what a step makes of the rows of a batch before it learns from them.
+    ``learnt`` maps a batch to the one that a step learns from, e.g. an augmented one.
     """
     rows = len(data.labeled), len(data.unlabeled)
     orders = training.epoch_order(state.key, state.step, *rows, sizes)
@@ -113,7 +113,7 @@ def find_origin(
                 return Origin(int(state.step), None, "the optimizer's update")
             return Origin(int(state.step), None, "the loss, each part of it being finite")
         state = after
-    return Origin(None, None, "the epoch as a whole, not any step of it alone")
+    return Origin(None, None, "the epoch as a whole, not in any single step")
 
 
 def largest_input(data: TrainData) -> float:
@@ -122,30 +122,30 @@ def largest_input(data: TrainData) -> float:
 
 
 def hints(settings: Config, largest: float, level: int | None = None) -> list[str]:
-    """Returns what to try where numbers are no longer finite."""
-    if largest > _UNSCALED:  # its squares overflow whatever the rate is
+    """Returns what to try against numbers that are not finite."""
+    if largest > _UNSCALED:  # its squares overflow at any learning rate
         return [f'preprocess="standardize", as inputs are as large as {largest:.1e}']
-    tried = [f"a learning_rate below {settings.learning_rate:g}"]
+    suggestions = [f"a learning_rate below {settings.learning_rate:g}"]
     costs = settings.denoising_cost
     cost = costs[(level or 0) if len(costs) > 1 else 0]
     if level is not None and cost:
-        tried.append(f"a denoising_cost of level {level} below {cost:g}")
+        suggestions.append(f"a denoising_cost of level {level} below {cost:g}")
     elif level is None and any(costs):
-        tried.append("a lower denoising_cost")
+        suggestions.append("a lower denoising_cost")
     if settings.compute_dtype != "float32":
-        tried.append(f"compute_dtype=float32 instead of {settings.compute_dtype}")
-    return tried
+        suggestions.append(f"compute_dtype=float32 instead of {settings.compute_dtype}")
+    return suggestions
 
 
 def message(
     origin: Origin, epoch: int, good: pathlib.Path | None, settings: Config, largest: float = 1.0
 ) -> str:
-    """Returns the line that a run ends with."""
+    """Returns the error message that ends a run."""
     where = f"epoch {epoch}"
     where += "" if origin.step is None else f", step {origin.step}"
     first = origin.quantity if origin.level is None else f"level {origin.level}, {origin.quantity}"
-    tried = hints(settings, largest, origin.level)
+    suggestions = hints(settings, largest, origin.level)
     if origin.quantity == "examples":
-        tried = ["examples that are finite"]
-    kept = "there is no checkpoint yet" if good is None else f"the last good checkpoint is {good}"
-    return f"NaN or infinity at {where}, first in {first}; {kept}. Try {', or '.join(tried)}."
+        suggestions = ["examples that are finite"]
+    note = "there is no checkpoint yet" if good is None else f"the last good checkpoint is {good}"
+    return f"NaN or infinity at {where}, first in {first}; {note}. Try {', or '.join(suggestions)}."

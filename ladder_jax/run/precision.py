@@ -1,4 +1,4 @@
-"""Which type the matrix products of a run take, where the machine is to decide."""
+"""Choice of the dtype of a run's matrix products, for ``compute_dtype="auto"``."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from ladder_jax.types import Array, Layer, Params, Shape
 
 _LOG = logging.getLogger("ladder_jax")
 _WORTH = 0.9
-"""What part of float32's time another type may take to be worth its rounding."""
+"""Fraction of float32's time below which another dtype is worth its rounding."""
 _REPEATS = 9
 
 
 def settle(config: Config, spec: Spec, workdir: str | os.PathLike[str] | None = None) -> Config:
-    """Replaces ``compute_dtype="auto"`` by the type that is the faster one here.
+    """Replaces ``compute_dtype="auto"`` by the faster dtype on this machine.
 
-    A run resumes in the type that it started with, on any machine.
+    A run resumes in the dtype that it started with, on any machine.
 
     Args:
-      config: the settings.
-      spec: the shapes of the run.
-      workdir: its folder, if one that may hold it begun.
+      config: settings of the run.
+      spec: shapes of the run.
+      workdir: folder of the run, if it may have started there.
     """
     if config.compute_dtype != AUTO:
         return config
@@ -46,7 +46,7 @@ def settle(config: Config, spec: Spec, workdir: str | os.PathLike[str] | None = 
 
 
 def _begun_in(workdir: str | os.PathLike[str] | None) -> str | None:
-    """Returns the type in which the run in a folder was begun, if there is one."""
+    """Returns the dtype that the run in a folder started with; None if there is no run."""
     folder = None if workdir is None else files.as_path(workdir)
     if folder is None or not (folder / "config.json").is_file():
         return None
@@ -54,14 +54,14 @@ def _begun_in(workdir: str | os.PathLike[str] | None) -> str | None:
 
 
 def _fastest(config: Config, spec: Spec) -> str:
-    """Finds the faster type for the map up that has the most operations."""
+    """Finds the faster dtype for the encoder map with the most operations."""
     levels = build_ladder(config, spec.input_shape, spec.target).structure.levels
     maps = [
         (level.layer, below.shape, level.shape)
         for below, level in itertools.pairwise(levels)
         if level.layer is not None
     ]
-    layer, in_shape, _ = max(maps, key=lambda given: _operations(*given))
+    layer, in_shape, _ = max(maps, key=lambda entry: _operations(*entry))
     rows = spec.sizes.labeled + 2 * spec.sizes.unlabeled
     wide, narrow = _milliseconds(layer.name, in_shape, rows)
     dtype = "bfloat16" if narrow < _WORTH * wide else "float32"
@@ -74,29 +74,29 @@ def _fastest(config: Config, spec: Spec) -> str:
 
 
 def _operations(layer: Layer, in_shape: Shape, out_shape: Shape) -> int:
-    """Counts multiplications for a row: each weight is used once a position above."""
+    """Counts multiplications per row: each weight is used once per output position."""
     weights = jax.eval_shape(lambda: layer.init(jax.random.key(0), in_shape)[0].up)
     return math.prod(out_shape[:-1]) * sum(int(leaf.size) for leaf in jax.tree.leaves(weights))
 
 
 @functools.cache
 def _milliseconds(name: str, in_shape: Shape, rows: int) -> tuple[float, float]:
-    """Times a map up with its gradients in float32 and in bfloat16."""
+    """Times an encoder map with its gradients, in float32 and in bfloat16."""
     layer = layers.from_name(name)
     params, h = layer.init(jax.random.key(0), in_shape)[0].up, jnp.ones((rows, *in_shape))
 
-    def timed(layer: Layer) -> Any:
+    def gradient_of(layer: Layer) -> Any:
         def cost(params: Params, h: Array) -> Array:
             return jnp.square(layer.up(params, h)).mean()
 
         return jax.jit(jax.grad(cost, argnums=(0, 1)))
 
-    ways = [timed(layers.compute_in(dtype, layer)) for dtype in layers.DTYPES.values()]
+    functions = [gradient_of(layers.compute_in(dtype, layer)) for dtype in layers.DTYPES.values()]
     seconds: list[list[float]] = [[], []]
-    for _ in range(1 + _REPEATS):  # the first compiles; in turn, as a machine's speed drifts
-        for way, of_way in zip(ways, seconds, strict=True):
+    for _ in range(1 + _REPEATS):  # the first compiles; they alternate, as a machine's speed drifts
+        for function, times in zip(functions, seconds, strict=True):
             started = time.perf_counter()
-            way(params, h)[1].block_until_ready()
-            of_way.append(time.perf_counter() - started)
-    wide, narrow = (1000 * min(of_way) for of_way in seconds)
+            function(params, h)[1].block_until_ready()
+            times.append(time.perf_counter() - started)
+    wide, narrow = (1000 * min(times) for times in seconds)
     return wide, narrow

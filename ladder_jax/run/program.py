@@ -1,7 +1,7 @@
-"""Puts together what a config describes: net, optimizer, step and epoch, compiled once.
+"""Program of a config: its net, optimizer, step and epoch, compiled once.
 
-The one place where they meet. A program knows no seed, no data and no folder: all runs
-of the same settings and shapes share one.
+This is the only module that combines them. A program holds no seed, data or folder: all runs
+with the same settings and shapes share one.
 """
 
 from __future__ import annotations
@@ -35,47 +35,47 @@ from ladder_jax.run.inputs import Spec
 from ladder_jax.training import Metrics, TrainData, TrainState
 from ladder_jax.types import Array, Batch, Hyper, Ladder, Layer, Params, Shape, Target
 
-_KEPT = 32  # programs that wait for the next run, as folds of a search or seeds follow each other
+_CACHED = 32  # programs that are cached, for the next fold of a search or the next seed
 # Settings that no program depends on.
 _NOT_COMPILED = (
     *("name", "dataset", "data_dir", "image_size", "labels", "label_choice", "split", "validation"),
     *("preprocess", "seed", "norm_statistics", "eval_every", "checkpoint_seconds", "keep"),
-    *("class_weight", "variance"),  # they are in the target, or weights of rows
+    *("class_weight", "variance"),  # part of the target, or weights of rows
 )
-_STEPS = 20  # that take longer to compute than to start
-_WIDEST = 8  # dilation of a convolution that is one of ``units``
+_STEPS = 20  # number of steps that take longer to compute than to launch
+_WIDEST = 8  # largest dilation of the convolutions that ``units`` describes
 
 
 class Members(NamedTuple):
-    """Says how the members of a population share their data."""
+    """Describes how the members of a population share their data."""
 
     number: int
-    axes: TrainData  # of the members in each array: 0, or None for one that all share
+    axes: TrainData  # member axis of each array: 0, or None if all members share it
 
 
 class MemberData(NamedTuple):
-    """Holds what the members of a population are trained on and with, one program for all."""
+    """Holds the data and traced settings of a population that one program trains."""
 
-    train: TrainData  # their examples, stacked as ``Members.axes`` says
-    hyper: Hyper  # noise and costs, the members as first axis
-    learning_rate: Array  # the same
+    train: TrainData  # examples, stacked as ``Members.axes`` describes
+    hyper: Hyper  # noise and costs, with the members as first axis
+    learning_rate: Array  # likewise
 
 
 class Program(NamedTuple):
-    """Holds everything that is compiled for one configuration."""
+    """Holds everything that is compiled for one config."""
 
     net: Ladder
-    mesh: Mesh  # where its arrays lie
-    members: int | None  # trained together; None: one, whose arrays have no axis for it
-    init: Callable[[Array], TrainState]  # of a key, or of the members' keys
+    mesh: Mesh  # of its arrays
+    members: int | None  # number trained together; None: one, whose arrays have no member axis
+    init: Callable[[Array], TrainState]  # from a key, or from the members' keys
     step: Callable[[TrainState, Batch], tuple[TrainState, Metrics]]  # of one member
-    epoch: Callable[[TrainState, Any], tuple[TrainState, Metrics]]  # donates the state given
-    together: int  # epochs that take long to start for what they compute
-    epochs: Callable[[TrainState, Any, int], tuple[TrainState, Metrics]]  # up to so many
+    epoch: Callable[[TrainState, Any], tuple[TrainState, Metrics]]  # donates its state
+    together: int  # epochs to run as one program, more than 1 if they have few steps
+    epochs: Callable[[TrainState, Any, int], tuple[TrainState, Metrics]]  # up to ``together``
     evaluate: evaluation.Functions  # of one member
-    trained_net: Ladder  # the ladder whose loss is trained, adversarial noise included
-    params: Callable[[TrainState], Params]  # that are evaluated and kept, of one member
-    batch: Callable[[TrainState, Batch], Batch]  # that a step learns from, of the rows given
+    trained_net: Ladder  # the ladder whose loss is minimised, adversarial noise included
+    params: Callable[[TrainState], Params]  # to evaluate and save, of one member
+    batch: Callable[[TrainState, Batch], Batch]  # as augmented by the step
 
     def member(self, tree: Any, k: int) -> Any:
         """Returns one member's part of a state or of metrics."""
@@ -83,7 +83,7 @@ class Program(NamedTuple):
 
 
 def _layers(config: Config, target: Target) -> list[Layer]:
-    """Makes the layers of a config: those of ``encoder``, or of ``units`` and what is learnt."""
+    """Makes the layers of a config, from ``encoder`` or from ``units`` and the target."""
     if config.encoder:
         maps = layers.from_names(config.encoder)
     elif not target.positions:
@@ -93,13 +93,13 @@ def _layers(config: Config, target: Target) -> list[Layer]:
         maps = presets.fully_convolutional_layers(target.size, config.units, dilations)
     else:
         maps = [layers.conv(target.size, 1)]
-    if config.compute_dtype not in ("float32", AUTO):  # not settled, it has these shapes too
+    if config.compute_dtype not in ("float32", AUTO):  # AUTO changes no shapes
         maps = [layers.compute_in(layers.DTYPES[config.compute_dtype], layer) for layer in maps]
     return list(maps)
 
 
 def _check_top(shape: Shape, input_shape: Shape, target: Target) -> None:
-    """Checks that an encoder ends with what the labels are."""
+    """Checks that the shape at the end of an encoder matches the labels."""
     size = target.size
     if not target.positions:
         if math.prod(shape) == size and shape[-1] == size:
@@ -108,24 +108,22 @@ def _check_top(shape: Shape, input_shape: Shape, target: Target) -> None:
             target.kind, "classes"
         )
         count = target.name.split(":")[1]
-        each = ", each with its variance" if target.name.endswith("variance") else ""
+        note = ", each with its variance" if target.name.endswith("variance") else ""
         ends = f"{shape[0]} units" if len(shape) == 1 else f"a level of shape {shape}"
         raise ConfigError(
-            f"encoder ends with {ends}, but the data have {count} {labels}{each}; end with {size} "
+            f"encoder ends with {ends}, but the data have {count} {labels}{note}; end with {size} "
             f"units, e.g. dense:{size} or conv:{size}:1-global_mean_pool."
         )
     height, width = input_shape[:2]
     if shape == (height, width, size):
         return
-    mend = f"end with conv:{size}:1"
+    fix = f"end with conv:{size}:1"
     if shape[:-1] != (height, width):
-        mend = (
-            f"keep the size by padding (conv:32:3:1:same) or bring it back by upsample:2:{height}"
-        )
-        mend += f":{width}, and end with conv:{size}:1"
+        fix = f"keep the size by padding (conv:32:3:1:same) or bring it back by upsample:2:{height}"
+        fix += f":{width}, and end with conv:{size}:1"
     raise ConfigError(
         f"encoder ends with a level of shape {shape}, but the masks are {height} x {width} with "
-        f"{size} classes; {mend}."
+        f"{size} classes; {fix}."
     )
 
 
@@ -134,8 +132,8 @@ def build_ladder(config: Config, input_shape: Shape, target: Target) -> Ladder:
     softmax = target.top.name == "softmax"
     if not (softmax or config.top_gain):
         raise ConfigError(
-            f"top_gain is False, but target {target} has no softmax, which alone does without; "
-            "leave it out."
+            f"top_gain is False, but target {target} has no softmax, and only a softmax may "
+            "lack a gain; leave it out."
         )
     try:
         maps = _layers(config, target)
@@ -158,7 +156,7 @@ def build_ladder(config: Config, input_shape: Shape, target: Target) -> Ladder:
 
 
 def _augmentation(config: Config, spec: Spec) -> augmentations.Augmentation | None:
-    """Returns what changes the rows of a batch, if anything does."""
+    """Returns the augmentation of a batch's rows; None if there is none."""
     if config.augment == "none" or not spec.example_shape:
         return None
     return augmentations.of_rows(augmentations.from_names(config.augment), spec.example_shape)
@@ -172,7 +170,7 @@ def _make_training(
     hyper: Hyper | None = None,
     learning_rate: Array | None = None,
 ) -> tuple[optax.GradientTransformation, Callable[..., Any], Callable[..., Any]]:
-    """Makes the optimizer, the step and the epoch; noise, costs and rate may be traced."""
+    """Makes the optimizer, the step and the epoch; noise, costs and learning rate may be traced."""
     steps = spec.steps * config.epochs
     start = config.learning_rate if learning_rate is None else learning_rate
     parts = [optax.adam(transforms.constant_then_linear(start, steps, config.decay_from))]
@@ -181,17 +179,17 @@ def _make_training(
     if config.ema_decay:
         parts.append(transforms.average_params(config.ema_decay))
     optimizer = optax.chain(*parts)
-    given: Hyper | Callable[[Array], Hyper] | None = hyper
+    scheduled: Hyper | Callable[[Array], Hyper] | None = hyper
     if config.consistency and config.consistency_from:
         constant = net.hyper if hyper is None else hyper
-        given = transforms.later_consistency(constant, steps, config.consistency_from)
-    step = training.make_train_step(net, optimizer, given, _augmentation(config, spec))
+        scheduled = transforms.later_consistency(constant, steps, config.consistency_from)
+    step = training.make_train_step(net, optimizer, scheduled, _augmentation(config, spec))
     if not config.resident:
         return optimizer, step, inputs.make_streamed_epoch(step, spec.sizes)
     return optimizer, step, training.make_epoch(step, spec.sizes, parallel.shard_batch(mesh))
 
 
-@functools.lru_cache(_KEPT)
+@functools.lru_cache(_CACHED)
 def _compile(config: Config, spec: Spec, members: Members | None) -> Program:
     compilation_cache.enable()
     net = build_ladder(config, spec.input_shape, spec.target)
@@ -202,13 +200,13 @@ def _compile(config: Config, spec: Spec, members: Members | None) -> Program:
     mesh = parallel.make_mesh(members.number if members else 1)
     optimizer, step, single = _make_training(config, trained_net, spec, mesh)
     create = functools.partial(training.create_train_state, net, optimizer)
-    # Not compiled, which would round otherwise: a seed's start has always been this one.
+    # Not jitted, which would round differently and so change the initial state of a seed.
     init: Callable[[Array], TrainState] = create
     epoch, place = single, parallel.replicate
     if members is not None:
         init, place = jax.jit(jax.vmap(create)), parallel.shard_members
         epoch = _vmapped(config, trained_net, spec, mesh, members)
-    elif multiprocess.is_multiprocess():  # so that each process can read what comes of it
+    elif multiprocess.is_multiprocess():  # so that each process can read the result
         epoch = lambda state, data: parallel.replicate(mesh, single(state, data))
     together = max(1, _STEPS // spec.steps)
     averaged = lambda state: transforms.averaged(state.opt_state)
@@ -232,7 +230,7 @@ def _compile(config: Config, spec: Spec, members: Members | None) -> Program:
 def _vmapped(
     config: Config, net: Ladder, spec: Spec, mesh: Mesh, members: Members
 ) -> Callable[[TrainState, MemberData], tuple[TrainState, Metrics]]:
-    """Makes one epoch of all members, as one program."""
+    """Makes one epoch of all members, as a single program."""
 
     def member(state: TrainState, data: TrainData, hyper: Hyper, rate: Array) -> Any:
         _, _, epoch = _make_training(config, net, spec, mesh, hyper, rate)
@@ -246,11 +244,11 @@ def _vmapped(
 
 
 def compile_program(config: Config, spec: Spec, members: Members | None = None) -> Program:
-    """Puts together what a config describes; the same for the same settings and shapes.
+    """Builds the program of a config; the same program for the same settings and shapes.
 
-    Nothing is compiled before it is called. Seed, data and folder are not a part of it,
-    nor are, of a population, the settings in ``Config.TRACED``.
+    Its functions are compiled when first called. It does not depend on seed, data or folder
+    nor, for a population, on the settings in ``Config.TRACED``.
     """
-    free = _NOT_COMPILED + (Config.TRACED if members else ())
-    shared: dict[str, Any] = {name: getattr(Config, name) for name in free}
-    return _compile(dataclasses.replace(config, **shared), spec, members)
+    ignored = _NOT_COMPILED + (Config.TRACED if members else ())
+    defaults: dict[str, Any] = {name: getattr(Config, name) for name in ignored}
+    return _compile(dataclasses.replace(config, **defaults), spec, members)

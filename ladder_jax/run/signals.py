@@ -15,9 +15,9 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 @contextlib.contextmanager
 def handled(handler: Callable[[int, Any], Any]) -> Iterator[None]:
-    """Handles both signals, and puts the former handlers back in the end.
+    """Handles both signals, and restores the former handlers at the end.
 
-    Only the main thread may; in another nothing changes.
+    Only the main thread may set handlers; in other threads, nothing changes.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -32,7 +32,7 @@ def handled(handler: Callable[[int, Any], Any]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def at_once() -> Iterator[None]:
-    """Makes an ``Interrupted`` of a signal wherever it comes."""
+    """Raises ``Interrupted`` as soon as a signal arrives."""
 
     def handler(number: int, frame: Any) -> None:
         raise Interrupted(number)
@@ -43,15 +43,15 @@ def at_once() -> Iterator[None]:
 
 @contextlib.contextmanager
 def deferred() -> Iterator[Callable[[], int | None]]:
-    """Notes a signal for the caller to see; a second one has its former effect."""
-    came: list[int] = []
+    """Records a signal for the caller to check; a second one has its usual effect."""
+    received: list[int] = []
     former = {int(number): signal.getsignal(number) for number in _SIGNALS}
 
     def handler(number: int, frame: Any) -> None:
-        if came:
+        if received:
             signal.signal(number, former[number] or signal.SIG_DFL)
             signal.raise_signal(number)
-        came.append(number)
+        received.append(number)
 
     with handled(handler):
-        yield lambda: came[0] if came else None
+        yield lambda: received[0] if received else None

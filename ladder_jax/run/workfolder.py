@@ -1,4 +1,4 @@
-"""The folder that a run writes into, and what says where a result comes from."""
+"""Folder of a run: its files, and the origin of its results."""
 
 from __future__ import annotations
 
@@ -30,25 +30,25 @@ from ladder_jax.run import files, multiprocess
 from ladder_jax.run.files import read_bytes, replacing, write_arrays, write_json
 from ladder_jax.types import Array, Ladder, Trained
 
-CHECKPOINTS = "checkpoints"  # folder within that of a run
-METRICS = "metrics.jsonl"  # a line of figures per epoch
-BEST = "best.npz"  # parameters that were best on validation examples, as in params.npz
-EVENTS = "tensorboard"  # folder of the events that TensorBoard reads
+CHECKPOINTS = "checkpoints"  # folder within the run's folder
+METRICS = "metrics.jsonl"  # a line of metrics per epoch
+BEST = "best.npz"  # parameters with the lowest validation error, in the format of params.npz
+EVENTS = "tensorboard"  # folder of events for TensorBoard
 REPORT = "report.html"
-FIGURES = "figures"  # folder of the report's figures as files
-LABELED = "labelled rows"  # what their numbers are called in ``check_data``
+FIGURES = "figures"  # folder of the report's figures
+LABELED = "labelled rows"  # name of their indices in ``check_data``
 _LABELS, _EXAMPLES = "labels.json", "examples.json"
 _WRITTEN = (
     *(_LABELS, _EXAMPLES, METRICS, "params.npz", "preprocess.npz", "result.json", BEST, REPORT),
 )
-# They change no result, and may change where a run resumes.
-_WHEREABOUTS = {"name", "data_dir", "keep", "checkpoint_seconds"}
+# Settings that affect no result and may differ when a run resumes.
+_NOT_DECIDING = {"name", "data_dir", "keep", "checkpoint_seconds"}
 
 
 @contextlib.contextmanager
 def _locked(folder: pathlib.Path) -> Iterator[None]:
-    """Keeps other processes out of a folder; ends with the process, however that ends."""
-    if os.name == "nt" or files.is_bucket(folder):  # which have no such locks
+    """Locks a folder against other processes; the lock ends with the process, however it ends."""
+    if os.name == "nt" or files.is_bucket(folder):  # neither has such locks
         yield
         return
     import fcntl
@@ -76,20 +76,20 @@ def open_run(
     *,
     overwrite: bool = False,
 ) -> Iterator[pathlib.Path]:
-    """Opens the folder of one run, new or with the same run begun, for this process alone.
+    """Opens the folder of one run, new or with the same run started, for this process only.
 
-    ``config.json`` says which run it is, paths of data made absolute; it is the first
-    file in a folder. ``labels.json`` and ``examples.json`` say of which data. Of several
-    processes of a job the first has the folder. The others have a temporary one that
-    is removed in the end, so that they need not see the same disk.
+    ``config.json``, the first file in a folder, identifies the run, with absolute paths of
+    data; ``labels.json`` and ``examples.json`` identify the data. With several processes, the
+    first one has the folder. The others have a temporary one, removed at the end, so that
+    they need not share a disk.
     """
-    with contextlib.ExitStack() as opened:
+    with contextlib.ExitStack() as stack:
         with multiprocess.together():
             if multiprocess.is_primary():
-                folder = opened.enter_context(_open(workdir, config, record, overwrite=overwrite))
+                folder = stack.enter_context(_open(workdir, config, record, overwrite=overwrite))
             else:
-                made = tempfile.TemporaryDirectory(prefix="ladder-jax-")
-                folder = pathlib.Path(opened.enter_context(made))
+                temporary = tempfile.TemporaryDirectory(prefix="ladder-jax-")
+                folder = pathlib.Path(stack.enter_context(temporary))
         yield folder
 
 
@@ -97,23 +97,23 @@ def open_run(
 def _open(
     workdir: str | os.PathLike[str], config: Config, record: Mapping[str, Any], *, overwrite: bool
 ) -> Iterator[pathlib.Path]:
-    """Opens the folder itself."""
+    """Opens the actual folder of a run."""
     settings, folder = _located(as_json(config)), files.as_path(workdir)
     known = folder / "config.json"
-    begun = known.is_file() and not overwrite
+    resuming = known.is_file() and not overwrite
     try:
         files.make_writable(folder)
         occupied = any(not path.name.startswith(".") for path in files.listed(folder))
     except files.failures(folder) as error:
         reason = files.reason_of(error)
         raise ConfigError(f"workdir {folder}: {reason}; give another folder.") from error
-    if occupied and not (begun or overwrite):
+    if occupied and not (resuming or overwrite):
         raise ConfigError(
             f"workdir {folder} is not empty; give another folder, or overwrite=True to replace "
             "what is in it."
         )
     with _locked(folder):
-        if begun:
+        if resuming:
             check_same(folder, _known_settings(folder, settings), settings)
             check_data(folder, record)
         elif overwrite:
@@ -128,16 +128,16 @@ def _open(
 
 
 def _located(settings: dict[str, Any]) -> dict[str, Any]:
-    """Returns settings that hold in any working directory."""
+    """Returns the settings with absolute paths, valid in any working directory."""
     data_dir = str(settings.get("data_dir", ""))
-    where = {"data_dir": str(pathlib.Path(data_dir).expanduser().resolve())} if data_dir else {}
-    return settings | {"dataset": data.located(str(settings.get("dataset", "")))} | where
+    absolute = {"data_dir": str(pathlib.Path(data_dir).expanduser().resolve())} if data_dir else {}
+    return settings | {"dataset": data.located(str(settings.get("dataset", "")))} | absolute
 
 
 def _known_settings(folder: pathlib.Path, now: dict[str, Any]) -> dict[str, Any]:
-    """Returns those that the folder's run was begun with.
+    """Returns the settings that the folder's run was started with.
 
-    Where checksums tell what is in a file, it may have moved with its folder.
+    A data file that checksums identify may have moved with its folder.
     """
     known = ADDED | _located(current_names(_read_json(folder / "config.json")))
     names = {pathlib.PurePath(settings["dataset"]).name for settings in (known, now)}
@@ -159,14 +159,14 @@ def read_config(folder: pathlib.Path) -> Config:
 
 
 def as_json(config: Config) -> dict[str, Any]:
-    """Returns the settings as JSON has them, lists for tuples."""
+    """Returns the settings as JSON types, with lists for tuples."""
     values: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config)))
     return values
 
 
 def deciding(config: Config) -> dict[str, Any]:
-    """Returns the settings that a result depends on, as JSON has them."""
-    return {name: v for name, v in as_json(config).items() if name not in _WHEREABOUTS}
+    """Returns the settings that a result depends on, as JSON types."""
+    return {name: v for name, v in as_json(config).items() if name not in _NOT_DECIDING}
 
 
 def _read_json(path: pathlib.Path) -> dict[str, Any]:
@@ -183,10 +183,10 @@ def _read_json(path: pathlib.Path) -> dict[str, Any]:
 
 
 def check_same(folder: pathlib.Path, old: dict[str, Any], new: dict[str, Any]) -> None:
-    """Checks that a folder's settings are those of now, but for where things are."""
+    """Checks that a folder's settings are the current ones, except those that affect no result."""
     differences = [
         f"{name}: {old.get(name, 'none')} -> {new.get(name, 'none')}"
-        for name in sorted((old.keys() | new.keys()) - _WHEREABOUTS)
+        for name in sorted((old.keys() | new.keys()) - _NOT_DECIDING)
         if old.get(name) != new.get(name)
     ]
     if differences:
@@ -207,7 +207,7 @@ def versions() -> dict[str, str]:
 
 @functools.cache
 def commit() -> str | None:
-    """Finds the commit of the program that runs, with a plus if Python files differ from it."""
+    """Finds the commit of the running program, with a plus if Python files differ from it."""
     file = getattr(sys.modules["__main__"], "__file__", None)
     if file is None:
         return None
@@ -227,21 +227,21 @@ def commit() -> str | None:
 
 
 def origin() -> dict[str, str]:
-    """Says when a result comes, and by which command and commit as far as that is known.
+    """Returns the date of a result and, where known, the command and commit that produced it.
 
-    The command is that of ``python -m``: it has no path but those given.
+    The command has the form ``python -m``: its only paths are those in its arguments.
     """
     now = datetime.datetime.now(datetime.UTC)
     about = {"date": now.isoformat(timespec="seconds")}
     spec = getattr(sys.modules["__main__"], "__spec__", None)
-    if spec is not None and not hasattr(sys, "ps1"):  # not that of a notebook's kernel
+    if spec is not None and not hasattr(sys, "ps1"):  # not for a notebook's kernel
         name = spec.name.removesuffix(".__main__")
         about["command"] = shlex.join(["python", "-m", name, *sys.argv[1:]])
-    return about | ({"commit": at} if (at := commit()) else {})
+    return about | ({"commit": revision} if (revision := commit()) else {})
 
 
 def load_summary(folder: pathlib.Path) -> dict[str, Any]:
-    """Reads ``result.json`` of a run that is done."""
+    """Reads the ``result.json`` of a finished run."""
     return _read_json(folder / "result.json")
 
 
@@ -250,7 +250,7 @@ def check_data(
     record: Mapping[str, Any],
     advice: str = "give another folder, or overwrite=True",
 ) -> None:
-    """Checks that the run in a folder, if there is one, was begun on these data."""
+    """Checks that the run in a folder, if there is one, was started on these data."""
     labels, examples = folder / _LABELS, folder / _EXAMPLES
     known = {LABELED: json.loads(labels.read_text(encoding="utf-8"))} if labels.exists() else {}
     known |= _read_json(examples) if examples.exists() else {}
@@ -263,57 +263,57 @@ def check_data(
 
 
 def read_lines(folder: pathlib.Path) -> list[dict[str, Any]]:
-    """Reads the lines of ``metrics.jsonl``; none if it is not there."""
+    """Reads the lines of ``metrics.jsonl``; empty if it does not exist."""
     content = read_bytes(folder / METRICS) or b""
     return [json.loads(line) for line in content.splitlines()]
 
 
 def lines_in(folder: pathlib.Path) -> int:
-    """Counts the whole lines of the metrics file, 0 if there is none."""
+    """Counts the complete lines of the metrics file; 0 if it does not exist."""
     return (read_bytes(folder / METRICS) or b"").count(b"\n")
 
 
-def _name(place: tuple[Any, ...]) -> str:
-    """Returns what an array is called in a file, by its place in the tree."""
-    return jax.tree_util.keystr(place, simple=True, separator="/")
+def _name(tree_path: tuple[Any, ...]) -> str:
+    """Returns the name of an array in a file, from its path in the tree."""
+    return jax.tree_util.keystr(tree_path, simple=True, separator="/")
 
 
 def as_arrays(trained: Trained) -> dict[str, np.ndarray]:
-    """Returns parameters and statistics, keyed by their place in the tree."""
+    """Returns parameters and statistics, keyed by their path in the tree."""
     leaves, _ = jax.tree_util.tree_flatten_with_path(trained)
-    return {_name(place): np.asarray(leaf) for place, leaf in leaves}
+    return {_name(tree_path): np.asarray(leaf) for tree_path, leaf in leaves}
 
 
 def save_params(path: pathlib.Path, trained: Trained) -> None:
-    """Writes parameters and statistics as ``.npz``, keyed by their place in the tree."""
+    """Writes parameters and statistics as ``.npz``, keyed by their path in the tree."""
     write_arrays(path, as_arrays(trained))
 
 
 def as_trained(arrays: Mapping[str, np.ndarray], net: Ladder) -> Trained:
-    """Returns what ``as_arrays`` was given, for a ladder of the same shape."""
+    """Restores what ``as_arrays`` was given, for a ladder of the same shapes."""
 
-    def blank(key: Array, rows: Array) -> Trained:
+    def template(key: Array, rows: Array) -> Trained:
         params = net.init(key)
         statistics = net.statistics(params, rows)
         return Trained(params, statistics, net.decoder_statistics(params, statistics, rows))
 
-    def take(place: tuple[Any, ...], leaf: jax.ShapeDtypeStruct) -> Array:
-        if arrays[_name(place)].shape != leaf.shape:
+    def take(tree_path: tuple[Any, ...], leaf: jax.ShapeDtypeStruct) -> Array:
+        if arrays[_name(tree_path)].shape != leaf.shape:
             raise ValueError("arrays of other shapes")
-        return jax.numpy.asarray(arrays[_name(place)])
+        return jax.numpy.asarray(arrays[_name(tree_path)])
 
     rows = np.zeros((2, *net.shapes[0]), np.float32)
-    wanted = jax.eval_shape(blank, jax.random.key(0), rows)
-    trained: Trained = jax.tree_util.tree_map_with_path(take, wanted)
+    expected = jax.eval_shape(template, jax.random.key(0), rows)
+    trained: Trained = jax.tree_util.tree_map_with_path(take, expected)
     return trained
 
 
 def load_params(folder: pathlib.Path, net: Ladder) -> Trained:
-    """Loads what ``save_params`` wrote of a ladder into the folder of its run."""
+    """Loads the parameters and statistics that ``save_params`` wrote to a run's folder."""
     path = folder / "params.npz"
     try:
         return as_trained(read_npz(path), net)
-    except (KeyError, ValueError) as error:  # DataError is one
+    except (KeyError, ValueError) as error:  # includes DataError
         raise ConfigError(
             f"{path} is not the parameters of this run ({error}): it is missing, corrupt or of "
             "another version of ladder_jax; train again."
@@ -321,8 +321,8 @@ def load_params(folder: pathlib.Path, net: Ladder) -> Trained:
 
 
 def begin(folder: pathlib.Path, fitted: preprocessing.Preprocessing) -> None:
-    """Writes down what the examples of a run have been through."""
-    commit()  # kept: that of the start, as files may change while it trains
+    """Writes the fitted preprocessing of a run that starts, and caches the commit."""
+    commit()  # cached now, as files may change during training
     with multiprocess.together():
         if fitted.chain != "none":
             with replacing(folder / "preprocess.npz") as path:
@@ -330,5 +330,5 @@ def begin(folder: pathlib.Path, fitted: preprocessing.Preprocessing) -> None:
 
 
 def is_done(folder: pathlib.Path) -> bool:
-    """Returns whether the run in a folder is done."""
+    """Returns whether the run in a folder is finished."""
     return (folder / "result.json").exists()
