@@ -3,9 +3,9 @@
   python -m benchmarks
   python -m benchmarks --only=width,depth --rounds=3 --json=table.json --markdown=table.md
 
-The paper's ladder against the supervised net, the matrix peak and peers, each in an
-environment of its own (BUILD.md), and growth with width, depth, batch, members and
-devices. The rounds of a group are interleaved; the figures are medians.
+Compares the paper's ladder with the supervised net, the matrix peak and peers, each peer
+in its own environment (BUILD.md), and measures growth with width, depth, batch size,
+members and devices. The rounds of a group are interleaved; the figures are medians.
 """
 
 from __future__ import annotations
@@ -41,17 +41,17 @@ _PYTHONS = {
 def measure(
     sizes: Sizes, rounds: int, parts: list[str], pythons: dict[str, str | None]
 ) -> list[table.Group]:
-    """Measures all groups of the parts asked for, in the order of ``PARTS``."""
+    """Measures all groups of the requested parts, in the order of ``PARTS``."""
     measured = paper.paper_and_peers(sizes, rounds, pythons) if "paper" in parts else []
     return measured + [grow(sizes, rounds) for name, grow in growth.GROWTH.items() if name in parts]
 
 
 def remarks(rounds: int, steps: int, growth_steps: int, load: float) -> list[str]:
-    """Returns the text below the table: how it was measured, and on what."""
+    """Returns the text below the table: how and on which machine it was measured."""
     lines = [
         f"Medians of {rounds} interleaved rounds of {steps} steps (growth: {growth_steps}). Of own "
-        "peak: useful operations as a part of what the same library's float32 matrix product "
-        "reaches. Same footing: our part of our peak over theirs of theirs.",
+        "peak: useful operations as a share of the rate that the same library's float32 matrix "
+        "product reaches. Same footing: our share of our peak over the peer's share of its own.",
         f"{table.machine()}; "
         + ", ".join(f"{name} {value}" for name, value in workfolder.versions().items()),
     ]
@@ -63,14 +63,16 @@ def remarks(rounds: int, steps: int, growth_steps: int, load: float) -> list[str
 
 
 def check(parts: list[str], pythons: dict[str, str | None], files: list[str | None]) -> None:
-    """Checks the flags before minutes are spent.
+    """Checks the flags before anything is measured.
 
     Raises:
-      ConfigError: they do not.
+      ConfigError: a part is unknown, a Python is not a program, or a folder does not exist.
     """
     for part in parts:
         if part not in PARTS:
-            raise ConfigError(f"--only={part}: there is no such part; of {', '.join(PARTS)}.")
+            raise ConfigError(
+                f"--only={part}: there is no such part; give some of {', '.join(PARTS)}."
+            )
     for name, python in pythons.items():
         if python is not None and shutil.which(python) is None:
             raise ConfigError(
@@ -90,11 +92,11 @@ def main() -> None:
     try:
         measured = measure(sizes, _ROUNDS.value, _ONLY.value, pythons)
     except WorkerError as error:
-        sys.exit(f"error: a worker ended: {error}")
-    below = remarks(_ROUNDS.value, sizes.steps, sizes.growth_steps, load)
-    print(table.text(measured, below))
+        sys.exit(f"error: a worker failed: {error}")
+    footer = remarks(_ROUNDS.value, sizes.steps, sizes.growth_steps, load)
+    print(table.text(measured, footer))
     if _MARKDOWN.value:
-        pathlib.Path(_MARKDOWN.value).write_text(table.markdown(measured, below), encoding="utf-8")
+        pathlib.Path(_MARKDOWN.value).write_text(table.markdown(measured, footer), encoding="utf-8")
     if _JSON.value:
         result: dict[str, Any] = {
             "groups": [group.as_json() for group in measured],

@@ -1,14 +1,14 @@
-"""Shows what an accelerator does with ladders, in one command of less than nine minutes.
+"""Measures ladders on an accelerator, in one command of less than nine minutes.
 
   python -m benchmarks.accelerator --workdir=DIR --data_dir=FOLDER
   python -m benchmarks.accelerator --workdir=DIR --torch_python=../peer-torch/bin/python
 
-Measured are the step of the paper's ladder, of the supervised net and of compiled PyTorch
-in float32, tf32 and bfloat16, beside the card's matrix product; the kernels that take
-longest; and seeds of MNIST with 100 labels, trained as one population. Without --data_dir
-they are seeds of the digits. Each part is a JSON file in --workdir: one that is there is
-not measured again, and what --limit_s leaves no time for is done by the same command,
-given once more.
+Measures the step of the paper's ladder, of the supervised net and of compiled PyTorch in
+float32, tf32 and bfloat16, next to the card's matrix product; the kernels that take
+longest; and the training of several seeds as one population: MNIST with 100 labels, or
+the digits without --data_dir. Each part is a JSON file in --workdir. A part whose file
+exists is not measured again; running the same command again measures the parts that
+--limit_s left no time for.
 """
 
 from __future__ import annotations
@@ -51,28 +51,28 @@ _MODEL = flags.DEFINE_enum(
 )
 _MEMBERS = flags.DEFINE_integer("members", 10, "Seeds trained together.", lower_bound=1)
 _PYTHON = flags.DEFINE_string(
-    "torch_python", None, "A Python that has PyTorch. Default: this one, if it has."
+    "torch_python", None, "A Python that has PyTorch. Default: this one, if it has PyTorch."
 )
 
 Part = dict[str, Any]
 Left = Callable[[], float]
 
 ROUNDS = 5
-"""How often each step is timed."""
+"""Number of rounds in which each step is timed."""
 LEAST = 60.0
-"""Seconds that must be left for a part to be begun: programs compile, which nothing stops."""
+"""Seconds that must be left to begin a part: compilation cannot be interrupted."""
 KERNELS = 5
-"""How many kernels are named."""
+"""Number of kernels reported."""
 _MATRIX = 8192
-"""Side of an accelerator's matrices: a smaller product is over before the next is sent."""
+"""Side of the matrices on an accelerator: a smaller product ends before the next is sent."""
 
 
 class Precision(NamedTuple):
-    """Says how matrix products are taken.
+    """Holds the settings of a matrix product's precision.
 
     Attributes:
-      products: for ``jax.default_matmul_precision``.
-      dtype: of what is multiplied, for ``Config.compute_dtype``.
+      products: value of ``jax.default_matmul_precision``.
+      dtype: dtype of the factors, the value of ``Config.compute_dtype``.
     """
 
     products: str
@@ -87,7 +87,7 @@ PRECISIONS = {
 
 
 def in_precision(timer: timers.Timer, precision: Precision) -> timers.Timer:
-    """Returns the timer with products of that precision."""
+    """Returns the timer, run with matrix products in that precision."""
 
     def run() -> float:
         with jax.default_matmul_precision(precision.products):
@@ -99,7 +99,7 @@ def in_precision(timer: timers.Timer, precision: Precision) -> timers.Timer:
 def start_torch(
     name: str, sizes: Sizes, python: str | None, stack: contextlib.ExitStack
 ) -> Worker | str:
-    """Starts PyTorch in a precision; returns the reason where it cannot run."""
+    """Starts the PyTorch worker in a precision, or returns the reason that it cannot run."""
     if python is None and importlib.util.find_spec("torch") is None:
         return "not measured: give --torch_python=..."
     try:
@@ -112,25 +112,25 @@ def start_torch(
 
 
 def measure_steps(name: str, sizes: Sizes, rounds: int, python: str | None) -> Part:
-    """Times the steps and the matrix products of one precision, in the same rounds."""
+    """Times the steps and the matrix products of one precision in the same rounds."""
     precision, rows = PRECISIONS[name], sizes.rows
     examples = timers.random_data(sizes.steps * rows, sizes.widths[0], rows)
     nets = {
         "ladder": timers.full_ladder(sizes.widths),
         "supervised": timers.supervised_net(sizes.widths),
     }
-    of_jax = {"peak": timers.matrix_timer(sizes.matrix, 10, precision.dtype)} | {
+    jax_timers = {"peak": timers.matrix_timer(sizes.matrix, 10, precision.dtype)} | {
         net: timers.epoch_timer(
             dataclasses.replace(config, compute_dtype=precision.dtype), examples, rows
         )
         for net, config in nets.items()
     }
-    every = {net: in_precision(timer, precision) for net, timer in of_jax.items()}
+    all_timers = {net: in_precision(timer, precision) for net, timer in jax_timers.items()}
     with contextlib.ExitStack() as stack:
         torch = start_torch(name, sizes, python, stack)
         if isinstance(torch, Worker):
-            every |= {f"torch:{timer}": torch.timer(timer) for timer in ("peak", "step")}
-        medians = timers.interleaved(every, rounds)
+            all_timers |= {f"torch:{timer}": torch.timer(timer) for timer in ("peak", "step")}
+        medians = timers.interleaved(all_timers, rounds)
         facts = {} if isinstance(torch, str) else torch.facts
         note = torch if isinstance(torch, str) else ", ".join(map(" ".join, facts.items()))
     return {"group": step_rows(name, sizes, medians, note).as_json()}
@@ -142,10 +142,10 @@ def step_rows(
     """Makes the rows of one precision.
 
     Args:
-      name: of the precision.
-      sizes: of what was timed.
+      name: name of the precision.
+      sizes: sizes that were timed.
       medians: seconds by timer; PyTorch's may be missing.
-      torch_note: what is to be said of PyTorch.
+      torch_note: note on PyTorch's row.
     """
     operations = timers.useful_operations(sizes.rows, sizes.widths)
 
@@ -181,14 +181,14 @@ def kernel_times(profile: pathlib.Path) -> dict[str, float]:
     """Returns the seconds of each kernel in a profile; on a CPU, of each XLA operation.
 
     Args:
-      profile: an ``.xplane.pb`` file of ``jax.profiler.trace``.
+      profile: ``.xplane.pb`` file written by ``jax.profiler.trace``.
     """
     planes = list(jax.profiler.ProfileData.from_file(str(profile)).planes)
     devices = [plane for plane in planes if plane.name.startswith("/device:")]
     seconds: collections.Counter[str] = collections.Counter()
     for plane in devices or planes:
         for line in plane.lines:
-            if devices and not line.name.startswith("Stream"):  # others sum these up
+            if devices and not line.name.startswith("Stream"):  # the other lines are sums of these
                 continue
             for event in line.events:
                 if any(name == "hlo_op" for name, _ in event.stats):
@@ -197,7 +197,7 @@ def kernel_times(profile: pathlib.Path) -> dict[str, float]:
 
 
 def measure_kernels(sizes: Sizes) -> Part:
-    """Profiles one epoch of the ladder in float32, and names the kernels that take longest."""
+    """Profiles one epoch of the ladder in float32 and returns the kernels that take longest."""
     examples = timers.random_data(sizes.steps * sizes.rows, sizes.widths[0], sizes.rows)
     timer = timers.epoch_timer(timers.full_ladder(sizes.widths), examples, sizes.rows)
     timer()  # compiles
@@ -206,7 +206,7 @@ def measure_kernels(sizes: Sizes) -> Part:
             timer()
         (profile,) = pathlib.Path(name).rglob("*.xplane.pb")
         with warnings.catch_warnings():
-            # Python 3.12 says it of a type of jaxlib 0.11.
+            # Python 3.12 warns so about a type in jaxlib 0.11.
             warnings.filterwarnings("ignore", ".*has no __module__", DeprecationWarning)
             seconds = kernel_times(profile)
     largest = sorted(seconds, key=lambda kernel: -seconds[kernel])[:KERNELS]
@@ -221,49 +221,53 @@ def measure_kernels(sizes: Sizes) -> Part:
 def train(
     population: Mapping[str, Config], folder: pathlib.Path, dataset: data.Dataset, left: Left
 ) -> Part:
-    """Trains the seeds as one population, until they are done or the time is up.
+    """Trains the seeds as one population until they finish or time runs out.
 
     Args:
       population: configs by name.
-      folder: of their runs; one that was stopped is resumed.
-      dataset: the data.
-      left: tells how many seconds are left.
+      folder: folder of their runs; an interrupted population is resumed.
+      dataset: data that the seeds are trained and tested on.
+      left: returns the seconds left.
     """
     lines: list[dict[str, Any]] = []
-    times, asked = [time.monotonic()], list[int]()
+    times, stop_epochs = [time.monotonic()], list[int]()
 
     def progress(line: dict[str, Any]) -> None:
         lines.append(line)
         times.append(time.monotonic())
-        # It stops after the next epoch, with a checkpoint.
-        if not asked and left() < 3 * (times[-1] - times[-2]):
-            asked.append(line["epoch"])
+        # Training stops after the next epoch and saves a checkpoint.
+        if not stop_epochs and left() < 3 * (times[-1] - times[-2]):
+            stop_epochs.append(line["epoch"])
             signal.raise_signal(signal.SIGTERM)
 
     epochs = next(iter(population.values())).epochs
     try:
         results = train_population(population, folder, dataset=dataset, progress=progress)
     except Interrupted as stop:
-        if not asked or stop.number != signal.SIGTERM:
+        if not stop_epochs or stop.number != signal.SIGTERM:
             raise
         errors = [line["test_error"] for line in lines if "test_error" in line]
-        reached = {"epochs": lines[-1]["epoch"], "seconds": lines[-1]["seconds"]}
-        reached |= {"test_error": errors[-1]} if errors else {}
+        outcome = {"epochs": lines[-1]["epoch"], "seconds": lines[-1]["seconds"]}
+        outcome |= {"test_error": errors[-1]} if errors else {}
     else:
-        each = [result.summary["test_error"] for result in results.values()]
+        test_errors = [result.summary["test_error"] for result in results.values()]
         seconds = max(result.summary["seconds"] for result in results.values())
-        reached = {"epochs": epochs, "seconds": seconds, "test_error": statistics.fmean(each)}
-        reached |= {"errors": each}
-    spent = [after - before for before, after in itertools.pairwise(times[1:])]
-    reached |= {"epoch_seconds": statistics.median(spent)} if spent else {}
-    return reached | {"of": epochs, "seeds": len(population), "done": reached["epochs"] == epochs}
+        outcome = {
+            "epochs": epochs,
+            "seconds": seconds,
+            "test_error": statistics.fmean(test_errors),
+        }
+        outcome |= {"errors": test_errors}
+    epoch_times = [after - previous for previous, after in itertools.pairwise(times[1:])]
+    outcome |= {"epoch_seconds": statistics.median(epoch_times)} if epoch_times else {}
+    return outcome | {"of": epochs, "seeds": len(population), "done": outcome["epochs"] == epochs}
 
 
 def read(path: pathlib.Path, device: str) -> Part | None:
-    """Reads a part that was measured; None where there is none.
+    """Reads a measured part; returns None if its file does not exist.
 
     Raises:
-      ConfigError: it is of another device, or cannot be read.
+      ConfigError: the part was measured on another device, or cannot be read.
     """
     text = files.read_bytes(path)
     if text is None:
@@ -281,32 +285,32 @@ def read(path: pathlib.Path, device: str) -> Part | None:
 def work_through(
     parts: Mapping[str, Callable[[], Part]], folder: pathlib.Path, device: str, left: Left
 ) -> dict[str, Part]:
-    """Measures what is not measured yet and fits the time; returns all that is there.
+    """Measures the missing parts that time allows; returns all parts measured so far.
 
     Args:
-      parts: what to measure, by name.
-      folder: of the results.
-      device: its name.
-      left: tells how many seconds are left.
+      parts: functions that measure, by name of the part.
+      folder: folder of the results.
+      device: name of the device.
+      left: returns the seconds left.
     """
     paths = {name: folder / f"{name}.json" for name in parts}
     measured = {name: read(path, device) for name, path in paths.items()}
     about = {"device": device, "versions": workfolder.versions()}
     for name, measure in parts.items():
-        before = measured[name]
-        if (before is None or not before.get("done", True)) and left() >= LEAST:
+        previous = measured[name]
+        if (previous is None or not previous.get("done", True)) and left() >= LEAST:
             measured[name] = part = measure() | about
             files.write_json(paths[name], part)
     return {name: part for name, part in measured.items() if part is not None}
 
 
 def as_group(group: Mapping[str, Any]) -> table.Group:
-    """Reads a group as ``Group.as_json`` wrote it."""
+    """Restores a group from the result of ``Group.as_json``."""
     return table.Group(**{**group, "rows": [table.Row(**row) for row in group["rows"]]})
 
 
-def _trained(name: str, part: Part) -> str:
-    """Says in a line what came of a population."""
+def _training_line(name: str, part: Part) -> str:
+    """Describes the training of a population in one line."""
     error = f"{part['test_error']:.2f} % test error" if "test_error" in part else "not tested yet"
     pace = f", {part['epoch_seconds']:.2f} s per epoch of all" if "epoch_seconds" in part else ""
     return (
@@ -316,7 +320,7 @@ def _trained(name: str, part: Part) -> str:
 
 
 def text(parts: Mapping[str, Part], wanted: list[str], device: str) -> str:
-    """Returns all that is known as a table, and what is still to be measured."""
+    """Returns the results so far as text, and the parts still to be measured."""
     groups, lines = [], [f"{device}; of own peak: useful operations over its matrix product's"]
     for name, part in parts.items():
         if "group" in part:
@@ -328,17 +332,17 @@ def text(parts: Mapping[str, Part], wanted: list[str], device: str) -> str:
                 for kernel, ms in part["kernels"].items()
             ]
         else:
-            lines.append(_trained(name, part))
-    open_ = [n for n in wanted if n not in parts or not parts[n].get("done", True)]
-    if open_:
-        lines.append(f"to come: {', '.join(open_)}; the same command resumes")
+            lines.append(_training_line(name, part))
+    unfinished = [n for n in wanted if n not in parts or not parts[n].get("done", True)]
+    if unfinished:
+        lines.append(f"to come: {', '.join(unfinished)}; the same command resumes")
     return table.text(groups, lines)
 
 
 def plan(
     config: Config, dataset: data.Dataset, folder: pathlib.Path, left: Left
 ) -> dict[str, Callable[[], Part]]:
-    """Returns what the flags ask for, by name and in order."""
+    """Returns the measurements that the flags request, by name and in order."""
     on_cpu = jax.default_backend() == "cpu"
     sizes = Sizes(matrix=timers.MATRIX if on_cpu else _MATRIX)
     name, seeds = f"population-{config.name}", members.seeded(config, _MEMBERS.value)
@@ -352,15 +356,15 @@ def plan(
 
 
 def main() -> None:
-    """Measures what is left, and prints all."""
+    """Measures the missing parts and prints all results."""
     end = time.monotonic() + _LIMIT.value
     left = lambda: end - time.monotonic()
     if not cli.WORKDIR.value:
         raise ConfigError("--workdir is not given; name a folder for the results.")
-    folder, where = cli.local_path(cli.WORKDIR.value, "--workdir"), cli.DATA_DIR.value
-    config = configs.load(f"mnist:labels=100,model={_MODEL.value}" if where else "digits")
+    folder, data_dir = cli.local_path(cli.WORKDIR.value, "--workdir"), cli.DATA_DIR.value
+    config = configs.load(f"mnist:labels=100,model={_MODEL.value}" if data_dir else "digits")
     config = dataclasses.replace(config, epochs=cli.EPOCHS.value or config.epochs)
-    dataset = data.load(config.dataset, where or "")
+    dataset = data.load(config.dataset, data_dir or "")
     with files.writing(folder):
         files.make_writable(folder)
     device = jax.devices()[0]

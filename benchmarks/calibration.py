@@ -1,11 +1,11 @@
-"""Measures how far the default classifier's probabilities can be believed, and with a temperature.
+"""Measures how well the default classifier is calibrated, with and without a temperature.
 
   python -m benchmarks.calibration
   python -m benchmarks.calibration --sets=iris,wine --splits=5 --output=calibration.json
 
-A ladder is fitted with all its labels, and another without some of each class, whose rows give
-scikit-learn's temperature. Sets, splits and test rows are those of benchmarks.tables; the figures
-are means over sets and splits.
+One ladder is fitted with all labels, another with some labels of each class held out; scikit-learn
+fits its temperature to the held-out rows. Sets, splits and test rows are those of
+benchmarks.tables; the figures are means over sets and splits.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ from ladder_jax.run import files, workfolder
 _HELD_OUT = flags.DEFINE_integer(
     "temperature_labels",
     5,
-    "Labels of each class that a ladder is not given, for its temperature.",
+    "Labels per class that a ladder's temperature is fitted to, and the ladder is not.",
     lower_bound=2,
 )
 
 
 class Measured(NamedTuple):
-    """Holds what test rows say of probabilities.
+    """Holds measures of the probabilities predicted for test rows.
 
     Attributes:
-      error: rows put into a wrong class, in percent.
-      confidence: the mean probability of the predicted class, in percent.
-      calibration_error: expected calibration error in percent, of 15 bins.
-      log_loss: in nats.
+      error: misclassified rows, in percent.
+      confidence: mean probability of the predicted class, in percent.
+      calibration_error: expected calibration error over 15 bins, in percent.
+      log_loss: cross-entropy in nats.
     """
 
     error: float
@@ -54,37 +54,37 @@ class Measured(NamedTuple):
 
 
 def judge(probabilities: np.ndarray, y: np.ndarray) -> Measured:
-    """Measures probabilities ``[n, classes]`` by the classes, ``0`` to ``classes - 1``.
+    """Measures probabilities ``[n, classes]`` against the classes, ``0`` to ``classes - 1``.
 
     Examples:
       >>> judge(np.array([[0.75, 0.25], [0.75, 0.25]]), np.array([0, 1]))._asdict()
       {'error': 50.0, 'confidence': 75.0, 'calibration_error': 25.0, 'log_loss': 0.8369882167858358}
     """
-    right, confidence = probabilities.argmax(1) == y, probabilities.max(1)
-    calibration = measures.calibration(right, confidence)
+    correct, confidence = probabilities.argmax(1) == y, probabilities.max(1)
+    calibration = measures.calibration(correct, confidence)
     loss = float(log_loss(y, probabilities, labels=np.arange(probabilities.shape[1])))
-    means = float(100 * np.mean(~right)), float(100 * np.mean(confidence))
+    means = float(100 * np.mean(~correct)), float(100 * np.mean(confidence))
     return Measured(*means, calibration.error, loss)
 
 
 def compare(part: tables_data.Split, held_out: int, seed: int) -> dict[str, Measured]:
-    """Judges a ladder with all labels, and one with fewer, as it is and with its temperature.
+    """Measures a ladder with all labels, and one with fewer, without and with a temperature.
 
     Args:
-      part: of a set, with more than ``held_out`` labels of each class.
-      held_out: labels of each class that the temperature is fitted to.
-      seed: of the ladders.
+      part: split of a set, with more than ``held_out`` labels of each class.
+      held_out: number of labels per class that the temperature is fitted to.
+      seed: seed of the ladders.
     """
 
     def fit(y: np.ndarray) -> Any:
         return CLASSES["ladder"].build().set_params(random_state=seed).fit(part.x, y)
 
     by_class = [part.labeled[part.y[part.labeled] == label] for label in np.unique(part.y_test)]
-    rows = np.concatenate([of[:held_out] for of in by_class])
+    rows = np.concatenate([entry[:held_out] for entry in by_class])
     fewer = part.y.copy()
     fewer[rows] = data.NO_LABEL
     ladder = fit(fewer)
-    # The ladder is fitted already; each fold only asks it, and all give one temperature.
+    # The ladder is already fitted: the folds only predict, and share one temperature.
     calibrated = CalibratedClassifierCV(FrozenEstimator(ladder), method="temperature", cv=2)
     models = {
         "all labels": fit(part.y),
@@ -107,14 +107,14 @@ def table(judged: Sequence[Mapping[str, Measured]]) -> str:
     """
     rows = []
     for name in judged[0]:
-        *percent, nats = np.mean([of[name] for of in judged], axis=0)
+        *percent, nats = np.mean([entry[name] for entry in judged], axis=0)
         rows.append((name, [*(f"{value:.1f}" for value in percent), f"{nats:.2f}"]))
     names = [name.replace("_", " ") for name in Measured._fields]
     return tables_report.markdown("labels", names, rows)
 
 
 def main() -> None:
-    """Fits all sets, prints the table, and writes each split's figures where a file is named."""
+    """Fits all sets, prints the table, and writes each split's figures if --output is given."""
     labels, *others = cli.label_numbers("10")
     held_out = _HELD_OUT.value
     if others:
@@ -135,16 +135,16 @@ def main() -> None:
             part = tables_data.load_split(name, sets, folder, labels, split)
             fits.append((name, split, compare(part, held_out, split)))
     print(table([judged for *_, judged in fits]))
-    below = f"{len(names)} set(s), {tables.SPLITS.value} split(s), {labels} labels per class"
-    print(f"\n{below}, {held_out} for the temperature; {machine()}")
+    summary = f"{len(names)} set(s), {tables.SPLITS.value} split(s), {labels} labels per class"
+    print(f"\n{summary}, {held_out} for the temperature; {machine()}")
     if path is not None:
         lines = [
             {"set": name, "split": split}
-            | {of: measured._asdict() for of, measured in judged.items()}
+            | {entry: measured._asdict() for entry, measured in judged.items()}
             for name, split, judged in fits
         ]
-        made = {"labels": labels, "temperature_labels": held_out, "processor": machine()}
-        files.write_json(path, made | {"fits": lines, "versions": workfolder.versions()})
+        settings = {"labels": labels, "temperature_labels": held_out, "processor": machine()}
+        files.write_json(path, settings | {"fits": lines, "versions": workfolder.versions()})
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@
   python -m benchmarks.conv
   python -m benchmarks.conv --preset=mnist_conv_small_gamma --data_dir=FOLDER
 
-Each preset takes some hundred steps of Adam, in ten compiled epochs. Printed are the loss of
-the first and of the last, the median time per step, and the share of the machine's
+Each preset takes some hundred steps of Adam, in ten compiled epochs. Prints the loss of the
+first and of the last epoch, the median time per step, and the share of the machine's
 convolution peak that the useful operations reach. Without a folder the images are
 synthetic: ten smooth templates with noise. Exit status 1: a loss was not finite or did
 not fall.
@@ -49,9 +49,9 @@ _ROWS = flags.DEFINE_integer(
 
 
 def products(name: str, below: Shape, above: Shape) -> int:
-    """Counts the multiplications of one example's map from a level to the next (or back).
+    """Counts the multiplications that map one example from a level to the next (or back).
 
-    Of a full convolution only those with a pixel, not with the zeros around it.
+    A full convolution's products with the zeros around the image are not counted.
 
     Examples:
       >>> products("conv:3:2:1:full", (4, 4, 1), (5, 5, 3)), products("dense:10", (4,), (10,))
@@ -71,8 +71,8 @@ def products(name: str, below: Shape, above: Shape) -> int:
 def useful_operations(name: str, net: Ladder, rows: int) -> int:
     """Counts the multiplications and additions of a step, gradient included.
 
-    Three streams go up if anything is decoded, else one; each product comes back as
-    two in the gradient, but for that of the first layer, whose input needs none.
+    Three streams go up if any level is decoded, otherwise one. The gradient takes two
+    more products for each of them, but one in the first layer, whose input needs none.
 
     Examples:
       >>> name = "mnist_conv_small_gamma"
@@ -91,7 +91,7 @@ def useful_operations(name: str, net: Ladder, rows: int) -> int:
 
 
 PLAIN = ((3, 96, 32), (3, 256, 16), (1, 512, 32))
-"""Kernel, channels and map of the plain convolutions that the peak is taken of."""
+"""Kernel, channels and image side of the plain convolutions that define the peak."""
 
 
 def convolution_peak(repeats: int = 5) -> float:
@@ -106,7 +106,7 @@ def convolution_peak(repeats: int = 5) -> float:
         for repeat in range(repeats + 1):
             started = time.perf_counter()
             convolve(params, x).block_until_ready()
-            if repeat:  # the first one compiles
+            if repeat:  # the first call compiles
                 rates.append(operations / (time.perf_counter() - started))
     return max(rates)
 
@@ -130,30 +130,30 @@ def examples(name: str, shape: Shape, rows: int) -> tuple[np.ndarray, np.ndarray
 
 
 def measure(name: str, steps: int, rows: int) -> dict[str, Any]:
-    """Trains one preset for some steps."""
+    """Trains one preset for some steps; returns its losses and times."""
     shape = presets.CONV[name].input_shape
-    # The rate is constant; of labels a config says nothing here.
+    # The rate is constant; the number of labels has no effect here.
     config = Config.create(base.conv(name, "100", decay_from=1.0).to_dict())
     x, y = examples(name, shape, rows)
-    each = max(min(steps // 10, len(x) // rows), 1)  # steps a compiled epoch, as runs have them
+    epoch_steps = max(min(steps // 10, len(x) // rows), 1)  # steps per compiled epoch, as in runs
     spec = Spec(shape, targets.classes(10), BatchSizes(rows, rows), steps)
     program = compile_program(config, spec)
     state = program.init(jax.random.key(0))
     order = np.random.default_rng(0)
     labeled = order.choice(len(x), rows, replace=False)
     losses, times = [], []
-    for _ in range(max(steps // each, 2)):
-        chosen = order.choice(len(x), each * rows, replace=False)
+    for _ in range(max(steps // epoch_steps, 2)):
+        chosen = order.choice(len(x), epoch_steps * rows, replace=False)
         train = TrainData(*map(jnp.asarray, (x[labeled], y[labeled], x[chosen])))
         started = time.perf_counter()
         state, metrics = program.epoch(state, train)
         losses.append(float(metrics["loss"]))
-        times.append((time.perf_counter() - started) / each)
+        times.append((time.perf_counter() - started) / epoch_steps)
     seconds = statistics.median(times[1:])
     operations = useful_operations(name, program.net, rows)
     return {
         "preset": name,
-        "steps": each * len(times),
+        "steps": epoch_steps * len(times),
         "first_loss": losses[0],
         "last_loss": losses[-1],
         "finite": bool(np.isfinite(losses).all()),

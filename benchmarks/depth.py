@@ -19,7 +19,7 @@ _ROUNDS = flags.DEFINE_integer("rounds", 20, "How often each step is timed.", lo
 
 
 def measure(width: int, rounds: int) -> dict[str, float]:
-    """Returns median milliseconds per step by depth, and how well a line through them fits."""
+    """Returns median milliseconds per step by depth, and the fit of a straight line."""
     data = timers.random_data(timers.ROWS, 64)
     ladders = {
         depth: timers.full_ladder(timers.equal_widths(depth, width)) for depth in timers.DEPTHS
@@ -28,10 +28,12 @@ def measure(width: int, rounds: int) -> dict[str, float]:
         {depth: timers.call_timer(ladder, data) for depth, ladder in ladders.items()}, rounds
     )
     times = [1000 * medians[depth] for depth in timers.DEPTHS]
-    slope, start = np.polyfit(timers.DEPTHS, times, 1)
-    misfit = max(abs(slope * d + start - t) / t for d, t in zip(timers.DEPTHS, times, strict=True))
-    named = {f"step_ms_{depth}": t for depth, t in zip(timers.DEPTHS, times, strict=True)}
-    return named | {"ms_a_layer": float(slope), "largest_misfit": float(misfit)}
+    slope, intercept = np.polyfit(timers.DEPTHS, times, 1)
+    misfit = max(
+        abs(slope * d + intercept - t) / t for d, t in zip(timers.DEPTHS, times, strict=True)
+    )
+    by_depth = {f"step_ms_{depth}": t for depth, t in zip(timers.DEPTHS, times, strict=True)}
+    return by_depth | {"ms_a_layer": float(slope), "largest_misfit": float(misfit)}
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Times the epoch scan on as many virtual CPU devices as XLA_FLAGS asks for."""
+"""Times the epoch scan on the number of virtual CPU devices set in XLA_FLAGS."""
 
 from __future__ import annotations
 

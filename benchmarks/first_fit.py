@@ -1,4 +1,4 @@
-"""Times the first fit of an estimator in fresh processes, nearly all of which is compilation.
+"""Times an estimator's first fit in a fresh process, which is nearly all compilation.
 
 python -m benchmarks.first_fit
 """
@@ -40,18 +40,18 @@ print(json.dumps(measured | {"programs": events.count("backend_compile_duration"
 
 
 def fit(cache: str, settings: Mapping[str, Any]) -> dict[str, float]:
-    """Fits scikit-learn's wine in a process of its own.
+    """Fits scikit-learn's wine data in a separate process.
 
     Args:
-      cache: folder of the caches of a user.
-      settings: of the classifier, if not its defaults.
+      cache: folder of the user's caches.
+      settings: settings of the classifier that differ from its defaults.
 
     Returns:
-      Its seconds of wall and CPU time, and the number of programs compiled or read.
+      Wall and CPU time in seconds, and the number of programs compiled or read.
     """
-    kept = {name: value for name, value in os.environ.items() if "_CACHE" not in name}
-    paths = os.pathsep.join([str(ROOT), *filter(None, [kept.get("PYTHONPATH")])])
-    variables = kept | {"XDG_CACHE_HOME": cache, "PYTHONPATH": paths}
+    environment = {name: value for name, value in os.environ.items() if "_CACHE" not in name}
+    paths = os.pathsep.join([str(ROOT), *filter(None, [environment.get("PYTHONPATH")])])
+    variables = environment | {"XDG_CACHE_HOME": cache, "PYTHONPATH": paths}
     command = [sys.executable, "-c", _FIT, json.dumps(settings)]
     output = subprocess.run(command, env=variables, stdout=subprocess.PIPE, check=True).stdout
     measured: dict[str, float] = json.loads(output)
@@ -59,15 +59,15 @@ def fit(cache: str, settings: Mapping[str, Any]) -> dict[str, float]:
 
 
 def measure(number: int, settings: Mapping[str, Any]) -> dict[str, dict[str, float]]:
-    """Returns the medians with an empty and with a filled cache, taken in turn."""
-    each: dict[str, list[dict[str, float]]] = {"empty": [], "filled": []}
+    """Returns the medians with an empty and with a filled cache, measured alternately."""
+    fits_by_cache: dict[str, list[dict[str, float]]] = {"empty": [], "filled": []}
     for _ in range(number):
         with tempfile.TemporaryDirectory() as cache:
-            for fits in each.values():
+            for fits in fits_by_cache.values():
                 fits.append(fit(cache, settings))
     return {
-        name: {key: statistics.median(one[key] for one in fits) for key in fits[0]}
-        for name, fits in each.items()
+        name: {key: statistics.median(sample[key] for sample in fits) for key in fits[0]}
+        for name, fits in fits_by_cache.items()
     }
 
 
@@ -75,10 +75,10 @@ def main() -> None:
     """Measures and prints the results."""
     result = measure(_FITS.value, {})
     print("LadderClassifier().fit of scikit-learn's wine in a fresh process")
-    for name, of in result.items():
+    for name, medians in result.items():
         print(
-            f"  {name:6} cache  {of['wall']:6.2f} s  {of['cpu']:6.2f} s of CPU time  "
-            f"{of['programs']:3.0f} programs"
+            f"  {name:6} cache  {medians['wall']:6.2f} s  {medians['cpu']:6.2f} s of CPU time  "
+            f"{medians['programs']:3.0f} programs"
         )
 
 

@@ -1,4 +1,4 @@
-"""Growth of the step with each size."""
+"""Growth of the step time with each size."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchmarks.workers import Worker
 
 
 def growth(title: str, named: Mapping[str, tuple[timers.Timer, int]], rounds: int) -> Group:
-    """Returns rows with the ratio to the first, from the timer and useful operations of each."""
+    """Returns a row for each timer and its useful operations, with the ratio to the first."""
     medians = timers.interleaved({name: timer for name, (timer, _) in named.items()}, rounds)
     first = next(iter(medians.values()))
     rows = [
@@ -26,7 +26,7 @@ def growth(title: str, named: Mapping[str, tuple[timers.Timer, int]], rounds: in
 def _ladders(
     all_widths: Mapping[str, Sequence[int]], sizes: Sizes
 ) -> dict[str, tuple[timers.Timer, int]]:
-    """Returns a timer for each of several ladders."""
+    """Returns a timer and the useful operations of each ladder."""
     named = {}
     for name, widths in all_widths.items():
         data = timers.random_data(sizes.growth_steps * sizes.rows, widths[0], sizes.rows)
@@ -49,7 +49,7 @@ def depth(sizes: Sizes, rounds: int) -> Group:
 
 
 def batch(sizes: Sizes, rounds: int) -> Group:
-    """Times more and more rows per step."""
+    """Measures an increasing number of rows per step."""
     ladder, named = timers.full_ladder(sizes.widths), {}
     for rows in sizes.batches:
         data = timers.random_data(sizes.growth_steps * rows, sizes.widths[0], rows)
@@ -59,7 +59,7 @@ def batch(sizes: Sizes, rounds: int) -> Group:
 
 
 def members(sizes: Sizes, rounds: int) -> Group:
-    """Times more and more ladders under ``vmap``; a step is that of all."""
+    """Measures an increasing number of ladders under ``vmap``; a step advances all of them."""
     ladder = timers.full_ladder(sizes.widths)
     data = timers.random_data(sizes.growth_steps * sizes.rows, sizes.widths[0], sizes.rows)
     operations = timers.useful_operations(sizes.rows, sizes.widths)
@@ -99,4 +99,4 @@ GROWTH: dict[str, Callable[[Sizes, int], Group]] = {
     "members": members,
     "devices": devices,
 }
-"""By the names that ``--only`` uses."""
+"""Measurements by the names that ``--only`` uses."""

@@ -1,4 +1,4 @@
-"""The paper's ladder against the supervised net, the matrix peak and peers."""
+"""The paper's ladder compared with the supervised net, the matrix peak and peers."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class Peer(NamedTuple):
     """Describes another library's ladder, or the same mathematics in another library.
 
     Attributes:
-      module: of the worker.
-      steps: name of each of its step timers, and what the table calls it.
-      note: what differs from ours.
+      module: module of the worker.
+      steps: titles in the table, by name of the step timer.
+      note: differences from our ladder.
     """
 
     module: str
@@ -45,7 +45,7 @@ PEERS = {
 
 
 def peer_settings(sizes: Sizes) -> dict[str, Any]:
-    """Returns what a peer is told of the ladder that it is to time."""
+    """Returns the settings that tell a peer which ladder to time."""
     return {
         "widths": list(sizes.widths),
         "rows": sizes.rows,
@@ -58,7 +58,7 @@ def peer_settings(sizes: Sizes) -> dict[str, Any]:
 def start_peers(
     sizes: Sizes, pythons: Mapping[str, str | None], stack: contextlib.ExitStack
 ) -> tuple[dict[str, Worker], dict[str, str]]:
-    """Starts the peers' workers; returns the reason for those that cannot run."""
+    """Starts the peers' workers; returns them, and the reasons for those that cannot run."""
     workers, missing = {}, {}
     settings = peer_settings(sizes)
     for name, peer in PEERS.items():
@@ -86,18 +86,18 @@ def peer_rows(
     workers: Mapping[str, Worker],
     missing: Mapping[str, str],
 ) -> list[Row]:
-    """Measures every peer's step and matrix peak next to the epoch scan."""
+    """Makes the rows of the epoch scan and of every peer's steps and matrix peak."""
     operations = timers.useful_operations(sizes.rows, sizes.widths)
     product = 2 * sizes.matrix**3
-    of_ladder = medians["ladder"]
-    our_part = operations / of_ladder / (product / medians["peak"])
+    ladder_seconds = medians["ladder"]
+    our_share = operations / ladder_seconds / (product / medians["peak"])
     rows = [
         Row(
             "ladder_jax, the epoch scan",
-            1000 * of_ladder,
+            1000 * ladder_seconds,
             1.0,
-            timers.gflops(operations, of_ladder),
-            our_part,
+            timers.gflops(operations, ladder_seconds),
+            our_share,
             1.0,
         )
     ]
@@ -109,14 +109,14 @@ def peer_rows(
         peak = medians[f"{name}:peak"]
         for step, title in peer.steps.items():
             seconds = medians[f"{name}:{step}"]
-            part = operations / seconds / (product / peak)
+            share = operations / seconds / (product / peak)
             numbers = (
                 1000 * seconds,
-                seconds / of_ladder,
+                seconds / ladder_seconds,
                 timers.gflops(operations, seconds),
-                part,
+                share,
             )
-            rows.append(Row(title, *numbers, our_part / part))
+            rows.append(Row(title, *numbers, our_share / share))
         rows[-1] = rows[-1]._replace(note=f"{peer.note} ({facts})")
         rows.append(_matrix_row("its PyTorch's", sizes, peak))
     return rows

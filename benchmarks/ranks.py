@@ -1,4 +1,4 @@
-"""Compares classifiers over many sets by their ranks: Friedman, Nemenyi, and the diagram.
+"""Comparison of classifiers by their ranks over many sets: Friedman, Nemenyi, and the diagram.
 
 References:
   J. Demšar, Statistical Comparisons of Classifiers over Multiple Data Sets, 2006:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 LEVEL = 0.05
-"""Of significance."""
+"""Significance level."""
 _DARK: Any = {"color": "black", "lw": 0.8}
 
 
@@ -33,12 +33,12 @@ def ranks_of(errors: np.ndarray) -> np.ndarray:
       >>> ranks_of(np.array([[3.0, 1.0, 2.0], [5.0, 5.0, 7.0]])).tolist()
       [[3.0, 1.0, 2.0], [1.5, 1.5, 3.0]]
     """
-    ranks: np.ndarray = stats.rankdata(np.round(errors, 9), axis=1)  # means of the same errors tie
+    ranks: np.ndarray = stats.rankdata(np.round(errors, 9), axis=1)  # equal means tie
     return ranks
 
 
 def friedman(errors: np.ndarray) -> float | None:
-    """Returns the p-value of all methods being alike; None with too few of them, or of sets.
+    """Returns the p-value of Friedman's test; None with too few methods or sets.
 
     Args:
       errors: ``[sets, methods]``.
@@ -53,7 +53,7 @@ def friedman(errors: np.ndarray) -> float | None:
 
 
 def critical_distance(methods: int, sets: int) -> float:
-    """Returns how far apart mean ranks must be to differ significantly (Nemenyi's test).
+    """Returns the least difference of mean ranks that is significant (Nemenyi's test).
 
     Examples:
       >>> round(critical_distance(methods=4, sets=14), 2)
@@ -64,11 +64,11 @@ def critical_distance(methods: int, sets: int) -> float:
 
 
 def alike(ranks: Sequence[float], distance: float) -> list[tuple[int, int]]:
-    """Returns the longest runs of methods that do not differ, by first and last place.
+    """Returns the longest runs of methods that do not differ, as first and last place.
 
     Args:
       ranks: mean ranks, ascending.
-      distance: the critical one.
+      distance: critical distance.
 
     Examples:
       >>> alike([1.0, 1.5, 2.2, 4.0], 1.0)
@@ -83,7 +83,7 @@ def alike(ranks: Sequence[float], distance: float) -> list[tuple[int, int]]:
 
 
 def _draw(axes: Axes, title: str, top: float, ranks: Mapping[str, float], distance: float) -> None:
-    """Draws one diagram, its axis at height ``top``; better methods are on the left."""
+    """Draws one diagram with its axis at height ``top``; better methods are on the left."""
     ordered = sorted(ranks.items(), key=lambda item: item[1])
     n = len(ordered)
     axes.plot([1, n], [top, top], **_DARK)
@@ -100,10 +100,10 @@ def _draw(axes: Axes, title: str, top: float, ranks: Mapping[str, float], distan
     for place, (name, rank) in enumerate(ordered):
         left = place < (n + 1) // 2
         height = below - 0.5 * (place + 1 if left else n - place)
-        edge, words = (0.8, 0.7) if left else (n + 0.2, n + 0.3)
+        edge, label_x = (0.8, 0.7) if left else (n + 0.2, n + 0.3)
         axes.plot([rank, rank, edge], [top, height, height], **_DARK)
         side = "right" if left else "left"
-        axes.text(words, height, f"{name} {rank:.2f}", ha=side, va="center")
+        axes.text(label_x, height, f"{name} {rank:.2f}", ha=side, va="center")
 
 
 def diagram(
@@ -112,11 +112,11 @@ def diagram(
     """Draws critical-difference diagrams, one below the other.
 
     Args:
-      ranks: by the diagram's title, mean ranks by method.
-      distances: the critical ones, by title.
+      ranks: mean ranks by method, for each diagram's title.
+      distances: critical distances by title.
 
     Returns:
-      An SVG. A bar joins methods that do not differ significantly.
+      An SVG picture, in which a bar joins methods that do not differ significantly.
     """
     methods = max(map(len, ranks.values()))
     height = 3.2 + 0.25 * methods

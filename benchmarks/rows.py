@@ -3,8 +3,9 @@
   python -m benchmarks.rows
   python -m benchmarks.rows --output=experiments/results/step_times.json --overwrite_output
 
-Prints milliseconds per step and the ratio to the supervised net with as many labels. The
-file holds them by config, with the machine; RESULTS.md takes its times from it.
+Prints milliseconds per step, and the time of a run relative to that of the supervised net
+with the same number of labels. The file holds the step times by config, and the machine;
+RESULTS.md takes its times from it.
 """
 
 from __future__ import annotations
@@ -30,14 +31,14 @@ _IMAGES = flags.DEFINE_integer("images", 3000, "Images in one timing.", lower_bo
 
 
 def images(rows: int) -> data.Dataset:
-    """Returns random images of the shape of MNIST's."""
+    """Returns random images of MNIST's shape."""
     rng = np.random.default_rng(0)
     x = rng.integers(0, 256, (rows, 28, 28, 1), np.uint8)
     return data.from_arrays(x, np.arange(rows) % 10, x[:10], np.arange(10))
 
 
 def run_timer(config: Config, dataset: data.Dataset) -> timers.Timer:
-    """Times one epoch of a config on a data set, in seconds per step."""
+    """Makes a timer of one epoch of a config on a data set; seconds per step."""
     task = inputs.prepare(config, dataset)
     compiled = compile_program(config, task.spec)
     state = compiled.init(jax.random.key(0))
@@ -45,7 +46,7 @@ def run_timer(config: Config, dataset: data.Dataset) -> timers.Timer:
 
 
 def program(config: Config) -> Config:
-    """Returns what is the same for configs whose compiled steps differ in constants alone.
+    """Returns a config that is equal for configs whose compiled steps differ only in constants.
 
     Examples:
       >>> full, bottom = (row.settings(0) for row in tables.TABLES["mnist"][4:6])
@@ -66,8 +67,8 @@ def measure(rows: Sequence[tables.Row], images_each: int, rounds: int) -> dict[s
     """Returns median milliseconds per step by config, with float32 products throughout."""
     dataset = images(images_each)
     programs = {row.config: program(row.settings(0)) for row in rows}
-    timed = {config: run_timer(config, dataset) for config in programs.values()}
-    medians = timers.interleaved(timed, rounds)
+    timers_by_program = {config: run_timer(config, dataset) for config in programs.values()}
+    medians = timers.interleaved(timers_by_program, rounds)
     return {name: round(1000 * medians[config], 3) for name, config in programs.items()}
 
 
@@ -78,8 +79,8 @@ def main() -> None:
     step_ms = measure(rows, _IMAGES.value, _ROUNDS.value)
     for row in rows:
         ratio = relative_time.time_ratio(row, rows, step_ms)
-        beside = "" if ratio is None else f", a run {ratio:5.2f} times the supervised net's"
-        print(f"{row.row:8}{row.labels:>5} labels {step_ms[row.config]:8.2f} ms per step{beside}")
+        relative = "" if ratio is None else f", a run {ratio:5.2f} times the supervised net's"
+        print(f"{row.row:8}{row.labels:>5} labels {step_ms[row.config]:8.2f} ms per step{relative}")
     if path is not None:
         about = {"rounds": _ROUNDS.value, "load": round(load, 2), "processor": machine()}
         files.write_json(path, {"step_ms": step_ms} | about | {"versions": workfolder.versions()})

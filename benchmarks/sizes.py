@@ -1,4 +1,4 @@
-"""The sizes of what is timed."""
+"""Sizes that the benchmarks time."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from benchmarks import timers
 
 
 class Sizes(NamedTuple):
-    """Holds the sizes of all that is timed.
+    """Holds the sizes that are timed.
 
     Attributes:
-      widths: of the ladder, levels 0 to L.
+      widths: widths of the ladder's levels 0 to L.
       rows: labelled rows per step, and as many unlabelled ones.
-      steps: in one timing of that ladder.
-      growth_steps: in one timing of the others.
-      matrix: the side of the square matrices of the peak.
+      steps: steps in one timing of that ladder.
+      growth_steps: steps in one timing of the others.
+      matrix: side of the square matrices whose product gives the peak.
       hidden: units of the four hidden levels of the ladders that grow in width.
       depths: layers of the ladders that grow in depth.
       depth_width: units of their hidden levels.
-      batches: rows per step, as ``rows``.
-      members: of populations.
-      devices: virtual ones.
+      batches: rows per step, counted as ``rows``.
+      members: numbers of members of the populations.
+      devices: numbers of virtual devices.
     """
 
     widths: Sequence[int] = timers.PAPER

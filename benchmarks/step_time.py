@@ -3,7 +3,7 @@
   python -m benchmarks.step_time
 
 Rounds are interleaved (matrix product, supervised, ladder, again), and medians
-are printed, so that a machine whose speed drifts does not favour one of them.
+are printed, so that drift in the machine's speed favours none of them.
 ``python -m benchmarks`` includes the same measurement.
 """
 
@@ -24,7 +24,7 @@ _STEPS = flags.DEFINE_integer("steps", 100, "Steps in one timing.", lower_bound=
 
 
 def measure(rounds: int, steps: int) -> dict[str, float]:
-    """Returns medians over interleaved rounds."""
+    """Returns medians over interleaved rounds, and figures derived from them."""
     data = timers.random_data(steps * timers.ROWS)
     medians = timers.interleaved(
         {

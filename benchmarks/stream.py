@@ -1,10 +1,10 @@
-"""Measures how fast the streamed pipeline is, next to a training step.
+"""Compares the speed of the streamed pipeline with that of a training step.
 
   python -m benchmarks.stream                              random images, MNIST's size
   python -m benchmarks.stream --dataset=mnist --data_dir=FOLDER
 
-Prints rows per second: of the stream alone, from memory and (for a prepared set) from
-disk; of the training step alone, on resident batches; and their ratio.
+Prints the rows per second of the stream by itself, from memory and (for a prepared set)
+from disk; of the training step by itself, on resident batches; and their ratio.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _ROWS = 60_000
 
 
 def best_of_3(run: Callable[[], object]) -> float:
-    """Returns seconds, the least of three after one to warm up."""
+    """Returns the seconds of the fastest of three runs, after one to warm up."""
     run()
     times = []
     for _ in range(3):
@@ -56,19 +56,19 @@ def stream_rate(x: data.Examples, y: np.ndarray, steps: int, batch: int) -> floa
 
 
 def step_rate(steps: int, batch: int) -> float:
-    """Measures unlabelled rows per second of the paper's MNIST step, the epoch a scan."""
+    """Returns unlabelled rows per second of the paper's MNIST step, many steps in one program."""
     x = jax.random.uniform(jax.random.key(1), (batch, 784))
-    one = TrainData(x, jnp.arange(batch) % timers.CLASSES, x)
-    compiled = timers.program(timers.full_ladder(), one, batch)
+    resident = TrainData(x, jnp.arange(batch) % timers.CLASSES, x)
+    compiled = timers.program(timers.full_ladder(), resident, batch)
     state = compiled.init(jax.random.key(0))
 
     @jax.jit
-    def many(state: TrainState) -> TrainState:
-        body = lambda _, state: compiled.step(state, Batch(*one))[0]
-        after: TrainState = jax.lax.fori_loop(0, steps, body, state)
-        return after
+    def run_steps(state: TrainState) -> TrainState:
+        body = lambda _, state: compiled.step(state, Batch(*resident))[0]
+        final_state: TrainState = jax.lax.fori_loop(0, steps, body, state)
+        return final_state
 
-    return steps * batch / best_of_3(lambda: int(many(state).step))
+    return steps * batch / best_of_3(lambda: int(run_steps(state).step))
 
 
 def main() -> None:

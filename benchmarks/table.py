@@ -1,4 +1,4 @@
-"""The table that the benchmarks write, as text, Markdown and JSON."""
+"""The benchmarks' table as text, Markdown and JSON."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Any, NamedTuple
 
 
 class Row(NamedTuple):
-    """Holds one line; what does not apply or was not measured is None.
+    """Holds one line; values that do not apply or were not measured are None.
 
     Attributes:
-      name: of what was timed.
-      ms: milliseconds per step, the median.
-      ratio: times what the group's ratios refer to.
+      name: name of the timed step or product.
+      ms: median milliseconds per step.
+      ratio: time relative to the group's reference.
       gflops: useful operations per second, in 10^9.
-      peak: these as a part of the matrix peak that its own library reaches.
-      footing: our ``peak`` over that of this row: the ratio with the library's own
-        matrix product taken out.
-      note: what a reader must know.
+      peak: these as a fraction of the matrix peak that the row's own library reaches.
+      footing: our ``peak`` over that of this row: the ratio without the effect of the
+        libraries' matrix products.
+      note: remark for the reader.
     """
 
     name: str
@@ -36,9 +36,9 @@ class Group(NamedTuple):
     """Holds rows that were measured in the same rounds.
 
     Attributes:
-      title: what they have in common.
-      ratio_to: what their ratios refer to.
-      rows: the lines.
+      title: heading of the rows.
+      ratio_to: reference of their ratios.
+      rows: lines of the group.
     """
 
     title: str
@@ -69,7 +69,7 @@ def machine() -> str:
 
 
 def cells(row: Row) -> list[str]:
-    """Returns the numbers of a row as text, empty where there is none.
+    """Returns the numbers of a row as text; a missing number is empty.
 
     Examples:
       >>> cells(Row("step", ms=15.31, ratio=3.6, peak=0.464))

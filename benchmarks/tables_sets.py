@@ -1,4 +1,4 @@
-"""Which sets ``benchmarks.tables`` reads, by task, and where their files are."""
+"""Sets that ``benchmarks.tables`` reads, by task, and the location of their files."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import NamedTuple
 
 from ladder_jax.errors import ConfigError
 
-_BY_NAME_ALONE = ("digits", "wdbc")
-"""Not among all sets: digits has benchmarks of its own, wdbc is breast_cancer."""
+_ONLY_BY_NAME = ("digits", "wdbc")
+"""Sets that are read only if named: digits has its own benchmarks, wdbc is breast_cancer."""
 
 
 class Source(NamedTuple):
-    """Says where files come from.
+    """Describes where the files of sets come from.
 
     Attributes:
-      flag: that names their folder.
-      package: that ships them.
-      folder: where it has them: its module, and folders in it.
-      suffix: of their names.
+      flag: flag that names their folder.
+      package: package that ships them.
+      folder: the package's module, and the folders within it that lead to the files.
+      suffix: suffix of their names.
     """
 
     flag: str
@@ -30,16 +30,16 @@ class Source(NamedTuple):
 
 
 class Sets(NamedTuple):
-    """Names the sets of a task, and how few of their labels are given.
+    """Describes the sets of a task and their labels.
 
     Attributes:
-      kind: of the labels, of ``data.KINDS``.
+      kind: kind of the labels, one of ``data.KINDS``.
       per_class: whether labels are counted per class.
-      source: of the sets that are files.
-      without_files: the others.
-      development: the sets that defaults are chosen on. No other is read before the
+      source: source of the sets that are files.
+      without_files: sets that are not files.
+      development: sets on which defaults are chosen. No other is read before the
         defaults are settled.
-      shown: those that are read afterwards; none: all others that are there.
+      shown: sets read afterwards; empty for all others that exist.
     """
 
     kind: str
@@ -82,17 +82,17 @@ IMBALANCED = Sets(
         *("shuttle-2_vs_5", "winequality-red-4", "yeast-0-2-5-6_vs_3-7-8-9"),
     ),
 )
-"""Those shown were chosen by name, before any was fitted. Of KEEL's sources that are not among
-the development sets, each that has a set with 40 rows or more of the rare class and 5 times as
-many of the other or more gives the first such set in the order of the names. The development
-sets are the imbalanced forms of development sets of ``CLASSES`` that have 200 rows or more."""
+"""The shown sets were chosen by name, before any was fitted. Each KEEL source that is not among
+the development sets contributes its first set, in the order of names, that has at least 40 rows
+of the rare class and at least 5 times as many of the other. The development sets are the
+imbalanced forms of development sets of ``CLASSES`` that have 200 rows or more."""
 
 
 def find_folder(source: Source, given: str | None) -> pathlib.Path | None:
-    """Returns the folder of the files: that given, or the installed package's, if any.
+    """Returns the folder of the files: the given one, or the installed package's, if any.
 
     Raises:
-      ConfigError: that given holds none.
+      ConfigError: the given folder holds no such files.
     """
     if given is not None:
         folder = pathlib.Path(given).expanduser()
@@ -103,7 +103,7 @@ def find_folder(source: Source, given: str | None) -> pathlib.Path | None:
             )
         return folder
     module, *within = source.folder
-    spec = importlib.util.find_spec(module)  # not imported, as that needs pandas
+    spec = importlib.util.find_spec(module)  # not imported: that needs pandas
     if spec is None or not spec.submodule_search_locations:
         return None
     return pathlib.Path(spec.submodule_search_locations[0], *within)
@@ -115,13 +115,13 @@ def choose_sets(
     """Returns the sets to measure.
 
     Args:
-      names: those asked for; none: all development sets, or those shown if ``final``.
-      sets: of the task.
-      folder: of the files; None: there is none.
-      final: whether sets may be read that defaults are not chosen on.
+      names: requested sets; if empty, all development sets, or those shown if ``final``.
+      sets: sets of the task.
+      folder: folder of the files, or None.
+      final: whether sets on which no defaults are chosen may be read.
 
     Raises:
-      ConfigError: a set may not be read, or is not there.
+      ConfigError: a set may not be read, or does not exist.
 
     Examples:
       >>> choose_sets([], CLASSES, None, final=False)
@@ -131,7 +131,7 @@ def choose_sets(
     files = [] if folder is None else sorted(p.stem for p in folder.glob(f"*{source.suffix}"))
     if sets.shown:
         files = [name for name in files if name in (*development, *sets.shown)]
-    there = dict.fromkeys([*files, *sets.without_files])
+    available = dict.fromkeys([*files, *sets.without_files])
     for name in names:
         if name not in development and not final:
             raise ConfigError(
@@ -140,20 +140,22 @@ def choose_sets(
             )
     chosen = list(dict.fromkeys(names))
     if not chosen:
-        others = [name for name in there if name not in (*development, *_BY_NAME_ALONE)]
-        usual = (sets.shown or others) if final else development
-        chosen = [name for name in usual if folder is not None or name in there]
-    where = f"in {folder}" if folder else f"without {how_to_get(source)}"
+        others = [name for name in available if name not in (*development, *_ONLY_BY_NAME)]
+        default_sets = (sets.shown or others) if final else development
+        chosen = [name for name in default_sets if folder is not None or name in available]
+    place = f"in {folder}" if folder else f"without {how_to_get(source)}"
     if not chosen:
-        raise ConfigError(f"no set is there {where}.")
+        raise ConfigError(f"no set is there {place}.")
     for name in chosen:
-        if name not in there:
-            raise ConfigError(f"--sets={name}: no such set {where}; there are {', '.join(there)}.")
+        if name not in available:
+            raise ConfigError(
+                f"--sets={name}: no such set {place}; there are {', '.join(available)}."
+            )
     return chosen
 
 
 def how_to_get(source: Source) -> str:
-    """Returns what makes files be there.
+    """Returns the ways to obtain the files of a source.
 
     Examples:
       >>> how_to_get(NUMBERS.source)

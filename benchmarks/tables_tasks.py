@@ -1,4 +1,4 @@
-"""What ``benchmarks.tables`` compares: a task is sets, the methods, and how they are measured."""
+"""Tasks of ``benchmarks.tables``: their sets, the methods they compare, and how errors count."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ from ladder_jax.estimators import LadderClassifier, LadderRegressor
 
 
 class Method(NamedTuple):
-    """Holds a classifier, or a regressor.
+    """Holds a classifier or a regressor.
 
     Attributes:
-      build: makes it, unfitted.
-      labeled_alone: whether it is given the labelled rows alone.
+      build: function that returns it, unfitted.
+      labeled_alone: whether it is fitted to the labelled rows only.
     """
 
     build: Callable[[], Any]
@@ -43,16 +43,16 @@ class Method(NamedTuple):
 
 
 class Task(NamedTuple):
-    """Says what is compared, on which sets, and how.
+    """Describes a comparison of methods on sets.
 
     Attributes:
-      sets: those that may be read.
-      methods: by name.
-      labels: how many, where ``--labels`` is not given.
-      least: the fewest that every method can do with.
-      unit: what labels are counted in.
-      error: what errors are, in words.
-      measure: ``measure(true, predicted)`` returns a measure of the error and its unit: the
+      sets: sets that may be read.
+      methods: methods by name.
+      labels: default numbers of labels, as ``--labels`` takes them.
+      least: fewest labels that every method works with.
+      unit: unit that labels are counted in.
+      error: description of the error.
+      measure: ``measure(true, predicted)`` returns a measure of the error and its unit; the
         error is their quotient in percent.
     """
 
@@ -78,27 +78,30 @@ def settings_of(method: Method) -> str:
 
 
 def without_decoder(ladder: LadderClassifier | LadderRegressor) -> Any:
-    """Returns the estimator with its settings, but as the supervised net of the same size."""
+    """Returns the estimator's supervised net of the same size, with the same settings."""
     return with_settings(ladder, Config.create(ladder._settings()).supervised())
 
 
 def _self_training() -> SelfTrainingClassifier:
-    """Makes self-training of an SVC, whose probabilities scikit-learn's calibration gives.
+    """Makes self-training of an SVC, with probabilities from scikit-learn's calibration.
 
-    Those of its own are to be removed; from two labels per class they often put the wrong
-    class first.
+    The SVC's own probabilities are due to be removed, and with two labels per class they
+    often rank the wrong class first.
     """
     return SelfTrainingClassifier(CalibratedClassifierCV(SVC(), ensemble=False, cv=LEAST))
 
 
 def _gaussian_process() -> GaussianProcessRegressor:
-    """Makes one whose likelihood decides scale, length and noise, from six starts."""
+    """Makes a Gaussian process that fits scale, length and noise by likelihood, six starts."""
     kernel = ConstantKernel() * RBF() + WhiteKernel()
     return GaussianProcessRegressor(kernel, normalize_y=True, n_restarts_optimizer=5)
 
 
 def _kernel_ridge() -> TransformedTargetRegressor:
-    """Makes one by three folds of the labelled rows; standardises targets: it has no intercept."""
+    """Makes kernel ridge regression, tuned by three folds of the labelled rows.
+
+    Targets are standardised, as it has no intercept.
+    """
     grid = {"alpha": [0.001, 0.01, 0.1, 1.0, 10.0], "gamma": [0.001, 0.003, 0.01, 0.03, 0.1, 0.3]}
     search = GridSearchCV(
         KernelRidge(kernel="rbf"), grid, cv=3, scoring="neg_root_mean_squared_error"
@@ -110,7 +113,7 @@ CLASSES = {
     "ladder": Method(LadderClassifier),
     "no_decoder": Method(lambda: without_decoder(LadderClassifier())),
     "label_spreading": Method(BASELINES["label_spreading"]),
-    # Without a gamma the kernel's is 1 / features, as an SVC has it on standardised columns.
+    # The kernel's default gamma is 1 / features, as that of an SVC on standardised columns.
     "label_spreading_rbf": Method(lambda: LabelSpreading(kernel=rbf_kernel)),
     "self_training": Method(_self_training),
     "logistic_regression": Method(lambda: LogisticRegression(max_iter=1000), True),
@@ -129,7 +132,7 @@ IMBALANCED = {
 NUMBERS = {
     "ladder": Method(LadderRegressor),
     "no_decoder": Method(lambda: without_decoder(LadderRegressor())),
-    # Its default is the leave-one-out error.
+    # By default it chooses alpha by the leave-one-out error.
     "ridge": Method(lambda: RidgeCV([0.01, 0.1, 1.0, 10.0, 100.0, 1000.0]), True),
     "random_forest": Method(RandomForestRegressor, True),
     "gaussian_process": Method(_gaussian_process, True),
@@ -138,12 +141,12 @@ NUMBERS = {
 
 
 def wrong(true: np.ndarray, predicted: np.ndarray) -> tuple[float, float]:
-    """Measures the part of the rows whose class is wrong."""
+    """Measures the fraction of misclassified rows."""
     return float(np.mean(predicted != true)), 1.0
 
 
 def wrong_per_class(true: np.ndarray, predicted: np.ndarray) -> tuple[float, float]:
-    """Measures the part of a class that is wrong, as a mean over the classes.
+    """Measures the misclassified fraction of a class, averaged over the classes.
 
     Examples:
       >>> wrong_per_class(np.array([0, 0, 0, 1]), np.array([0, 0, 0, 0]))

@@ -1,14 +1,15 @@
-"""Times how long this machine trains a ladder until it errs as seldom as the paper's.
+"""Measures how long this machine trains a ladder until it reaches the paper's error.
 
   python -m benchmarks.time_to_error --data_dir=FOLDER
   python -m benchmarks.time_to_error --data_dir=FOLDER --models=quick --seeds=5 --held_out=0
 
-MNIST, 100 labels, by the paper's settings (full), our recipe (tuned) and its short form
-(quick). The time ends when the error on held-out training images reaches --error; the
-test error is that at the end of the run. With --held_out=0 all images are trained on
-and no test image is looked at before the end, so that no time to an error is given.
+MNIST, 100 labels, with the paper's settings (full), our recipe (tuned) and its short form
+(quick). The clock stops when the error on held-out training images reaches --error; the
+test error is that at the end of the run. With --held_out=0 all images are trained on and
+no test image is looked at before the end, so no time to an error is given.
 
-Each run is a folder in --workdir, with its curve beside it: a stopped benchmark resumes.
+Each run is a folder in --workdir, next to a file with its curve: an interrupted benchmark
+resumes.
 """
 
 from __future__ import annotations
@@ -37,17 +38,17 @@ _HELD_OUT = flags.DEFINE_integer("held_out", 10_000, "Training images held out."
 
 
 class Timed(NamedTuple):
-    """Holds what came of one run.
+    """Holds the result of one run.
 
     Attributes:
-      model: its settings.
-      seed: of the run.
-      compute_dtype: of the matrix products.
-      epochs: of the whole run.
-      seconds_to_error: until the held-out error was reached; None: never.
-      validation_error: in percent, at the end; None: nothing was held out.
-      test_error: in percent, at the end.
-      seconds: of the whole run.
+      model: name of the settings.
+      seed: seed of the run.
+      compute_dtype: dtype of the matrix products.
+      epochs: epochs of the whole run.
+      seconds_to_error: seconds until the held-out error was reached; None if it never was.
+      validation_error: held-out error at the end, in percent; None if nothing was held out.
+      test_error: test error at the end, in percent.
+      seconds: seconds of the whole run.
     """
 
     model: str
@@ -61,7 +62,7 @@ class Timed(NamedTuple):
 
 
 def seconds_to(error: float, curve: Sequence[dict[str, Any]]) -> float | None:
-    """Returns the seconds after which a held-out error was reached, None if it never was.
+    """Returns the seconds until a held-out error was reached; None if it never was.
 
     Examples:
       >>> lines = [{"seconds": 2.0, "validation_error": 3.0}, {"seconds": 4.0}]
@@ -75,14 +76,14 @@ def seconds_to(error: float, curve: Sequence[dict[str, Any]]) -> float | None:
 def timed(
     model: str, config: Config, dataset: data.Dataset, folder: pathlib.Path, error: float
 ) -> Timed:
-    """Trains one ladder, or resumes it, its curve a file beside the folder."""
+    """Trains or resumes one ladder; its curve is a file next to the folder."""
     curve = folder.with_name(f"{folder.name}.curve.jsonl")
     lines = [json.loads(line) for line in (files.read_bytes(curve) or b"").splitlines()]
     with files.Log(curve, len(lines)) as log:
 
         def progress(line: dict[str, Any]) -> None:
-            kept = ("epoch", "seconds", "validation_error")
-            lines.append({name: line[name] for name in kept if name in line})
+            logged_names = ("epoch", "seconds", "validation_error")
+            lines.append({name: line[name] for name in logged_names if name in line})
             log.append(lines[-1])
 
         summary = loop.train_and_evaluate(
@@ -101,7 +102,7 @@ def timed(
 
 
 def settings(model: str, seed: int, held_out: int, epochs: int | None) -> Config:
-    """Returns the settings of one run, evaluated after each epoch where images are held out."""
+    """Returns the settings of one run, evaluated after each epoch if images are held out."""
     config = configs.load(f"mnist:labels=100,model={model}")
     return dataclasses.replace(
         config,
@@ -113,7 +114,7 @@ def settings(model: str, seed: int, held_out: int, epochs: int | None) -> Config
 
 
 def shown(run: Timed) -> str:
-    """Returns a line of the table.
+    """Formats a line of the table.
 
     Examples:
       >>> shown(Timed("quick", 0, "float32", 55, None, 1.2, 1.1, 60.0))
@@ -122,19 +123,19 @@ def shown(run: Timed) -> str:
     reached = "never below"
     if run.seconds_to_error is not None:
         reached = f"after {run.seconds_to_error:.0f} s"
-    held = (
+    held_out_text = (
         ""
         if run.validation_error is None
         else f"  {reached}  held out {run.validation_error:.2f} %"
     )
     return (
         f"{run.model:7} seed {run.seed:3}  {run.compute_dtype:9}{run.epochs:4} epochs "
-        f"{run.seconds:6.0f} s{held}  test {run.test_error:.2f} %"
+        f"{run.seconds:6.0f} s{held_out_text}  test {run.test_error:.2f} %"
     )
 
 
 def main() -> None:
-    """Trains, prints and writes the file."""
+    """Trains the ladders, prints the results and writes the file."""
     path = cli.output_path("") if cli.OUTPUT.value else None
     load = os.getloadavg()[0]
     dataset = data.load("mnist", cli.DATA_DIR.value or "")
@@ -153,14 +154,14 @@ def main() -> None:
     about = {"processor": machine(), "load": round(load, 2), "versions": workfolder.versions()}
     print(f"{about['processor']}; load at the start {load:.1f}")
     if path is not None:
-        given = {"error": _ERROR.value, "validation": _HELD_OUT.value}
-        files.write_json(path, {"runs": [run._asdict() for run in runs]} | given | about)
+        run_settings = {"error": _ERROR.value, "validation": _HELD_OUT.value}
+        files.write_json(path, {"runs": [run._asdict() for run in runs]} | run_settings | about)
 
 
 if __name__ == "__main__":
-    helped = {"output": "File to write the runs to, as JSON. Default: none."}
-    helped["workdir"] = f"{cli.WORKDIR_HELP} Default: runs/time_to_error."
-    flagged = (
+    flag_help = {"output": "File to write the runs to, as JSON. Default: none."}
+    flag_help["workdir"] = f"{cli.WORKDIR_HELP} Default: runs/time_to_error."
+    shared_flags = (
         cli.DATA_DIR,
         cli.SEEDS,
         cli.FIRST_SEED,
@@ -169,4 +170,4 @@ if __name__ == "__main__":
         cli.OUTPUT,
         cli.OVERWRITE_OUTPUT,
     )
-    cli.run(main, shared=flagged, about=helped)
+    cli.run(main, shared=shared_flags, about=flag_help)

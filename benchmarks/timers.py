@@ -1,7 +1,7 @@
-"""What the benchmarks time: each timer runs its work once and returns seconds per step.
+"""Timers of the benchmarks: each runs its work once and returns seconds per step.
 
-Timers are run in turn, round after round, and medians taken, so that a machine
-whose speed drifts does not favour one of them.
+Timers run in turn, round after round, and medians are taken, so that drift in the
+machine's speed favours none of them.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ DEPTHS = (5, 10, 20, 30)
 
 
 def useful_operations(rows: int = ROWS, widths: Sequence[int] = PAPER) -> int:
-    """Multiplications and additions that a step of a full ladder cannot do without.
+    """Counts the multiplications and additions that a step of a full ladder needs.
 
     Three streams of ``rows`` go up (labelled and unlabelled noisy, unlabelled clean)
-    and one comes down; each matrix product comes back as two in the gradient, but
-    for that of the first layer, whose input needs none.
+    and one comes down. The gradient takes two more products for each matrix product,
+    but one in the first layer, whose input needs no gradient.
 
     Examples:
       >>> round(useful_operations() / 1e9, 2)
@@ -53,7 +53,7 @@ def useful_operations(rows: int = ROWS, widths: Sequence[int] = PAPER) -> int:
 
 
 def gflops(operations: float, seconds: float) -> float:
-    """Operations a second, in 10^9.
+    """Computes operations per second, in 10^9.
 
     Examples:
       >>> gflops(3e9, 0.5)
@@ -63,7 +63,7 @@ def gflops(operations: float, seconds: float) -> float:
 
 
 def equal_widths(depth: int, width: int, features: int = 64) -> tuple[int, ...]:
-    """Levels 0 to ``depth`` with equal hidden levels and ten classes.
+    """Returns widths of levels 0 to ``depth``, with equal hidden levels and ten classes.
 
     Examples:
       >>> equal_widths(3, 20)
@@ -73,7 +73,7 @@ def equal_widths(depth: int, width: int, features: int = 64) -> tuple[int, ...]:
 
 
 def full_ladder(widths: Sequence[int] = PAPER) -> Config:
-    """Makes a dense ladder with every level decoded, at the paper's noise and costs.
+    """Makes a dense ladder with every level decoded, and the paper's noise and costs.
 
     Examples:
       >>> full_ladder((4, 3, 2)).denoising_cost
@@ -84,7 +84,7 @@ def full_ladder(widths: Sequence[int] = PAPER) -> Config:
 
 
 def supervised_net(widths: Sequence[int] = PAPER) -> Config:
-    """Makes the same layers with noise and without a decoder."""
+    """Makes the supervised net: the same layers, with noise and without a decoder."""
     return full_ladder(widths).supervised()
 
 
@@ -96,7 +96,7 @@ def random_data(rows: int, features: int = PAPER[0], labeled: int = ROWS) -> Tra
 
 
 def in_turn(advance: Callable[[Any], tuple[Any, Any]], state: Any, steps: int) -> Timer:
-    """Makes a timer of ``advance(state) -> (state, metrics)``, each from where the last ended."""
+    """Makes a timer of ``advance(state) -> (state, metrics)``; each run continues the last."""
 
     def run() -> float:
         nonlocal state
@@ -111,13 +111,13 @@ def in_turn(advance: Callable[[Any], tuple[Any, Any]], state: Any, steps: int) -
 def program(
     config: Config, data: TrainData, rows: int = ROWS, members: Members | None = None
 ) -> Program:
-    """Compiles a config as a run does, on all devices, its rate constant.
+    """Compiles a config as a run does, on all devices, with a constant rate.
 
     Args:
-      config: the ladder.
-      data: of ``random_data``.
+      config: config of the ladder.
+      data: examples as from ``random_data``.
       rows: labelled rows per step, and as many unlabelled ones.
-      members: of a population.
+      members: members of a population.
     """
     sizes = BatchSizes(rows, rows)
     steps = training.steps_per_epoch(data, sizes)
@@ -130,8 +130,8 @@ def epoch_timer(config: Config, data: TrainData, rows: int = ROWS) -> Timer:
     """Makes a timer of one compiled epoch; seconds per step.
 
     Args:
-      config: the ladder.
-      data: of ``random_data``.
+      config: config of the ladder.
+      data: examples as from ``random_data``.
       rows: labelled rows per step, and as many unlabelled ones.
     """
     compiled = program(config, data, rows)
@@ -142,33 +142,33 @@ def epoch_timer(config: Config, data: TrainData, rows: int = ROWS) -> Timer:
 
 
 def members_timer(config: Config, data: TrainData, members: int, rows: int = ROWS) -> Timer:
-    """Makes a timer of one epoch of several members under ``vmap``; seconds per step of all."""
+    """Makes a timer of one epoch of members under ``vmap``; seconds per step of all of them."""
     no_axis: Any = (None, None, None)
     shared = Members(members, TrainData(*no_axis))
     compiled = program(config, data, rows, shared)
     hyper = jax.tree.map(lambda leaf: jnp.stack([leaf] * members), compiled.net.hyper)
-    together = MemberData(data, hyper, jnp.full(members, config.learning_rate))
+    member_data = MemberData(data, hyper, jnp.full(members, config.learning_rate))
     states = compiled.init(jax.random.split(jax.random.key(0), members))
     steps = training.steps_per_epoch(data, BatchSizes(rows, rows))
-    return in_turn(lambda states: compiled.epoch(states, together), states, steps)
+    return in_turn(lambda states: compiled.epoch(states, member_data), states, steps)
 
 
 def call_timer(config: Config, data: TrainData, rows: int = ROWS, steps: int = 1) -> Timer:
-    """Makes a timer of steps, each a call of its own, on the same batch; seconds per step."""
+    """Makes a timer of steps called one by one on the same batch; seconds per step."""
     compiled = program(config, data, rows)
     batch = Batch(data.labeled[:rows], data.labels[:rows], data.unlabeled[:rows])
     batch = parallel.replicate(compiled.mesh, batch)
 
-    def several(state: training.TrainState) -> tuple[training.TrainState, training.Metrics]:
+    def run_steps(state: training.TrainState) -> tuple[training.TrainState, training.Metrics]:
         for _ in range(steps):
             state, metrics = compiled.step(state, batch)
         return state, metrics
 
-    return in_turn(several, compiled.init(jax.random.key(0)), steps)
+    return in_turn(run_steps, compiled.init(jax.random.key(0)), steps)
 
 
 def matrix_timer(size: int = MATRIX, repeats: int = 10, dtype: str = "float32") -> Timer:
-    """Makes a timer of a matrix product; seconds for one."""
+    """Makes a timer of a matrix product; seconds per product."""
     a, b = jax.random.normal(jax.random.key(0), (2, size, size)).astype(dtype)
     product = jax.jit(jnp.matmul)
 
@@ -182,11 +182,13 @@ def matrix_timer(size: int = MATRIX, repeats: int = 10, dtype: str = "float32") 
 
 
 def interleaved(timers: Mapping[Name, Timer], rounds: int) -> dict[Name, float]:
-    """Medians over rounds in which all run in turn, after one uncounted that compiles.
+    """Returns medians over rounds in which all timers run in turn.
+
+    A first round, which compiles, does not count.
 
     Args:
-      timers: by name.
-      rounds: that count.
+      timers: timers by name.
+      rounds: number of rounds that count.
 
     Returns:
       Median seconds by name.

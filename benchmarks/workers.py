@@ -1,7 +1,7 @@
 """Workers: separate programs that time something, asked for one timing at a time.
 
-Peers need another Python environment than ours, and several virtual devices
-another process, yet their rounds are to alternate with ours.
+Peers need their own Python environment, and several virtual devices their own
+process, yet their rounds must alternate with ours.
 """
 
 from __future__ import annotations
@@ -20,30 +20,30 @@ from typing import Any
 
 ROOT = pathlib.Path(__file__).parent.parent
 LIMIT = 900.0
-"""Seconds that an answer may take; the first one compiles."""
+"""Seconds that an answer may take; the first includes compilation."""
 _LAUNCH = (
     "import runpy, sys; sys.path.append({root!r}); runpy.run_module({module!r}, None, {main!r})"
 )
 
 
 class WorkerError(Exception):
-    """Tells of a worker that failed, with the reason it gave."""
+    """Reports a worker that failed, with the reason it gave."""
 
 
 class Worker:
     """Runs a program that speaks the protocol of ``benchmarks.peers.serve``.
 
     Args:
-      module: of the program.
-      settings: what it is told first.
-      python: of which environment; None for this one.
-      environment: variables to set in addition.
+      module: module of the program.
+      settings: settings that are sent first.
+      python: Python program of the environment; None for this one.
+      environment: additional environment variables.
 
     Attributes:
-      facts: what it told of itself, such as versions.
+      facts: facts that the program reports about itself, such as versions.
 
     Raises:
-      WorkerError: it does not start.
+      WorkerError: the program does not start.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Worker:
             paths = [str(ROOT), *filter(None, [variables.get("PYTHONPATH")])]
             variables["PYTHONPATH"] = os.pathsep.join(paths)
         else:
-            # Our own packages come after the peer's, if they must lie on its path at all.
+            # Our packages come last on the peer's path, so that they hide none of its own.
             launch = _LAUNCH.format(root=str(ROOT), module=module, main="__main__")
             command = [python, "-c", launch]
             variables.pop("PYTHONPATH", None)
@@ -85,7 +85,7 @@ class Worker:
             raise
 
     def timer(self, name: str) -> Callable[[], float]:
-        """Returns one of its timers, in seconds."""
+        """Returns the worker's timer of that name, in seconds."""
 
         def run() -> float:
             seconds: float = self._ask(name)["seconds"]
@@ -124,9 +124,9 @@ class Worker:
         return answer
 
     def _reason(self) -> str:
-        """Returns the last error that it wrote, in one line."""
+        """Returns the last error that the worker wrote, in one line."""
         status = self._process.wait()
         self._errors.seek(0)
         lines = [line.strip() for line in self._errors if line.strip()]
-        named = [line for line in lines if re.match(r"[\w.]*(Error|Exception)\b", line)]
-        return (named or lines or [f"it ended with status {status}"])[-1]
+        error_lines = [line for line in lines if re.match(r"[\w.]*(Error|Exception)\b", line)]
+        return (error_lines or lines or [f"it ended with status {status}"])[-1]
