@@ -16,8 +16,8 @@
 # The notebook uses the device of the runtime: on a TPU or GPU it trains the paper's ladder on
 # MNIST, eight seeds at once; on a CPU, a small ladder on scikit-learn's digits, two seeds.
 #
-# The first cell installs the package if it is missing, and keeps the installed JAX, NumPy and
-# scikit-learn. Only MNIST needs tensorflow-datasets.
+# The first cell installs the package if it is missing, and keeps the installed versions of JAX,
+# NumPy and scikit-learn. Only MNIST needs tensorflow-datasets.
 
 # %%
 import importlib.util
@@ -83,8 +83,8 @@ members = {f"ladder-{seed}": dataclasses.replace(config, seed=seed) for seed in 
 # %% [markdown]
 # ## Training
 #
-# One compiled program trains all seeds; `folder` holds the files of a run for each. After an
-# interruption, run the cell again to resume.
+# One compiled program trains all seeds and writes the files of one run per seed to `folder`. After
+# an interruption, run the cell again to resume.
 
 # %%
 from ladder_jax import train_population

@@ -12,11 +12,11 @@
 # %% [markdown]
 # # Masks, numbers and rare classes
 #
-# What labels say is the top of the ladder and its supervised cost; the denoising costs of the
-# unlabelled examples are the same for all.
+# The kind of label determines the top level of the ladder and its supervised cost; the denoising
+# costs of the unlabelled examples are the same for all kinds.
 #
-# The first cell installs the package if it is missing, and keeps the installed JAX, NumPy and
-# scikit-learn.
+# The first cell installs the package if it is missing, and keeps the installed versions of JAX,
+# NumPy and scikit-learn.
 
 # %%
 import importlib.util
@@ -42,8 +42,8 @@ EPOCHS = int(os.environ.get("LADDER_NOTEBOOK_EPOCHS", "100"))  # tests use fewer
 # %% [markdown]
 # ## A few masks
 #
-# Striped digits on striped grounds: only the direction of the stripes tells one from the other.
-# Of 400 images three have a mask; -1 marks a pixel without a label.
+# Striped digits on a striped ground: only the direction of the stripes distinguishes the two.
+# Three of the 400 images have a mask; -1 marks a pixel without a label.
 
 # %%
 shapes = data.load("textured_digits")
@@ -57,7 +57,7 @@ x_test, y_test = shapes.x_test[:100], (shapes.y_test[:100] != ground).astype(int
 print(f"mean IoU {100 * segmenter.score(x_test, y_test):.1f} %")
 
 # %% [markdown]
-# Images, masks, and the probability of each pixel that it is of a digit:
+# Images, masks, and the predicted probability that each pixel belongs to a digit:
 
 # %%
 probability = segmenter.predict_proba(x_test[:6])[..., 1]
@@ -72,8 +72,8 @@ figure
 # %% [markdown]
 # ## A few numbers
 #
-# NaN marks a row without its number. With `variance=True` each prediction has a standard
-# deviation of its own.
+# NaN marks a row without a target. With `variance=True` each prediction has its own standard
+# deviation.
 
 # %%
 from sklearn.datasets import make_friedman2
@@ -96,8 +96,8 @@ figure
 # %% [markdown]
 # ## A rare class
 #
-# One row of ten is of class 1. Left alone a classifier gains by neglecting it; with balanced
-# weights its rows count as much as all others together.
+# One row in ten belongs to class 1. Without weights, a classifier lowers its error by neglecting
+# this class; with balanced weights, its rows count as much as all the others together.
 
 # %%
 from sklearn.datasets import make_classification
@@ -118,7 +118,7 @@ for class_weight in (None, "balanced"):
 # %% [markdown]
 # ## Several labels per row
 #
-# Each row may be of none of the classes, or of several; -1 marks an entry that is not known.
+# Each row may have none of the labels, or several; -1 marks an unknown entry.
 
 # %%
 several = np.stack([numbers > 300, features[:, 0] > 50], axis=1).astype(int)

@@ -12,11 +12,11 @@
 # %% [markdown]
 # # Ladder networks in ten minutes
 #
-# Scikit-learn's handwritten digits: 1297 training images of 8 x 8 pixels, of which 100 keep
+# Scikit-learn's handwritten digits: 1297 training images of 8 x 8 pixels, 100 of which keep
 # their label.
 #
-# The first cell installs the package if it is missing, and keeps the installed JAX, NumPy and
-# scikit-learn.
+# The first cell installs the package if it is missing, and keeps the installed versions of JAX,
+# NumPy and scikit-learn.
 
 # %%
 import importlib.util
