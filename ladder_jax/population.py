@@ -47,7 +47,7 @@ def check_alike(configs: Sequence[Config]) -> None:
       Traceback (most recent call last):
       ...
       ladder_jax.errors.ConfigError: members differ in epochs; those of one population may differ \
-in name, seed, split, learning_rate, noise_std, denoising_cost alone.
+only in name, seed, split, learning_rate, noise_std, denoising_cost.
     """
     if not configs:
         raise ConfigError("there is no member; give at least one.")
@@ -55,11 +55,11 @@ in name, seed, split, learning_rate, noise_std, denoising_cost alone.
     differing = [s for s in settings if len({getattr(config, s) for config in configs}) > 1]
     if differing:
         raise ConfigError(
-            f"members differ in {', '.join(differing)}; those of one population may differ in "
-            f"{', '.join(_MAY_DIFFER)} alone."
+            f"members differ in {', '.join(differing)}; those of one population may differ "
+            f"only in {', '.join(_MAY_DIFFER)}."
         )
     if not configs[0].resident:
-        raise ConfigError("resident is False; a population is trained on resident data alone.")
+        raise ConfigError("resident is False; a population trains only on resident data: leave it out, or True.")
 
 
 class Crew(NamedTuple):

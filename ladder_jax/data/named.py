@@ -192,8 +192,9 @@ def prepare(name: str, data_dir: str = "", download_dir: str = "") -> pathlib.Pa
     Args:
       name: name of the set in tensorflow-datasets.
       data_dir: folder to prepare it in; "" for tensorflow-datasets' default.
-      download_dir: folder of the set's original files; missing ones are downloaded
-        into it. "" for ``data_dir/downloads/NAME``.
+      download_dir: folder of the set's original files. If its entry reads them, missing
+        ones are downloaded into it, and "" is ``data_dir/downloads/NAME``; otherwise it
+        is the ``manual_dir`` of the set's own builder, which downloads elsewhere.
 
     Returns:
       The folder to pass as ``data_dir`` from now on.
