@@ -1,4 +1,4 @@
-"""Lists the commands, each of which says more with --help.
+"""Lists the commands; each explains its use with --help.
 
 python -m experiments
 """
@@ -13,11 +13,11 @@ from ladder_jax.errors import ConfigError
 
 
 def commands() -> dict[str, str]:
-    """Returns what each command does, by the name of its module.
+    """Returns a one-line description of each command, by the name of its module.
 
     Examples:
       >>> commands()["export"]
-      'Writes a finished run as one StableHLO file that JAX alone runs on CPU, GPU and TPU.'
+      'Writes a finished run as one StableHLO file that needs only JAX on CPU, GPU and TPU.'
     """
     files = sorted(pathlib.Path(__file__).parent.glob("[!_]*.py"))
     runnable = [f for f in files if '\nif __name__ == "__main__":' in f.read_text(encoding="utf-8")]
@@ -30,15 +30,15 @@ def text() -> str:
         helptext.entry(f"python -m experiments.{name}", about, 44)
         for name, about in commands().items()
     ]
-    return "\n".join([*lines, "", "Each says what it takes with --help."])
+    return "\n".join([*lines, "", "Each explains its use with --help."])
 
 
 def main() -> None:
     """Prints the commands."""
     if len(sys.argv) > 1:
         raise ConfigError(
-            f"{sys.argv[1]!r}: a command is a module, e.g. python -m experiments.train; without "
-            "words they are listed."
+            f"{sys.argv[1]!r}: a command is a module, e.g. python -m experiments.train; give no "
+            "argument to list them."
         )
     print(text())
 

@@ -1,4 +1,4 @@
-"""Code shared by all commands: an error is one clear line and exit status 1."""
+"""Code shared by all commands: an error prints one clear line and exits with status 1."""
 
 from __future__ import annotations
 
@@ -35,24 +35,26 @@ from ladder_jax.run.files import as_path, is_bucket, make_writable, writing
 DATASET = flags.DEFINE_string(
     "dataset",
     None,
-    "Data set: a name, as in tensorflow-datasets, or the path of an .npz file with x and y, of a "
-    ".csv file or of a folder of images.",
+    "Data set: a name, as in tensorflow-datasets, or the path of an .npz file with x and y, a .csv "
+    "file or a folder of images.",
 )
 DATA_DIR = flags.DEFINE_string(
     "data_dir",
     None,
-    "Folder with the data set's IDX files, or in which it is prepared. Default: that of "
+    "Folder with the data set's IDX files, or to prepare it in. Default: that of "
     "tensorflow-datasets, ~/tensorflow_datasets.",
 )
 LABELS = flags.DEFINE_string(
     "labels",
     None,
-    "How many labelled examples: a number, or 'all'. Default: the config's; for a file, those that "
-    "it has.",
+    "Number of labelled examples, or 'all'. Default: the config's; for a file, the labels that it "
+    "has.",
 )
-SEEDS = flags.DEFINE_integer("seeds", 1, "How many seeds.", lower_bound=1)
-FIRST_SEED = flags.DEFINE_integer("first_seed", 0, "The first of them.", lower_bound=0)
-EPOCHS = flags.DEFINE_integer("epochs", None, "Instead of the config's own.", lower_bound=1)
+SEEDS = flags.DEFINE_integer("seeds", 1, "Number of seeds.", lower_bound=1)
+FIRST_SEED = flags.DEFINE_integer("first_seed", 0, "First seed.", lower_bound=0)
+EPOCHS = flags.DEFINE_integer(
+    "epochs", None, "Number of epochs. Default: the config's.", lower_bound=1
+)
 COMPUTE_DTYPE = flags.DEFINE_enum(
     "compute_dtype", None, COMPUTE_DTYPES, "Precision of matrix products. Default: the config's."
 )
@@ -60,7 +62,7 @@ WORKDIR_HELP = "Folder to write to; a stopped run in it resumes."
 WORKDIR = flags.DEFINE_string("workdir", None, f"{WORKDIR_HELP} Default: runs/NAME-TIME.")
 OUTPUT = flags.DEFINE_string("output", None, "File to write. Default: none.")
 OVERWRITE_OUTPUT = flags.DEFINE_bool(
-    "overwrite_output", False, "Whether files that are there already may be replaced."
+    "overwrite_output", False, "Whether existing files may be overwritten."
 )
 
 READS = {
@@ -69,23 +71,23 @@ READS = {
     "images. Default: the run's.",
     "data_dir": "Folder of its files. Default: the run's.",
 }
-"""Help of these flags in a command that reads a run."""
+"""Help texts of these flags in commands that read a run."""
 PATIENCE = 10.0
-"""Seconds that a process that ends waits for the others to end with it."""
+"""Seconds that an exiting process waits for the others to exit too."""
 
 
 def local_path(path: str | os.PathLike[str], what: str) -> pathlib.Path:
-    """Returns the path on a disk of what cannot be in a bucket."""
+    """Returns a path on disk, for files that cannot be in a bucket."""
     if is_bucket(path):
         raise ConfigError(f"{path}: {what} cannot be in a bucket; give a path on a disk.")
     return pathlib.Path(path).expanduser()
 
 
 def find_workdir() -> str:
-    """Returns the folder of the run that is read.
+    """Returns the folder of the run to read.
 
     Raises:
-      ConfigError: it is not given.
+      ConfigError: ``--workdir`` is not given.
     """
     if not WORKDIR.value:
         raise ConfigError("--workdir is not given; name the folder of a finished run.")
@@ -93,19 +95,19 @@ def find_workdir() -> str:
 
 
 def seeds() -> range:
-    """Returns the seeds asked for."""
+    """Returns the requested seeds."""
     return range(FIRST_SEED.value, FIRST_SEED.value + SEEDS.value)
 
 
 def label_numbers(default: str, least: int = 1) -> list[int]:
-    """Returns the numbers of labels asked for, each once.
+    """Returns the requested numbers of labels, without duplicates.
 
     Args:
-      default: what ``--labels`` is where it is not given.
-      least: the smallest that is accepted.
+      default: value of ``--labels`` if it is not given.
+      least: the smallest number accepted.
 
     Raises:
-      ConfigError: they are not such numbers.
+      ConfigError: ``--labels`` is not a list of such numbers.
     """
     words = (LABELS.value or default).split(",")
     if not all(word.isdecimal() and int(word) >= least for word in words):
@@ -114,10 +116,10 @@ def label_numbers(default: str, least: int = 1) -> list[int]:
 
 
 def output_path(default: str) -> pathlib.Path:
-    """Returns the file to write: that given, or the default.
+    """Returns the file to write: ``--output``, or the default.
 
     Raises:
-      ConfigError: as ``check_output``.
+      ConfigError: as for ``check_output``.
     """
     path = as_path(OUTPUT.value or default)
     check_output(path)
@@ -128,7 +130,7 @@ def check_output(path: pathlib.Path) -> None:
     """Checks that a file can be written without silently replacing another.
 
     Raises:
-      ConfigError: it is there already, or its folder is not.
+      ConfigError: the file exists already, or its folder does not exist or is not writable.
     """
     if not is_bucket(path) and not path.parent.is_dir():
         raise ConfigError(f"--output={path}: {path.parent} is not a folder; make it first.")
@@ -146,10 +148,10 @@ def check_output(path: pathlib.Path) -> None:
 
 
 def config_path(name: str) -> str:
-    """Returns the path of a config file, with its arguments, given by path or by name.
+    """Returns the path of a config file, with its arguments, from its path or name.
 
     Raises:
-      ConfigError: there is no such file or row.
+      ConfigError: the file, or its row for these arguments, does not exist.
 
     Examples:
       >>> config_path("mnist_100_gamma").endswith("configs/mnist.py:labels=100,model=gamma")
@@ -170,22 +172,22 @@ def config_path(name: str) -> str:
     )
 
 
-def _named(argv: Sequence[str], config: str | None) -> list[str]:
-    """Returns ``argv`` with config names made paths, and the default config where none is given."""
-    named, given = [], config is None
+def _with_config_paths(argv: Sequence[str], config: str | None) -> list[str]:
+    """Replaces config names in ``argv`` with paths and adds the default config if none is given."""
+    named, has_config = [], config is None
     for i, word in enumerate(argv):
         if word.startswith(("--config=", "-config=")):
-            word, given = f"--config={config_path(word.split('=', 1)[1])}", True
+            word, has_config = f"--config={config_path(word.split('=', 1)[1])}", True
         elif i and argv[i - 1] in ("--config", "-config"):
-            word, given = config_path(word), True
+            word, has_config = config_path(word), True
         named.append(word)
-    if not given and config is not None:
+    if not has_config and config is not None:
         named.insert(1, f"--config={config_path(config)}")
     return named
 
 
 def _with_current_names(word: str) -> str:
-    """Returns a flag that has a setting's old name by its name of now.
+    """Replaces a setting's former name in a flag with its current name.
 
     Examples:
       >>> _with_current_names("--config.average=0.9")
@@ -198,11 +200,11 @@ def _with_current_names(word: str) -> str:
 
 
 def as_flags(message: str, listed: Collection[str]) -> str:
-    """Returns a message of the library with its parameters as a command's flags.
+    """Rewrites parameters in a message of the library as a command's flags.
 
     Args:
-      message: that names parameters with a value, as ``overwrite=True``.
-      listed: the flags that the command has.
+      message: a message that names parameters with a value, such as ``overwrite=True``.
+      listed: names of the command's flags.
 
     Examples:
       >>> as_flags("seed=3: give labels=9, or overwrite=True", ["config", "labels", "overwrite"])
@@ -219,65 +221,65 @@ def as_flags(message: str, listed: Collection[str]) -> str:
     return re.sub(r"(?<![^\s(\"'])(\w+)=(True\b)?", flag, message)
 
 
-def _strangers(listed: Collection[str]) -> set[str]:
-    """Returns the flags of our modules that belong to another command.
+def _foreign_flags(listed: Collection[str]) -> set[str]:
+    """Returns the flags of our modules that belong to other commands.
 
     Args:
-      listed: those of this command; none: of any.
+      listed: names of this command's flags; if empty, all flags are its own.
     """
     by_module = flags.FLAGS.flags_by_module_dict().items()
-    known = {flag.name for name, some in by_module if "experiments." in name for flag in some}
+    known = {flag.name for name, defined in by_module if "experiments." in name for flag in defined}
     return known.difference(listed) if listed else set()
 
 
-def _unknown(name: str, listed: Collection[str] = ()) -> str:
-    """Returns the error for a flag that does not exist, with the flag that may be meant."""
-    known = {flag: flag for flag in flags.FLAGS if flag not in _strangers(listed)}
+def _unknown_flag(name: str, listed: Collection[str] = ()) -> str:
+    """Returns the error message for an unknown flag, suggesting a similar flag if there is one."""
+    known = {flag: flag for flag in flags.FLAGS if flag not in _foreign_flags(listed)}
     if "config" in known:
         settings = [field.name for field in dataclasses.fields(Config)]
         known = {setting: f"config.{setting}" for setting in settings} | known
-    near = difflib.get_close_matches(name.removeprefix("config."), known, n=1)
+    matches = difflib.get_close_matches(name.removeprefix("config."), known, n=1)
     return f"there is no flag --{name}; " + (
-        f"did you mean --{known[near[0]]}?" if near else "--help lists those there are."
+        f"did you mean --{known[matches[0]]}?" if matches else "--help lists the flags."
     )
 
 
 def _parse(argv: Sequence[str], config: str | None, listed: Collection[str] = ()) -> list[str]:
-    """Parses the flags as absl does, with any error in one line.
+    """Parses the flags as absl does, with errors in one line.
 
     Args:
-      argv: the words.
-      config: as for ``run``.
-      listed: the flags that the command has; none: any that is defined.
+      argv: the command line.
+      config: default config, as for ``run``.
+      listed: names of the command's flags; if empty, all defined flags.
     """
     try:
-        rest = flags.FLAGS(_named(argv, config))
+        args = flags.FLAGS(_with_config_paths(argv, config))
         if not flags.FLAGS["verbosity"].present:
-            # JAX tells of every backend that it does not find.
+            # JAX reports every backend that it does not find.
             absl_logging.set_verbosity(absl_logging.WARNING)
-        if len(rest) > 1:
-            raise ConfigError(f"unexpected argument {rest[1]!r}; flags are given as --name=value.")
-        for stranger in sorted(_strangers(listed)):
-            if flags.FLAGS[stranger].present:
-                raise flags.UnrecognizedFlagError(stranger)
-        return rest
+        if len(args) > 1:
+            raise ConfigError(f"unexpected argument {args[1]!r}; flags are given as --name=value.")
+        for foreign in sorted(_foreign_flags(listed)):
+            if flags.FLAGS[foreign].present:
+                raise flags.UnrecognizedFlagError(foreign)
+        return args
     except flags.UnrecognizedFlagError as error:
-        sys.exit(f"error: {_unknown(error.flagname, listed)}")
+        sys.exit(f"error: {_unknown_flag(error.flagname, listed)}")
     except (AttributeError, KeyError) as error:
-        # Of ml_collections; the message begins with the name in quotes.
+        # From ml_collections; the message begins with the name in quotes.
         name = re.findall(r"\w+", str(error))[:1]
-        sys.exit(f"error: {_unknown('config.' + ''.join(name), listed)}")
+        sys.exit(f"error: {_unknown_flag('config.' + ''.join(name), listed)}")
     except (flags.Error, ConfigError, TypeError, ValueError) as error:
-        # Beside absl's own errors, those of ml_collections' overrides.
+        # Errors of absl and of ml_collections' overrides.
         sys.exit(f"error: {' '.join(str(error).split())}")
 
 
 _PLUGIN_ERRORS: list[str] = []
-"""What JAX said of plugins that failed, where its platform is asked for."""
+"""JAX's messages on failed plugins, recorded if JAX_PLATFORMS is set."""
 
 
 def _plugin_error_in_one_line(record: logging.LogRecord) -> bool:
-    """Makes JAX report a failing plugin without its traceback, or with our own error."""
+    """Shortens JAX's report of a failing plugin to one line, or keeps it for our own error."""
     if not record.name.startswith("jax") or not record.exc_info:
         return True
     record.msg, record.args = f"{record.getMessage()}: {record.exc_info[1]}".split("\n")[0], ()
@@ -288,30 +290,30 @@ def _plugin_error_in_one_line(record: logging.LogRecord) -> bool:
 
 
 def _platform_error() -> str | None:
-    """Says what is wrong with JAX_PLATFORMS; None where JAX finds what it asks for."""
-    asked = os.environ.get("JAX_PLATFORMS")
-    if not asked:
+    """Returns an error message if JAX cannot use JAX_PLATFORMS, otherwise None."""
+    platforms = os.environ.get("JAX_PLATFORMS")
+    if not platforms:
         return None
     try:
         jax.devices()
-    except Exception as error:  # an AssertionError without a word for CUDA
+    except Exception as error:  # for CUDA, an AssertionError without a message
         reason = " ".join(str(error).partition(" (set JAX_PLATFORMS")[0].split())
     else:
         return None
     reason = [*_PLUGIN_ERRORS, reason][0] or "no plugin for it, or no such device"
     jax.config.update("jax_platforms", "")  # type: ignore[no-untyped-call]
-    there = " or ".join(sorted({"cpu", jax.default_backend()}))
+    available = " or ".join(sorted({"cpu", jax.default_backend()}))
     return (
-        f"JAX_PLATFORMS={asked} is not to be had here ({reason[:300].rstrip('.')}); give "
-        f"JAX_PLATFORMS={there}, or install what JAX needs for {asked}."
+        f"JAX_PLATFORMS={platforms} is not available here ({reason[:300].rstrip('.')}); give "
+        f"JAX_PLATFORMS={available}, or install what JAX needs for {platforms}."
     )
 
 
 def shutdown(status: int, words: str = "") -> None:
-    """Ends the other processes before this one ends otherwise than it should.
+    """Shuts down distributed JAX before this process exits with an error.
 
-    Where all of them leave, as after a signal, they wait for each other, and it
-    returns. A process that is left alone ends here, by which JAX ends the others.
+    If all processes exit, as after a signal, they wait for each other and this returns. If the
+    others keep running, this process exits here, and JAX then ends the others.
     """
     if not jax.distributed.is_initialized():
         return
@@ -324,9 +326,9 @@ def shutdown(status: int, words: str = "") -> None:
         os._exit(status)
 
 
-def _open_output() -> None:
-    """Makes stdout take any text: what its encoding lacks is written as an escape."""
-    if isinstance(sys.stdout, io.TextIOWrapper):  # it may be another, as in a notebook
+def _accept_any_text() -> None:
+    """Makes stdout accept any text, escaping characters that its encoding lacks."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # not so in a notebook
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
@@ -338,20 +340,20 @@ def run(
     about: Mapping[str, str] | None = None,
     words: bool = False,
 ) -> None:
-    """Parses the flags and runs ``main``; what goes wrong ends in one line, exit status 1.
+    """Parses the flags and runs ``main``; an error prints one line and exits with status 1.
 
-    Ctrl-C ends it with exit status 130; what a run is stopped by may have its own.
+    Ctrl-C exits with status 130; other signals that stop a run may have their own status.
 
     Args:
       main: the command.
-      config: what ``--config`` is where it is not given; None: there is no such flag.
-      shared: the flags of other modules that the command has; no others are taken.
-      about: what these are here, by name, where it is not what it is elsewhere.
+      config: default of ``--config``; None: the command has no such flag.
+      shared: flags of other modules that the command accepts; others are refused.
+      about: help texts, by flag, that differ from the flags' own.
       words: whether the command reads ``sys.argv`` itself.
     """
-    _open_output()
+    _accept_any_text()
     sys.argv[1:] = map(_with_current_names, sys.argv[1:])  # ml_collections reads it too
-    # JAX tells of every backend that it does not find.
+    # JAX reports every backend that it does not find.
     flags.FLAGS.set_default("verbosity", absl_logging.WARNING)
     absl_logging.get_absl_handler().addFilter(_plugin_error_in_one_line)
     for name, text in (about or {}).items():
@@ -368,7 +370,7 @@ def run(
             main()
             sys.stdout.flush()
             return
-        except BrokenPipeError:  # by head and the like; nobody reads what is left
+        except BrokenPipeError:  # from head and the like; nobody reads the remaining output
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return
         except (ConfigError, DataError, NotFiniteError, PeerError, WriteError) as error:
@@ -377,11 +379,11 @@ def run(
             line = str(error) or "interrupted"
             status = error.status if isinstance(error, Interrupted) else 130
         except Exception:
-            said = _platform_error()
-            if said is None:
+            platform_error = _platform_error()
+            if platform_error is None:
                 shutdown(status, traceback.format_exc())
                 raise
-            line = f"error: {said}"
+            line = f"error: {platform_error}"
         print(line, file=sys.stderr)
         shutdown(status)
         sys.exit(status)
@@ -391,5 +393,5 @@ def run(
 
 
 def _config_help(config: str) -> str:
-    """Lists the configs and the settings, for a command's help."""
+    """Returns the list of configs and settings for a command's help."""
     return helptext.of_configs(pathlib.Path(config_path(config)))

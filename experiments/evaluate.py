@@ -4,10 +4,10 @@
   python -m experiments.evaluate --workdir=RUN --dataset=new.npz
   python -m experiments.evaluate --workdir=RUN --dataset=mnist --data_dir=FOLDER
 
-By default, the test set of the data it was trained on. Another .npz file holds
-x_test and y_test, or x and y, with a class for each example, or a mask, numbers or several
-labels, as in training; a .csv file or a folder of images is one as experiments.train takes it.
-Numbers are read as those of training were (see python -m experiments.predict --help).
+The default is the test set of the data the run was trained on. Another .npz file must hold
+x_test and y_test, or x and y, with a class, a mask, numbers or several labels for each
+example, as in training; a .csv file or a folder of images has the form that experiments.train
+reads. Values are scaled as in training (see python -m experiments.predict --help).
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from ladder_jax.run import signals, workfolder
 
 
 class Judged(NamedTuple):
-    """Holds the scores on a test set.
+    """Holds the predictions for a test set and their cross-entropy.
 
     Attributes:
-      y: ``[n]``, the true classes.
-      predicted: ``[n]``, the classes predicted.
-      confidence: ``[n]``, the probability of that.
+      y: true classes ``[n]``.
+      predicted: predicted classes ``[n]``.
+      confidence: probabilities of the predicted classes ``[n]``.
       cross_entropy: mean of -log p(y | x), in nats.
     """
 
@@ -44,19 +44,19 @@ class Judged(NamedTuple):
 
 
 def measure(ladder: Predictor, x: data.Examples, y: np.ndarray, name: str = "x") -> Judged:
-    """Evaluates a ladder, part by part.
+    """Evaluates a ladder, chunk by chunk.
 
     Args:
-      ladder: to evaluate.
-      x: ``[n, *example_shape]``.
-      y: ``[n]``, the classes.
-      name: of the examples, for the messages.
+      ladder: the trained ladder.
+      x: examples ``[n, *example_shape]``.
+      y: true classes ``[n]``.
+      name: name of the examples, for messages.
 
     Returns:
-      ``Judged``.
+      A ``Judged``.
 
     Raises:
-      DataError: the examples are of another shape or scale than in training, or not finite.
+      DataError: the examples differ in shape or scale from training, or are not finite.
     """
     predicted, confidence, total, start = [], [], 0.0, 0
     for outputs in ladder.parts(x, name):
@@ -72,32 +72,33 @@ def measure(ladder: Predictor, x: data.Examples, y: np.ndarray, name: str = "x")
 def examples(
     ladder: Predictor, config: Config, name: str, data_dir: str, features: Sequence[str] = ()
 ) -> tuple[data.Examples, np.ndarray]:
-    """Returns the test examples that are asked for.
+    """Loads the test examples.
 
     Args:
-      ladder: to evaluate.
-      config: of its run.
-      name: of a data set, or the path of a file or folder; "" for the run's own.
-      data_dir: its folder; "" for the run's, where it is the run's own set.
-      features: their names in training, if they had any.
+      ladder: the trained ladder.
+      config: config of its run.
+      name: name of a data set, or path of a file or folder; "" for the run's own data.
+      data_dir: folder of the data set; "" for the run's, if it is the run's own data set.
+      features: names of the features in training, if they had any.
 
     Returns:
       ``(x, y)``.
 
     Raises:
-      DataError: there are none, or their labels are of another kind or other classes.
+      DataError: there are no test examples, or their labels are of another kind or of other
+        classes.
     """
     x: data.Examples
-    of_run = not name or data.located(name) == data.located(config.dataset)
+    is_own = not name or data.located(name) == data.located(config.dataset)
     name = name or config.dataset
     kind = ladder.target.kind
-    if data.is_file(name) and not of_run:
+    if data.is_file(name) and not is_own:
         x, y, names = _test_file(ladder, config, name, features)
         names = names or ladder.class_names
     else:
-        where = data_dir or (config.data_dir if of_run else "")
-        size = config.image_size if of_run else 0
-        dataset = data.load(name, where, in_memory=False, image_size=size)
+        directory = data_dir or (config.data_dir if is_own else "")
+        size = config.image_size if is_own else 0
+        dataset = data.load(name, directory, in_memory=False, image_size=size)
         x, y, names = dataset.x_test, dataset.y_test, dataset.class_names
         if dataset.kind != kind:
             raise errors.DataError(
@@ -126,7 +127,7 @@ def examples(
 def _test_file(
     ladder: Predictor, config: Config, name: str, features: Sequence[str]
 ) -> tuple[data.Examples, np.ndarray, tuple[str, ...]]:
-    """Reads a file, or a folder of images, to test on."""
+    """Loads test examples from a file or a folder of images."""
     kind = ladder.target.kind
     if name.endswith(".npz"):
         return data.load_test_npz(name, ladder.class_names, kind)
@@ -146,7 +147,7 @@ def _listed(names: tuple[str, ...]) -> str:
 
 
 def table(judged: Judged, class_names: tuple[str, ...]) -> str:
-    """Returns the scores as text: all examples, then those of each class.
+    """Formats the scores as text, over all examples and per class.
 
     Examples:
       >>> y, confidence = np.zeros(10, int), np.full(10, 0.95)
@@ -162,26 +163,26 @@ def table(judged: Judged, class_names: tuple[str, ...]) -> str:
     """
     from sklearn.metrics import confusion_matrix
 
-    every, *classes = scores(judged.y, judged.predicted, class_names)
+    overall, *classes = scores(judged.y, judged.predicted, class_names)
     (low, high), ece = (
-        every.interval,
+        overall.interval,
         calibration(judged.predicted == judged.y, judged.confidence).error,
     )
     width = max(5, *map(len, class_names))
     lines = [
-        f"error          {every.error:.2f} %  (95 % interval {low:.2f} to {high:.2f}, "
-        f"Wilson), {every.wrong} of {every.n} examples",
+        f"error          {overall.error:.2f} %  (95 % interval {low:.2f} to {high:.2f}, "
+        f"Wilson), {overall.wrong} of {overall.n} examples",
         f"cross-entropy  {judged.cross_entropy:.4f} nats",
         f"calibration    {ece:.2f} %  expected calibration error (ECE), {BINS} bins",
-        f"macro average  precision {every.precision:.2f} %, recall {every.recall:.2f} %, "
-        f"F1 {every.f1:.2f} %",
+        f"macro average  precision {overall.precision:.2f} %, recall {overall.recall:.2f} %, "
+        f"F1 {overall.f1:.2f} %",
         "",
         f"{'class':<{width}}  examples  error %          95 %  precision %  recall %    F1 %  "
         "most often taken for",
     ]
     counts = confusion_matrix(judged.y, judged.predicted, labels=range(len(class_names)))
     np.fill_diagonal(counts, 0)
-    for score, mistaken in zip(classes, counts, strict=True):
+    for score, mistakes in zip(classes, counts, strict=True):
         ends = "{:.1f} to {:.1f}".format(*score.interval) if score.n else "-"
         error, precision, recall, f1 = (
             "-" if np.isnan(value) else f"{value:.2f}"
@@ -189,8 +190,8 @@ def table(judged: Judged, class_names: tuple[str, ...]) -> str:
         )
         line = f"{score.name:<{width}}  {score.n:8}  {error:>7}  {ends:>12}  {precision:>11}"
         line += f"  {recall:>8}  {f1:>6}"
-        if mistaken.any():
-            line += f"  {class_names[mistaken.argmax()]} ({mistaken.max()})"
+        if mistakes.any():
+            line += f"  {class_names[mistakes.argmax()]} ({mistakes.max()})"
         lines.append(line)
     return "\n".join(lines)
 

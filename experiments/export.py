@@ -1,12 +1,12 @@
-"""Writes a finished run as one StableHLO file that JAX alone runs on CPU, GPU and TPU.
+"""Writes a finished run as one StableHLO file that needs only JAX on CPU, GPU and TPU.
 
   python -m experiments.export --workdir=RUN
   python -m experiments.export --workdir=RUN --output=model.stablehlo
 
-Parameters, statistics and preprocessing are inside; any batch size works. Next to it,
-FILE.json names the classes and the shape of an example, and says what comes out: probabilities
-of classes, of those of each pixel or of several labels, or numbers in their own units.
-examples/load_exported.py loads it.
+The file includes parameters, statistics and preprocessing, and accepts any batch size. Next to
+it, FILE.json gives the names of the classes, the shape of an example and the output: class
+probabilities, per example or per pixel, label probabilities, or numbers in their own units.
+examples/load_exported.py loads the file.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from ladder_jax import exporting, predictor
 from ladder_jax.run import signals
 
 OUTPUT = "model.stablehlo"
-_GIVEN = {
+_OUTPUTS = {
     "classes": "class probabilities",
     "pixels": "class probabilities of each pixel",
     "numbers": "numbers",
     "several": "label probabilities",
 }
-"""What a model gives, by what the labels are."""
-_NAMED = {"classes": "class", "pixels": "class", "numbers": "column", "several": "label"}
-"""What has names."""
+"""Outputs of a model, by kind of labels."""
+_NAMED_ITEMS = {"classes": "class", "pixels": "class", "numbers": "column", "several": "label"}
+"""What the names in the description belong to, by kind of labels."""
 
 
 def main() -> None:
@@ -35,8 +35,8 @@ def main() -> None:
         cli.check_output(about)
         ladder = predictor.load(cli.find_workdir())
         exporting.write(path, ladder)
-    given, names = _GIVEN[ladder.target.kind], _NAMED[ladder.target.kind]
-    print(f"{given} for {', '.join(exporting.PLATFORMS)} are in {path}")
+    outputs, names = _OUTPUTS[ladder.target.kind], _NAMED_ITEMS[ladder.target.kind]
+    print(f"{outputs} for {', '.join(exporting.PLATFORMS)} are in {path}")
     print(f"{names} names and the shape of an example are in {about}")
 
 

@@ -1,4 +1,4 @@
-"""The text of ``--help``, in the width of the terminal."""
+"""Text of ``--help``, fitted to the width of the terminal."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _HELP = {"-h", "--h", "-help", "--help", "-helpshort", "--helpshort"}
 
 
 def is_asked_for(words: Sequence[str]) -> bool:
-    """Returns whether help is asked for.
+    """Returns whether help is requested.
 
     Examples:
       >>> is_asked_for(["--seeds=3", "--help"])
@@ -34,23 +34,23 @@ def is_asked_for(words: Sequence[str]) -> bool:
 
 
 def first_line(path: pathlib.Path) -> str:
-    """Returns the first line of a module's docstring, read without running it."""
+    """Returns the first line of a module's docstring, without importing the module."""
     text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
     return (text or "").partition("\n")[0]
 
 
 def _width() -> int:
-    """Columns of a line of help: those of the terminal, at most 100."""
+    """Returns the width of help texts: the terminal's, from 40 to 100 columns."""
     return max(40, min(100, shutil.get_terminal_size((100, 24)).columns))
 
 
 def entry(name: str, text: str, column: int = _COLUMN) -> str:
-    """Lays out a name and its text, in a second column or, on a narrow terminal, below.
+    """Lays out a name and its text, in a second column, or from the next line for a long name.
 
     Args:
-      name: at the left.
-      text: of any length.
-      column: where the text begins.
+      name: the name, at the left.
+      text: its text, of any length.
+      column: position where the text begins, at most half the width.
     """
     width = _width()
     column = min(column, width // 2)
@@ -62,17 +62,17 @@ def entry(name: str, text: str, column: int = _COLUMN) -> str:
 
 
 def _command_lines(line: str) -> str:
-    """Cuts a line of a docstring that is a command, where it is too long, as a shell has it."""
+    """Breaks a command in a docstring, if too long, into lines that a shell accepts."""
     command, _, about = line.strip().partition("  ")
-    cut = textwrap.wrap(command, _width() - 4, break_long_words=False, break_on_hyphens=False)
+    pieces = textwrap.wrap(command, _width() - 4, break_long_words=False, break_on_hyphens=False)
     if len(line) <= _width():
         return line
     remark = [f"    # {about.strip()}"] if about else []
-    return "\n".join([*remark, "  " + " \\\n    ".join(cut)])
+    return "\n".join([*remark, "  " + " \\\n    ".join(pieces)])
 
 
 def fitted(text: str) -> str:
-    """Fits a docstring to the terminal's width: prose is filled, commands stay lines.
+    """Fits a docstring to the terminal's width: fills prose and keeps commands on lines.
 
     Examples:
       >>> print(fitted("Trains.\\n\\nFirst\\nsecond.\\n\\n  python -m x"))
@@ -95,7 +95,7 @@ def fitted(text: str) -> str:
 def _flag_help(flag: flags.Flag[Any]) -> str:
     """Describes a flag and its default."""
     name = f"--[no]{flag.name}" if flag.boolean else f"--{flag.name}"
-    text = str(flag.help).partition(";\n")[0]  # absl says what may be repeated
+    text = str(flag.help).partition(";\n")[0]  # absl appends a note to repeatable flags
     default = ", ".join(map(str, flag.default)) if isinstance(flag.default, list) else flag.default
     if flag.boolean:
         default = "on" if flag.default else "off"
@@ -105,7 +105,7 @@ def _flag_help(flag: flags.Flag[Any]) -> str:
 
 
 def setting_texts() -> dict[str, str]:
-    """Returns what each setting of a config is, from the docstring of ``Config``.
+    """Returns a description of each setting of a config, from the docstring of ``Config``.
 
     Examples:
       >>> setting_texts()["batch_unlabeled"]
@@ -117,10 +117,10 @@ def setting_texts() -> dict[str, str]:
 
 
 def of_configs(shown: pathlib.Path) -> str:
-    """Returns the configs, their rows and the settings, each with a line.
+    """Returns the help on configs, their rows and the settings, with a line for each.
 
     Args:
-      shown: the file whose values are shown.
+      shown: config file whose values are shown.
     """
     values = runpy.run_path(str(shown))["get_config"]().to_dict()
     lines = []
@@ -142,21 +142,21 @@ def of_configs(shown: pathlib.Path) -> str:
 
 
 def listed(shared: Sequence[flags.FlagHolder[Any]]) -> list[str]:
-    """Returns the names of the command's flags, in the order of their definition.
+    """Returns the names of the command's flags: its own, in order of definition, and shared ones.
 
     Args:
-      shared: those of them that are defined here or in other modules.
+      shared: flags of the command that other modules define.
     """
     in_command = flags.FLAGS.flags_by_module_id_dict().get(id(sys.modules["__main__"]), [])
     return [*(flag.name for flag in in_command), *(holder.name for holder in shared)]
 
 
 def of_command(listed: Sequence[str], configs: str | None = None) -> str:
-    """Returns what the command does, its flags, and the configs if it takes any.
+    """Returns the help on the command, its flags, and the configs if it takes any.
 
     Args:
-      listed: the names of its flags.
-      configs: of ``of_configs``.
+      listed: names of the command's flags.
+      configs: help on the configs, from ``of_configs``.
     """
     parts = [fitted(sys.modules["__main__"].__doc__ or "")]
     parts += ["\n".join(_flag_help(flags.FLAGS[name]) for name in listed)] if listed else []

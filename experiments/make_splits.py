@@ -1,4 +1,4 @@
-"""Writes the file of labelled splits of one data set, the same in every run.
+"""Writes the file of labelled splits of a data set; every run writes the same.
 
 python -m experiments.make_splits --dataset=mnist --data_dir=FOLDER
 """
@@ -18,15 +18,15 @@ from ladder_jax.errors import ConfigError
 LABELS = (20, 50, 100, 1000, 4000)
 SEEDS = 10
 
-_OUT = flags.DEFINE_string("out", None, "File to write. Default: that in the package.")
+_OUT = flags.DEFINE_string("out", None, "File to write. Default: the file in the package.")
 
 
 def make_splits(y: np.ndarray, classes: int) -> dict[str, np.ndarray]:
-    """Makes what the file of one data set holds, uint16 where that is enough.
+    """Makes the arrays in the file of a data set, as uint16 if that suffices.
 
     Args:
-      y: ``[n]``, the classes of all training examples, in the official order.
-      classes: how many there are.
+      y: classes of all training examples ``[n]``, in the official order.
+      classes: number of classes.
 
     Examples:
       >>> sorted(make_splits(np.arange(40_000) % 10, 10))[:3]

@@ -1,6 +1,6 @@
-"""New examples to predict: an ``.npz`` file, a ``.csv`` file, an image or a folder of them.
+"""Reads new examples to predict: an ``.npz`` or ``.csv`` file, an image or a folder of images.
 
-Read a part at a time, so that a large CSV file or folder needs little memory.
+They are read in parts, so that a large CSV file or folder needs little memory.
 """
 
 from __future__ import annotations
@@ -29,32 +29,32 @@ from ladder_jax.data.images import as_image, is_image, read_image
 from ladder_jax.errors import DataError
 
 PART = 256
-"""Rows that are read at a time."""
+"""Number of rows read at a time."""
 
 _MOST_BYTES = 2**26
-"""Of images that are read at a time; a larger one comes alone."""
+"""Most bytes of images read at a time; a larger image is read by itself."""
 
 _MOST_PER_NUMBER = 100
-"""Characters that a number in a CSV file may take, its comma included."""
+"""Most characters of a number in a CSV file, including its separator."""
 
 HEADERS = ("auto", "yes", "no")
-"""Whether the first line of a CSV file names its columns."""
+"""Options for whether the first line of a CSV file names its columns."""
 
 _FEW = 3
-"""Columns from which on numbers that rise evenly are no chance; two more, if unevenly."""
+"""Least count of numbers that rise or fall evenly not by chance; two more if unevenly."""
 
 Tell = Callable[[str], object]
 
 
 class Part(NamedTuple):
-    """Holds some of the rows.
+    """Holds consecutive rows of the input.
 
     Attributes:
-      names: one per row: its number in the input, from 0, or the name of its file.
-      x: ``[k, ...]``, numbers as they are in the input: bytes of images, integers where
-        a CSV file has whole numbers alone, else floats.
-      source: what they are of, for messages.
-      first: the number of the first row.
+      names: one name per row: its number in the input, from 0, or the name of its file.
+      x: unscaled values ``[k, ...]``: bytes for images, integers for a part of a CSV file with
+        only whole numbers, otherwise floats or the dtype of the array.
+      source: origin of the rows, for messages.
+      first: number of the first row.
     """
 
     names: list[str]
@@ -71,25 +71,24 @@ def read(
     fit: bool = False,
     names: Sequence[str] = (),
 ) -> Iterator[Part]:
-    """Yields the examples in a file or folder, ``PART`` rows at a time.
+    """Yields the examples in a file or folder, at most ``PART`` rows at a time.
 
     Args:
-      path: of an ``.npz`` file with an array ``x``, ``[n, *shape]`` or each row flat;
-        of a ``.csv`` file, one example per line, numbers apart by commas, semicolons or
-        tabs, with or without a line of column names; of a PNG or JPEG file, one example; or of a
-        folder of such files, in the order of their names.
-      shape: of one example in training.
-      header: whether the first line of a CSV file names its columns: "yes", "no" or
-        "auto": it does if there is no number in it. Numbers that rise or fall from
-        column to column, as wavelengths do, in the first line and not in the second are
-        refused by "auto".
-      tell: takes the line that says what the first line of a CSV file was taken for.
+      path: an ``.npz`` file with an array ``x``, ``[n, *shape]`` or with flat rows; a ``.csv``
+        file with one example per line, numbers separated by commas, semicolons or tabs, with or
+        without a line of column names; a PNG or JPEG file with one example; or a folder of such
+        images, in the order of their names.
+      shape: shape of one example in training.
+      header: whether the first line of a CSV file names its columns: "yes", "no" or "auto": yes
+        if it contains no number. "auto" refuses a first line of numbers that rise or fall from
+        column to column, such as wavelengths, unless the second line does so too.
+      tell: function called with a line that says how the first line of a CSV file was read.
       fit: whether images of another size are scaled and cropped.
-      names: of the features in training, by which those of a CSV file are found; others are
-        left out. Without them, so is a column of labels.
+      names: names of the features in training, used to find the columns of a CSV file; other
+        columns are ignored. Without names, a column of labels is ignored.
 
     Raises:
-      DataError: it is missing, corrupt, empty, or not of this shape.
+      DataError: the input is missing, corrupt, empty, or of another shape.
 
     Examples:
       >>> import tempfile
@@ -161,27 +160,29 @@ def _read_csv(path: pathlib.Path, rows: Iterator[tuple[list[float], bool]]) -> I
                 x = x.astype(np.int64)
             yield _numbered(x, str(path), start)
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 text; write it as such.") from error
+        raise DataError(f"{path}: not UTF-8 text; save it as UTF-8.") from error
 
 
 def _csv_rows(
     path: pathlib.Path, file: TextIO, size: int, header: str, tell: Tell, names: Sequence[str]
 ) -> Iterator[tuple[list[float], bool]]:
-    """Yields the numbers of each line, and whether all are written as integers."""
-    most = MOST_LINE if names else _MOST_PER_NUMBER * (size + 10)  # there may be other columns
-    reader = reader_of(path, file, most)
+    """Yields the numbers in each line, and whether all are written as integers."""
+    max_length = MOST_LINE if names else _MOST_PER_NUMBER * (size + 10)  # allows for other columns
+    reader = reader_of(path, file, max_length)
     lines = ((reader.line_num, cells) for cells in reader if cells)
     try:
-        ahead = list(itertools.islice(lines, 2))
-        if ahead:
-            is_header = _is_header(path, [cells for _, cells in ahead], header)
+        first_lines = list(itertools.islice(lines, 2))
+        if first_lines:
+            is_header = _is_header(path, [cells for _, cells in first_lines], header)
             tell(f"first line of {path} taken as {'names' if is_header else 'an example'}")
             if is_header:
-                heads = ahead.pop(0)[1]
-                columns = feature_columns(path, heads, size, names)
-                lines = (_chosen(path, line, len(heads), columns) for line in lines)
-                ahead = [_chosen(path, line, len(heads), columns) for line in ahead]
-        for number, cells in itertools.chain(ahead, lines):
+                header_cells = first_lines.pop(0)[1]
+                columns = feature_columns(path, header_cells, size, names)
+                lines = (_chosen(path, line, len(header_cells), columns) for line in lines)
+                first_lines = [
+                    _chosen(path, line, len(header_cells), columns) for line in first_lines
+                ]
+        for number, cells in itertools.chain(first_lines, lines):
             yield _numbers(f"{path}, line {number}", cells, size)
     except csv.Error as error:
         raise DataError(f"{path}, line {reader.line_num}: {error}.") from error
@@ -190,31 +191,31 @@ def _csv_rows(
 def _chosen(
     path: pathlib.Path, line: tuple[int, list[str]], wanted: int, columns: Sequence[int]
 ) -> tuple[int, list[str]]:
-    """Returns the number of a line and the cells of some of its columns."""
+    """Returns the number of a line and its cells in the given columns."""
     number, cells = line
     return number, cells_of(f"{path}, line {number}", cells, wanted, columns)
 
 
 def _is_header(path: pathlib.Path, lines: list[list[str]], header: str) -> bool:
-    """Returns whether the first of the first lines names columns."""
-    first, *rest = [[as_number(cell) for cell in cells] for cells in lines]
+    """Returns whether the first of the given lines, the first in the file, names columns."""
+    first, *remaining = [[as_number(cell) for cell in cells] for cells in lines]
     if header != "auto":
         return header == "yes"
-    if _is_ramp(first) and not any(map(_is_ramp, rest)):
+    if _is_ramp(first) and not any(map(_is_ramp, remaining)):
         raise DataError(
-            f"{path}, line 1: {', '.join(lines[0][:2])} ... {lines[0][-1]} in order, an example or "
-            "names of columns? Say --header=yes or --header=no."
+            f"{path}, line 1: {', '.join(lines[0][:2])} ... {lines[0][-1]} may be an example or "
+            "column names. Say --header=yes or --header=no."
         )
     return all(number is None for number in first)
 
 
 def _is_ramp(numbers: list[float | None]) -> bool:
-    """Returns whether numbers rise or fall all along, as few rows of data do by chance."""
+    """Returns whether numbers rise or fall monotonically, as rows of data rarely do by chance."""
     if len(numbers) < _FEW or None in numbers:
         return False
     steps = np.diff(np.array(numbers, float))
-    even = np.allclose(steps, steps[0], rtol=1e-3)
-    return bool((steps > 0).all() or (steps < 0).all()) and (even or len(numbers) > _FEW + 1)
+    is_even = np.allclose(steps, steps[0], rtol=1e-3)
+    return bool((steps > 0).all() or (steps < 0).all()) and (is_even or len(numbers) > _FEW + 1)
 
 
 def _numbers(where: str, cells: list[str], size: int) -> tuple[list[float], bool]:
@@ -225,8 +226,8 @@ def _numbers(where: str, cells: list[str], size: int) -> tuple[list[float], bool
     if len(known) < size:
         column = numbers.index(None)
         raise DataError(
-            f"{where}, column {column + 1}: {cells[column][:30]!r} is not a number. (If line 1 is "
-            "of names and numbers: --header=yes.)"
+            f"{where}, column {column + 1}: {cells[column][:30]!r} is not a number. (If line 1 has "
+            "column names, some of them numbers: --header=yes.)"
         )
     return known, all(map(is_whole, cells))
 

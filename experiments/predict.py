@@ -5,20 +5,20 @@
   python -m experiments.predict --workdir=RUN --input=FOLDER_OF_IMAGES --denoised
   python -m experiments.predict --workdir=RUN --input=FOLDER_OF_IMAGES --overlay
 
-The CSV file has one line per example: its row (its number, from 0, or the name of its
-file), the class, its probability, and the probability of each class, p_NAME. Of a run on
-numbers it has a column for each and, with variance, one for its standard deviation,
-sd_NAME; of a run on several labels 0 or 1 for each and its probability, p_NAME. --denoised
-also writes the decoder's estimate of each example to FILE.denoised.npz.
+The CSV file has one line per example: the row (its number, from 0, or the name of its file),
+the class, its probability, and the probability of each class, p_NAME. For a run on numbers,
+there is a column per number and, with variance, one for its standard deviation, sd_NAME; for
+a run on several labels, a column of 0 or 1 per label and one for its probability, p_NAME.
+--denoised also writes the decoder's estimate of each example to FILE.denoised.npz.
 
-A run on masks writes a folder instead, a PNG mask for each image under the image's name
-(or ROW.png): class numbers with a palette of colours, as experiments.train reads them.
---overlay adds FOLDER.overlay, in which each image has the colours of its mask laid over it.
+For a run on masks, a folder is written instead, with a PNG mask for each image under the
+image's name (or ROW.png): class numbers with a colour palette, as experiments.train reads
+them. --overlay adds FOLDER.overlay, with the colours of its mask laid over each image.
 
-Numbers are read as those of training were. Trained on bytes (uint8, MNIST and its like):
-whole numbers from 0 to 255 of any dtype, CSV cells and image files are divided by 255, and
-floats must be from 0 to 1. Trained on floats from 0 to 1: uint8 and image files are
-divided by 255. Trained on other numbers: nothing is scaled. What is ambiguous is refused.
+Values are scaled as in training. Trained on bytes (uint8, such as MNIST): whole numbers from
+0 to 255 of any dtype, CSV cells and image files are divided by 255, and floats must be from
+0 to 1. Trained on floats from 0 to 1: uint8 and image files are divided by 255. Trained on
+other numbers: nothing is scaled. Ambiguous values are refused.
 """
 
 from __future__ import annotations
@@ -40,41 +40,41 @@ from ladder_jax.predictor import Outputs, Predictor
 from ladder_jax.run import files, signals, workfolder
 
 OUTPUT, FOLDER = "predictions.csv", "predictions"
-"""Where predictions go by default, and where masks do."""
+"""Default paths of predictions and of masks."""
 
 _INPUT = flags.DEFINE_string(
     "input",
     None,
-    "New examples: an .npz file with x; a .csv file, one example per line, its numbers apart by "
-    "commas, semicolons or tabs, with or without a line of column names (--header); a PNG or "
-    "JPEG file; or a folder of such files.",
+    "New examples: an .npz file with x; a .csv file with one example per line, numbers separated "
+    "by commas, semicolons or tabs, with or without a line of column names (--header); a PNG or "
+    "JPEG file; or a folder of PNG or JPEG files.",
 )
 _HEADER = flags.DEFINE_enum(
     "header",
     "auto",
     new_examples.HEADERS,
-    "Whether the first line of a .csv file names its columns. auto: it does if there is no number "
-    "in it, and rising numbers, as of wavelengths, are refused. What was taken is printed.",
+    "Whether the first line of a .csv file names its columns. auto: yes if it contains no number; "
+    "ambiguous rising numbers, such as wavelengths, are refused. The choice is printed.",
 )
 _DENOISED = flags.DEFINE_bool(
     "denoised",
     False,
     "Whether to write the decoder's estimate of each example too: array 'denoised' of an .npz "
-    "file, in the units that preprocessing gives, rows as in the CSV file. Never CSV columns.",
+    "file, in the units of the preprocessed data, with the CSV file's rows. Never CSV columns.",
 )
 _OVERLAY = flags.DEFINE_bool(
     "overlay",
     False,
-    "Whether a run on masks also writes each image with the colours of its mask laid over it.",
+    "For a run on masks: whether to write each image with the colours of its mask laid over it.",
 )
 
 
-_SAID = {"classes": "classes", "pixels": "masks", "numbers": "numbers", "several": "labels"}
-"""What is predicted, by what the labels are."""
+_PLURALS = {"classes": "classes", "pixels": "masks", "numbers": "numbers", "several": "labels"}
+"""Plural of what is predicted, by kind of labels."""
 
 
 def denoised_path(output: pathlib.Path) -> pathlib.Path:
-    """Returns where the decoder's estimates go.
+    """Returns the path of the file of the decoder's estimates.
 
     Examples:
       >>> denoised_path(pathlib.Path("predictions.csv")).name
@@ -84,7 +84,7 @@ def denoised_path(output: pathlib.Path) -> pathlib.Path:
 
 
 def overlay_path(output: pathlib.Path) -> pathlib.Path:
-    """Returns the folder that images go to with their masks laid over them.
+    """Returns the path of the folder of images with their masks laid over them.
 
     Examples:
       >>> overlay_path(pathlib.Path("predictions")).name
@@ -100,21 +100,21 @@ def predict(
     denoised: pathlib.Path | None = None,
     overlay: pathlib.Path | None = None,
 ) -> int:
-    """Writes a ladder's predictions for examples; on any error, nothing.
+    """Writes a ladder's predictions for examples; on any error, writes nothing.
 
     Args:
-      ladder: that predicts.
-      parts: the examples, of ``new_examples.read``.
-      output: the CSV file, or the folder of the masks.
-      denoised: the ``.npz`` file of the decoder's estimates; None for none.
-      overlay: the folder of the images with their masks; None for none.
+      ladder: the trained ladder.
+      parts: parts of the examples, as ``new_examples.read`` yields them.
+      output: the CSV file, or the folder of masks.
+      denoised: the ``.npz`` file of the decoder's estimates; None to omit it.
+      overlay: the folder of images with their masks laid over them; None to omit it.
 
     Returns:
-      How many examples there were.
+      The number of examples.
 
     Raises:
       ConfigError: the ladder does not decode its input, or has no masks to lay over images.
-      DataError: an example is wrong.
+      DataError: an example is invalid.
       WriteError: a file cannot be written.
     """
     rows, positions = 0, ladder.target.positions
@@ -152,14 +152,14 @@ def _estimates(outputs: Outputs) -> np.ndarray:
 
 
 def output_of(ladder: Predictor, given: str) -> pathlib.Path:
-    """Returns the file, or the folder of masks, to write.
+    """Returns the path to write: a file, or a folder of masks.
 
     Args:
-      ladder: that predicts.
-      given: the examples that are read.
+      ladder: the trained ladder.
+      given: path of the input examples.
 
     Raises:
-      ConfigError: it cannot be written, or is there already.
+      ConfigError: the path cannot be written or exists already.
     """
     if not ladder.target.positions:
         return cli.output_path(OUTPUT)
@@ -169,11 +169,11 @@ def output_of(ladder: Predictor, given: str) -> pathlib.Path:
 
 
 def left_out(path: pathlib.Path) -> int:
-    """Returns how many files of a folder are not read, not counting hidden ones."""
+    """Counts the files in a folder that are not read, except hidden ones."""
     if not path.is_dir():
         return 0
-    seen = [p for p in path.iterdir() if not p.name.startswith(".")]
-    return sum(not is_image(p) for p in seen)
+    visible = [p for p in path.iterdir() if not p.name.startswith(".")]
+    return sum(not is_image(p) for p in visible)
 
 
 def main() -> None:
@@ -191,12 +191,12 @@ def main() -> None:
         if overlay is not None:
             prediction_files.check_folder(overlay, cli.OVERWRITE_OUTPUT.value, _INPUT.value)
         names = workfolder.load_summary(folder).get("feature_names", ())
-        how = {"header": _HEADER.value, "tell": print, "fit": fit, "names": names}
-        parts = new_examples.read(_INPUT.value, ladder.example_shape, **how)
+        options = {"header": _HEADER.value, "tell": print, "fit": fit, "names": names}
+        parts = new_examples.read(_INPUT.value, ladder.example_shape, **options)
         rows = predict(ladder, parts, output, denoised, overlay)
-    print(f"{_SAID[ladder.target.kind]} of {rows} example(s) are in {output}")
-    if others := left_out(pathlib.Path(_INPUT.value).expanduser()):
-        print(f"{others} file(s) in {_INPUT.value} are no PNG or JPEG files and were left out")
+    print(f"{_PLURALS[ladder.target.kind]} of {rows} example(s) are in {output}")
+    if skipped := left_out(pathlib.Path(_INPUT.value).expanduser()):
+        print(f"{skipped} file(s) in {_INPUT.value} are not PNG or JPEG files and were skipped")
     if overlay is not None:
         print(f"the images with their masks over them are in {overlay}")
     if denoised is not None:

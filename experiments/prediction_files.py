@@ -1,4 +1,4 @@
-"""The files that predictions are written to: a table, a folder of masks, one of overlays."""
+"""Output files of predictions: a table, a folder of masks and a folder of overlays."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from ladder_jax.predictor import Outputs, Predictor
 from ladder_jax.run import files
 
 Write = Callable[[list[str], np.ndarray, Outputs], None]
-"""Takes the names of some rows, the rows, and what is said of them."""
+"""Function that writes rows, given their names, the rows and their outputs."""
 
 
 @contextlib.contextmanager
 def table(ladder: Predictor, path: pathlib.Path) -> Iterator[Write]:
-    """Yields what adds the lines of rows to a CSV file, which is there in the end or not at all.
+    """Yields a function that adds rows to a CSV file, which appears only when complete.
 
     Args:
-      ladder: that predicts.
-      path: of the file.
+      ladder: the trained ladder.
+      path: the file to write.
     """
-    # A file name may be no text.
+    # File names are not always valid text.
     with (
         files.replacing(path) as new,
         new.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
@@ -41,13 +41,13 @@ def table(ladder: Predictor, path: pathlib.Path) -> Iterator[Write]:
         def write(names: list[str], x: np.ndarray, outputs: Outputs) -> None:
             lines = zip(names, _cells(ladder, outputs), strict=True)
             writer.writerows([name, *cells] for name, cells in lines)
-            file.flush()  # a full disk is found here
+            file.flush()  # raises here if the disk is full
 
         yield write
 
 
 def _columns(ladder: Predictor) -> list[str]:
-    """Returns the names of the columns but the first."""
+    """Returns the names of all columns except the first."""
     names = list(ladder.class_names)
     if ladder.target.kind == "classes":
         return ["class", "probability", *(f"p_{name}" for name in names)]
@@ -57,11 +57,11 @@ def _columns(ladder: Predictor) -> list[str]:
 
 
 def _cells(ladder: Predictor, outputs: Outputs) -> Iterator[list[str]]:
-    """Yields the cells of each row but the first, with the digits that float32 has."""
+    """Yields all cells of each row except the first, with float32 precision."""
     if outputs.scaling is not None:
         numbers, deviations = outputs.predictions, outputs.uncertainty
         numbers = numbers if deviations is None else np.hstack([numbers, deviations])
-        # Of what was standardised: the mean may be large beside what numbers differ by.
+        # Precision of the standardised numbers: the mean may be much larger than the scale.
         decimals = 7 - np.floor(np.log10(outputs.scaling.scale)).astype(int)
         for row in numbers:
             places = itertools.cycle(decimals.tolist())
@@ -69,27 +69,27 @@ def _cells(ladder: Predictor, outputs: Outputs) -> Iterator[list[str]]:
             yield [str(round(number, place)) for number, place in pairs]
         return
     texts = outputs.probabilities.astype(np.float32).astype(str).tolist()
-    for said, cells in zip(outputs.predictions, texts, strict=True):
+    for predicted, cells in zip(outputs.predictions, texts, strict=True):
         if ladder.target.kind == "classes":
-            yield [ladder.class_names[said], cells[said], *cells]
+            yield [ladder.class_names[predicted], cells[predicted], *cells]
         else:
-            yield [*map(str, said), *cells]
+            yield [*map(str, predicted), *cells]
 
 
 @contextlib.contextmanager
 def mask_folder(ladder: Predictor, path: pathlib.Path) -> Iterator[Write]:
-    """Yields what writes masks to a folder, which is there in the end or not at all.
+    """Yields a function that writes masks to a folder, which appears only when complete.
 
     Args:
-      ladder: that predicts.
-      path: of the folder; what is in it is replaced.
+      ladder: the trained ladder.
+      path: the folder to write; its content is replaced.
 
     Raises:
-      DataError: a mask cannot hold so many classes.
+      DataError: there are more classes than a mask can hold.
     """
     masks.check_classes(len(ladder.class_names))
     with files.replacing(path) as new:
-        files.remove(new)  # of a command that was killed
+        files.remove(new)  # left by a killed command
         new.mkdir()
 
         def write(names: list[str], x: np.ndarray, outputs: Outputs) -> None:
@@ -101,10 +101,10 @@ def mask_folder(ladder: Predictor, path: pathlib.Path) -> Iterator[Write]:
 
 @contextlib.contextmanager
 def overlay_folder(ladder: Predictor, path: pathlib.Path) -> Iterator[Write]:
-    """Yields what writes images with their masks over them to a folder, as ``mask_folder`` does.
+    """Yields a function that writes images with masks over them to a folder, as ``mask_folder``.
 
     Raises:
-      ConfigError: the run is not one on masks of grey or coloured images.
+      ConfigError: the run was not trained on masks of grey or coloured images.
     """
     if ladder.target.kind != "pixels" or ladder.example_shape[2] not in MODES:
         labels = f"{ladder.target.kind}, not masks"
@@ -112,12 +112,12 @@ def overlay_folder(ladder: Predictor, path: pathlib.Path) -> Iterator[Write]:
             labels = f"images of {ladder.example_shape[2]} channels, neither grey nor coloured"
         raise ConfigError(f"--overlay, but the run was trained on {labels}; leave it out.")
     with files.replacing(path) as new:
-        files.remove(new)  # of a command that was killed
+        files.remove(new)  # left by a killed command
         new.mkdir()
 
         def write(names: list[str], x: np.ndarray, outputs: Outputs) -> None:
-            shown = data.new_rows("x", x, ladder.example_shape, scale=ladder.fitted.scale)
-            for name, image, mask in zip(names, shown, outputs.predictions, strict=True):
+            images = data.new_rows("x", x, ladder.example_shape, scale=ladder.fitted.scale)
+            for name, image, mask in zip(names, images, outputs.predictions, strict=True):
                 shades = _shades(image, ladder.fitted.scale)
                 masks.write_png(_new_file(new, name), masks.blend(shades, mask))
 
@@ -125,15 +125,15 @@ def overlay_folder(ladder: Predictor, path: pathlib.Path) -> Iterator[Write]:
 
 
 def _shades(image: np.ndarray, scale: str) -> np.ndarray:
-    """Returns an image on the scale of training as 0 to 1; of other numbers, from end to end."""
-    ends = {"bytes": (0, 1), "unit": (0, 1), "binary": (0, 1), "pixels": (0, 255)}
-    low, high = ends.get(scale) or (image.min(), image.max())
+    """Returns an image rescaled from the scale of training, or from its own range, to 0 to 1."""
+    ranges = {"bytes": (0, 1), "unit": (0, 1), "binary": (0, 1), "pixels": (0, 255)}
+    low, high = ranges.get(scale) or (image.min(), image.max())
     shades: np.ndarray = np.interp(image, (low, high if high > low else low + 1), (0, 1))
     return shades
 
 
 def _file_name(name: str) -> str:
-    """Returns the name of an image's mask: its own, as PNG, or of a row its number's.
+    """Returns the file name of a mask: the image's own, as PNG, or the number of the row.
 
     Examples:
       >>> _file_name("cat.PNG"), _file_name("cat.jpg"), _file_name("7")
@@ -149,24 +149,25 @@ def _new_file(folder: pathlib.Path, name: str) -> pathlib.Path:
     """Returns the path of an image's mask.
 
     Raises:
-      DataError: another image has that mask, as ``cat.jpg`` and ``cat.png`` do.
+      DataError: the path is taken by another image's mask, as for ``cat.jpg`` and ``cat.png``.
     """
     path = folder / _file_name(name)
     if path.exists():
-        raise DataError(f"{name}: two images are named so but for the ending; rename one.")
+        raise DataError(f"{name}: two images are named so, except for the ending; rename one.")
     return path
 
 
 def check_folder(path: pathlib.Path, replace: bool, given: str) -> None:
-    """Checks that a folder of PNG files may be written.
+    """Checks that a folder of PNG files can be written.
 
     Args:
-      path: of the folder.
+      path: the folder.
       replace: whether PNG files in it may be replaced.
-      given: the examples that are read.
+      given: path of the input examples.
 
     Raises:
-      ConfigError: it holds files, or others than PNG files, or the examples.
+      ConfigError: the path cannot be written; the folder holds files that may not be replaced,
+        files that are not PNG files, or the examples.
     """
     if path.name in ("", ".."):
         raise ConfigError(f"--output={path}: give the name of a folder in it.")
@@ -177,10 +178,10 @@ def check_folder(path: pathlib.Path, replace: bool, given: str) -> None:
     on_disk = path.exists() and not files.is_bucket(path)
     if on_disk and pathlib.Path(given).expanduser().resolve().is_relative_to(path.resolve()):
         raise ConfigError(f"--output={path} holds the examples; give another folder.")
-    held = files.listed(path)
-    if held and not replace:
+    existing = files.listed(path)
+    if existing and not replace:
         raise ConfigError(
             f"{path} holds files; give another --output, or --overwrite_output to replace them."
         )
-    if others := [other for other in held if other.suffix.lower() != ".png"]:
+    if others := [other for other in existing if other.suffix.lower() != ".png"]:
         raise ConfigError(f"{path} holds {others[0].name}, no PNG file; give another --output.")

@@ -1,4 +1,4 @@
-"""Prepares a data set once, so that training finds it.
+"""Prepares a data set once, for training to find it.
 
   python -m experiments.prepare_data --dataset=mnist
   python -m experiments.prepare_data --dataset=mnist --data_dir=FOLDER --download_dir=FILES
@@ -19,8 +19,8 @@ from ladder_jax.errors import ConfigError
 _DOWNLOAD_DIR = flags.DEFINE_string(
     "download_dir",
     "",
-    "Folder of the original files; what is missing is fetched into it. Default: downloads/DATASET "
-    "in --data_dir.",
+    "Folder of the original files; missing ones are downloaded into it. Default: "
+    "downloads/DATASET in --data_dir.",
 )
 
 
@@ -33,9 +33,9 @@ def main() -> None:
     if data.is_file(name) or known.load or known.of_digits:
         raise ConfigError(f"--dataset={name} needs no preparing; train with it.")
     folder = data.prepare(name, data_dir, _DOWNLOAD_DIR.value)
-    given = f" --data_dir={folder}" if data_dir else ""
+    data_dir_flag = f" --data_dir={folder}" if data_dir else ""
     print(f"{name} is prepared in {folder}")
-    print(f"train with: python -m experiments.train --dataset={name}{given}")
+    print(f"train with: python -m experiments.train --dataset={name}{data_dir_flag}")
 
 
 if __name__ == "__main__":

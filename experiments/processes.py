@@ -1,9 +1,9 @@
-"""Several processes that train together, each started with the same command.
+"""Joins several processes that train together, each started with the same command.
 
   python -m experiments.train --coordinator=HOST:PORT --processes=2 --process_id=0
   python -m experiments.train --coordinator=HOST:PORT --processes=2 --process_id=1
 
-HOST is that of process 0, PORT any that is free there.
+HOST is the host of process 0, PORT any free port on it.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from ladder_jax import parallel
 from ladder_jax.errors import ConfigError
 
 _COORDINATOR = flags.DEFINE_string(
-    "coordinator", None, "HOST:PORT of the first of several processes, the same for all."
+    "coordinator", None, "HOST:PORT of process 0, the same for all processes."
 )
 _PROCESS = flags.DEFINE_integer(
-    "process_id", None, "Which of several processes this is, 0 the first.", lower_bound=0
+    "process_id", None, "Number of this process, from 0.", lower_bound=0
 )
-_PROCESSES = flags.DEFINE_integer("processes", None, "How many processes.", lower_bound=1)
+_PROCESSES = flags.DEFINE_integer("processes", None, "Number of processes.", lower_bound=1)
 _DISTRIBUTED = flags.DEFINE_bool(
     "distributed", False, "Whether to join the processes that a TPU pod, Slurm or Open MPI started."
 )
 FLAGS = (_COORDINATOR, _PROCESSES, _PROCESS, _DISTRIBUTED)
-"""What ``--help`` lists of a command whose processes can join."""
+"""Flags of commands that can run as several processes."""
 
 
 def join() -> None:
     """Joins the processes that the flags name, if any; before any other use of JAX.
 
     Raises:
-      ConfigError: flags are missing, or there is nothing to join.
+      ConfigError: flags are missing or contradictory, or the processes cannot be joined.
     """
     address, count, process = _COORDINATOR.value, _PROCESSES.value, _PROCESS.value
     if address is None or count is None or process is None:

@@ -1,4 +1,4 @@
-"""Shows the progress of a run: a bar on a terminal and in a notebook, plain lines in a pipe."""
+"""Shows the progress of a run: a bar on a terminal or in a notebook, otherwise plain lines."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from ladder_jax.run import multiprocess
 from ladder_jax.run.evaluation import error_text
 
 EVERY = 10.0
-"""Seconds between lines where there is no bar."""
+"""Minimum number of seconds between lines without a bar."""
 COMPILING = "compiling ..."
-"""What is said until the first epoch is done."""
+"""Text shown until the first epoch is done."""
 
 
 def _bar_class() -> Any:
-    """Returns what draws a bar here: for a terminal, for a notebook, or None."""
+    """Returns the class that draws a bar on this terminal or notebook, or None for neither."""
     if sys.stderr.isatty():
-        # tqdm hides its bar on a terminal that does not know its size, as in some containers.
+        # tqdm hides its bar on a terminal of unknown size, as in some containers.
         return text_bar if os.get_terminal_size(sys.stderr.fileno()).lines else None
-    if "IPython" not in sys.modules:  # as it is in every notebook
+    if "IPython" not in sys.modules:  # imported in every notebook
         return None
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", TqdmWarning)  # no ipywidgets: lines will do
+        warnings.simplefilter("ignore", TqdmWarning)  # without ipywidgets, lines are printed
         from tqdm.auto import tqdm
         from tqdm.notebook import tqdm_notebook
     return tqdm if issubclass(tqdm, tqdm_notebook) else None
@@ -41,8 +41,8 @@ def errors_of(metrics: dict[str, Any], percent: bool = True) -> dict[str, str]:
     """Returns the errors in a line of metrics as text.
 
     Args:
-      metrics: as ``loop.Progress`` takes them.
-      percent: whether the errors are percentages.
+      metrics: metrics of an epoch, as passed to ``loop.Progress``.
+      percent: whether errors are percentages.
 
     Examples:
       >>> errors_of({"epoch": 3, "test_error": 2.0})
@@ -57,7 +57,7 @@ def _drawn(bar: Any, percent: bool) -> Progress:
 
     def progress(metrics: dict[str, Any]) -> None:
         nonlocal begun
-        if not begun:  # the rate is that of the epochs after the one that compiled
+        if not begun:  # excludes the first epoch, which compiles, from the rate
             bar.n = bar.initial = bar.last_print_n = metrics["epoch"]
             bar.unpause()
             bar.set_postfix_str("")
@@ -79,17 +79,17 @@ def lines(
 ) -> Progress:
     """Prints progress as lines of text, at most one per ``EVERY`` seconds and one at the end.
 
-    The first epoch compiles; rate and time left are those of the epochs after it.
+    Rate and time left exclude the first epoch, which compiles.
 
     Args:
-      title: of the run.
-      epochs: of the whole run.
-      write: where lines go.
+      title: title of the run.
+      epochs: total number of epochs.
+      write: function that writes a line.
       percent: whether errors are percentages.
-      clock: in seconds.
+      clock: function that returns the time in seconds.
 
     Returns:
-      What is called after each epoch.
+      A function to call after each epoch.
 
     Examples:
       >>> times = iter([0.0, 20.0, 40.0])
@@ -132,13 +132,13 @@ def shown(
     """Shows the progress of a run, with rate and time left.
 
     Args:
-      title: of the run.
-      epochs: of the whole run.
-      done: whether nothing is left of it, and nothing is shown.
+      title: title of the run.
+      epochs: total number of epochs.
+      done: whether the run is finished already; nothing is then shown.
       percent: whether errors are percentages.
 
     Yields:
-      What is to be called after each epoch.
+      A function to call after each epoch.
     """
     if done or not multiprocess.is_primary():
         yield lambda metrics: None

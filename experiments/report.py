@@ -2,8 +2,8 @@
 
   python -m experiments.report --workdir=RUN
 
-RUN is the folder of a run, or of a command with several: then each ladder gets a page,
-and one more page compares them.
+RUN is the folder of a run, or of a command with several runs: each ladder then gets a page,
+and another page compares them.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from ladder_jax.run.workfolder import REPORT
 
 
 def attempt(folder: pathlib.Path, write: Callable[[], pathlib.Path]) -> None:
-    """Writes a page; one that cannot be written is a warning, and nothing else is lost.
+    """Writes a page, or prints a warning if that fails, so that nothing else is lost.
 
     Args:
-      folder: what the page is of, for the warning.
-      write: what writes it.
+      folder: folder of the run or command, for the warning.
+      write: function that writes the page.
     """
     try:
         write()
@@ -38,25 +38,25 @@ def of_run(folder: pathlib.Path, dataset: data.Dataset) -> None:
     """Writes the report of a finished run of a command, if it has none yet.
 
     Args:
-      folder: of the run.
-      dataset: what it was trained on.
+      folder: folder of the run.
+      dataset: the data set it was trained on.
     """
     if not (folder / REPORT).exists():
         attempt(folder, lambda: report.write(folder, dataset, compared=True))
 
 
 def of_command(folder: pathlib.Path, errors: compare.Errors) -> None:
-    """Returns the page that compares what a command trained.
+    """Writes the page that compares the models that a command trained.
 
     Args:
-      folder: of the command.
-      errors: of ``compare.compare``.
+      folder: folder of the command.
+      errors: errors by model and seed, from ``compare.compare``.
     """
     attempt(folder, lambda: report.write_comparison(folder, errors))
 
 
 def main() -> None:
-    """Reads the flags, writes, and prints the paths."""
+    """Reads the flags, writes the reports and prints their paths."""
     folder = files.as_path(cli.find_workdir())
     runs = sorted(path.parent for path in folder.glob("ladder-*/result.json"))
     runs = runs or [predictor.find_run(folder)]
@@ -67,10 +67,10 @@ def main() -> None:
         data_dir=cli.DATA_DIR.value or config.data_dir,
     )
     dataset = inputs.load_data(config)
-    whole = (folder / compare.SUMMARY).exists()
+    is_command = (folder / compare.SUMMARY).exists()
     for run in runs:
-        print(report.write(run, dataset, compared=whole or None))
-    if whole:
+        print(report.write(run, dataset, compared=is_command or None))
+    if is_command:
         summary = json.loads((folder / compare.SUMMARY).read_text(encoding="utf-8"))
         errors = {title: row["errors"] for title, row in summary.items()}
         print(report.write_comparison(folder, errors))

@@ -1,4 +1,4 @@
-"""The flags of the commands that train, and the config made from them."""
+"""Flags of the commands that train, and the config they define."""
 
 from __future__ import annotations
 
@@ -20,10 +20,12 @@ from ladder_jax.errors import ConfigError
 from ladder_jax.run import inputs, multiprocess
 
 _CONFIG = config_flags.DEFINE_config_file(
-    "config", None, "An experiment: a config's name or the path of its file. Default: digits."
+    "config", None, "Experiment: the name of a config or the path of its file. Default: digits."
 )
 _SPLIT = flags.DEFINE_string(
-    "split", None, "Labelled examples by name, DATASET.SEED@LABELS, the same for all --seeds."
+    "split",
+    None,
+    "Named split of labelled examples, DATASET.SEED@LABELS, the same for all --seeds.",
 )
 _VALIDATION = flags.DEFINE_integer(
     "validation", None, "Labelled training examples to hold out.", lower_bound=0
@@ -32,10 +34,10 @@ POPULATION = flags.DEFINE_enum(
     "population",
     "auto",
     ["auto", "on", "off"],
-    "Whether all seeds and combinations are one compiled program; auto: but on a CPU.",
+    "Whether to train all seeds and combinations as one compiled program; auto: not on a CPU.",
 )
 OVERWRITE = flags.DEFINE_bool(
-    "overwrite", False, "Whether to start again, replacing files in --workdir."
+    "overwrite", False, "Whether to start over, replacing files in --workdir."
 )
 _CACHE = flags.DEFINE_string(
     "compilation_cache",
@@ -47,11 +49,11 @@ SHARED = (
     *(cli.DATASET, cli.DATA_DIR, cli.LABELS, _SPLIT, _VALIDATION, cli.SEEDS),
     *(POPULATION, cli.WORKDIR, OVERWRITE, _CACHE),
 )
-"""Listed by ``--help`` after a command's own flags."""
+"""Flags that ``--help`` lists after a command's own."""
 FEW_UPDATES = 1000
-"""Of a run's parameters, below which more epochs are suggested."""
+"""Number of parameter updates in a run below which more epochs are suggested."""
 MOST_SPREAD = 3.0
-"""Standard deviation of a user's examples, above which another scale is suggested."""
+"""Standard deviation of a user's examples above which another scale is suggested."""
 
 
 def read_config() -> Config:
@@ -78,7 +80,7 @@ def read_config() -> Config:
 
 
 def tell_followed(config: Config) -> None:
-    """Prints the lists that follow the depth, in the primary process only."""
+    """Prints the per-level lists adjusted to the depth, in the primary process only."""
     if not multiprocess.is_primary():
         return
     for name in members.followed(_CONFIG.value.to_dict(), _overridden()):
@@ -86,12 +88,12 @@ def tell_followed(config: Config) -> None:
 
 
 def tell_unsuited(config: Config, dataset: data.Dataset, task: inputs.Task) -> None:
-    """Prints what is likely to be wrong with settings for data of the user's own.
+    """Prints hints on settings that are unlikely to suit the user's own data.
 
     Args:
       config: the settings.
-      dataset: the data.
-      task: what they were made.
+      dataset: the data set.
+      task: the data prepared for the run.
     """
     if not multiprocess.is_primary():
         return
@@ -100,12 +102,12 @@ def tell_unsuited(config: Config, dataset: data.Dataset, task: inputs.Task) -> N
         suited = "table_numbers" if dataset.kind == "numbers" else "table"
         print(f"{dataset.name} has rows of features, for which --config={suited} has settings")
     elif data.is_file(config.dataset) and (spread := _spread(dataset, task)) > MOST_SPREAD:
-        mend = "--config.preprocess=standardize makes it 1"
+        advice = "--config.preprocess=standardize makes it 1"
         if dataset.scale == "pixels":
-            mend = f"give pixels as bytes (uint8), which become 0 to 1, or {mend}"
+            advice = f"give pixels as bytes (uint8), which become 0 to 1, or {advice}"
         print(
-            f"the standard deviation of {dataset.name} is {spread:.3g}, beside which the noise is "
-            f"small and the denoising costs are large; {mend}"
+            f"the standard deviation of {dataset.name} is {spread:.3g}, compared with which the "
+            f"noise is small and the denoising costs are large; {advice}"
         )
     if updates < FEW_UPDATES:
         epochs = math.ceil(config.epochs * FEW_UPDATES / updates)
@@ -119,21 +121,21 @@ def _spread(dataset: data.Dataset, task: inputs.Task) -> float:
 
 
 def _config_file() -> str:
-    """Returns the name of the config's file."""
+    """Returns the stem of the config file's name."""
     return pathlib.Path(config_flags.get_config_filename(flags.FLAGS["config"])).stem
 
 
 def _overridden() -> Container[str]:
-    """Returns the names of the settings that --config.SETTING gives."""
+    """Returns the names of the settings given as --config.SETTING."""
     names: Container[str] = config_flags.get_override_values(flags.FLAGS["config"])
     return names
 
 
 def check_layers(config: Config, dataset: data.Dataset) -> None:
-    """Checks that the layers are not those of the default config where these cannot serve.
+    """Checks that data with a class per pixel are not given the default config's layers.
 
     Raises:
-      ConfigError: the data have a class per pixel, and no layers for them were chosen.
+      ConfigError: the data have a class per pixel, and no layers were chosen for them.
     """
     chosen = "units" in _overridden() or "encoder" in _overridden()
     chosen = chosen or _config_file() != "digits"
@@ -149,11 +151,11 @@ def check_held_out(what: str, task: inputs.Task) -> None:
     """Checks that there are held-out examples to compare settings on.
 
     Args:
-      what: compares them.
+      what: name of the flag or command that compares settings, for the message.
       task: the data.
 
     Raises:
-      ConfigError: there are none but test data.
+      ConfigError: no examples are held out.
     """
     if task.validation is None:
         raise ConfigError(
@@ -163,7 +165,7 @@ def check_held_out(what: str, task: inputs.Task) -> None:
 
 
 def keep_programs() -> None:
-    """Keeps compiled programs in the folder of --compilation_cache."""
+    """Sets the persistent compilation cache to the folder in --compilation_cache."""
     if _CACHE.value is not None:
         update = jax.config.update
         update("jax_compilation_cache_dir", _CACHE.value)  # type: ignore[no-untyped-call]
@@ -172,7 +174,7 @@ def keep_programs() -> None:
 
 @contextlib.contextmanager
 def resumable(folder: pathlib.Path) -> Iterator[None]:
-    """Adds how to resume to the message of what stops a command."""
+    """Adds how to resume the command to the message of an interruption."""
     try:
         yield
     except errors.Interrupted as stop:

@@ -1,8 +1,7 @@
-"""A sweep's study: Optuna proposes values and is told errors; all is kept in SQLite.
+"""Study of a sweep: Optuna proposes values and receives errors, stored in SQLite.
 
-The values of a trial follow from the seed, its number and the trials before it, and are
-stored before it is trained: a study that was stopped resumes with the same trials as one
-that was not.
+The values of a trial are determined by the seed, its number and the trials before it, and are
+stored before it is trained: a resumed study has the same trials as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -27,13 +26,13 @@ STUDY = "study.db"
 
 
 class Trial(NamedTuple):
-    """Holds one choice of values.
+    """Holds one trial: a choice of values and its errors.
 
     Attributes:
-      number: from 0 on.
-      values: by the names of the knobs.
-      done: whether it has been trained.
-      errors: in percent, one per seed; None where a loss was not finite.
+      number: number of the trial, from 0.
+      values: tuned values by the names of the knobs.
+      done: whether the trial has been trained.
+      errors: one error per seed, in percent, or RMSE for numbers; None if a loss was not finite.
     """
 
     number: int
@@ -43,7 +42,7 @@ class Trial(NamedTuple):
 
     @property
     def error(self) -> float:
-        """Returns the mean over the seeds, which the sweep minimises; infinite without errors."""
+        """Returns the mean error over the seeds, which the sweep minimises; infinity if None."""
         return math.inf if self.errors is None else over_seeds(self.errors).mean
 
 
@@ -67,9 +66,9 @@ class Study:
     """Holds the trials of a sweep.
 
     Args:
-      kept: Optuna's study.
-      knobs: what is tuned.
-      seed: that trials follow from.
+      kept: the stored Optuna study.
+      knobs: the numbers to tune.
+      seed: seed of the trials.
     """
 
     def __init__(self, kept: Any, knobs: Sequence[Knob], seed: int) -> None:
@@ -82,7 +81,7 @@ class Study:
         }
 
     def trials(self) -> list[Trial]:
-        """Returns all trials, by number."""
+        """Returns all trials, in order of their numbers."""
         errors = self._kept.user_attrs.get("errors", {})
         return [
             Trial(t.number, t.params, t.state.is_finished(), errors.get(str(t.number)))
@@ -92,8 +91,8 @@ class Study:
     def ask(self) -> None:
         """Adds a trial: the first has the config's values, the sampler chooses the others.
 
-        It takes the trials that are not done for bad ones, so as not to choose the
-        same again.
+        The sampler treats unfinished trials as bad ones, so that it does not choose the same
+        values again.
         """
         optuna = load_optuna()
         earlier = self._kept.get_trials()
@@ -101,12 +100,12 @@ class Study:
         if earlier:
             seed = np.random.SeedSequence([self._seed, len(earlier)]).generate_state(1)[0]
             with warnings.catch_warnings():
-                # Before version 5 these were experiments.
+                # These options were experimental before version 5.
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
                 sampler = optuna.samplers.TPESampler(
                     seed=int(seed), multivariate=True, constant_liar=True
                 )
-            # Values are chosen one by one: not in the file, where a stop could part them.
+            # Values are chosen one by one, in memory: an interruption must not store part of them.
             scratch = optuna.create_study(sampler=sampler)
             scratch.add_trials(earlier)
             values = scratch.ask(self._space).params
@@ -119,22 +118,21 @@ class Study:
         """Stores the errors of a trial.
 
         Args:
-          number: of it.
-          errors: in percent, one per seed; None where a loss was not finite, which is
-            worse than any error.
+          number: number of the trial.
+          errors: errors of the trial, as in ``Trial``; None is worse than any error.
         """
         known = self._kept.user_attrs.get("errors", {})
-        listed = None if errors is None else list(errors)
-        self._kept.set_user_attr("errors", known | {str(number): listed})
-        self._kept.tell(number, Trial(number, {}, True, listed).error)
+        error_list = None if errors is None else list(errors)
+        self._kept.set_user_attr("errors", known | {str(number): error_list})
+        self._kept.tell(number, Trial(number, {}, True, error_list).error)
 
     def set_apart(self, numbers: Sequence[int]) -> None:
-        """Notes that trials cannot be trained with others."""
+        """Records that trials cannot be trained together with others."""
         self._kept.set_user_attr("apart", sorted({*self.apart, *numbers}))
 
     @property
     def apart(self) -> set[int]:
-        """Returns the numbers of the trials that ``set_apart`` noted."""
+        """Returns the numbers of the trials that ``set_apart`` recorded."""
         return set(self._kept.user_attrs.get("apart", ()))
 
 
@@ -142,37 +140,39 @@ class Study:
 def open_study(
     folder: pathlib.Path, knobs: Sequence[Knob], seed: int, settings: Mapping[str, Any]
 ) -> Iterator[Study]:
-    """Opens the study in a folder, new or to be resumed.
+    """Opens the study in a folder, to start or resume it.
 
     Args:
-      folder: of the sweep.
-      knobs: what is tuned.
-      seed: that trials follow from.
-      settings: of the sweep, besides the config; those of the study must be the same.
+      folder: folder of the sweep.
+      knobs: the numbers to tune.
+      seed: seed of the trials.
+      settings: settings of the sweep in addition to the config; a resumed study must have the
+        same.
 
     Yields:
       A ``Study``.
 
     Raises:
-      ConfigError: the folder's study is of other settings or cannot be read, or a file
-        cannot be written.
+      ConfigError: the folder's study has other settings or cannot be read, or a file cannot be
+        written.
     """
     optuna = load_optuna()
     import sqlalchemy
 
     path = folder / STUDY
-    # The values themselves are checked as a part of the config.
-    asked = dict(settings) | {"tune": [knob.name for knob in knobs]}
+    # The tuned values themselves are checked as part of the config.
+    requested = dict(settings) | {"tune": [knob.name for knob in knobs]}
     try:
-        with contextlib.closing(sqlite3.connect(path)) as opened:
-            opened.execute("PRAGMA schema_version")  # Optuna leaves one that it cannot read open
+        with contextlib.closing(sqlite3.connect(path)) as connection:
+            # Fails on a corrupt file, which Optuna would leave open.
+            connection.execute("PRAGMA schema_version")
         storage = optuna.storages.RDBStorage(f"sqlite:///{path}")
         try:
             kept = optuna.create_study(study_name="sweep", storage=storage, load_if_exists=True)
-            workfolder.check_same(folder, kept.user_attrs.get("settings", asked), asked)
-            kept.set_user_attr("settings", asked)
+            workfolder.check_same(folder, kept.user_attrs.get("settings", requested), requested)
+            kept.set_user_attr("settings", requested)
             yield Study(kept, knobs, seed)
-        finally:  # it does not close its connections by itself
+        finally:  # the storage does not close its connections by itself
             storage.remove_session()
             storage.engine.dispose()
     except (

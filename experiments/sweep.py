@@ -5,13 +5,13 @@
   python -m experiments.sweep --validation=300 --tune=denoising_cost
   python -m experiments.sweep --config=mnist:labels=100 --validation=1000 --data_dir=FOLDER
 
-The first trial is the config itself. The test set is never loaded into the search.
+The first trial is the config itself. The search never uses the test set.
 --batch trials are chosen at a time; on an accelerator they are trained as one program.
 
-A sweep that was stopped resumes with the same command and --workdir=FOLDER; a finished
-one continues with more --trials. It ends with a table, a plot (sweep.png,
-sweep.svg), all trials (sweep.json) and the best of them as a config file (best.py).
-Exit status 75: stopped by SIGTERM, progress is saved; 130: the same by Ctrl-C.
+To resume a stopped sweep, repeat the command with --workdir=FOLDER; to extend a finished
+one, give more --trials. A sweep prints a table and writes a plot (sweep.png, sweep.svg), all
+trials (sweep.json) and the best trial as a config file (best.py).
+Exit status 75: stopped by SIGTERM with progress saved; 130: the same for Ctrl-C.
 """
 
 from __future__ import annotations
@@ -34,11 +34,14 @@ from ladder_jax.config import Config
 from ladder_jax.errors import NotFiniteError
 from ladder_jax.run import inputs, signals, workfolder
 
-_TRIALS = flags.DEFINE_integer("trials", 24, "How many choices of values.", lower_bound=1)
+_TRIALS = flags.DEFINE_integer("trials", 24, "Number of trials.", lower_bound=1)
 _BATCH = flags.DEFINE_integer(
-    "batch", 4, "How many trials are chosen, and on an accelerator trained, at once.", lower_bound=1
+    "batch",
+    4,
+    "Number of trials chosen at a time and, on an accelerator, trained together.",
+    lower_bound=1,
 )
-_TUNE = flags.DEFINE_list("tune", list(Config.TRACED), "Which settings are tuned.")
+_TUNE = flags.DEFINE_list("tune", list(Config.TRACED), "Settings to tune.")
 
 
 def run(
@@ -47,13 +50,13 @@ def run(
     """Trains all remaining trials, batch by batch.
 
     Args:
-      config: what is tuned.
-      dataset: without test examples.
-      folder: of the sweep.
-      tuned: of ``knobs``.
+      config: the config to tune.
+      dataset: data set without test examples.
+      folder: folder of the sweep.
+      tuned: knobs to tune, as returned by ``knobs``.
 
     Returns:
-      The sweep, done.
+      The finished sweep.
     """
     seeds, batch = cli.SEEDS.value, _BATCH.value
     with open_study(folder, tuned, config.seed, {"seeds": seeds, "batch": batch}) as study:
@@ -62,7 +65,7 @@ def run(
             waiting = any(not trial.done for trial in trials)
             if not waiting and len(trials) >= _TRIALS.value:
                 return sweep_report.Sweep(config, tuned, trials, seeds, compare.in_percent(dataset))
-            # A batch begins at a multiple of its size, wherever the last sweep ended.
+            # Batches begin at multiples of their size, wherever the last sweep ended.
             begun = len(trials) - 1 if waiting else len(trials)
             for _ in range(len(trials), min(_TRIALS.value, (begun // batch + 1) * batch)):
                 study.ask()
@@ -83,16 +86,16 @@ def train_batch(
     folder: pathlib.Path,
     dataset: data.Dataset,
 ) -> None:
-    """Trains the members of several trials and tells the study their errors.
+    """Trains the members of several trials and reports their errors to the study.
 
-    A population ends as a whole where one loss is not finite: it is then trained again
-    trial by trial, and those trials alone that it comes from are the worst there are.
+    A loss that is not finite stops a whole population. Its trials are then trained one by one,
+    and only the trials that cause it are recorded as failed, which is worse than any error.
 
     Args:
-      study: that chose the trials.
-      chosen: members by trial and name.
-      folder: of the sweep.
-      dataset: without test examples.
+      study: the study that chose the trials.
+      chosen: member configs by trial number and name.
+      folder: folder of the sweep.
+      dataset: data set without test examples.
     """
 
     def errors(members: Mapping[str, Config]) -> list[float]:
@@ -101,11 +104,11 @@ def train_batch(
             members, folder, "validation", dataset, together=together, overwrite=False
         )
 
-    everyone = {name: member for members in chosen.values() for name, member in members.items()}
-    at_once = compare.is_population(everyone, settings.POPULATION.value)
-    if at_once and study.apart.isdisjoint(chosen):
+    all_members = {name: member for members in chosen.values() for name, member in members.items()}
+    is_population = compare.is_population(all_members, settings.POPULATION.value)
+    if is_population and study.apart.isdisjoint(chosen):
         try:
-            values = iter(errors(everyone))
+            values = iter(errors(all_members))
             for number, members in chosen.items():
                 study.tell(number, [next(values) for _ in members])
             return
@@ -118,12 +121,12 @@ def train_batch(
         except NotFiniteError as error:
             print(f"trial {number}: {error}")
             study.tell(number, None)
-    for path in folder.glob(f"{workfolder.CHECKPOINTS}-*"):  # of populations that failed
+    for path in folder.glob(f"{workfolder.CHECKPOINTS}-*"):  # left by failed populations
         shutil.rmtree(path)
 
 
 def begin_anew(folder: pathlib.Path) -> None:
-    """Removes what an earlier sweep wrote."""
+    """Removes the files of an earlier sweep."""
     for pattern in ("trial-*-*", f"{workfolder.CHECKPOINTS}-*"):
         for path in folder.glob(pattern):
             shutil.rmtree(path)
@@ -132,7 +135,7 @@ def begin_anew(folder: pathlib.Path) -> None:
 
 
 def main() -> None:
-    """Reads the flags and runs; on a signal it ends and says how to resume."""
+    """Reads the flags and runs the sweep; on a signal, stops and says how to resume."""
     config = settings.read_config()
     tuned = knobs(config, _TUNE.value)
     load_optuna()
@@ -140,7 +143,7 @@ def main() -> None:
     cli.local_path(workdir, f"a sweep, whose {STUDY} is SQLite's,")
     settings.keep_programs()
     with signals.at_once():
-        # Bad data ends the run before a folder is made.
+        # Bad data must stop the run before a folder is created.
         dataset = inputs.load_data(config)
         dataset = dataset._replace(x_test=dataset.x_test[:0], y_test=dataset.y_test[:0])
         settings.check_layers(config, dataset)
@@ -153,9 +156,9 @@ def main() -> None:
             if overwrite:
                 begin_anew(folder)
             with settings.resumable(folder):
-                done = run(config, dataset, folder, tuned)
+                sweep = run(config, dataset, folder, tuned)
             command = shlex.join(["python", "-m", "experiments.sweep", *sys.argv[1:]])
-            print(sweep_report.write(folder, done, command))
+            print(sweep_report.write(folder, sweep, command))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The results of a sweep: a table, a plot, all trials as JSON and the best as a config file."""
+"""Results of a sweep: a table, a plot, all trials as JSON and the best as a config file."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class Sweep(NamedTuple):
     """Holds a finished sweep.
 
     Attributes:
-      config: that was tuned.
-      knobs: what was tuned of it.
-      trials: by number.
-      seeds: how many a trial.
+      config: the tuned config.
+      knobs: the numbers that were tuned.
+      trials: all trials, in order of their numbers.
+      seeds: number of seeds per trial.
       percent: whether errors are percentages.
     """
 
@@ -38,20 +38,20 @@ class Sweep(NamedTuple):
     percent: bool = True
 
     def ranked(self) -> list[Trial]:
-        """Returns the trials whose losses were finite, the best first."""
+        """Returns the trials with finite losses, best first."""
         return sorted((t for t in self.trials if t.errors is not None), key=lambda t: t.error)
 
 
 def write(folder: pathlib.Path, sweep: Sweep, command: str) -> str:
-    """Writes the files, all of them named in ``OUTPUTS``.
+    """Writes the files named in ``OUTPUTS``.
 
     Args:
-      folder: of the sweep.
-      sweep: done.
-      command: that ran it.
+      folder: folder of the sweep.
+      sweep: the finished sweep.
+      command: the command that ran it.
 
     Returns:
-      What to print.
+      The text to print.
 
     Raises:
       NotFiniteError: no trial has an error.
@@ -60,7 +60,7 @@ def write(folder: pathlib.Path, sweep: Sweep, command: str) -> str:
     if not sweep.ranked():
         raise NotFiniteError(
             f"NaN or infinity in each of {len(sweep.trials)} trials, the config's own included; "
-            "train the config alone with experiments.train, which says where from."
+            "train only the config with experiments.train, which says where it arises."
         )
     with files.replacing(folder / "best.py") as path:
         path.write_text(config_file(sweep, command), encoding="utf-8")
@@ -73,7 +73,7 @@ def write(folder: pathlib.Path, sweep: Sweep, command: str) -> str:
 
 
 def as_json(sweep: Sweep) -> dict[str, Any]:
-    """Returns every trial: values, settings and errors, null where a loss was not finite."""
+    """Returns values, settings and errors of all trials; null errors if a loss was not finite."""
     trials = [
         {
             "trial": trial.number,
@@ -98,7 +98,7 @@ def as_json(sweep: Sweep) -> dict[str, Any]:
 
 
 def table(sweep: Sweep) -> str:
-    """Returns the best trials and, next to them, the config's own."""
+    """Formats the best trials, and the config's own if it is finite, as a table."""
     best = sweep.ranked()
     rows = best[:_SHOWN] + [trial for trial in best[_SHOWN:] if trial.number == 0]
     failed = len(sweep.trials) - len(best)
@@ -116,15 +116,15 @@ def table(sweep: Sweep) -> str:
 
 
 def config_file(sweep: Sweep, command: str) -> str:
-    """Returns the best trial as a file like those in ``experiments/configs``.
+    """Returns the best trial as a config file like those in ``experiments/configs``.
 
     Args:
-      sweep: done.
-      command: that ran it.
+      sweep: the finished sweep.
+      command: the command that ran it.
     """
     best, first = sweep.ranked()[0], sweep.trials[0]
     config = turned(sweep.config, sweep.knobs, best.values)
-    given = [
+    settings = [
         f"            {field.name}={_literal(getattr(config, field.name))},\n"
         for field in dataclasses.fields(Config)
         if getattr(config, field.name) != field.default
@@ -151,18 +151,18 @@ def get_config() -> ConfigDict:
     """The settings of trial {best.number}."""
     return base.config_dict(
         Config(
-{"".join(given)}        )
+{"".join(settings)}        )
     )
 '''
 
 
 def _literal(value: object) -> str:
-    """Writes a value as Python has it, strings in double quotes."""
+    """Returns a value as a Python literal, strings in double quotes."""
     return json.dumps(value) if isinstance(value, str) else repr(value)
 
 
 def plot(folder: pathlib.Path, sweep: Sweep) -> None:
-    """Plots the error over each value that was tuned."""
+    """Plots the error against each tuned value."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
@@ -180,8 +180,8 @@ def plot(folder: pathlib.Path, sweep: Sweep) -> None:
             panel.set_axis_off()
         for panel in panels[:, 0]:
             panel.set_ylabel(f"validation {error_name(sweep.percent)}")
-        whole = MaxNLocator(integer=True)
-        figure.colorbar(drawn[0], ax=panels, label="trial, early to late", ticks=whole, pad=0.02)
+        integers = MaxNLocator(integer=True)
+        figure.colorbar(drawn[0], ax=panels, label="trial, early to late", ticks=integers, pad=0.02)
         labels = panels.flat[0].get_legend_handles_labels()
         columns = 3 if across == 1 else len(labels[0])
         figure.legend(*labels, loc="outside upper center", ncols=columns, frameon=False)
@@ -191,7 +191,10 @@ def plot(folder: pathlib.Path, sweep: Sweep) -> None:
 
 
 def _panel(panel: Any, knob: Knob, sweep: Sweep) -> Any:
-    """Draws one value, a dot per trial, the best and the config's own marked; returns the dots."""
+    """Draws the panel of one tuned value and returns its dots, one per trial.
+
+    The best trial and the config's own are marked.
+    """
     from matplotlib.ticker import LogLocator, NullFormatter
 
     best = sweep.ranked()

@@ -1,4 +1,4 @@
-"""Trains ladders and the baselines they are compared with.
+"""Trains ladders, and baselines to compare them with.
 
   python -m experiments.train                            digits, 100 labels
   python -m experiments.train --seeds=5                  five seeds, mean and sd
@@ -11,15 +11,16 @@ Any setting of a config is a flag:
 
   python -m experiments.train --config.epochs=20 --config.units="(500, 100)"
 
-If another depth is given without lists, the config's lists of noise, combinators and
-denoising costs follow it: the first, the second and the rest, as printed.
+If another depth is given without per-level lists, the config's lists of noise, combinators
+and denoising costs are adapted to it: the first, the second and the remaining levels, as
+printed.
 
-Several processes, on one machine or many, train one ladder on all their devices, each
-started with the same flags and --coordinator=HOST:PORT --processes=N --process_id=I,
-or with --distributed on a TPU pod or under Slurm. Only process 0 writes and prints.
+Several processes, on one or more machines, train one ladder on all their devices. Start each
+with the same flags and --coordinator=HOST:PORT --processes=N --process_id=I, or with
+--distributed on a TPU pod or under Slurm. Only process 0 writes and prints.
 
-A run that was stopped resumes with the same command and --workdir=FOLDER.
-Exit status 75: stopped by SIGTERM, progress is saved; 130: the same by Ctrl-C.
+To resume a stopped run, repeat the command with --workdir=FOLDER.
+Exit status 75: stopped by SIGTERM with progress saved; 130: the same for Ctrl-C.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ from ladder_jax.run.workfolder import REPORT
 _VARY = flags.DEFINE_multi_string(
     "vary",
     [],
-    "A setting and its values, e.g. learning_rate=0.001,0.002: a ladder for every combination.",
+    "Setting and its values, e.g. learning_rate=0.001,0.002; trains a ladder per combination.",
 )
 _SAMPLE = flags.DEFINE_integer(
     "sample", 0, "How many combinations of --vary to draw; 0: all.", lower_bound=0
@@ -50,7 +51,7 @@ _COMPARE = flags.DEFINE_multi_enum(
     "compare",
     ["supervised"],
     ["none", "supervised", *baselines.BASELINES],
-    "What to compare with on the same splits; may be given several times.",
+    "Baselines to compare with on the same splits; may be given several times.",
 )
 _REPORT = flags.DEFINE_bool(
     "report", True, "Whether to write report.html in the folder of each ladder and in --workdir."
@@ -58,12 +59,12 @@ _REPORT = flags.DEFINE_bool(
 
 
 def measured(config: Config, task: inputs.Task) -> str:
-    """Returns which error is reported: of the test set, or of the held-out examples.
+    """Returns which error is reported: "test", or "validation" for held-out examples.
 
-    Settings are compared on the latter alone.
+    Settings are compared only on held-out examples.
 
     Raises:
-      ConfigError: there is neither, or no examples are held out for a comparison.
+      ConfigError: neither exists, or no examples are held out to compare settings.
     """
     if _VARY.value:
         members.variations(config, _VARY.value)
@@ -79,10 +80,10 @@ def measured(config: Config, task: inputs.Task) -> str:
 
 
 def check_compared(dataset: data.Dataset) -> None:
-    """Checks that what the ladder is compared with can learn these labels.
+    """Checks that the baselines can learn the labels of the data set.
 
     Raises:
-      ConfigError: it cannot.
+      ConfigError: a baseline cannot.
     """
     classifiers = [name for name in _COMPARE.value if name in baselines.BASELINES]
     if classifiers and dataset.kind != "classes":
@@ -93,7 +94,7 @@ def check_compared(dataset: data.Dataset) -> None:
 
 
 def table(config: Config, task: inputs.Task, summary: dict[str, dict[str, Any]]) -> str:
-    """Returns the summary as text."""
+    """Formats the summary as text."""
     percent = task.target.percent
     labels = f"{len(task.labeled)} labels" + (f" ({config.split})" if config.split else "")
     title = f"{measured(config, task)} {error_name(percent)}, {config.dataset}"
@@ -102,12 +103,12 @@ def table(config: Config, task: inputs.Task, summary: dict[str, dict[str, Any]])
 
 
 def run(config: Config, dataset: data.Dataset, task: inputs.Task, folder: pathlib.Path) -> None:
-    """Trains in a folder; the primary process prints and saves the table."""
+    """Trains in a folder; the primary process saves the summary and prints it as a table."""
     names = [name for name in dict.fromkeys(_COMPARE.value) if name != "none"]
-    varied = members.variations(config, _VARY.value, _SAMPLE.value)
+    configs = members.variations(config, _VARY.value, _SAMPLE.value)
     reporting = _REPORT.value and multiprocess.is_primary()
     errors = compare.compare(
-        varied,
+        configs,
         names,
         cli.SEEDS.value,
         folder,
@@ -131,10 +132,10 @@ def run(config: Config, dataset: data.Dataset, task: inputs.Task, folder: pathli
 
 
 def check_unfinished(folder: str) -> None:
-    """Checks that no result is overwritten.
+    """Checks that no finished result would be overwritten.
 
     Raises:
-      ConfigError: a command is done in this folder.
+      ConfigError: the folder holds a finished run.
     """
     done = files.as_path(folder) / compare.SUMMARY
     if done.exists() and not settings.OVERWRITE.value:
@@ -145,13 +146,13 @@ def check_unfinished(folder: str) -> None:
 
 
 def main() -> None:
-    """Reads the flags and runs; on a signal it ends and says how to resume."""
+    """Reads the flags and trains; on a signal, stops and says how to resume."""
     config = settings.read_config()
     settings.keep_programs()
     processes.join()
     loop.check_processes(config, together=settings.POPULATION.value == "on")
     with signals.at_once():
-        # Bad data ends the run before a folder is made.
+        # Bad data must stop the run before a folder is created.
         dataset = inputs.load_data(config)
         settings.check_layers(config, dataset)
         check_compared(dataset)

@@ -203,7 +203,7 @@ def test_parameters_are_shown_as_flags(message, shown):
 @pytest.mark.parametrize(
     ("platform", "message"),
     [
-        ("cuda", "JAX_PLATFORMS=cuda is not to be had here"),
+        ("cuda", "JAX_PLATFORMS=cuda is not available here"),
         ("abacus", "'abacus' is not in the list of known backends"),
         ("broken", "initialize(): no driver"),
     ],

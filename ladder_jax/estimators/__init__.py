@@ -1,4 +1,4 @@
-"""Ladders as scikit-learn estimators: of classes, several labels, numbers, classes per pixel."""
+"""Ladders as scikit-learn estimators: for classes, several labels, numbers and pixel classes."""
 
 from ladder_jax.estimators.classifier import LadderClassifier, has_label, number_classes
 from ladder_jax.estimators.columns import TableEncoder

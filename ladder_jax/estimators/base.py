@@ -1,4 +1,4 @@
-"""What the estimators share: parameters, the run that a fit is, pickles and files."""
+"""Base class of the estimators: parameters, training, pickling and saved files."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ from ladder_jax.targets.base import check_values
 from ladder_jax.types import Trained
 
 FORMAT = 1
-"""Of the files that ``LadderEstimator.save`` writes."""
+"""Format version of the files that ``LadderEstimator.save`` writes."""
 _PREPROCESS = "preprocess/"
-"""What the names of the preprocessing's arrays begin with in such a file."""
+"""Prefix of the names of the preprocessing's arrays in these files."""
 _OWN = (
     *("random_state", "class_weight", "ignore", "verbose"),
     *("preprocess", "epochs", "consistency"),
 )
-"""Parameters that are no settings of a ``Config`` as they are given."""
+"""Parameters that are not passed to ``Config`` unchanged."""
 EPOCHS, UPDATES = 30, 1000
-"""Passes over all rows where ``epochs`` is None, and the least updates that they come to."""
+"""Passes over all rows if ``epochs`` is None, and the minimum number of updates then."""
 
 
 def _as_setting(name: str, value: Any) -> Any:
-    """Returns a parameter as ``Config`` has it: tuples, and Python's numbers for NumPy's."""
+    """Converts a parameter to the type of its ``Config`` setting: tuples and Python numbers."""
     if isinstance(value, np.ndarray | np.generic):
         value = value.tolist()
     if isinstance(value, list | tuple):
@@ -54,29 +54,29 @@ def _as_setting(name: str, value: Any) -> Any:
 
 
 def silent(metrics: dict[str, Any]) -> None:
-    """Takes the progress of a fit, and says nothing."""
+    """Ignores the progress of a fit."""
 
 
 def printing(name: str, stop: int, progress: Progress) -> Progress:
-    """Returns ``progress`` that also prints a line for about every tenth of a fit's epochs.
+    """Wraps ``progress`` to also print a line about every tenth of a fit's epochs.
 
     Examples:
       >>> printing("LadderClassifier", 40, silent)({"epoch": 8, "loss": 1.5, "error": 0.25})
       [LadderClassifier] epoch 8 of 40: loss 1.5, error 0.25
     """
 
-    def both(line: Line) -> None:
+    def report(line: Line) -> None:
         epoch = line["epoch"]
         if epoch == stop or epoch % max(1, stop // 10) == 0:
-            figures = ", ".join(f"{key} {line[key]:.4g}" for key in ("loss", "error"))
-            print(f"[{name}] epoch {epoch} of {stop}: {figures}", flush=True)
+            values = ", ".join(f"{key} {line[key]:.4g}" for key in ("loss", "error"))
+            print(f"[{name}] epoch {epoch} of {stop}: {values}", flush=True)
         progress(line)
 
-    return both
+    return report
 
 
 def weight_setting(class_weight: Any, labels: np.ndarray, classes: np.ndarray) -> str:
-    """Returns ``Config.class_weight`` of weights by the user's own names of the classes.
+    """Converts class weights keyed by the user's class labels to ``Config.class_weight``.
 
     Examples:
       >>> weight_setting({"yes": 3}, np.array([0, 1]), np.array(["no", "yes"]))
@@ -89,14 +89,15 @@ def weight_setting(class_weight: Any, labels: np.ndarray, classes: np.ndarray) -
 
 
 def row_weights(sample_weight: Any, labeled: np.ndarray) -> np.ndarray | None:
-    """Returns weights of rows, checked, the largest of a labelled row being 1.
+    """Checks sample weights and scales them so that the largest of a labelled row is 1.
 
     Args:
       sample_weight: ``[n]``, or None.
-      labeled: which rows have a label, bool ``[n]``; the weights of others are not used.
+      labeled: which rows have a label, bool ``[n]``; weights of other rows are not used.
 
     Raises:
-      ValueError: they are not one per row, one is negative or not finite, or all are zero.
+      ValueError: there is not one weight per row, a weight is negative or not finite, or
+        those of all labelled rows are zero.
 
     Examples:
       >>> row_weights([1, 2, 3], np.array([True, True, False])).tolist()
@@ -110,24 +111,24 @@ def row_weights(sample_weight: Any, labeled: np.ndarray) -> np.ndarray | None:
             f"sample_weight has shape {weight.shape} for {len(labeled)} rows; give one number per "
             "row."
         )
-    fits = lambda w: (w >= 0) & (w < math.inf)
-    check_values("sample_weight", weight, fits, "a finite number, 0 or more")
-    most = weight[labeled].max(initial=0.0)
-    if not most:
+    is_valid = lambda w: (w >= 0) & (w < math.inf)
+    check_values("sample_weight", weight, is_valid, "a finite number, 0 or more")
+    largest = weight[labeled].max(initial=0.0)
+    if not largest:
         raise ValueError("sample_weight is zero for all labelled rows; give one of them more.")
-    scaled: np.ndarray = weight / most  # a mean by weights does not depend on their scale
+    scaled: np.ndarray = weight / largest  # a weighted mean does not depend on their scale
     return scaled
 
 
 def _train(config: Config, task: Task, program: Program, progress: Progress) -> Trained:
-    """Does what ``train_and_evaluate`` does, without a folder."""
+    """Trains and evaluates like ``train_and_evaluate``, without writing to a folder."""
     state = program.init(jax.random.key(config.seed))
-    every = epochs(program, state, task.train, stop=config.epochs, together=True)
-    for epoch, state, metrics in every:  # noqa: B007
+    trained_epochs = epochs(program, state, task.train, stop=config.epochs, together=True)
+    for epoch, state, metrics in trained_epochs:  # noqa: B007
         line = metrics_line(epoch, metrics)
         if not np.isfinite(line["loss"]):
-            tried = nan_search.hints(config, nan_search.largest_input(task.train))
-            raise NotFiniteError(f"NaN or infinity in epoch {epoch}. Try {', or '.join(tried)}.")
+            hints = nan_search.hints(config, nan_search.largest_input(task.train))
+            raise NotFiniteError(f"NaN or infinity in epoch {epoch}. Try {', or '.join(hints)}.")
         progress(line)
     evaluator = Evaluator(program.evaluate, task, config.norm_statistics)
     return evaluator.trained(evaluator.evaluate(program.params(state)))
@@ -135,9 +136,9 @@ def _train(config: Config, task: Task, program: Program, progress: Progress) -> 
 
 @dataclasses.dataclass(eq=False, repr=False)
 class LadderEstimator(BaseEstimator):  # type: ignore[misc]
-    """Holds the parameters of all estimators, and trains, predicts, pickles and saves.
+    """Implements the parameters, training, prediction, pickling and saving of all estimators.
 
-    The parameters are the settings of ``Config`` by the same names.
+    Parameters have the names and meanings of the settings in ``Config``.
     """
 
     units: int | Sequence[int] = (250, 100)
@@ -167,19 +168,25 @@ class LadderEstimator(BaseEstimator):  # type: ignore[misc]
     verbose: int = 0
 
     KINDS: ClassVar[tuple[str, ...]] = ()
-    """Kinds of labels, of ``data.KINDS``, that it learns."""
+    """Kinds of labels, from ``data.KINDS``, that the estimator learns."""
 
     def _settings(self) -> dict[str, Any]:
-        """Returns the parameters as ``Config`` has them, but for those of ``_OWN``."""
+        """Returns the parameters, except those in ``_OWN``, as ``Config`` settings."""
         given = self.get_params().items()
         return {name: _as_setting(name, value) for name, value in given if name not in _OWN}
 
     def _config(self, rows: int, labeled: int, known: Mapping[str, Any]) -> Config:
-        """Returns the settings of a run on so many rows, with those known from its labels."""
+        """Returns the config of a fit.
+
+        Args:
+          rows: number of rows.
+          labeled: number of labelled rows.
+          known: settings that follow from the labels.
+        """
         given, drawn = self.random_state, check_random_state(self.random_state)
         seed = int(given) if isinstance(given, int | np.integer) else int(drawn.randint(2**31))
         fixed = {"name": type(self).__name__, "dataset": "fit", "labels": 0, "seed": seed}
-        # The numbers that columns become.
+        # For the numbers that ``TableEncoder`` returns.
         columns = self.preprocess == AUTO and "pixels" not in self.KINDS
         own: dict[str, Any] = {
             "consistency": _as_setting("consistency", self.consistency),
@@ -188,12 +195,12 @@ class LadderEstimator(BaseEstimator):  # type: ignore[misc]
         }
         config = Config.create({**self._settings(), **fixed, **own, **known})
         unlabeled = min(config.batch_unlabeled, rows)
-        least = math.ceil(UPDATES / (rows // unlabeled)) if self.epochs is None else 0
+        min_epochs = math.ceil(UPDATES / (rows // unlabeled)) if self.epochs is None else 0
         return dataclasses.replace(
             config,
             batch_labeled=min(config.batch_labeled, max(labeled, 2)),
             batch_unlabeled=unlabeled,
-            epochs=max(config.epochs, least),
+            epochs=max(config.epochs, min_epochs),
         )
 
     def _fit(
@@ -204,7 +211,7 @@ class LadderEstimator(BaseEstimator):  # type: ignore[misc]
         known: Mapping[str, Any] | None = None,
         **fitted: Any,
     ) -> Self:
-        """Trains a ladder; ``fitted`` are attributes that it has afterwards."""
+        """Trains a ladder and sets the attributes in ``fitted`` on the estimator."""
         check_progress(progress)
         labeled = data.has_label(dataset.y_train, dataset.kind)
         config = self._config(len(labeled), int(labeled.sum()), known or {})
@@ -229,9 +236,12 @@ class LadderEstimator(BaseEstimator):  # type: ignore[misc]
 
     @functools.cached_property
     def predictor_(self) -> Predictor:
-        """Makes it at the first use after unpickling, which computes nothing: it may be forked."""
+        """Builds the predictor on first use after unpickling.
+
+        Unpickling itself computes nothing, so the process can still be forked.
+        """
         if "_arrays" not in vars(self):
-            raise AttributeError("predictor_ is there after fit")
+            raise AttributeError("predictor_ exists only after fit")
         multiprocess.check_fork()
         return self._make_predictor(self._program())
 
@@ -248,20 +258,20 @@ class LadderEstimator(BaseEstimator):  # type: ignore[misc]
         return Predictor(*given, program.evaluate.outputs, self._scaling)
 
     def _fit_rows(self, X: Any, y: Any, **checks: Any) -> tuple[np.ndarray, np.ndarray]:  # noqa: N803
-        """Returns a table as numbers, and its labels, checked as scikit-learn does."""
+        """Returns the rows of a table as numbers and the labels, with scikit-learn's checks."""
         self.__dict__.pop("columns_", None)
         if self.preprocess != AUTO:
             rows, y = validate_data(self, X, y, **checks)
             return rows, y
         table = read(self, X, reset=True)
         columns = TableEncoder().fit(table)
-        # A copy takes the number of columns that they became.
+        # A clone, since validation records the number of columns, here after encoding.
         rows, y = validate_data(clone(self), columns.transform(table), y, **checks)
         self.columns_ = columns
         return rows, y
 
     def _checked(self, X: Any) -> np.ndarray:  # noqa: N803
-        """Returns new rows as numbers, checked."""
+        """Checks new rows and returns them as numbers."""
         if hasattr(self, "columns_"):
             numbers: np.ndarray = self.columns_.transform(read(self, X, reset=False))
             return numbers
@@ -275,13 +285,13 @@ class LadderEstimator(BaseEstimator):  # type: ignore[misc]
         return tags
 
     def _outputs(self, X: Any, part: str) -> np.ndarray:  # noqa: N803
-        """Computes one of the ``Outputs`` of rows."""
+        """Computes one attribute of the ``Outputs`` for rows."""
         check_is_fitted(self)
-        of_rows = self.predictor_.parts(self._checked(X), "X")
-        return np.concatenate([getattr(outputs, part) for outputs in of_rows])
+        parts = self.predictor_.parts(self._checked(X), "X")
+        return np.concatenate([getattr(outputs, part) for outputs in parts])
 
     def __getstate__(self) -> dict[str, Any]:
-        """Returns arrays in place of compiled programs."""
+        """Returns the state to pickle, with arrays instead of compiled programs."""
         state = dict(super().__getstate__())
         state.pop("predictor_", None)
         if "_arrays" in state:
@@ -290,16 +300,16 @@ class LadderEstimator(BaseEstimator):  # type: ignore[misc]
         return state
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the fitted estimator as one ``.npz`` file, without pickle.
+        """Writes the fitted estimator to one ``.npz`` file, without pickle.
 
-        It holds parameters, statistics, preprocessing and classes as arrays, and the
-        rest as JSON. A ``random_state`` that is no int is written as the seed drawn.
+        The file holds parameters, statistics, preprocessing and classes as arrays, and the
+        rest as JSON. A ``random_state`` that is not an int is saved as the seed drawn from it.
 
         Args:
-          path: of the file.
+          path: the file to write.
 
         Raises:
-          NotFittedError: there is nothing to write.
+          NotFittedError: the estimator is not fitted.
           WriteError: the file cannot be written.
         """
         check_is_fitted(self)
@@ -328,7 +338,7 @@ class LadderEstimator(BaseEstimator):  # type: ignore[misc]
         files.write_arrays(files.as_path(path), arrays)
 
     def _own(self) -> dict[str, Any]:
-        """Returns the parameters of ``_OWN`` as JSON has them, a dict as pairs."""
+        """Returns the parameters in ``_OWN`` in JSON form, a dict as pairs."""
         given = self.get_params().items()
         parameters = {name: _as_setting("", value) for name, value in given if name in _OWN}
         parameters["random_state"] = self.config_.seed
@@ -340,18 +350,18 @@ class LadderEstimator(BaseEstimator):  # type: ignore[misc]
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Loads the estimator that ``save`` wrote.
+        """Loads an estimator that ``save`` wrote.
 
         Args:
-          path: of the file.
+          path: the file to read.
 
         Raises:
-          ConfigError: the file is missing, corrupt, of another estimator or version.
+          ConfigError: the file is missing, corrupt, or from another estimator or version.
         """
         path = files.as_path(path)
         try:
             return cls._of_arrays(read_npz(path))
-        except (KeyError, TypeError, ValueError) as error:  # ConfigError and DataError are
+        except (KeyError, TypeError, ValueError) as error:  # includes ConfigError and DataError
             raise ConfigError(
                 f"{path} is not a {cls.__name__} of this version of ladder_jax ({error}); "
                 "give another file, or fit and save again."
@@ -362,7 +372,7 @@ class LadderEstimator(BaseEstimator):  # type: ignore[misc]
         about: dict[str, Any] = json.loads(str(arrays["about"]))
         if about["format"] != FORMAT:
             raise ValueError(f"format {about['format']}, not {FORMAT}")
-        # Earlier versions wrote classifiers of one class per row alone.
+        # Earlier versions saved only classifiers with one class per row.
         target = about.get("target") or f"classes:{len(arrays['classes'])}"
         if target.split(":")[0] not in cls.KINDS:
             raise ValueError(f"it learnt {target}")

@@ -21,18 +21,19 @@ from ladder_jax.loop import Progress
 from ladder_jax.targets.base import check_values
 
 _CONSISTENCY, _FEW = 3.0, 5
-"""The weight of consistency where none is given, and up to how many labelled rows per class."""
+"""Default consistency weight, and the labelled rows per class above which it is reduced."""
 _EXACT = 2**53
-"""Below it a float64 holds every integer."""
+"""Bound below which float64 represents every integer exactly."""
 
 
 def usual_consistency(per_class: float) -> float:
-    """Returns the weight of consistency where none is given: the more labels, the less.
+    """Returns the default consistency weight, which decreases with the number of labels.
 
-    Few labels leave open where a class ends; more of them say it better than gaps between rows.
+    With few labels, gaps between rows help to locate class boundaries; with more labels, the
+    labels locate them better.
 
     Args:
-      per_class: labelled rows per class, on average.
+      per_class: mean number of labelled rows per class.
 
     Examples:
       >>> usual_consistency(2), usual_consistency(10)
@@ -42,7 +43,7 @@ def usual_consistency(per_class: float) -> float:
 
 
 def has_label(y: np.ndarray) -> np.ndarray:
-    """Returns which rows have a label: those whose is not -1, nor, among strings, ``"-1"``.
+    """Returns a mask of the labelled rows; -1, or ``"-1"`` among strings, means no label.
 
     Args:
       y: ``[n]``, numbers, strings, or strings and -1 (of dtype object).
@@ -60,14 +61,14 @@ def has_label(y: np.ndarray) -> np.ndarray:
 
 
 def fill_missing(y: Any) -> Any:
-    """Returns labels in which what is missing is -1: None, NaN, or NA of pandas.
+    """Replaces missing labels (None, NaN or pandas' NA) with -1.
 
     Args:
-      y: labels as they are given: an array, a list, or a column of pandas or polars.
+      y: labels: an array, a list, or a pandas or polars column.
 
     Returns:
-      An array; integers again, if these are floats only because some are missing. Where none
-      is, ``y`` as it is.
+      An array, converted back to integers if the labels are floats only because some are
+      missing; ``y`` itself if none is missing.
 
     Examples:
       >>> fill_missing(["a", None]).tolist(), fill_missing([0.0, float("nan")]).tolist()
@@ -76,17 +77,17 @@ def fill_missing(y: Any) -> Any:
     labels = np.asarray(y)
     if sparse.issparse(y) or labels.dtype.kind not in "fO":
         return y
-    none = missing(labels)
-    if not none.any():
+    is_missing = missing(labels)
+    if not is_missing.any():
         return y
-    filled = np.where(none, data.NO_LABEL, labels)
+    filled = np.where(is_missing, data.NO_LABEL, labels)
     if filled.dtype != object and (np.abs(filled) < _EXACT).all() and (filled % 1 == 0).all():
         filled = filled.astype(np.int64)
     return filled
 
 
 def known_labels(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns which rows have a label, and these labels, of one kind.
+    """Returns a mask of the labelled rows and their labels, checked to be of one kind.
 
     Args:
       y: ``[n]``, as for ``has_label``.
@@ -95,7 +96,7 @@ def known_labels(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
       ``(labeled, known)``, bool ``[n]`` and ``[k]``.
 
     Raises:
-      ValueError: they are of several kinds, or of none.
+      ValueError: labels are of several kinds, or of an unknown kind.
 
     Examples:
       >>> labeled, known = known_labels(np.array([True, -1, False], object))
@@ -116,7 +117,7 @@ def known_labels(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def number_classes(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the classes, sorted, and the number of each row's; -1 where it has no label.
+    """Returns the sorted classes and the class number of each row; -1 marks an unlabelled row.
 
     Args:
       y: ``[n]``, as for ``has_label``.
@@ -125,8 +126,8 @@ def number_classes(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
       ``(classes [k], numbers [n])``.
 
     Raises:
-      ValueError: there are fewer than two classes, or labels are neither whole
-        numbers nor strings.
+      ValueError: there are fewer than two classes, or labels are neither whole numbers nor
+        strings.
 
     Examples:
       >>> classes, numbers = number_classes(np.array(["yes", "no", "-1"]))
@@ -147,25 +148,25 @@ def number_classes(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def number_matrix(y: np.ndarray) -> np.ndarray:
-    """Returns several labels per row as integers.
+    """Returns a matrix of several labels per row as integers.
 
     Args:
-      y: ``[n, k]``, 1 or 0, or True or False; -1: that label is not known.
+      y: ``[n, k]``, 1 or 0, or True or False; -1 marks an unknown label.
 
     Raises:
-      ValueError: a label is none of them.
+      ValueError: a label has another value.
 
     Examples:
       >>> number_matrix(np.array([[True, False]])).tolist()
       [[1, 0]]
     """
-    fits = lambda labels: np.isin(labels, (0, 1, data.NO_LABEL))
-    check_values("y", y, fits, "1 or 0 for each label of a row, or -1 where it is not known")
+    is_valid = lambda labels: np.isin(labels, (0, 1, data.NO_LABEL))
+    check_values("y", y, is_valid, "1 or 0 for each label of a row, or -1 where it is not known")
     return y.astype(np.int64)
 
 
 def _is_matrix(y: Any) -> bool:
-    """Returns whether labels are several per row; one column is a class per row."""
+    """Returns whether there are several labels per row; a single column is one class per row."""
     shape = () if sparse.issparse(y) else np.asarray(y).shape
     return len(shape) == 2 and shape[1] > 1
 
@@ -179,66 +180,66 @@ class LadderClassifier(
 ):
     """Trains a ladder network on labelled and unlabelled rows of features.
 
-    A row has one class, or several labels, each of which is there or not: ``y`` is then a
+    Each row has one class, or several labels that are present or absent; ``y`` is then a
     matrix ``[n, k]`` of 0 and 1.
 
-    Parameters are the settings of ``Config`` by the same names; the defaults were chosen on small
-    tables with two to ten labels per class. Where one is of each level, a single value serves
-    all. ``fit`` checks them. Fits of the same settings and shapes, as in a search, are compiled
-    once.
+    Parameters have the names and meanings of the settings in ``Config``; the defaults were chosen
+    on small tables with two to ten labels per class. A single value of a per-level parameter
+    applies to all levels. ``fit`` checks the parameters. Fits with the same settings and shapes,
+    as in a search, are compiled once.
 
-    Numbers are taken as they are, whatever their dtype: pixels that were divided by 255
-    for ``fit`` are divided for ``predict`` too. A value that is not finite after
-    ``preprocess`` is refused.
+    Numbers are used unscaled, whatever their dtype: if pixels were divided by 255 for ``fit``,
+    divide them for ``predict`` too. Values that are not finite after ``preprocess`` are refused.
 
     Args:
-      units: widths of the hidden levels; the classes follow.
-      activation: of the hidden levels.
-      top_gain: whether the softmax has a gain beside its bias.
-      combinators: by level from 0, the input, to the classes; "none": not decoded.
-      noise_std: by level.
-      denoising_cost: by level.
+      units: widths of the hidden levels; the class level follows.
+      activation: activation of the hidden levels.
+      top_gain: whether the softmax has a gain in addition to its bias.
+      combinators: combinator per level, from 0 (the input) to the classes; "none": not decoded.
+      noise_std: standard deviation of the noise per level.
+      denoising_cost: weight of the denoising cost per level.
       batch_labeled: labelled rows per step; all of them if there are fewer.
       batch_unlabeled: unlabelled rows per step; all of them if there are fewer.
-      epochs: passes over all rows; None: 30, or as many as come to 1000 updates.
-      learning_rate: of Adam, at the start.
-      decay_from: the part of the run after which the rate falls linearly to 0.
-      preprocess: "auto", by which ``TableEncoder`` makes numbers of the columns, which then go
-        through "tabular": text and categories, missing and skewed numbers, sparse matrices;
-        or a chain of ``data.preprocessing``, as "tabular" or "standardize", of numbers alone,
-        none missing. Either is fitted on the rows of ``fit``.
+      epochs: passes over all rows; None: 30, or as many as make at least 1000 updates.
+      learning_rate: initial learning rate of Adam.
+      decay_from: fraction of training after which the learning rate decays linearly to 0.
+      preprocess: "auto": ``TableEncoder`` encodes the columns as numbers, to which "tabular" is
+        applied; handles text and categories, missing and skewed numbers, sparse matrices. Or a
+        chain of ``data.preprocessing``, such as "tabular" or "standardize", for numbers only,
+        none missing. Both are fitted on the rows passed to ``fit``.
       unit_norm: whether encoder weights are projected to norm 1 after each step.
-      ema_decay: of the exponential moving average of the parameters; 0: none.
+      ema_decay: decay of the exponential moving average of the parameters; 0: no averaging.
       adversarial: where noise is virtual adversarial: "none", "input" or "all".
-      consistency: weight of the cross-entropy of noisy predictions with the clean ones; None: 3
-        with up to five labelled rows per class (on average), 3 (5 / n)^2 with n of them.
-      consistency_from: the part of the run without it, at the start.
-      consistency_threshold: a row counts if its clean pass gives a class this probability.
-      consistency_temperature: that the clean logits are divided by for the target.
-      compute_dtype: of the maps, "float32", "bfloat16" or "auto", the faster one here.
-      joint_norm: whether a step normalises its noisy labelled rows, which may be few, together
-        with the noisy unlabelled ones.
-      norm_statistics: what prediction is normalised with: "train" or "labeled" rows.
-      class_weight: how much a row counts, by its class: None, all alike; "balanced",
-        inversely to how many labelled rows have it; or a dict of weights by class, 1 for those
-        that it leaves out. Not with several labels per row.
-      random_state: decides start, order and noise; an int is ``Config.seed``.
+      consistency: weight of the cross-entropy between noisy predictions and clean ones; None: 3
+        for up to five labelled rows per class (on average), 3 (5 / n)^2 for n of them.
+      consistency_from: initial fraction of training without the consistency cost.
+      consistency_threshold: least class probability in the clean pass for a row to count.
+      consistency_temperature: divisor of the clean logits in the consistency target.
+      compute_dtype: dtype of the maps: "float32", "bfloat16", or "auto", the faster of the two on
+        this machine.
+      joint_norm: whether the noisy labelled rows of a step, which may be few, are normalised
+        together with the noisy unlabelled ones.
+      norm_statistics: rows whose statistics normalise predictions: "train" or "labeled".
+      class_weight: weight of a row by its class: None: all 1; "balanced": inversely
+        proportional to the number of labelled rows in the class; or a dict of weights by class,
+        1 for omitted classes. Not available with several labels per row.
+      random_state: seed of initialisation, order and noise; an int is used as ``Config.seed``.
       verbose: whether to print loss and error on labelled rows about ten times per fit.
 
-    After a fit, processes of its own must not be forked ones, in which JAX hangs: use
-    ``multiprocessing.get_context("spawn")``, joblib's loky (``n_jobs``), or threads.
+    JAX hangs in forked processes: after a fit, start processes with
+    ``multiprocessing.get_context("spawn")`` or joblib's loky (``n_jobs``), or use threads.
 
     Attributes:
-      classes_: ``[k]``, sorted; with several labels per row their numbers, 0 to k - 1.
-      target_: name of what is learnt, ``"classes:3"`` or ``"several:3"``.
-      n_iter_: epochs done.
-      n_features_in_: features of a row.
-      feature_names_in_: their names, where ``X`` had any.
+      classes_: sorted classes ``[k]``; with several labels per row, their numbers, 0 to k - 1.
+      target_: name of the learnt target, ``"classes:3"`` or ``"several:3"``.
+      n_iter_: number of epochs trained.
+      n_features_in_: number of features per row.
+      feature_names_in_: names of the features, if ``X`` had any.
       columns_: the fitted ``TableEncoder`` if ``preprocess`` is "auto".
-      predictor_: the trained ladder; called, it also gives denoised rows. It takes, and
-        ``exporting`` writes down, what ``columns_`` makes of rows, by the names of its
-        ``get_feature_names_out``.
-      config_: all settings of the run.
+      predictor_: the trained ladder, which also denoises rows when called. It takes the numbers
+        that ``columns_`` returns, named by its ``get_feature_names_out``; ``exporting`` saves a
+        model with these inputs.
+      config_: all settings of the fit.
 
     Examples:
       >>> x = np.random.default_rng(0).normal(size=(40, 2)) + np.arange(40)[:, None] % 2 * 9
@@ -273,28 +274,28 @@ class LadderClassifier(
         """Trains a ladder.
 
         Args:
-          X: ``[n, features]``, a table, labelled and unlabelled rows.
-          y: ``[n]``, integers, truth values or strings; no label is -1, among strings also
-            ``"-1"``, or what is missing (None, NaN, NA). Or ``[n, k]`` of 0 and 1; -1, or
-            missing: that label is not known. Each of the k must be 0 in one row and 1 in
-            another.
-          sample_weight: ``[n]``, how much each labelled row counts, 0 or more; those of unlabelled
-            rows are not used. A row of weight 0 is still one that the decoder learns from.
-          progress: called after each epoch with its number and its means of the loss,
-            the cross-entropy, the denoising costs and the error on labelled rows.
+          X: table ``[n, features]`` of labelled and unlabelled rows.
+          y: integers, Booleans or strings ``[n]``; -1, ``"-1"`` among strings, or a missing
+            value (None, NaN, NA) marks an unlabelled row. Or a matrix ``[n, k]`` of 0 and 1;
+            -1 or a missing value marks an unknown label, and each of the k labels must be 0 in
+            at least one row and 1 in another.
+          sample_weight: weights ``[n]`` of the labelled rows, 0 or more; those of unlabelled
+            rows are not used. The decoder still learns from rows of weight 0.
+          progress: called after each epoch with its number and its mean loss, cross-entropy,
+            denoising costs and error on labelled rows.
 
         Returns:
-          Itself.
+          The fitted estimator itself.
 
         Raises:
-          ValueError: a parameter or the data are wrong.
-          TypeError: ``progress`` cannot be called.
-          NotFiniteError: NaN or infinity in the loss.
+          ValueError: a parameter or the data are invalid.
+          TypeError: ``progress`` is not callable.
+          NotFiniteError: the loss is NaN or infinite.
           RuntimeError: this process was forked from one that has used JAX.
         """
         matrix = _is_matrix(y)
-        how = {"dtype": FLOATS, "multi_output": matrix, "ensure_min_samples": 2}
-        X, y = self._fit_rows(X, fill_missing(y), **how)  # noqa: N806
+        checks = {"dtype": FLOATS, "multi_output": matrix, "ensure_min_samples": 2}
+        X, y = self._fit_rows(X, fill_missing(y), **checks)  # noqa: N806
         if not matrix:
             classes, numbers = number_classes(y)
             class_weight = weight_setting(self.class_weight, numbers, classes)
@@ -308,10 +309,10 @@ class LadderClassifier(
         kind = "several" if matrix else "classes"
         weight = row_weights(sample_weight, data.has_label(numbers, kind))
         if weight is not None and not matrix:
-            counted = numbers[(numbers != data.NO_LABEL) & (weight > 0)]
-            if len(np.unique(counted)) < 2:
+            weighted = numbers[(numbers != data.NO_LABEL) & (weight > 0)]
+            if len(np.unique(weighted)) < 2:
                 raise ValueError(
-                    f"sample_weight is above 0 for one class alone, {classes[counted[0]]}; give "
+                    f"sample_weight is above 0 for one class alone, {classes[weighted[0]]}; give "
                     "weight to labelled rows of at least two classes."
                 )
         rows = data.from_arrays(X, numbers, name="fit", kind=kind)._replace(scale="numbers")
@@ -322,7 +323,7 @@ class LadderClassifier(
         return self._fit(rows, weight, progress, known, classes_=classes)
 
     def predict(self, X: Any) -> np.ndarray:  # noqa: N803
-        """Predicts the most probable class of each row, ``[n]``, or 0 and 1, ``[n, k]``."""
+        """Predicts the most probable class of each row ``[n]``, or 0 and 1 ``[n, k]``."""
         predicted = self._outputs(X, "predictions")
         if predicted.ndim == 2:
             return predicted.astype(self.classes_.dtype)
@@ -330,20 +331,21 @@ class LadderClassifier(
         return classes
 
     def predict_proba(self, X: Any) -> np.ndarray:  # noqa: N803
-        """Predicts probabilities, ``[n, k]``, in the order of ``classes_``.
+        """Predicts probabilities ``[n, k]``, in the order of ``classes_``.
 
-        Those of the classes, which sum to 1, or those that each of several labels is there.
+        Class probabilities sum to 1; with several labels per row, they are the probabilities
+        that each label is present.
         """
         return self._outputs(X, "probabilities")
 
     def transform(self, X: Any) -> np.ndarray:  # noqa: N803
-        """Computes the top-level features, ``[n, units]``: activations of the last hidden level."""
+        """Computes the top-level features ``[n, units]``: activations of the last hidden level."""
         return self._outputs(X, "features")
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:  # noqa: N803
-        """Computes the accuracy on the rows that have a label.
+        """Computes the accuracy on the labelled rows.
 
-        Of several labels per row, all that are known must be right.
+        With several labels per row, a row counts as correct if all its known labels are.
 
         Args:
           X: ``[n, features]``.
@@ -369,7 +371,7 @@ class LadderClassifier(
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = []  # float32, whatever is given
+        tags.transformer_tags.preserves_dtype = []  # always float32
         tags.classifier_tags.multi_label = True
         tags.target_tags.multi_output = True
         return tags

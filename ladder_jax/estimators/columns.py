@@ -1,4 +1,4 @@
-"""``TableEncoder``: numbers of the columns of a table, whatever they hold."""
+"""``TableEncoder``: encodes the columns of a table as numbers, whatever they hold."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from ladder_jax.data.labels import is_missing
 from ladder_jax.errors import DataError
 
 AUTO = "auto"
-"""The ``preprocess`` of an estimator which has its columns made numbers by ``TableEncoder``."""
+"""Value of an estimator's ``preprocess`` that has ``TableEncoder`` encode its columns."""
 FLOATS = (np.float64, np.float32)
 MAX_ENTRIES = 2**27
-"""Numbers that a sparse matrix, or the categories of a column, may come to: 1 GiB of float64."""
+"""Most entries of a sparse matrix, or of a column's categories, made dense: 1 GiB of float64."""
 
 _KINDS: dict[str, Any] = {
     "text": str,
     "truth values": (bool, np.bool_),
     "numbers": (Number, np.number),
 }
-"""What a column may hold, beside what is missing; a bool is a ``Number`` too."""
+"""Types of the values that a column may hold; in this order, as a bool is a ``Number`` too."""
 
 
 def _is_frame(X: Any) -> bool:  # noqa: N803
@@ -37,7 +37,7 @@ def _is_frame(X: Any) -> bool:  # noqa: N803
 
 
 def missing(values: np.ndarray) -> np.ndarray:
-    """Returns which of numbers or objects are None, NaN, or NA or NaT of pandas.
+    """Returns a mask of the values that are None, NaN, or pandas' NA or NaT.
 
     Examples:
       >>> missing(np.array(["a", None, float("nan")], object)).tolist()
@@ -49,39 +49,39 @@ def missing(values: np.ndarray) -> np.ndarray:
 
 
 def kind_of(value: Any) -> str:
-    """Returns whether it is "text", of "truth values" or of "numbers"; "" if none of them."""
+    """Returns the kind of a value: "text", "truth values", "numbers", or "" for others."""
     return next((kind for kind, types in _KINDS.items() if isinstance(value, types)), "")
 
 
 def _word(value: Any) -> str:
-    """Returns the name of a category, the same for 1 and 1.0."""
+    """Returns the name of a category, which is the same for 1 and 1.0."""
     if kind_of(value) == "numbers" and float(value).is_integer():
         return str(int(value))
     return str(value)
 
 
 def read(estimator: Any, X: Any, *, reset: bool) -> Any:  # noqa: N803
-    """Checks a table, its number of columns and their names, as scikit-learn does.
+    """Checks a table and the number and names of its columns, as scikit-learn does.
 
     Args:
-      estimator: that it is for, which notes or compares number and names.
-      X: rows: a data frame, of pandas or polars; an array, of numbers or of objects; or a
-        sparse matrix.
-      reset: whether to note number and names, not to compare them.
+      estimator: the estimator that records the number and names, or compares them.
+      X: rows: a pandas or polars data frame, an array of numbers or objects, or a sparse matrix.
+      reset: whether to record the number and names instead of comparing them.
 
     Returns:
-      The frame as it is; or ``[n, features]``: float64 or float32, or objects.
+      A data frame unchanged, otherwise an array ``[n, features]`` of float64, float32 or
+      objects.
 
     Raises:
-      DataError: names are given twice, there are no rows or columns, or a sparse matrix has
-        more than ``MAX_ENTRIES`` entries, those that are zero included.
-      ValueError: it is no table, or not one of as many columns by the same names.
+      DataError: column names are not unique, there are no rows or columns, or a sparse matrix
+        has more than ``MAX_ENTRIES`` entries, zeros included.
+      ValueError: ``X`` is not a table, or has another number of columns or other names.
     """
     if _is_frame(X):
         names = list(X.columns)
         if len(set(names)) < len(names):
-            double = next(name for name in names if names.count(name) > 1)
-            raise DataError(f"X has two columns named {double!r}; give each a name of its own.")
+            duplicate = next(name for name in names if names.count(name) > 1)
+            raise DataError(f"X has two columns named {duplicate!r}; give each a name of its own.")
         if 0 in X.shape:
             raise DataError(f"X has shape {X.shape}; give at least one row and one column.")
         return validate_data(estimator, X, reset=reset, skip_check_array=True)
@@ -90,34 +90,35 @@ def read(estimator: Any, X: Any, *, reset: bool) -> Any:  # noqa: N803
             f"X is a sparse matrix of shape {X.shape}, which is made dense; give at most "
             f"{MAX_ENTRIES} entries, zeros included, e.g. by TruncatedSVD before."
         )
-    how = {"accept_sparse": "csr", "dtype": None, "ensure_all_finite": "allow-nan"}
-    rows = validate_data(estimator, X, reset=reset, **how)
+    checks = {"accept_sparse": "csr", "dtype": None, "ensure_all_finite": "allow-nan"}
+    rows = validate_data(estimator, X, reset=reset, **checks)
     rows = rows.toarray() if sparse.issparse(rows) else rows
     if rows.dtype.kind in "biuf":
         return rows if rows.dtype in FLOATS else rows.astype(np.float64)
-    # NumPy makes text of the numbers in a list that has both.
+    # NumPy converts a list of text and numbers to text.
     return np.array(X, object) if isinstance(X, list | tuple) else rows
 
 
 class TableEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """Makes numbers of the columns of a table, by scikit-learn's own transformers.
+    """Encodes the columns of a table as numbers, with scikit-learn's own transformers.
 
-    - Columns of text, truth values or categories become one column per category by
-      ``OneHotEncoder``; what is missing is a category of its own, and one that was in no row
-      of ``fit`` has zeros alone.
-    - Columns of numbers are filled with their median by ``SimpleImputer``, which adds a column
-      that marks where one is missing, for each that misses some in ``fit``.
+    - ``OneHotEncoder`` encodes columns of text, Booleans or categories as one column per
+      category. A missing value is a category of its own; a category that was in no row of
+      ``fit`` becomes all zeros.
+    - ``SimpleImputer`` fills missing numbers with the median of their column, and adds an
+      indicator column for each column with missing numbers in ``fit``.
 
-    First come the numbers in their order, then the marks, then the categories. An array of
-    numbers of which none is missing comes back as it is. Sparse matrices are made dense. In a
-    data frame text stays text; of an array a column of text that reads as numbers is numbers.
+    The output has the numbers in their original order, then the indicators, then the categories.
+    An array of numbers without missing values is returned unchanged. Sparse matrices are made
+    dense. Text columns of a data frame stay text; in an array, a text column whose values all
+    parse as numbers is numeric.
 
     Attributes:
-      kinds_: what each column holds: () for numbers, for categories the kinds of their values.
+      kinds_: content of each column: () for numbers, the kinds of the values for categories.
       imputer_: the fitted ``SimpleImputer`` of all numbers, or None.
       encoder_: the fitted ``OneHotEncoder`` of all categories, or None.
-      n_features_in_: columns.
-      feature_names_in_: their names, where ``X`` had any.
+      n_features_in_: number of columns.
+      feature_names_in_: names of the columns, if ``X`` had any.
 
     Examples:
       >>> table = TableEncoder().fit(np.array([["red", 1], ["blue", None], ["red", 3]], object))
@@ -128,16 +129,16 @@ class TableEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """
 
     def fit(self, X: Any, y: Any = None) -> Self:  # noqa: N803
-        """Finds what each column holds, and fits the transformers.
+        """Determines the content of each column and fits the transformers.
 
         Args:
-          X: ``[n, features]``: a data frame, of pandas or polars, an array or a sparse matrix.
+          X: table ``[n, features]``: a pandas or polars data frame, an array or a sparse matrix.
           y: not used.
 
         Raises:
-          DataError: a column holds something else, as dates or lists do, or nothing; a number is
-            infinite; categories or a sparse matrix are too large.
-          ValueError: it is no table.
+          DataError: a column is empty or holds other values, such as dates or lists; a number is
+            infinite; a column has too many categories, or a sparse matrix too many entries.
+          ValueError: ``X`` is not a table.
         """
         table = read(self, X, reset=True)
         columns, names = self._columns(table), self._names()
@@ -146,7 +147,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 raise DataError(f"X: column {name} is missing (NaN) in every row; leave it out.")
         self.kinds_ = self._find_kinds(table, columns)
         if isinstance(table, np.ndarray) and table.dtype in FLOATS and np.isfinite(table).all():
-            numbers, words = table, table[:, :0]  # without a copy
+            numbers, words = table, table[:, :0]  # avoids a copy
         else:
             numbers, words = self._parts(columns)
         plain = isinstance(table, np.ndarray) and not words.size and not np.isnan(numbers).any()
@@ -154,12 +155,12 @@ class TableEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def _names(self) -> list[str]:
-        """Returns the names of the columns, x0, x1, ... where they have none."""
+        """Returns the names of the columns, or x0, x1, ... if they have none."""
         numbered = [f"x{i}" for i in range(self.n_features_in_)]
         return list(getattr(self, "feature_names_in_", numbered))
 
     def _columns(self, table: Any) -> Sequence[np.ndarray]:
-        """Returns the columns, of numbers or of objects, each ``[n]``."""
+        """Returns the columns as arrays ``[n]`` of numbers or objects."""
         if isinstance(table, np.ndarray) and table.dtype in FLOATS:
             return list(table.T)
         frame = _is_frame(table)
@@ -173,14 +174,14 @@ class TableEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return columns
 
     def _find_kinds(self, table: Any, columns: Sequence[np.ndarray]) -> list[tuple[str, ...]]:
-        """Returns ``kinds_``."""
+        """Determines ``kinds_``."""
         frame = _is_frame(table)
         dtypes = table.dtypes if frame else [None] * len(columns)
         kinds: list[tuple[str, ...]] = []
         for name, column, dtype in zip(self._names(), columns, dtypes, strict=True):
             held = {"numbers"}
             if column.dtype == object:
-                _refuse(name, column, lambda value: bool(kind_of(value)), _WANTED)
+                _check(name, column, lambda value: bool(kind_of(value)), _WANTED)
                 present = column[~missing(column)]
                 held = set(map(kind_of, present))
                 if not frame and "text" in held and _is_number(present):
@@ -190,19 +191,19 @@ class TableEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return kinds
 
     def _parts(self, columns: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """Returns numbers ``[n, k]``, float64, NaN where missing, and categories, str or None."""
+        """Returns numbers as float64, NaN if missing, and categories as str or None."""
         numbers = np.empty((len(columns[0]), self.kinds_.count(())))
         words = np.empty((len(columns[0]), len(columns) - numbers.shape[1]), object)
-        of_numbers, of_words = iter(numbers.T), iter(words.T)
+        number_columns, word_columns = iter(numbers.T), iter(words.T)
         for name, column, kinds in zip(self._names(), columns, self.kinds_, strict=True):
             if kinds:
-                next(of_words)[:] = _as_words(name, column, kinds)
+                next(word_columns)[:] = _as_words(name, column, kinds)
             else:
-                next(of_numbers)[:] = _as_numbers(name, column)
+                next(number_columns)[:] = _as_numbers(name, column)
         return numbers, words
 
     def _fit_rest(self, numbers: np.ndarray, words: np.ndarray) -> None:
-        """Fits what fills the numbers and what knows the categories."""
+        """Fits the imputer to the numbers and the encoder to the categories."""
         imputer = SimpleImputer(strategy="median", add_indicator=True)
         self.imputer_ = imputer.fit(numbers) if numbers.size else None
         encoder = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
@@ -217,17 +218,18 @@ class TableEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 )
 
     def transform(self, X: Any) -> np.ndarray:  # noqa: N803
-        """Makes numbers of rows.
+        """Encodes rows as numbers.
 
         Args:
-          X: ``[n, features]``, columns as in ``fit``.
+          X: table ``[n, features]`` with the columns of ``fit``.
 
         Returns:
-          ``[n, numbers]``, float64; of an array of float32 in which nothing was missing float32.
+          Float64 ``[n, numbers]``; float32 for float32 arrays without missing values.
 
         Raises:
-          DataError: a column holds what it did not in ``fit``, or a number is infinite.
-          ValueError: number or names of the columns are not those of ``fit``.
+          DataError: a column holds values of a kind that it did not hold in ``fit``, or a number
+            is infinite.
+          ValueError: the number or the names of the columns differ from ``fit``.
         """
         check_is_fitted(self)
         table = read(self, X, reset=False)
@@ -249,13 +251,13 @@ class TableEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return np.hstack([numbers, self.encoder_.transform(words)])
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
-        """Returns the names of the columns that ``transform`` makes.
+        """Returns the names of the columns that ``transform`` returns.
 
         Args:
-          input_features: names of the columns, where ``X`` had none.
+          input_features: names of the input columns, if ``X`` had none.
 
         Raises:
-          ValueError: they are not as many, or not those of ``fit``.
+          ValueError: their number is wrong, or they are not the names in ``fit``.
         """
         check_is_fitted(self)
         names = np.asarray(self._names(), object)
@@ -269,16 +271,16 @@ class TableEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                     f"({len(names)}), got {len(given)}"
                 )
             names = given
-        worded = np.array([bool(kinds) for kinds in self.kinds_])
-        numbers: np.ndarray = names[~worded]
+        encoded = np.array([bool(kinds) for kinds in self.kinds_])
+        numbers: np.ndarray = names[~encoded]
         if self.imputer_ is not None:
             numbers = self.imputer_.get_feature_names_out(numbers)
         if self.encoder_ is not None:
-            numbers = np.concatenate([numbers, self.encoder_.get_feature_names_out(names[worded])])
+            numbers = np.concatenate([numbers, self.encoder_.get_feature_names_out(names[encoded])])
         return numbers
 
     def state(self) -> dict[str, Any]:
-        """Returns all that was fitted, as JSON has it, for ``from_state``."""
+        """Returns the fitted state in JSON form, for ``from_state``."""
         imputer, encoder = self.imputer_, self.encoder_
         return {
             "n_features_in": self.n_features_in_,
@@ -291,10 +293,10 @@ class TableEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Self:
-        """Makes the transformer of which ``state`` was taken, as scikit-learn fits it.
+        """Restores a transformer from its state, by fitting scikit-learn's transformers.
 
         Args:
-          state: of ``state``.
+          state: the return value of ``state``.
         """
         if state.get("quantiles"):
             raise ValueError("its skewed columns were made normal in another way")
@@ -303,12 +305,12 @@ class TableEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         if state["feature_names_in"]:
             table.feature_names_in_ = np.array(state["feature_names_in"], object)
         table.kinds_ = [tuple(kinds) for kinds in state["kinds"]]
-        # Rows that have the same medians, marks and categories.
-        filled = np.array(state["medians"])
-        numbers = np.stack([filled, filled])
+        # Rows with the same medians, indicators and categories.
+        medians = np.array(state["medians"])
+        numbers = np.stack([medians, medians])
         numbers[1, state["marked"]] = np.nan
-        most = max(map(len, state["categories"]), default=0)
-        words = np.array([np.resize(np.array(c, object), most) for c in state["categories"]]).T
+        length = max(map(len, state["categories"]), default=0)
+        words = np.array([np.resize(np.array(c, object), length) for c in state["categories"]]).T
         table._fit_rest(numbers, words)
         return table
 
@@ -319,7 +321,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
 
 def accept_tables(tags: Tags) -> None:
-    """Says in the tags of an estimator what ``TableEncoder`` takes."""
+    """Sets an estimator's input tags to what ``TableEncoder`` accepts."""
     for name in ("sparse", "categorical", "string", "allow_nan"):
         setattr(tags.input_tags, name, True)
 
@@ -327,16 +329,16 @@ def accept_tables(tags: Tags) -> None:
 _WANTED = "give numbers, text, truth values or categories, or leave it out."
 
 
-def _refuse(name: str, column: np.ndarray, fits: Callable[[Any], bool], wanted: str) -> None:
-    """Raises an error if a value that is not missing does not fit, and names the first."""
+def _check(name: str, column: np.ndarray, fits: Callable[[Any], bool], wanted: str) -> None:
+    """Raises ``DataError`` naming the first value that is neither missing nor valid."""
     for row in np.flatnonzero(~missing(column)):
         if not fits(column[row]):
-            shown = " ".join(repr(column[row]).split())[:40]
-            raise DataError(f"X: column {name} has {shown} in row {row}; {wanted}")
+            text = " ".join(repr(column[row]).split())[:40]
+            raise DataError(f"X: column {name} has {text} in row {row}; {wanted}")
 
 
 def _is_number(value: Any) -> bool:
-    """Returns whether it, or all of an array, converts to a float, as text may."""
+    """Returns whether a value, or every value of an array, converts to float, as text may."""
     try:
         np.asarray(value, object).astype(np.float64)
     except (TypeError, ValueError):
@@ -345,11 +347,11 @@ def _is_number(value: Any) -> bool:
 
 
 def _as_numbers(name: str, column: np.ndarray) -> np.ndarray:
-    """Returns a column as float64, NaN where it is missing."""
+    """Returns a column as float64, NaN for missing values."""
     if column.dtype == object:
         column = np.where(missing(column), np.nan, column)
         if not _is_number(column):
-            _refuse(name, column, _is_number, "give numbers, which it had in fit.")
+            _check(name, column, _is_number, "give numbers, which it had in fit.")
     numbers: np.ndarray = column.astype(np.float64)
     infinite = np.flatnonzero(np.isinf(numbers))
     if infinite.size:
@@ -361,10 +363,10 @@ def _as_numbers(name: str, column: np.ndarray) -> np.ndarray:
 
 
 def _as_words(name: str, column: np.ndarray, kinds: tuple[str, ...]) -> np.ndarray:
-    """Returns a column of categories as str, None where it is missing."""
+    """Returns a column of categories as str, None for missing values."""
     column = column.astype(object)
-    had = lambda value: kind_of(value) in kinds
-    _refuse(name, column, had, f"give {' or '.join(kinds)}, which it had in fit.")
+    is_known = lambda value: kind_of(value) in kinds
+    _check(name, column, is_known, f"give {' or '.join(kinds)}, which it had in fit.")
     words = np.full(len(column), None, object)
     present = ~missing(column)
     words[present] = [_word(value) for value in column[present]]

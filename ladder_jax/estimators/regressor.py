@@ -28,54 +28,55 @@ class LadderRegressor(
 ):
     """Trains a ladder network to predict numbers, on rows with and without them.
 
-    Targets are standardised for training, and predictions given back in their units.
-    Parameters are the settings of ``Config`` by the same names, their defaults for small
-    tables of which few rows have a target. All else is as ``LadderClassifier`` has it.
+    Targets are standardised for training; predictions are in the original units. Parameters have
+    the names and meanings of the settings in ``Config``, with defaults for small tables in which
+    few rows have a target. Everything else is as in ``LadderClassifier``.
 
     Args:
       units: widths of the hidden levels.
-      activation: of the hidden levels.
-      top_gain: must be left True; the top has a gain and a bias.
-      combinators: by level from 0, the input, to the numbers; "none": not decoded.
-      noise_std: by level.
-      denoising_cost: by level.
+      activation: activation of the hidden levels.
+      top_gain: must be left True; the top level has a gain and a bias.
+      combinators: combinator per level, from 0 (the input) to the numbers; "none": not decoded.
+      noise_std: standard deviation of the noise per level.
+      denoising_cost: weight of the denoising cost per level.
       batch_labeled: labelled rows per step; all of them if there are fewer.
       batch_unlabeled: unlabelled rows per step; all of them if there are fewer.
-      epochs: passes over all rows; None: 30, or as many as come to 1000 updates.
-      learning_rate: of Adam, at the start.
-      decay_from: the part of the run after which the rate falls linearly to 0.
-      preprocess: "auto", which makes numbers of columns as ``LadderClassifier`` says, or a chain
-        of ``data.preprocessing``, fitted on the rows of ``fit``.
+      epochs: passes over all rows; None: 30, or as many as make at least 1000 updates.
+      learning_rate: initial learning rate of Adam.
+      decay_from: fraction of training after which the learning rate decays linearly to 0.
+      preprocess: "auto": the columns are encoded as numbers, as in ``LadderClassifier``; or a
+        chain of ``data.preprocessing``. Both are fitted on the rows passed to ``fit``.
       unit_norm: whether encoder weights are projected to norm 1 after each step.
-      ema_decay: of the exponential moving average of the parameters; 0: none.
+      ema_decay: decay of the exponential moving average of the parameters; 0: no averaging.
       adversarial: where noise is virtual adversarial: "none", "input" or "all".
-      consistency: weight of half the squared difference of noisy predictions from the clean
+      consistency: weight of half the squared difference between noisy predictions and clean
         ones, or of their divergence if each has a variance.
-      consistency_from: the part of the run without it, at the start.
-      consistency_threshold: says nothing of numbers.
-      consistency_temperature: says nothing of numbers.
-      compute_dtype: of the maps, "float32", "bfloat16" or "auto", the faster one here.
-      joint_norm: whether a step normalises its noisy labelled rows, which may be few, together
-        with the noisy unlabelled ones.
-      norm_statistics: what prediction is normalised with: "train" or "labeled" rows.
-      variance: whether each prediction has a variance of its own, learnt by the likelihood of
-        a Gaussian; ``predict`` then gives its root with ``return_std=True``.
-      random_state: decides start, order and noise; an int is ``Config.seed``.
+      consistency_from: initial fraction of training without the consistency cost.
+      consistency_threshold: has no effect on numbers.
+      consistency_temperature: has no effect on numbers.
+      compute_dtype: dtype of the maps: "float32", "bfloat16", or "auto", the faster of the two on
+        this machine.
+      joint_norm: whether the noisy labelled rows of a step, which may be few, are normalised
+        together with the noisy unlabelled ones.
+      norm_statistics: rows whose statistics normalise predictions: "train" or "labeled".
+      variance: whether each prediction has a variance of its own, learnt with a Gaussian
+        likelihood; ``predict`` returns its square root if ``return_std=True``.
+      random_state: seed of initialisation, order and noise; an int is used as ``Config.seed``.
       verbose: whether to print loss and error on labelled rows about ten times per fit.
 
     Attributes:
-      n_iter_: epochs done.
-      n_features_in_: features of a row.
-      feature_names_in_: their names, where ``X`` had any.
+      n_iter_: number of epochs trained.
+      n_features_in_: number of features per row.
+      feature_names_in_: names of the features, if ``X`` had any.
       columns_: the fitted ``TableEncoder`` if ``preprocess`` is "auto".
-      target_: name of what is learnt, as ``"numbers:1"``.
-      predictor_: the trained ladder; called, it also gives features and denoised rows. It
-        takes what ``columns_`` makes of rows.
-      config_: all settings of the run.
+      target_: name of the learnt target, such as ``"numbers:1"``.
+      predictor_: the trained ladder, which also returns features and denoised rows when called.
+        It takes the numbers that ``columns_`` returns.
+      config_: all settings of the fit.
 
     Examples:
       >>> x = np.linspace(-2, 2, 60)[:, None]
-      >>> y = np.where(np.arange(60) % 4 == 0, 100 * x[:, 0], np.nan)  # NaN: not known
+      >>> y = np.where(np.arange(60) % 4 == 0, 100 * x[:, 0], np.nan)  # NaN: unlabelled
       >>> ladder = LadderRegressor(units=(4,), epochs=60, learning_rate=0.02, random_state=0)
       >>> bool(abs(ladder.fit(x, y).predict([[1.0]])[0] - 100) < 30)
       True
@@ -102,28 +103,27 @@ class LadderRegressor(
         """Trains a ladder.
 
         Args:
-          X: ``[n, features]``, a table, rows with and without a target.
-          y: ``[n]`` or ``[n, d]``, numbers; NaN: not known.
-          sample_weight: ``[n]``, how much each labelled row counts, 0 or more; those of unlabelled
-            rows are not used. A row of weight 0 is still one that the decoder learns from.
-          progress: called after each epoch with its number and its means of the loss, the
-            supervised cost, the denoising costs and the error on labelled rows (RMSE of
-            standardised targets).
+          X: table ``[n, features]`` of rows with and without a target.
+          y: numbers ``[n]`` or ``[n, d]``; NaN marks an unknown number.
+          sample_weight: weights ``[n]`` of the labelled rows, 0 or more; those of unlabelled
+            rows are not used. The decoder still learns from rows of weight 0.
+          progress: called after each epoch with its number and its mean loss, supervised cost,
+            denoising costs and error on labelled rows (RMSE of standardised targets).
 
         Returns:
-          Itself.
+          The fitted estimator itself.
 
         Raises:
-          ValueError: a parameter or the data are wrong.
-          TypeError: ``progress`` cannot be called.
-          NotFiniteError: NaN or infinity in the loss.
+          ValueError: a parameter or the data are invalid.
+          TypeError: ``progress`` is not callable.
+          NotFiniteError: the loss is NaN or infinite.
           RuntimeError: this process was forked from one that has used JAX.
         """
         X, y = self._fit_rows(X, y, validate_separately=(_ROWS, _TARGETS))  # noqa: N806
         check_consistent_length(X, y)
         if y.ndim > 2:
             raise ValueError(f"y has shape {y.shape}; give numbers, [n] or [n, d].")
-        targets.standardize(y, "y")  # checks them, before they are put into columns
+        targets.standardize(y, "y")  # checks the numbers in their original shape
         rows = data.from_arrays(X, y, name="fit", kind="numbers")._replace(scale="numbers")
         weight = row_weights(sample_weight, data.has_label(rows.y_train, "numbers"))
         return self._fit(rows, weight, progress, _one_column=y.ndim == 1)
@@ -132,15 +132,14 @@ class LadderRegressor(
         """Predicts the numbers of each row.
 
         Args:
-          X: ``[n, features]``.
-          return_std: whether to return standard deviations too, of an estimator with
-            ``variance=True``.
+          X: table ``[n, features]``.
+          return_std: whether to return standard deviations too; requires ``variance=True``.
 
         Returns:
-          ``[n]`` or ``[n, d]``, as ``y`` was; or two of them, ``(numbers, deviations)``.
+          Numbers ``[n]`` or ``[n, d]``, like ``y``; or a tuple ``(numbers, deviations)``.
 
         Raises:
-          ValueError: ``X`` is wrong, or there are no variances.
+          ValueError: ``X`` is invalid, or no variance was learnt.
         """
         if not return_std:
             return self._as_given(self._outputs(X, "predictions"))
@@ -153,28 +152,28 @@ class LadderRegressor(
         return numbers[:, 0] if self._one_column else numbers
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:  # noqa: N803
-        """Computes R2, its mean over the columns, on the targets that are known.
+        """Computes the mean R2 over the columns, on the known targets.
 
         Args:
-          X: ``[n, features]``.
-          y: as for ``fit``.
-          sample_weight: ``[n]``, or None.
+          X: table ``[n, features]``.
+          y: numbers, as for ``fit``.
+          sample_weight: weights ``[n]``, or None.
 
         Raises:
-          ValueError: a column has no target, or shapes are wrong.
+          ValueError: a column has no target, or shapes do not match.
         """
         predicted, y = self.predict(X), np.asarray(y, np.float64)
         columns = [array.reshape(len(array), -1).T for array in (y, predicted)]
         if columns[0].shape != columns[1].shape:
             raise ValueError(f"y has shape {y.shape}; give numbers of shape {predicted.shape}.")
         weight = np.ones(len(y)) if sample_weight is None else np.asarray(sample_weight)
-        each = []
+        r2 = []
         for true, predicted_column in zip(*columns, strict=True):
             known = ~np.isnan(true)
             if not known.any():
                 raise ValueError("y is NaN in all rows; give the numbers of some rows to score.")
-            each.append(r2_score(true[known], predicted_column[known], sample_weight=weight[known]))
-        return float(np.mean(each))
+            r2.append(r2_score(true[known], predicted_column[known], sample_weight=weight[known]))
+        return float(np.mean(r2))
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

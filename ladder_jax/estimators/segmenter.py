@@ -21,11 +21,11 @@ def _ignored(ignore: Sequence[int]) -> str:
 
 
 def number_pixels(y: np.ndarray, ignore: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the classes, sorted, and the number of each pixel's; -1 where it has no label.
+    """Returns the sorted classes and the class number of each pixel; -1 marks no label.
 
     Args:
-      y: masks ``[n, height, width]``, integers, with or without a last axis of 1.
-      ignore: what stands for no label, beside -1.
+      y: integer masks ``[n, height, width]``, with or without a last axis of 1.
+      ignore: values that mark unlabelled pixels, in addition to -1.
 
     Returns:
       ``(classes [k], numbers [n, height, width])``.
@@ -55,54 +55,55 @@ def number_pixels(y: np.ndarray, ignore: Sequence[int]) -> tuple[np.ndarray, np.
 
 @dataclasses.dataclass(eq=False, repr=False)
 class LadderSegmenter(LadderEstimator):
-    """Trains a ladder network to find the class of each pixel, on images with and without masks.
+    """Trains a ladder network to classify each pixel, on images with and without masks.
 
-    Images are of one size. Bytes (uint8) are divided by 255, and later images are put on the
-    scale of those of ``fit``, or refused, as ``data.SCALES`` says; other numbers should be
-    about 0 to 1, or be standardised. Parameters are the settings of ``Config`` by the
-    same names; all else is as ``LadderClassifier`` has it.
+    All images have the same size. Bytes (uint8) are divided by 255. Images passed later are
+    converted to the scale of those in ``fit``, or refused, as ``data.SCALES`` describes. Other
+    numbers should be roughly 0 to 1, or standardised. Parameters have the names and meanings of
+    the settings in ``Config``; everything else is as in ``LadderClassifier``.
 
     Args:
-      units: channels of the convolutions by 3 x 3 with dilations 1, 2, 4, 8, 8, ..., whose
-        levels have the size of the images; the classes follow.
-      encoder: if given, the layers of all levels instead, by the names that
-        ``layers.from_name`` knows; it must end with the classes at the images' size.
-      activation: of the hidden levels.
-      top_gain: whether the softmax has a gain beside its bias.
-      combinators: by level from 0, the input, to the classes; "none": not decoded.
-      noise_std: by level.
-      denoising_cost: by level.
+      units: channels of the 3 x 3 convolutions, with dilations 1, 2, 4, 8, 8, ..., whose levels
+        have the size of the images; the class level follows.
+      encoder: layers of all levels instead of ``units``, if given, by the names that
+        ``layers.from_name`` knows; must end with the classes at the images' size.
+      activation: activation of the hidden levels.
+      top_gain: whether the softmax has a gain in addition to its bias.
+      combinators: combinator per level, from 0 (the input) to the classes; "none": not decoded.
+      noise_std: standard deviation of the noise per level.
+      denoising_cost: weight of the denoising cost per level.
       batch_labeled: images with a mask per step; all of them if there are fewer.
-      batch_unlabeled: images per step, with a mask or without; all of them if there are fewer.
-      epochs: passes over all images; None: 30, or as many as come to 1000 updates.
-      learning_rate: of Adam, at the start.
-      decay_from: the part of the run after which the rate falls linearly to 0.
-      preprocess: a chain of ``data.preprocessing``, fitted on the images of ``fit``.
+      batch_unlabeled: images per step, with or without a mask; all of them if there are fewer.
+      epochs: passes over all images; None: 30, or as many as make at least 1000 updates.
+      learning_rate: initial learning rate of Adam.
+      decay_from: fraction of training after which the learning rate decays linearly to 0.
+      preprocess: a chain of ``data.preprocessing``, fitted on the images passed to ``fit``.
       unit_norm: whether encoder weights are projected to norm 1 after each step.
-      ema_decay: of the exponential moving average of the parameters; 0: none.
+      ema_decay: decay of the exponential moving average of the parameters; 0: no averaging.
       adversarial: where noise is virtual adversarial: "none", "input" or "all".
-      consistency: weight of the cross-entropy of noisy predictions with the clean ones.
-      consistency_from: the part of the run without it, at the start.
-      consistency_threshold: a pixel counts if its clean pass gives a class this probability.
-      consistency_temperature: that the clean logits are divided by for the target.
-      compute_dtype: of the maps, "float32", "bfloat16" or "auto", the faster one here.
-      joint_norm: whether a step normalises its noisy labelled images, which may be few, together
-        with the noisy unlabelled ones.
-      norm_statistics: what prediction is normalised with: "train" or "labeled" images.
-      ignore: what stands for no label in masks; -1 always does.
-      class_weight: how much a pixel counts, by its class: None, all alike; "balanced",
-        inversely to how many labelled pixels have it; or a dict of weights by class, 1 for those
-        that it leaves out.
-      random_state: decides start, order and noise; an int is ``Config.seed``.
-      verbose: whether to print loss and error on labelled rows about ten times per fit.
+      consistency: weight of the cross-entropy between noisy predictions and clean ones.
+      consistency_from: initial fraction of training without the consistency cost.
+      consistency_threshold: least class probability in the clean pass for a pixel to count.
+      consistency_temperature: divisor of the clean logits in the consistency target.
+      compute_dtype: dtype of the maps: "float32", "bfloat16", or "auto", the faster of the two on
+        this machine.
+      joint_norm: whether the noisy labelled images of a step, which may be few, are normalised
+        together with the noisy unlabelled ones.
+      norm_statistics: images whose statistics normalise predictions: "train" or "labeled".
+      ignore: values that mark unlabelled pixels in masks; -1 always does.
+      class_weight: weight of a pixel by its class: None: all 1; "balanced": inversely
+        proportional to the number of labelled pixels in the class; or a dict of weights by
+        class, 1 for omitted classes.
+      random_state: seed of initialisation, order and noise; an int is used as ``Config.seed``.
+      verbose: whether to print loss and error on labelled pixels about ten times per fit.
 
     Attributes:
-      classes_: ``[k]``, sorted: those of the masks of ``fit``.
-      n_iter_: epochs done.
+      classes_: sorted classes ``[k]`` in the masks passed to ``fit``.
+      n_iter_: number of epochs trained.
       image_shape_: ``(height, width, channels)``.
-      target_: name of what is learnt, as ``"pixels:3"``.
-      predictor_: the trained ladder; called, it also gives features and denoised images.
-      config_: all settings of the run.
+      target_: name of the learnt target, such as ``"pixels:3"``.
+      predictor_: the trained ladder, which also returns features and denoised images when called.
+      config_: all settings of the fit.
 
     Examples:
       >>> x = np.random.default_rng(0).normal(0.2, 0.1, (12, 6, 6))
@@ -138,21 +139,20 @@ class LadderSegmenter(LadderEstimator):
         """Trains a ladder.
 
         Args:
-          X: ``[n, height, width]`` or ``[n, height, width, channels]``, numbers.
-          y: masks ``[n, height, width]``, integers: the class of each pixel, or a value of
-            ``ignore``. An image whose pixels are all ignored has no mask.
-          sample_weight: ``[n]``, how much the pixels of each image with a mask count, 0 or more.
-          progress: called after each epoch with its number and its means of the loss,
-            the cross-entropy, the denoising costs and the error on labelled pixels (1 less the
-            mean IoU of a step).
+          X: images ``[n, height, width]`` or ``[n, height, width, channels]``, numbers.
+          y: integer masks ``[n, height, width]``: the class of each pixel, or a value in
+            ``ignore``. An image whose pixels are all ignored counts as having no mask.
+          sample_weight: weights ``[n]`` of the pixels of each image with a mask, 0 or more.
+          progress: called after each epoch with its number and its mean loss, cross-entropy,
+            denoising costs and error on labelled pixels (1 minus the mean IoU of a step).
 
         Returns:
-          Itself.
+          The fitted estimator itself.
 
         Raises:
-          ValueError: a parameter or the data are wrong.
-          TypeError: ``progress`` cannot be called.
-          NotFiniteError: NaN or infinity in the loss.
+          ValueError: a parameter or the data are invalid.
+          TypeError: ``progress`` is not callable.
+          NotFiniteError: the loss is NaN or infinite.
           RuntimeError: this process was forked from one that has used JAX.
         """
         X, y = self._checked(X, ensure_min_samples=2), np.asarray(y)  # noqa: N806
@@ -165,14 +165,14 @@ class LadderSegmenter(LadderEstimator):
         return self._fit(images, weight, progress, {"class_weight": class_weight}, **fitted)
 
     def _void(self) -> tuple[int, ...]:
-        """Returns what stands for no label, checked."""
+        """Checks ``ignore`` and returns its values as a tuple."""
         given = np.asarray(self.ignore)
         if given.ndim > 1 or (given.size and given.dtype.kind not in "iu"):
             raise ValueError(f"ignore is {self.ignore!r}; give whole numbers, e.g. (-1, 255).")
         return tuple(given.ravel().tolist())
 
-    def _checked(self, X: Any, **how: Any) -> np.ndarray:  # noqa: N803
-        images: np.ndarray = check_array(X, allow_nd=True, input_name="X", **how)
+    def _checked(self, X: Any, **checks: Any) -> np.ndarray:  # noqa: N803
+        images: np.ndarray = check_array(X, allow_nd=True, input_name="X", **checks)
         if images.ndim not in (3, 4):
             raise ValueError(
                 f"X has shape {images.shape}; give images, [n, height, width] or [n, height, "
@@ -181,28 +181,28 @@ class LadderSegmenter(LadderEstimator):
         return images
 
     def predict(self, X: Any) -> np.ndarray:  # noqa: N803
-        """Predicts the most probable class of each pixel, ``[n, height, width]``."""
+        """Predicts the most probable class of each pixel ``[n, height, width]``."""
         numbers = self._outputs(X, "predictions")
         masks: np.ndarray = self.classes_[numbers]
         return masks
 
     def predict_proba(self, X: Any) -> np.ndarray:  # noqa: N803
-        """Predicts the probability of each class at each pixel, ``[n, height, width, k]``."""
+        """Predicts the probability of each class at each pixel ``[n, height, width, k]``."""
         return self._outputs(X, "probabilities")
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:  # noqa: N803
-        """Computes the mean IoU, from 0 to 1, of all labelled pixels together.
+        """Computes the mean IoU, from 0 to 1, over all labelled pixels together.
 
-        The mean is over the classes that are labels or predictions; that of a class which
-        ``fit`` had none of is 0.
+        The mean is over the classes that occur among labels or predictions; a class that did not
+        occur in ``fit`` has an IoU of 0.
 
         Args:
-          X: as for ``fit``.
-          y: as for ``fit``.
-          sample_weight: ``[n]``, how much the pixels of each image count, or None.
+          X: images, as for ``fit``.
+          y: masks, as for ``fit``.
+          sample_weight: weights ``[n]`` of the pixels of each image, or None.
 
         Raises:
-          ValueError: no pixel has a label, or shapes are wrong.
+          ValueError: no pixel has a label, or shapes do not match.
         """
         predicted = self.predict(X)
         y = labels.as_kind("y", np.asarray(y), "pixels", self._void())
@@ -216,13 +216,13 @@ class LadderSegmenter(LadderEstimator):
         weights = np.broadcast_to(weights[:, None, None], y.shape)[labeled]
         true, predicted = y[labeled], predicted[labeled]
         classes = np.union1d(true, predicted)
-        right = true == predicted
+        is_correct = true == predicted
         sums = {
-            name: np.bincount(np.searchsorted(classes, values), by, len(classes))
-            for name, values, by in (
+            name: np.bincount(np.searchsorted(classes, values), pixel_weights, len(classes))
+            for name, values, pixel_weights in (
                 ("true", true, weights),
                 ("predicted", predicted, weights),
-                ("correct", true, weights * right),
+                ("correct", true, weights * is_correct),
             )
         }
         return float(np.nanmean(targets.by_class(sums)["iou"]))
