@@ -59,7 +59,9 @@ only in name, seed, split, learning_rate, noise_std, denoising_cost.
             f"only in {', '.join(_MAY_DIFFER)}."
         )
     if not configs[0].resident:
-        raise ConfigError("resident is False; a population trains only on resident data: leave it out, or True.")
+        raise ConfigError(
+            "resident is False; a population trains only on resident data: leave resident out."
+        )
 
 
 class Crew(NamedTuple):
