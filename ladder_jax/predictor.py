@@ -210,7 +210,7 @@ class Predictor:
 
     def _checked_parts(self, x: np.ndarray, name: str = "x", first: int = 0) -> Iterator[Outputs]:
         multiprocess.check_fork()
-        x = np.asarray(x)
+        x = np.asarray(data.unmask(x))
         data.check_new(name, x, self.example_shape)
         return self.parts(x, name, first)
 

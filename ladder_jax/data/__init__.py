@@ -10,7 +10,15 @@ from ladder_jax.data.arrays import (
     scale_of,
     to_scale,
 )
-from ladder_jax.data.base import Dataset, Examples, Rows, batches, check_new, import_grain
+from ladder_jax.data.base import (
+    Dataset,
+    Examples,
+    Rows,
+    batches,
+    check_new,
+    import_grain,
+    unmask,
+)
 from ladder_jax.data.csv_files import load_csv, load_test_csv
 from ladder_jax.data.folder import load_folder, load_test_folder
 from ladder_jax.data.labels import KINDS, NO_LABEL, VOID, has_label
@@ -32,4 +40,5 @@ __all__ = [
     "hold_out", "import_grain", "is_file", "load", "load_csv", "load_folder", "load_npz",
     "load_test_csv", "load_test_folder", "load_test_npz", "located", "named_split", "new_rows",
     "parse_split", "prepare", "preprocessing", "scale_of", "textured_digits", "to_scale",
+    "unmask",
 ]  # fmt: skip

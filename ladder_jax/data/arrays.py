@@ -134,7 +134,7 @@ def new_rows(
       >>> new_rows("x", np.full((2, 4), 255, np.uint8), (2, 2))[1].tolist()
       [[1.0, 1.0], [1.0, 1.0]]
     """
-    x = np.asarray(x)
+    x = np.asarray(base.unmask(x))
     base.check_new(name, x, shape)
     x = x.reshape(len(x), *shape)
     base.check_finite(name, x, first)
@@ -182,7 +182,8 @@ def from_arrays(
       >>> dataset.y_train.tolist(), dataset.class_names, len(dataset.x_test)
       ([0, 1, -1], ('no', 'yes'), 0)
     """
-    x, y = _features(f"{name}, x", x), np.asarray(y)
+    missing = math.nan if kind == "numbers" else labels.NO_LABEL
+    x, y = _features(f"{name}, x", x), np.asarray(base.unmask(y, missing))
     names = tuple(str(item) for item in class_names)
     if kind in ("", "classes") and labels.is_text(y):
         y, names = labels.number_text(f"{name}, y", y, names)
@@ -197,7 +198,10 @@ def from_arrays(
     if x_test is None:
         x_test, y_test = x[:0], y[:0]
     else:
-        x_test, y_test = _features(f"{name}, x_test", x_test), np.asarray(y_test)
+        x_test, y_test = (
+            _features(f"{name}, x_test", x_test),
+            np.asarray(base.unmask(y_test, missing)),
+        )
         if kind == "classes" and names and labels.is_text(y_test):
             y_test, _ = labels.number_text(f"{name}, y_test", y_test, names)
         y_test = labels.as_kind(f"{name}, y_test", y_test, kind, ignore)
@@ -218,7 +222,7 @@ def from_arrays(
 
 
 def _features(name: str, values: Any) -> np.ndarray:
-    x: np.ndarray = np.asarray(values)
+    x: np.ndarray = np.asarray(base.unmask(values))
     if x.dtype.kind not in "biuf":
         raise DataError(f"{name}: dtype {x.dtype}; give numbers.")
     if x.ndim < 2 or 0 in x.shape[1:]:

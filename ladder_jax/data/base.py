@@ -162,6 +162,31 @@ def to_float(x: np.ndarray) -> np.ndarray:
         return x.astype(np.float32 if small else np.float64, copy=False)
 
 
+def unmask(values: Any, missing: float = math.nan) -> Any:
+    """Makes the masked entries of a masked array missing, which NumPy and JAX would ignore.
+
+    Args:
+      values: any value; only a masked array is changed.
+      missing: number in place of masked numbers. Masked entries of other types become None.
+
+    Returns:
+      An array without a mask, or ``values`` itself.
+
+    Examples:
+      >>> masked = np.ma.array([3, 5], mask=[False, True])
+      >>> unmask(masked).tolist(), unmask(masked, -1).tolist(), unmask([3, 5])
+      ([3.0, nan], [3, -1], [3, 5])
+    """
+    if not isinstance(values, np.ma.MaskedArray):
+        return values
+    is_masked, numbers = np.ma.getmaskarray(values), values.data
+    if not is_masked.any():
+        return numbers
+    if numbers.dtype.kind in "iuf":
+        return np.where(is_masked, np.asarray(missing), numbers)
+    return np.where(is_masked, None, numbers.astype(object))
+
+
 def place(wrong: np.ndarray) -> str:
     """Names the first place that is True in one row: "column 1" or "position (0, 1)"."""
     index = tuple(map(int, np.argwhere(wrong)[0]))

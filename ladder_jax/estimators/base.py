@@ -261,7 +261,7 @@ class LadderEstimator(BaseEstimator):  # type: ignore[misc]
         """Returns the rows of a table as numbers and the labels, with scikit-learn's checks."""
         self.__dict__.pop("columns_", None)
         if self.preprocess != AUTO:
-            rows, y = validate_data(self, X, y, **checks)
+            rows, y = validate_data(self, data.unmask(X), y, **checks)
             return rows, y
         table = read(self, X, reset=True)
         columns = TableEncoder().fit(table)
@@ -275,7 +275,7 @@ class LadderEstimator(BaseEstimator):  # type: ignore[misc]
         if hasattr(self, "columns_"):
             numbers: np.ndarray = self.columns_.transform(read(self, X, reset=False))
             return numbers
-        rows: np.ndarray = validate_data(self, X, reset=False, dtype=FLOATS)
+        rows: np.ndarray = validate_data(self, data.unmask(X), reset=False, dtype=FLOATS)
         return rows
 
     def __sklearn_tags__(self) -> Tags:

@@ -61,7 +61,7 @@ def has_label(y: np.ndarray) -> np.ndarray:
 
 
 def fill_missing(y: Any) -> Any:
-    """Replaces missing labels (None, NaN or pandas' NA) with -1.
+    """Replaces missing labels (None, NaN, pandas' NA, masked) with -1.
 
     Args:
       y: labels: an array, a list, or a pandas or polars column.
@@ -74,6 +74,7 @@ def fill_missing(y: Any) -> Any:
       >>> fill_missing(["a", None]).tolist(), fill_missing([0.0, float("nan")]).tolist()
       (['a', -1], [0, -1])
     """
+    y = data.unmask(y, data.NO_LABEL)
     labels = np.asarray(y)
     if sparse.issparse(y) or labels.dtype.kind not in "fO":
         return y

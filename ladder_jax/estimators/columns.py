@@ -15,6 +15,7 @@ from sklearn.preprocessing import OneHotEncoder
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from ladder_jax.data.base import unmask
 from ladder_jax.data.labels import is_missing
 from ladder_jax.errors import DataError
 
@@ -65,7 +66,8 @@ def read(estimator: Any, X: Any, *, reset: bool) -> Any:  # noqa: N803
 
     Args:
       estimator: the estimator that records the number and names, or compares them.
-      X: rows: a pandas or polars data frame, an array of numbers or objects, or a sparse matrix.
+      X: rows: a pandas or polars data frame, an array of numbers or objects (masked
+        entries are missing), or a sparse matrix.
       reset: whether to record the number and names instead of comparing them.
 
     Returns:
@@ -74,9 +76,12 @@ def read(estimator: Any, X: Any, *, reset: bool) -> Any:  # noqa: N803
 
     Raises:
       DataError: column names are not unique, there are no rows or columns, or a sparse matrix
-        has more than ``MAX_ENTRIES`` entries, zeros included.
+        has more than ``MAX_ENTRIES`` entries, zeros included; or ``X`` is lazy.
       ValueError: ``X`` is not a table, or has another number of columns or other names.
     """
+    if hasattr(X, "collect"):  # asking for its columns would resolve the query
+        raise DataError(f"X is a {type(X).__name__}, not yet computed; give X.collect().")
+    X = unmask(X)  # noqa: N806
     if _is_frame(X):
         names = list(X.columns)
         if len(set(names)) < len(names):

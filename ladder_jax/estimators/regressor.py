@@ -119,6 +119,7 @@ class LadderRegressor(
           NotFiniteError: the loss is NaN or infinite.
           RuntimeError: this process was forked from one that has used JAX.
         """
+        y = data.unmask(y)
         X, y = self._fit_rows(X, y, validate_separately=(_ROWS, _TARGETS))  # noqa: N806
         check_consistent_length(X, y)
         if y.ndim > 2:
@@ -162,7 +163,7 @@ class LadderRegressor(
         Raises:
           ValueError: a column has no target, or shapes do not match.
         """
-        predicted, y = self.predict(X), np.asarray(y, np.float64)
+        predicted, y = self.predict(X), np.asarray(data.unmask(y), np.float64)
         columns = [array.reshape(len(array), -1).T for array in (y, predicted)]
         if columns[0].shape != columns[1].shape:
             raise ValueError(f"y has shape {y.shape}; give numbers of shape {predicted.shape}.")

@@ -20,6 +20,10 @@ def _ignored(ignore: Sequence[int]) -> str:
     return " or ".join(map(str, {data.NO_LABEL: None} | dict.fromkeys(ignore)))
 
 
+def _unmasked(y: Any) -> np.ndarray:
+    return np.asarray(data.unmask(y, data.NO_LABEL))
+
+
 def number_pixels(y: np.ndarray, ignore: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
     """Returns the sorted classes and the class number of each pixel; -1 marks no label.
 
@@ -155,7 +159,7 @@ class LadderSegmenter(LadderEstimator):
           NotFiniteError: the loss is NaN or infinite.
           RuntimeError: this process was forked from one that has used JAX.
         """
-        X, y = self._checked(X, ensure_min_samples=2), np.asarray(y)  # noqa: N806
+        X, y = self._checked(X, ensure_min_samples=2), _unmasked(y)  # noqa: N806
         classes, numbers = number_pixels(y, self._void())
         class_weight = weight_setting(self.class_weight, numbers, classes)
         images = data.from_arrays(X, numbers, name="fit", kind="pixels")
@@ -172,7 +176,7 @@ class LadderSegmenter(LadderEstimator):
         return tuple(given.ravel().tolist())
 
     def _checked(self, X: Any, **checks: Any) -> np.ndarray:  # noqa: N803
-        images: np.ndarray = check_array(X, allow_nd=True, input_name="X", **checks)
+        images: np.ndarray = check_array(data.unmask(X), allow_nd=True, input_name="X", **checks)
         if images.ndim not in (3, 4):
             raise ValueError(
                 f"X has shape {images.shape}; give images, [n, height, width] or [n, height, "
@@ -205,7 +209,7 @@ class LadderSegmenter(LadderEstimator):
           ValueError: no pixel has a label, or shapes do not match.
         """
         predicted = self.predict(X)
-        y = labels.as_kind("y", np.asarray(y), "pixels", self._void())
+        y = labels.as_kind("y", _unmasked(y), "pixels", self._void())
         if y.shape != predicted.shape:
             raise ValueError(f"y has shape {y.shape}; give masks of shape {predicted.shape}.")
         labeled = y != data.NO_LABEL
