@@ -1,4 +1,4 @@
-"""The scikit-learn estimator: scikit-learn's own checks, labels, files, searches."""
+"""Estimators under scikit-learn's own checks; labels, files and searches of the classifier."""
 
 import dataclasses
 import functools
@@ -28,7 +28,7 @@ from ladder_jax.config import Config
 from ladder_jax.errors import ConfigError, NotFiniteError
 from ladder_jax.estimators import LadderClassifier, LadderRegressor, base, classifier
 
-# Nearly every test fits these settings to rows of this shape: one compiled program.
+# Nearly all tests fit these settings to rows of one shape, and so share a compiled program.
 TINY = LadderClassifier(units=(5,), epochs=3, learning_rate=0.02, batch_labeled=8, random_state=0)
 NAMES = np.array(["ape", "bee", "cat"])
 
@@ -45,16 +45,16 @@ def fitted():
     return clone(TINY).fit(*examples()[:2])
 
 
-NUMBERS_ALONE = clone(TINY).set_params(preprocess="standardize")
+STANDARDIZED = clone(TINY).set_params(preprocess="standardize")
 
 
 @pytest.fixture(scope="module")
-def numbers_alone():
-    return clone(NUMBERS_ALONE).fit(*examples()[:2])
+def standardized():
+    return clone(STANDARDIZED).fit(*examples()[:2])
 
 
-# Checks of scikit-learn's. The net without a decoder compiles in half the time; what
-# the estimator does with it is the same.
+# For scikit-learn's checks. A net without a decoder compiles in half the time, and the
+# estimator treats it in the same way.
 CHECKED = LadderClassifier(units=(5,), epochs=60, learning_rate=0.05)
 WITHOUT_DECODER = {"combinators": "none", "denoising_cost": 0.0, "consistency": 0.0}
 PLAIN = clone(CHECKED).set_params(**WITHOUT_DECODER)
@@ -105,13 +105,13 @@ COMPILES = {
     "check_sample_weights_shape",
     "check_transformer_data_not_an_array",
 }
-"""Those that fit data of a shape of their own."""
+"""Checks that compile a program, as they fit data of their own shape."""
 
 
 @parametrize_with_checks(
     [PLAIN, NUMBERS, CHECKED], expected_failed_checks=lambda estimator: EXPECTED
 )
-def test_scikit_learns_checks(estimator, check, request):
+def test_scikit_learn_checks(estimator, check, request):
     while isinstance(check, functools.partial) and isinstance(check.func, functools.partial):
         check = check.func
     slow = estimator.combinators != "none" or check.func.__name__ in COMPILES
@@ -121,28 +121,28 @@ def test_scikit_learns_checks(estimator, check, request):
 
 
 @pytest.mark.slow
-def test_classes_as_scikit_learn_checks_its_own():
+def test_class_check_for_semi_supervised_classifiers():
     check_classifiers_classes("LabelSpreading", PLAIN)
 
 
-def test_defaults_are_those_of_a_config():
-    own = ("random_state", "class_weight", "verbose", "preprocess", "epochs")
-    chosen = ("units", "denoising_cost", "learning_rate", "joint_norm", "consistency")
-    late = ("consistency_from", "consistency_threshold")
+def test_defaults_match_the_configs():
+    estimator_settings = ("random_state", "class_weight", "verbose", "preprocess", "epochs")
+    tuned = ("units", "denoising_cost", "learning_rate", "joint_norm", "consistency")
+    consistency_settings = ("consistency_from", "consistency_threshold")
     for name, value in LadderClassifier().get_params().items():
-        if name not in (*own, *chosen, *late):
+        if name not in (*estimator_settings, *tuned, *consistency_settings):
             default = getattr(Config, name)
             assert value == (default[0] if isinstance(default, tuple) else default)
     assert configs.load("table").consistency == classifier.usual_consistency(5)
     for config, ladder in (("table", LadderClassifier()), ("table_numbers", LadderRegressor())):
         table = configs.load(config)
         assert table.preprocess == "tabular" and ladder.preprocess == "auto"
-        for name in (*chosen[:-1], *late):
+        for name in (*tuned[:-1], *consistency_settings):
             assert np.all(np.array(getattr(table, name)) == getattr(ladder, name)), name
 
 
 @pytest.mark.parametrize(("rows", "given", "used"), [(9, None, 3.0), (60, None, 0.75), (60, 2, 2)])
-def test_consistency_that_is_not_given_falls_with_the_labels(rows, given, used, tmp_path):
+def test_default_consistency_falls_with_the_labels(rows, given, used, tmp_path):
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(80, 2)), np.where(np.arange(80) < rows, np.arange(80) % 6, -1)
     ladder = LadderClassifier(units=(2,), epochs=1, consistency=given).fit(x, y)
@@ -153,7 +153,7 @@ def test_consistency_that_is_not_given_falls_with_the_labels(rows, given, used, 
 
 
 @pytest.mark.parametrize(("rows", "epochs"), [(7, 5), (30, 2)])
-def test_epochs_that_are_not_given_come_to_enough_updates(rows, epochs, monkeypatch):
+def test_default_epochs_amount_to_enough_updates(rows, epochs, monkeypatch):
     monkeypatch.setattr(base, "EPOCHS", 2)
     monkeypatch.setattr(base, "UPDATES", 5)
     x, y, _ = examples()
@@ -165,10 +165,10 @@ def test_epochs_that_are_not_given_come_to_enough_updates(rows, epochs, monkeypa
 
 def test_verbose(capsys):
     x, y, _ = examples()
-    seen = []
-    clone(PLAIN).set_params(epochs=12, verbose=1).fit(x, y, progress=seen.append)
+    metrics_per_epoch = []
+    clone(PLAIN).set_params(epochs=12, verbose=1).fit(x, y, progress=metrics_per_epoch.append)
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == len(seen) == 12
+    assert len(lines) == len(metrics_per_epoch) == 12
     assert re.fullmatch(
         r"\[LadderClassifier\] epoch 12 of 12: loss [\d.e-]+, error [\d.e-]+", lines[-1]
     )
@@ -176,18 +176,18 @@ def test_verbose(capsys):
     assert not capsys.readouterr().out
 
 
-def test_the_ladder_of_a_run(fitted, tmp_path):
+def test_fit_equals_a_run(fitted, tmp_path):
     x, y, _ = examples()
     assert fitted.n_iter_ == 3 and fitted.classes_.tolist() == [0, 1, 2]
     config = dataclasses.replace(fitted.config_, eval_every=9)
     run = loop.train_and_evaluate(config, tmp_path / "run", dataset=data.from_arrays(x, y))
-    for ours, theirs in zip(
+    for fitted_leaf, run_leaf in zip(
         jax.tree.leaves(fitted.predictor_.trained), jax.tree.leaves(run[:3]), strict=True
     ):
-        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(fitted_leaf, run_leaf, rtol=1e-5, atol=1e-6)
 
 
-def test_batch_of_one_as_batch_of_thousand(fitted):
+def test_batch_of_one_equals_batch_of_a_thousand(fitted):
     x = examples(1000)[0]
     for method in (fitted.predict, fitted.predict_proba, fitted.transform):
         np.testing.assert_array_equal(method(x)[700:701], method(x[700:701]))
@@ -197,27 +197,27 @@ def test_batch_of_one_as_batch_of_thousand(fitted):
     np.testing.assert_array_equal(fitted.predict_proba(x).argmax(1), fitted.predict(x))
 
 
-def test_the_seed_decides(fitted):
+def test_seed_determines_the_fit(fitted):
     x, y, _ = examples()
-    again, other = (clone(TINY).set_params(random_state=seed).fit(x, y) for seed in (0, 1))
-    np.testing.assert_array_equal(again.predict_proba(x), fitted.predict_proba(x))
-    assert not np.array_equal(other.predict_proba(x), fitted.predict_proba(x))
-    drawn = [clone(TINY).set_params(random_state=np.random.RandomState(5)) for _ in "ab"]
-    assert drawn[0].fit(x, y).config_.seed == drawn[1].fit(x, y).config_.seed != 0
+    same_seed, other_seed = (clone(TINY).set_params(random_state=seed).fit(x, y) for seed in (0, 1))
+    np.testing.assert_array_equal(same_seed.predict_proba(x), fitted.predict_proba(x))
+    assert not np.array_equal(other_seed.predict_proba(x), fitted.predict_proba(x))
+    seeded = [clone(TINY).set_params(random_state=np.random.RandomState(5)) for _ in "ab"]
+    assert seeded[0].fit(x, y).config_.seed == seeded[1].fit(x, y).config_.seed != 0
 
 
 @pytest.mark.parametrize("dtype", [object, str])
-def test_strings(fitted, dtype):
+def test_string_labels(fitted, dtype):
     x, y, classes = examples()
     words = np.where(y >= 0, NAMES[y].astype(object), -1).astype(dtype)
-    found = clone(TINY).fit(x, words)
-    assert found.classes_.tolist() == NAMES.tolist()
-    np.testing.assert_array_equal(found.predict(x), NAMES[fitted.predict(x)])
-    assert found.score(x, words) == fitted.score(x, y)
-    assert found.score(x, NAMES[classes]) == fitted.score(x, classes)
+    ladder = clone(TINY).fit(x, words)
+    assert ladder.classes_.tolist() == NAMES.tolist()
+    np.testing.assert_array_equal(ladder.predict(x), NAMES[fitted.predict(x)])
+    assert ladder.score(x, words) == fitted.score(x, y)
+    assert ladder.score(x, NAMES[classes]) == fitted.score(x, classes)
 
 
-def test_score_counts_labelled_rows_alone(fitted):
+def test_score_counts_only_labelled_rows(fitted):
     x, y, classes = examples()
     assert fitted.score(x, y) == np.mean(fitted.predict(x)[:12] == classes[:12])
     weight = np.where(np.arange(40) == 3, 1.0, 0.0)
@@ -227,10 +227,10 @@ def test_score_counts_labelled_rows_alone(fitted):
 
 
 def test_progress(capfd):
-    lines = []
-    clone(TINY).fit(*examples()[:2], progress=lines.append)
-    assert [line["epoch"] for line in lines] == [1, 2, 3]
-    assert {"loss", "cross_entropy", "denoising", "error"} < set(lines[0])
+    metrics_per_epoch = []
+    clone(TINY).fit(*examples()[:2], progress=metrics_per_epoch.append)
+    assert [metrics["epoch"] for metrics in metrics_per_epoch] == [1, 2, 3]
+    assert {"loss", "cross_entropy", "denoising", "error"} < set(metrics_per_epoch[0])
     assert capfd.readouterr() == ("", "")
 
 
@@ -245,30 +245,30 @@ def test_pickle(fitted):
     state = fitted.__getstate__()
     leaves = jax.tree.leaves({k: v for k, v in state.items() if k != "config_"})
     assert not any(callable(leaf) or isinstance(leaf, jax.Array) for leaf in leaves)
-    again = pickle.loads(pickle.dumps(fitted))
+    restored = pickle.loads(pickle.dumps(fitted))
     for method in ("predict", "predict_proba", "transform"):
-        np.testing.assert_array_equal(getattr(again, method)(x), getattr(fitted, method)(x))
+        np.testing.assert_array_equal(getattr(restored, method)(x), getattr(fitted, method)(x))
     assert pickle.loads(pickle.dumps(TINY)).get_params() == TINY.get_params()
 
 
 @pytest.mark.parametrize("dtype", [int, object])
 def test_save_and_load(fitted, dtype, tmp_path):
     x, y, _ = examples()
-    ours = clone(TINY).set_params(random_state=np.random.RandomState(0), units=[5])
+    saved = clone(TINY).set_params(random_state=np.random.RandomState(0), units=[5])
     y = y if dtype is int else np.where(y >= 0, NAMES[y].astype(object), -1)
-    ours.fit(x, y).save(tmp_path / "ladder.npz")
+    saved.fit(x, y).save(tmp_path / "ladder.npz")
     assert [path.name for path in tmp_path.iterdir()] == ["ladder.npz"]
-    again = LadderClassifier.load(tmp_path / "ladder.npz")
+    loaded = LadderClassifier.load(tmp_path / "ladder.npz")
     for method in ("predict", "predict_proba", "transform"):
-        np.testing.assert_array_equal(getattr(again, method)(x), getattr(ours, method)(x))
-    assert (again.classes_ == ours.classes_).all() and again.n_iter_ == 3
-    assert again.n_features_in_ == 4 and again.config_ == ours.config_
-    same = clone(again).fit(x, y)  # its parameters are those of the fit, the seed with them
-    np.testing.assert_array_equal(same.predict_proba(x), ours.predict_proba(x))
+        np.testing.assert_array_equal(getattr(loaded, method)(x), getattr(saved, method)(x))
+    assert (loaded.classes_ == saved.classes_).all() and loaded.n_iter_ == 3
+    assert loaded.n_features_in_ == 4 and loaded.config_ == saved.config_
+    refitted = clone(loaded).fit(x, y)  # its parameters are those of the fit, including the seed
+    np.testing.assert_array_equal(refitted.predict_proba(x), saved.predict_proba(x))
 
 
-def test_a_file_of_an_earlier_version(fitted, tmp_path):
-    """It says nothing of targets, shapes and weights of classes."""
+def test_files_of_earlier_versions_load(fitted, tmp_path):
+    """They hold no targets, shapes or class weights."""
     path, x = tmp_path / "ladder.npz", examples()[0]
     fitted.save(path)
     arrays = dict(np.load(path))
@@ -277,12 +277,12 @@ def test_a_file_of_an_earlier_version(fitted, tmp_path):
     assert added[:2] == ["classes:3", [4]] and about["parameters"].pop("class_weight") is None
     assert about["config"].pop("class_weight") == "" and about["config"].pop("variance") is False
     np.savez(path, **arrays | {"about": json.dumps(about | {"n_features": 4})})
-    again = LadderClassifier.load(path)
-    np.testing.assert_array_equal(again.predict_proba(x), fitted.predict_proba(x))
-    assert again.n_features_in_ == 4 and again.config_ == fitted.config_
+    loaded = LadderClassifier.load(path)
+    np.testing.assert_array_equal(loaded.predict_proba(x), fitted.predict_proba(x))
+    assert loaded.n_features_in_ == 4 and loaded.config_ == fitted.config_
 
 
-def test_files_that_are_no_estimator(fitted, tmp_path):
+def test_other_files_are_refused(fitted, tmp_path):
     path = tmp_path / "ladder.npz"
     with pytest.raises(ConfigError, match=r"not a LadderClassifier.*No such file"):
         LadderClassifier.load(path)
@@ -312,10 +312,10 @@ def test_pipeline(fitted):
     pipeline = make_pipeline(StandardScaler(), TINY)
     pipeline.fit(x, y, ladderclassifier__progress=lines.append)
     assert len(lines) == 3 and pipeline.transform(x).shape == (40, 5)
-    # Standardised once or twice is the same.
+    # Standardising twice equals standardising once.
     np.testing.assert_allclose(pipeline.predict_proba(x), fitted.predict_proba(x), atol=1e-3)
-    first = pipeline.set_output(transform="default")[:-1]
-    np.testing.assert_allclose(first.transform(x).std(0), 1)
+    scaler = pipeline.set_output(transform="default")[:-1]
+    np.testing.assert_allclose(scaler.transform(x).std(0), 1)
 
 
 @pytest.mark.parametrize(
@@ -365,51 +365,51 @@ def test_bad_labels(y, message):
         (np.full((40, 4), "a"), ValueError, "could not convert"),
     ],
 )
-def test_bad_rows(numbers_alone, x, error, message):
+def test_bad_rows(standardized, x, error, message):
     for call in (
-        lambda: clone(NUMBERS_ALONE).fit(x, examples()[1]),
-        lambda: numbers_alone.predict(x),
+        lambda: clone(STANDARDIZED).fit(x, examples()[1]),
+        lambda: standardized.predict(x),
     ):
         with pytest.raises(error, match=message):
             call()
 
 
 @pytest.mark.parametrize("method", ["predict", "predict_proba", "transform"])
-def test_a_value_far_from_all_others(method):
+def test_overflowing_outliers_are_refused(method):
     x, y, _ = examples()
-    ladder = clone(NUMBERS_ALONE).fit(x * [1, 0.01, 1, 1], y)
-    x[3, 1] = -3.4e38  # finite, and not so over a spread below 1
+    ladder = clone(STANDARDIZED).fit(x * [1, 0.01, 1, 1], y)
+    x[3, 1] = -3.4e38  # finite, but infinite when divided by a spread below 1
     with pytest.raises(ValueError, match=r"^X: -3\.4e\+38 in row 3, column 1, is not finite"):
         getattr(ladder, method)(x)
 
 
 def test_seconds_since_1970():
-    """Mean and spread are of float64: as if standardised beforehand."""
+    """Mean and spread are computed in float64, which equals standardising beforehand."""
     classes = np.arange(40) % 2
     seconds = 1.7e9 + 60 * classes[:, None] + np.random.default_rng(0).normal(0, 5, (40, 4))
-    y, found = np.where(np.arange(40) < 12, classes, -1), []
-    whole = np.rint(seconds).astype(np.int64)
-    plain = {"denoising_cost": 0.1, "joint_norm": False, "consistency": 0.0}
-    for x in (StandardScaler().fit_transform(seconds), seconds, whole):
-        ladder = clone(NUMBERS_ALONE).set_params(epochs=30, **plain).fit(x, y)
+    y, probabilities = np.where(np.arange(40) < 12, classes, -1), []
+    whole_seconds = np.rint(seconds).astype(np.int64)
+    settings = {"denoising_cost": 0.1, "joint_norm": False, "consistency": 0.0}
+    for x in (StandardScaler().fit_transform(seconds), seconds, whole_seconds):
+        ladder = clone(STANDARDIZED).set_params(epochs=30, **settings).fit(x, y)
         assert ladder.score(x, classes) == 1
-        found.append(ladder.predict_proba(x))
-    np.testing.assert_allclose(found[1], found[0], atol=1e-3)
+        probabilities.append(ladder.predict_proba(x))
+    np.testing.assert_allclose(probabilities[1], probabilities[0], atol=1e-3)
 
 
-def test_all_integers_are_the_same_numbers(tmp_path):
+def test_integer_dtypes_are_equivalent(tmp_path):
     x, y = np.random.default_rng(0).integers(0, 256, (40, 4)), examples()[1]
     ladders = [clone(TINY).fit(x.astype(dtype), y) for dtype in (np.uint8, np.int64)]
     ladders[0].save(tmp_path / "ladder.npz")
     ladders.append(LadderClassifier.load(tmp_path / "ladder.npz"))
     ladders.append(pickle.loads(pickle.dumps(ladders[0])))
-    wanted = ladders[0].predict_proba(x.astype(float))
+    expected = ladders[0].predict_proba(x.astype(float))
     for ladder in ladders:
         for dtype in (np.uint8, np.int16, np.int64):
-            given = x.astype(dtype)
-            np.testing.assert_array_equal(ladder.predict_proba(given), wanted)
-            direct = ladder.predictor_(given).probabilities
-            np.testing.assert_allclose(direct, wanted, atol=1e-6)
+            integers = x.astype(dtype)
+            np.testing.assert_array_equal(ladder.predict_proba(integers), expected)
+            direct = ladder.predictor_(integers).probabilities
+            np.testing.assert_allclose(direct, expected, atol=1e-6)
 
 
 def test_diverging():
@@ -436,31 +436,31 @@ def test_labels_of_any_kind():
         (lambda y: np.where(y < 0, None, y), [0, 1, 2]),
     ],
 )
-def test_a_label_that_is_missing_is_none(given, classes):
-    x, y, true = examples()
+def test_missing_labels_mark_unlabelled_rows(given, classes):
+    x, y, true_classes = examples()
     marked = classifier.fill_missing(given(y))
     np.testing.assert_array_equal(estimators.has_label(marked), y >= 0)
-    found, numbers = estimators.number_classes(marked)
-    assert found.tolist() == classes and [*map(type, found.tolist())] == [*map(type, classes)]
+    unique, numbers = estimators.number_classes(marked)
+    assert unique.tolist() == classes and [*map(type, unique.tolist())] == [*map(type, classes)]
     np.testing.assert_array_equal(numbers, np.minimum(y, len(classes) - 1))
-    ladder, wanted = (clone(TINY).fit(x, labels) for labels in (given(y), numbers))
-    np.testing.assert_array_equal(ladder.predict_proba(x), wanted.predict_proba(x))
-    labels = given(np.where(np.arange(len(y)) % 2, true, -1))
+    ladder, expected = (clone(TINY).fit(x, labels) for labels in (given(y), numbers))
+    np.testing.assert_array_equal(ladder.predict_proba(x), expected.predict_proba(x))
+    labels = given(np.where(np.arange(len(y)) % 2, true_classes, -1))
     assert ladder.score(x, labels) == np.mean(
-        (wanted.predict(x) == np.minimum(true, len(classes) - 1))[1::2]
+        (expected.predict(x) == np.minimum(true_classes, len(classes) - 1))[1::2]
     )
 
 
-def test_several_labels_of_which_some_are_missing():
+def test_several_labels_with_missing_ones():
     x, y, _ = examples()
     known = np.where(y[:, None] < 0, -1, np.eye(3, dtype=int)[y])
     missing = np.where(known < 0, np.nan, known)
-    ladder, wanted = (clone(TINY).fit(x, labels) for labels in (missing, known))
-    np.testing.assert_array_equal(ladder.predict(x), wanted.predict(x))
-    assert ladder.score(x, missing) == wanted.score(x, known)
+    ladder, expected = (clone(TINY).fit(x, labels) for labels in (missing, known))
+    np.testing.assert_array_equal(ladder.predict(x), expected.predict(x))
+    assert ladder.score(x, missing) == expected.score(x, known)
 
 
-def test_what_is_no_progress_is_said_before_training(fitted, tmp_path):
+def test_progress_is_checked_before_training(fitted, tmp_path):
     x, y, _ = examples()
     with pytest.raises(TypeError, match="takes 3 positional arguments but 4 were given"):
         clone(TINY).fit(x, y, np.ones(len(y)))
@@ -475,22 +475,22 @@ def test_what_is_no_progress_is_said_before_training(fitted, tmp_path):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
-@pytest.mark.filterwarnings("ignore:.*fork:")  # what is tested is what comes of it
-def test_a_forked_process_says_so(fitted):
-    """Where JAX waits for threads that are not there; in a thread all is well."""
+@pytest.mark.filterwarnings("ignore:.*fork:")  # the test forks on purpose
+def test_forked_processes_are_refused(fitted):
+    """JAX would wait for threads that a fork does not copy; a thread predicts as usual."""
     x, y, _ = examples()
     with multiprocessing.get_context("fork").Pool(1) as pool:
-        for call, given in ((fitted.predict, (x,)), (clone(TINY).fit, (x, y))):
+        for call, arguments in ((fitted.predict, (x,)), (clone(TINY).fit, (x, y))):
             with pytest.raises(RuntimeError, match="forked from one that has used JAX") as caught:
-                pool.apply_async(call, given).get(timeout=60)
+                pool.apply_async(call, arguments).get(timeout=60)
             assert "spawn" in str(caught.value) and "\n" not in str(caught.value)
     with multiprocessing.pool.ThreadPool(2) as pool:
-        found = pool.apply_async(fitted.predict, (x,)).get(timeout=60)
-    np.testing.assert_array_equal(found, fitted.predict(x))
+        predicted = pool.apply_async(fitted.predict, (x,)).get(timeout=60)
+    np.testing.assert_array_equal(predicted, fitted.predict(x))
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
-def test_a_fork_before_jax_is_used_is_let_be():
+def test_fork_before_jax_is_used_is_allowed():
     program = """
 import os
 from ladder_jax.run import multiprocess

@@ -1,4 +1,4 @@
-"""The Linen and the NNX face give what the ladder's functions give; the Flax example."""
+"""The Linen and NNX modules equal the ladder's functions; the Flax example learns."""
 
 import flax.linen as nn
 import jax
@@ -31,7 +31,7 @@ def assert_same(a, b):
 
 
 class Probe(nn.Module):
-    """What a Linen module's ``make_rng`` gives."""
+    """Linen module that returns the key of its ``make_rng``."""
 
     @nn.compact
     def __call__(self):
@@ -48,9 +48,9 @@ def test_linen_module():
     assert_same(logits, NET.predict(params, NET.statistics(params, X), X))
 
     def loss(trained):
-        given = variables | {"params": trained}
+        all_variables = variables | {"params": trained}
         rngs = {"noise": jax.random.key(5)}
-        return model.apply(given, BATCH, method="loss", rngs=rngs)
+        return model.apply(all_variables, BATCH, method="loss", rngs=rngs)
 
     key = Probe().apply({}, rngs={"noise": jax.random.key(5)})
     assert_same(jax.jit(loss)(variables["params"]), value_and_grad(params, BATCH, key)[0])
@@ -66,9 +66,9 @@ def test_nnx_module():
         return model.loss(BATCH, nnx.Rngs(noise=5))
 
     (value, metrics), grads = nnx.jit(nnx.value_and_grad(loss, has_aux=True))(model)
-    theirs, by_params = value_and_grad(params, BATCH, nnx.Rngs(noise=5).noise())
-    assert_same((value, metrics), theirs)
-    by_name = [{k: v for k, v in level._asdict().items() if v is not None} for level in by_params]
+    expected, by_level = value_and_grad(params, BATCH, nnx.Rngs(noise=5).noise())
+    assert_same((value, metrics), expected)
+    by_name = [{k: v for k, v in level._asdict().items() if v is not None} for level in by_level]
     assert_same(jax.tree.leaves(nnx.to_pure_dict(grads)), jax.tree.leaves(by_name))
 
 

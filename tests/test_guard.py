@@ -1,4 +1,4 @@
-"""Numbers that are no longer finite: the step and the level are named."""
+"""Numbers that are no longer finite: errors name the step and the level."""
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +20,7 @@ HOST = TrainData(X[:8], Y[:8], X)
 
 
 def poisoned(level, *, gradient=False):
-    """A ladder whose combinator of one level turns NaN as its parameter passes 1."""
+    """Returns a ladder; one combinator gives NaN once its parameter ``count`` exceeds 1."""
     plain = combinators.gaussian()
 
     def init(key, shape):
@@ -29,7 +29,7 @@ def poisoned(level, *, gradient=False):
     def apply(params, z_noisy, u):
         z_hat = plain.apply(params["plain"], z_noisy, u)
         count = jax.lax.stop_gradient(params["count"])
-        if gradient:  # 0 in the sum, but its derivative is not finite from the start
+        if gradient:  # adds 0, but its derivative is not finite from the start
             return z_hat + 0 * jnp.sqrt(jnp.abs(params["count"]))
         return jnp.where(count > 1, jnp.nan, 1.0) * z_hat
 
@@ -44,12 +44,12 @@ def find(net, optimizer, state, examples):
 
 
 def counting():
-    """An optimizer that adds 1 to what is called count, and changes nothing else."""
+    """Returns an optimizer that adds 1 to parameters named count and changes nothing else."""
 
     def update(updates, state, params=None):
-        def change(place, leaf):
-            named = getattr(place[-1], "key", None) == "count"
-            return jnp.ones_like(leaf) if named else jnp.zeros_like(leaf)
+        def change(path, leaf):
+            is_count = getattr(path[-1], "key", None) == "count"
+            return jnp.ones_like(leaf) if is_count else jnp.zeros_like(leaf)
 
         return jax.tree_util.tree_map_with_path(change, updates), state
 
@@ -79,8 +79,8 @@ def test_names_parameters_examples_and_update():
         *state.params[:2],
         state.params[2]._replace(up=state.params[2].up | {"kernel": kernel}),
     )
-    found = find(net, optimizer, state._replace(params=broken), RESIDENT)
-    assert found == nan_search.Origin(0, 2, "parameters")
+    origin = find(net, optimizer, state._replace(params=broken), RESIDENT)
+    assert origin == nan_search.Origin(0, 2, "parameters")
     examples = RESIDENT._replace(labeled=RESIDENT.labeled.at[:, 0].set(jnp.nan))
     assert find(net, optimizer, state, examples)[1:] == (0, "examples")
     wild = optax.GradientTransformation(
@@ -89,31 +89,31 @@ def test_names_parameters_examples_and_update():
     assert find(net, wild, state, RESIDENT) == nan_search.Origin(0, None, "the optimizer's update")
 
 
-def test_says_so_where_all_is_well():
+def test_finite_training_has_no_origin():
     net, optimizer = poisoned(0), optax.sgd(0.1)
     state = training.create_train_state(net, optimizer, jax.random.key(0))
     assert find(net, optimizer, state, RESIDENT).step is None
 
 
 @pytest.mark.parametrize("decoded", [True, False])
-def test_quantities_are_those_of_the_loss(decoded):
+def test_quantities_match_the_loss(decoded):
     gs = combinators.gaussian() if decoded else None
     net = ladder((4,), [layers.dense(3), layers.dense(2)], combinators=gs)
     params, batch = net.init(jax.random.key(0)), Batch(X[:4], Y[:4], X[:6])
     noise = net.draw_noise(jax.random.key(1), 4, 6)
-    found = {
+    terms = {
         (level, name): v for level, name, v in nan_search.quantities(net, params, batch, noise)
     }
     _, metrics = net.loss_given(params, batch, noise)
-    assert float(found[2, "cross-entropy"].mean()) == pytest.approx(float(metrics["cross_entropy"]))
+    assert float(terms[2, "cross-entropy"].mean()) == pytest.approx(float(metrics["cross_entropy"]))
     for level in range(3 if decoded else 0):
-        cost = float(found[level, "cost"])
+        cost = float(terms[level, "cost"])
         assert cost == pytest.approx(float(metrics["denoising"][level]), rel=1e-5)
-    assert nan_search.is_finite(found) and ((0, "cost") in found) == decoded
+    assert nan_search.is_finite(terms) and ((0, "cost") in terms) == decoded
 
 
-def test_a_run_stops_and_keeps_what_is_good(tmp_path):
-    """A rate that takes the parameters out of float32 within an epoch or two."""
+def test_run_stops_and_keeps_what_is_finite(tmp_path):
+    """The learning rate takes the parameters out of float32 within an epoch or two."""
     dataset = data.from_arrays(X, Y, X, Y)
     config = Config(
         dataset="own",
@@ -126,7 +126,7 @@ def test_a_run_stops_and_keeps_what_is_good(tmp_path):
         learning_rate=3e37,
         compute_dtype="bfloat16",
     )
-    for _ in range(2):  # the same command fails the same
+    for _ in range(2):  # repeating the run gives the same error
         with pytest.raises(errors.NotFiniteError) as caught:
             loop.train_and_evaluate(config, tmp_path, dataset=dataset)
         message = str(caught.value)
@@ -140,17 +140,17 @@ def test_a_run_stops_and_keeps_what_is_good(tmp_path):
 
 
 def test_message_without_a_checkpoint():
-    line = nan_search.message(
+    message = nan_search.message(
         nan_search.Origin(7, 1, "z_hat"), 3, None, Config(denoising_cost=(1, 2, 3, 4))
     )
-    assert line == (
+    assert message == (
         "NaN or infinity at epoch 3, step 7, first in level 1, z_hat; there is no checkpoint yet. "
         "Try a learning_rate below 0.002, or a denoising_cost of level 1 below 2."
     )
 
 
 def test_unscaled_inputs_are_named_as_the_cause(tmp_path):
-    """Their squares overflow at any rate; below that, nothing is said of them."""
+    """Their squares overflow at any learning rate; smaller inputs are not mentioned."""
     config = Config(labels=8, units=(3,), batch_labeled=4, batch_unlabeled=24, epochs=2)
     with pytest.raises(errors.NotFiniteError) as caught:
         loop.train_and_evaluate(config, tmp_path, dataset=data.from_arrays(X * 1e25, Y))

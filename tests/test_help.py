@@ -1,4 +1,4 @@
-"""What ``--help`` says of each command, and what is said of flags that it has not."""
+"""The ``--help`` of each command, and errors for flags that a command does not have."""
 
 import dataclasses
 import re
@@ -22,7 +22,7 @@ WIDTH = 60
 
 @pytest.fixture(scope="module")
 def texts(tmp_path_factory):
-    """The help of every command on a narrow terminal."""
+    """Returns the help of every command on a narrow terminal."""
     folder = tmp_path_factory.mktemp("help")
     done = run_jobs([a_job(folder, name, "--help") for name in NAMES], COLUMNS=str(WIDTH))
     assert [status for status, _ in done] == [0] * len(NAMES), done
@@ -34,7 +34,7 @@ def flags_of(text):
     return re.findall(r"^  --(?:\[no\])?([\w.]+)", text, re.MULTILINE)
 
 
-def test_as_wide_as_the_terminal_each_default_once(texts):
+def test_help_fits_the_terminal_and_gives_each_default_once(texts):
     for name, text in texts.items():
         assert f"python -m {name.removesuffix('.__main__')}" in text
         assert max(map(len, text.splitlines())) <= WIDTH, name
@@ -43,7 +43,7 @@ def test_as_wide_as_the_terminal_each_default_once(texts):
         assert len(set(flags_of(text))) == len(flags_of(text))
 
 
-def test_a_command_lists_its_own_flags_alone(texts):
+def test_commands_list_only_their_own_flags(texts):
     flags = {name.partition(".")[2]: flags_of(text) for name, text in texts.items()}
     assert flags["evaluate"] == ["workdir", "dataset", "data_dir"]
     assert flags["depth"] == ["json", "width", "rounds"]
@@ -56,14 +56,14 @@ def test_a_command_lists_its_own_flags_alone(texts):
         assert ("config" in flags_of(text)) == trains, name
 
 
-def test_benchmarks_list_no_flag_of_training(texts):
+def test_benchmarks_list_no_training_flags(texts):
     training = set(flags_of(texts["experiments.train"]))
     for name in NAMES:
         if name.startswith("benchmarks."):
-            found = set(flags_of(texts[name]))
-            assert found & training <= {"workdir", "dataset", "data_dir", "labels", "seeds"}, name
-    whole = ["rounds", "steps", "only", "json", "markdown", "torch_python", "lamda_python"]
-    assert flags_of(texts["benchmarks.__main__"]) == whole
+            listed = set(flags_of(texts[name]))
+            assert listed & training <= {"workdir", "dataset", "data_dir", "labels", "seeds"}, name
+    flags_for_all = ["rounds", "steps", "only", "json", "markdown", "torch_python", "lamda_python"]
+    assert flags_of(texts["benchmarks.__main__"]) == flags_for_all
 
 
 def test_configs_and_settings_are_listed(texts):
@@ -74,15 +74,15 @@ def test_configs_and_settings_are_listed(texts):
             assert re.search(rf"^  {config}\s+{about.split()[0]}", text, re.MULTILINE)
         rows = re.findall(r"^    model=(\w+)\s+labels=(.*)$", text, re.MULTILINE)
         assert {("tuned", "20, 50, 100, 1000, all"), ("conv_large_gamma", "4000")} <= set(rows)
-        in_tables = [config for config in configs.every() if ":" in config]
-        assert sum(len(labels.split(", ")) for _, labels in rows) == len(in_tables)
+        table_rows = [config for config in configs.every() if ":" in config]
+        assert sum(len(labels.split(", ")) for _, labels in rows) == len(table_rows)
         settings = [flag.removeprefix("config.") for flag in flags_of(text) if "." in flag]
         assert settings == [field.name for field in dataclasses.fields(Config)]
     assert all(helptext.setting_texts().values())
 
 
 def test_commands_are_listed(tmp_path):
-    (listed, other, *wrong) = run_jobs(
+    (overview, train, *bad_flags) = run_jobs(
         [
             a_job(tmp_path, "experiments"),
             a_job(tmp_path, "experiments", "train"),
@@ -91,9 +91,9 @@ def test_commands_are_listed(tmp_path):
             a_job(tmp_path, "experiments.original", "run.py", "train"),
         ]
     )
-    assert listed[0] == 0 and other[0] == 1 and "python -m experiments.train" in other[1]
+    assert overview[0] == 0 and train[0] == 1 and "python -m experiments.train" in train[1]
     for name, about in commands().items():
-        assert re.search(rf"experiments\.{name}\s", listed[1]) and about.split()[0] in listed[1]
-    says = ["no flag --seeds; --help lists", "no flag --outptu; --help", "--encoder-layers"]
-    for (status, text), part in zip(wrong, says, strict=True):
-        assert status == 1 and part in text and text.count("\n") == 1, text
+        assert re.search(rf"experiments\.{name}\s", overview[1]) and about.split()[0] in overview[1]
+    messages = ["no flag --seeds; --help lists", "no flag --outptu; --help", "--encoder-layers"]
+    for (status, text), message in zip(bad_flags, messages, strict=True):
+        assert status == 1 and message in text and text.count("\n") == 1, text

@@ -1,4 +1,4 @@
-"""Imports point down only, and the core stays light."""
+"""Imports go one way only, and the core imports little."""
 
 import ast
 import pathlib
@@ -17,24 +17,24 @@ ORDER = [
     *("run.inputs", "run.nan_search", "run.evaluation", "run.program", "run.precision"),
     *("checkpoints", "loop", "population", "predictor", "exporting", "report", "estimators"),
 ]
-"""Each module imports those before it alone; ``data`` and ``report`` are one each."""
+"""Modules, each of which imports only earlier ones; ``data`` and ``report`` count as one each."""
 CORE = ORDER[: ORDER.index("algorithm") + 1]
 CORE_PACKAGES = {"jax", "flax", "optax", "numpy", "ladder_jax"}
 SOURCES = sorted((ROOT / "ladder_jax").rglob("*.py"))
 
 
-def named(words):
-    """A module by its place below ladder_jax; data and report are one each to the outside."""
+def module_name(words):
+    """Returns a module's name within ladder_jax; data and report count as one module each."""
     return ".".join(words[: 2 if words[0] == "run" else 1]) if words else ""
 
 
 def module_of(path):
-    """That of a file; an ``__init__`` of a package imports nothing of the others."""
-    return named(path.relative_to(ROOT / "ladder_jax").with_suffix("").parts)
+    """Returns the name of a file's module within ladder_jax."""
+    return module_name(path.relative_to(ROOT / "ladder_jax").with_suffix("").parts)
 
 
 def imports(path):
-    """The modules that a file imports, as (package, module of ladder_jax or "")."""
+    """Yields the imports of a file as pairs (package, module of ladder_jax or "")."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -45,7 +45,7 @@ def imports(path):
             continue
         for name in names:
             package, *rest = name.split(".")
-            yield package, named(rest) if package == "ladder_jax" else ""
+            yield package, module_name(rest) if package == "ladder_jax" else ""
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
@@ -66,7 +66,7 @@ def test_core_imports_little(path):
     assert packages <= CORE_PACKAGES
 
 
-def test_data_takes_no_jax():
+def test_data_imports_no_jax():
     for path in (ROOT / "ladder_jax" / "data").rglob("*.py"):
         assert not {"jax", "flax", "optax"} & {package for package, _ in imports(path)}, path
 
@@ -75,7 +75,7 @@ def test_data_takes_no_jax():
     "modules, light",
     [
         (["ladder_jax.report"], ["tqdm", "ml_collections", "jinja2"]),
-        # Those that begin as fast as they can; scikit-learn alone takes a second.
+        # These start as fast as they can; importing scikit-learn alone takes a second.
         ([f"experiments.{name}" for name in ("train", "sweep", "predict", "evaluate")], []),
     ],
     ids=["the library", "commands"],
@@ -88,7 +88,7 @@ def test_import_loads_no_data_library(modules, light):
     assert done.stdout.strip() == "[]"
 
 
-def test_public_names_are_there_and_hide_no_module():
+def test_public_names_exist_and_hide_no_module():
     lines = """
 import sys, ladder_jax
 light = "ladder_jax.estimators" not in sys.modules and "sklearn" not in sys.modules
@@ -103,14 +103,14 @@ print(light, hidden, set(found) <= set(dir(ladder_jax)), hasattr(ladder_jax, "no
 
 
 def test_data_files_are_in_the_wheel():
-    """Those that pyproject.toml names; there is no other way in."""
+    """Files enter the wheel only if pyproject.toml names them."""
     tools = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
-    named = set()
+    declared = set()
     for package, patterns in tools["setuptools"]["package-data"].items():
         folder = ROOT.joinpath(*package.split("."))
-        found = [set(folder.glob(pattern)) for pattern in patterns]
-        assert all(found), package
-        named.update(*found)
+        matches = [set(folder.glob(pattern)) for pattern in patterns]
+        assert all(matches), package
+        declared.update(*matches)
     files = {path for path in (ROOT / "ladder_jax").rglob("*") if path.is_file()}
     others = {p for p in files if p.suffix not in (".py", ".pyc")}
-    assert others == named and tools["setuptools"]["include-package-data"] is False
+    assert others == declared and tools["setuptools"]["include-package-data"] is False

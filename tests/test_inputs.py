@@ -1,4 +1,4 @@
-"""New examples in the three forms, good and bad."""
+"""New examples from .npz files, CSV files and images, valid and invalid."""
 
 import sys
 import zlib
@@ -26,29 +26,29 @@ def save_png(path, pixels, mode=None):
 
 
 def test_forms_agree(tmp_path):
-    bytes_ = np.random.default_rng(0).integers(0, 256, (600, 2, 3), np.uint8)
-    wanted = bytes_ / np.float32(255)
-    np.savez(tmp_path / "a.npz", x=bytes_)
-    np.savez_compressed(tmp_path / "flat.npz", x=wanted.reshape(600, 6).astype(">f8"), y=[1])
-    np.savetxt(tmp_path / "b.csv", wanted.reshape(600, 6), delimiter=",", header="a,b,c,d,e,f")
+    pixels = np.random.default_rng(0).integers(0, 256, (600, 2, 3), np.uint8)
+    expected = pixels / np.float32(255)
+    np.savez(tmp_path / "a.npz", x=pixels)
+    np.savez_compressed(tmp_path / "flat.npz", x=expected.reshape(600, 6).astype(">f8"), y=[1])
+    np.savetxt(tmp_path / "b.csv", expected.reshape(600, 6), delimiter=",", header="a,b,c,d,e,f")
     text = (tmp_path / "b.csv").read_text()
     (tmp_path / "c.CSV").write_text(
         "\ufeff" + text.partition("\n")[2].replace("\n", "\r\n\r\n"), newline=""
     )
-    np.savetxt(tmp_path / "d.csv", bytes_.reshape(600, 6), "%d", delimiter=",")
+    np.savetxt(tmp_path / "d.csv", pixels.reshape(600, 6), "%d", delimiter=",")
     (tmp_path / "png").mkdir()
     for i in range(300):
-        save_png(tmp_path / "png" / f"{i:03}.png", bytes_[i])
+        save_png(tmp_path / "png" / f"{i:03}.png", pixels[i])
     (tmp_path / "png" / ".hidden.png").write_bytes(b"no image")
     (tmp_path / "png" / "labels.txt").write_text("0")
     for name in ("a.npz", "flat.npz", "b.csv", "c.CSV", "d.csv"):
         names, x = read(tmp_path / name)
         assert names == [str(i) for i in range(600)]
         assert x.shape == (600, 2, 3)
-        np.testing.assert_allclose(x, wanted, rtol=1e-6)
+        np.testing.assert_allclose(x, expected, rtol=1e-6)
     names, x = read(tmp_path / "png")
     assert names == [f"{i:03}.png" for i in range(300)]
-    np.testing.assert_array_equal(x, wanted[:300])
+    np.testing.assert_array_equal(x, expected[:300])
     assert [len(part.x) for part in new_examples.read(tmp_path / "a.npz", SHAPE)] == [256, 256, 88]
 
 
@@ -68,7 +68,7 @@ def test_grey_and_coloured_images(tmp_path):
     np.testing.assert_array_equal(coloured, np.stack([grey] * 3, -1))
 
 
-def whole_png(tmp_path):
+def write_png(tmp_path):
     save_png(tmp_path / "whole.png", np.zeros((2, 3), np.uint8))
     return (tmp_path / "whole.png").read_bytes()
 
@@ -135,11 +135,11 @@ FLAT = "1,1,2,1,1,1\n"
         ("a,b,c,d,e,f\n\n" + FLAT, "auto", 1, "names"),
         ("a,b,c,d,e,f\n" + FLAT * 300, "yes", 300, "names"),
         (FLAT + WAVES, "auto", 2, "an example"),
-        (WAVES + WAVES, "auto", 2, "an example"),  # the rest rises too: so are the data
+        (WAVES + WAVES, "auto", 2, "an example"),  # the other line rises too, as the data do
         ("5.1,4.9,1.4,0.2,9,1\n", "auto", 1, "an example"),
     ],
 )
-def test_what_the_first_line_is(tmp_path, text, header, rows_wanted, said):
+def test_first_line_is_names_or_an_example(tmp_path, text, header, rows_wanted, said):
     path, lines = tmp_path / "new.csv", []
     path.write_text(text)
     names, x = read(path, scale="numbers", header=header, tell=lines.append)
@@ -161,16 +161,16 @@ def test_cells_keep_their_digits(tmp_path):
 
 
 def test_bad_images(tmp_path):
-    whole = whole_png(tmp_path)
-    flipped = whole[:45] + bytes([whole[45] ^ 1]) + whole[46:]
+    png = write_png(tmp_path)
+    flipped = png[:45] + bytes([png[45] ^ 1]) + png[46:]
     folder = tmp_path / "png"
     folder.mkdir()
     with pytest.raises(DataError, match="no PNG or JPEG files in it"):
         read(folder)
-    (folder / "a.png").write_bytes(whole)
+    (folder / "a.png").write_bytes(png)
     with pytest.raises(DataError, match=r"an example was \(6,\), no image"):
         read(folder, (6,))
-    for content in (b"", b"no image", whole[:40], whole[:-16], flipped):
+    for content in (b"", b"no image", png[:40], png[:-16], flipped):
         (folder / "b.png").write_bytes(content)
         with pytest.raises(DataError, match=r"b\.png: not a PNG file, or a corrupt one"):
             read(folder)
@@ -189,8 +189,8 @@ def test_bad_images(tmp_path):
 
 
 def test_huge_image_is_refused_by_its_header(tmp_path):
-    whole = whole_png(tmp_path)
-    huge = whole[:16] + (60_000).to_bytes(4) * 2 + whole[24:]
+    png = write_png(tmp_path)
+    huge = png[:16] + (60_000).to_bytes(4) * 2 + png[24:]
     checksum = zlib.crc32(huge[12:29])
     (tmp_path / "whole.png").write_bytes(huge[:29] + checksum.to_bytes(4) + huge[33:])
     with pytest.raises(DataError, match=r"whole\.png"):
@@ -198,7 +198,7 @@ def test_huge_image_is_refused_by_its_header(tmp_path):
 
 
 def test_without_pillow(tmp_path, monkeypatch):
-    whole_png(tmp_path)
+    write_png(tmp_path)
     monkeypatch.setitem(sys.modules, "PIL", None)
     with pytest.raises(DataError, match="pip install pillow"):
         read(tmp_path)

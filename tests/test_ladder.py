@@ -1,4 +1,4 @@
-"""The ladder's functions: transformations, gradients, properties, settings that are wrong."""
+"""The ladder's functions: transformations, gradients, properties and invalid settings."""
 
 import functools
 
@@ -49,18 +49,18 @@ def assert_same(a, b, rtol=1e-5):
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=rtol, atol=1e-6), a, b)
 
 
-def test_loss_is_loss_given_with_drawn_noise():
+def test_loss_equals_loss_given_with_drawn_noise():
     params, batch, key = perturbed(FULL), make_batch(), jax.random.key(3)
     noise = FULL.draw_noise(key, 4, 8)
-    ours, theirs = jax.jit(FULL.loss), jax.jit(FULL.loss_given)
-    assert_same(ours(params, batch, key), theirs(params, batch, noise))
+    loss, loss_given = jax.jit(FULL.loss), jax.jit(FULL.loss_given)
+    assert_same(loss(params, batch, key), loss_given(params, batch, noise))
 
 
-def test_an_eager_loss_checks_its_batch_once(monkeypatch):
-    checked, as_batch = [], _checks.as_batch
-    monkeypatch.setattr(_checks, "as_batch", lambda *given: checked.append(0) or as_batch(*given))
+def test_eager_loss_checks_its_batch_once(monkeypatch):
+    calls, as_batch = [], _checks.as_batch
+    monkeypatch.setattr(_checks, "as_batch", lambda *args: calls.append(0) or as_batch(*args))
     FULL.loss(perturbed(FULL), make_batch(), jax.random.key(3))
-    assert len(checked) == 1
+    assert len(calls) == 1
 
 
 def test_total_is_cross_entropy_plus_weighted_costs():
@@ -80,26 +80,26 @@ def test_one_program_serves_a_sweep():
     noise = jnp.array([[0.1] * 4, [0.3] * 4, [0.5, 0.1, 0.0, 0.2]])
     costs = jnp.array([COSTS, [0.0] * 4, [1.0] * 4])
     sweep = jax.jit(jax.vmap(FULL.loss, in_axes=(None, None, None, 0)))
-    together = sweep(params, batch, key, Hyper(noise, costs))[0]
+    losses = sweep(params, batch, key, Hyper(noise, costs))[0]
     for i in range(3):
-        alone = ladder(
+        net = ladder(
             (6,),
             [dense(5), dense(4), dense(3)],
             noise_std=noise[i].tolist(),
             denoising_cost=costs[i].tolist(),
         )
-        np.testing.assert_allclose(together[i], alone.loss(params, batch, key)[0], rtol=1e-5)
+        np.testing.assert_allclose(losses[i], net.loss(params, batch, key)[0], rtol=1e-5)
     assert sweep._cache_size() == 1
 
 
 def test_vmap_over_seeds():
     keys = jax.random.split(jax.random.key(0), 3)
     params = jax.vmap(FULL.init)(keys)
-    together = jax.jit(jax.vmap(FULL.loss, in_axes=(0, None, 0)))(params, make_batch(), keys)[0]
+    losses = jax.jit(jax.vmap(FULL.loss, in_axes=(0, None, 0)))(params, make_batch(), keys)[0]
     loss = jax.jit(FULL.loss)
     for i in range(3):
-        one = jax.tree.map(lambda leaf, i=i: leaf[i], params)
-        np.testing.assert_allclose(together[i], loss(one, make_batch(), keys[i])[0], rtol=1e-5)
+        member = jax.tree.map(lambda leaf, i=i: leaf[i], params)
+        np.testing.assert_allclose(losses[i], loss(member, make_batch(), keys[i])[0], rtol=1e-5)
 
 
 @pytest.mark.parametrize("g", [combinators.gaussian, combinators.sigmoid])
@@ -120,18 +120,18 @@ def test_gradients_against_finite_differences(g):
             zeros = jax.tree.map(np.zeros_like, params)
             direction = drawn.moved(zeros, 1.0, np.float64, seed)
             step = 1e-6
-            moved = [
+            losses = [
                 loss(jax.tree.map(lambda p, d, s=s: p + s * d, params, direction))
                 for s in (step, -step)
             ]
             expected = sum(
                 jax.tree.leaves(jax.tree.map(lambda a, b: jnp.sum(a * b), grads, direction))
             )
-            np.testing.assert_allclose((moved[0] - moved[1]) / (2 * step), expected, rtol=1e-6)
+            np.testing.assert_allclose((losses[0] - losses[1]) / (2 * step), expected, rtol=1e-6)
 
 
 def test_gradient_flows_through_the_clean_targets():
-    """The original stops none of them: the noisy pass alone gives another gradient."""
+    """The original program stops no gradient: without that of the targets, the result differs."""
     params, batch = perturbed(FULL), make_batch()
     noise = FULL.draw_noise(jax.random.key(4), 4, 8)
 
@@ -141,20 +141,20 @@ def test_gradient_flows_through_the_clean_targets():
         noisy = FULL.encode(params, batch.unlabeled, noise.unlabeled)
         return sum(FULL.decode(params, noisy, clean).cost)
 
-    def ours(params):
+    def total_denoising(params):
         metrics = FULL.loss_given(params, batch, noise)[1]
         return metrics["denoising"].sum()
 
     def kernel_grad(f):
         return jax.jit(jax.grad(f))(params)[1].up["kernel"]
 
-    grads = [kernel_grad(f) for f in (ours, lambda p: denoising(p, False))]
+    grads = [kernel_grad(f) for f in (total_denoising, lambda p: denoising(p, False))]
     np.testing.assert_allclose(grads[0], grads[1], rtol=1e-4, atol=1e-6)
     stopped = kernel_grad(lambda p: denoising(p, True))
     assert np.abs(stopped - grads[0]).max() > 0.1 * np.abs(grads[0]).max()
 
 
-def test_gamma_is_the_full_model_with_other_costs_0():
+def test_gamma_equals_the_full_model_with_other_costs_0():
     key, batch = jax.random.key(3), make_batch()
     hyper = Hyper(jnp.full(4, 0.3), jnp.array([0, 0, 0, 0.1]))
     full, gamma = FULL.init(jax.random.key(0)), GAMMA.init(jax.random.key(0))
@@ -170,7 +170,7 @@ def test_gamma_is_the_full_model_with_other_costs_0():
 
 
 def test_undecoded_levels_cost_nothing():
-    """Neither parameters nor operations: the supervised net ignores unlabelled rows."""
+    """They add no parameters or operations: the supervised net ignores unlabelled rows."""
     flops = {}
     for name, net in (("full", FULL), ("gamma", GAMMA), ("supervised", SUPERVISED)):
         params = net.init(jax.random.key(0))
@@ -179,11 +179,11 @@ def test_undecoded_levels_cost_nothing():
     assert flops["supervised"] < flops["gamma"] < flops["full"]
     batch, key = make_batch(), jax.random.key(0)
     params = SUPERVISED.init(key)
-    none = batch._replace(unlabeled=batch.unlabeled[:0])
-    assert_same(SUPERVISED.loss(params, batch, key), SUPERVISED.loss(params, none, key))
+    no_unlabeled = batch._replace(unlabeled=batch.unlabeled[:0])
+    assert_same(SUPERVISED.loss(params, batch, key), SUPERVISED.loss(params, no_unlabeled, key))
 
 
-def test_halves_are_normalised_apart():
+def test_halves_are_normalised_separately():
     params, batch = perturbed(FULL), make_batch()
     noise = FULL.draw_noise(jax.random.key(4), 4, 8)
     moved = batch._replace(unlabeled=5 * batch.unlabeled + 3)
@@ -191,17 +191,17 @@ def test_halves_are_normalised_apart():
     assert float(costs[0]) == pytest.approx(float(costs[1]), rel=1e-6)
 
 
-def test_prediction_of_one_row_is_that_of_many():
+def test_prediction_of_one_row_equals_that_in_a_batch():
     params, x = perturbed(FULL), make_batch().unlabeled
     statistics = FULL.statistics(params, x)
-    many = FULL.predict(params, statistics, x)
-    np.testing.assert_allclose(many, FULL.encode(params, x).logits, rtol=1e-5, atol=1e-5)
-    np.testing.assert_allclose(many[:1], FULL.predict(params, statistics, x[:1]), rtol=1e-5)
+    logits = FULL.predict(params, statistics, x)
+    np.testing.assert_allclose(logits, FULL.encode(params, x).logits, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(logits[:1], FULL.predict(params, statistics, x[:1]), rtol=1e-5)
 
 
 @settings(max_examples=20, deadline=None)
 @given(st.permutations(range(4)), st.permutations(range(8)))
-def test_the_order_of_rows_does_not_matter(labeled, unlabeled):
+def test_order_of_rows_does_not_matter(labeled, unlabeled):
     params, batch = perturbed(FULL), make_batch()
     noise = FULL.draw_noise(jax.random.key(4), 4, 8)
     labeled, unlabeled = jnp.array(labeled), jnp.array(unlabeled)
@@ -220,10 +220,10 @@ def test_the_order_of_rows_does_not_matter(labeled, unlabeled):
 def test_normalisation_undoes_scale_and_shift(seed, scale, shift):
     x = np.random.default_rng(seed).normal(size=(16, 3)).astype(np.float32)
     batch_normalize = lambda x: normalization.batch_normalize(jnp.asarray(x))[0]
-    normal = batch_normalize(x)
-    np.testing.assert_allclose(batch_normalize(scale * x + shift), normal, atol=2e-2)
-    np.testing.assert_allclose(normal.mean(0), 0, atol=1e-5)
-    np.testing.assert_allclose(normal.var(0), 1, atol=1e-4)
+    normalized = batch_normalize(x)
+    np.testing.assert_allclose(batch_normalize(scale * x + shift), normalized, atol=2e-2)
+    np.testing.assert_allclose(normalized.mean(0), 0, atol=1e-5)
+    np.testing.assert_allclose(normalized.var(0), 1, atol=1e-4)
 
 
 @pytest.mark.parametrize("per_unit", [False, True])
@@ -237,19 +237,21 @@ def test_normalisation_has_the_derivatives_of_its_formula(per_unit):
 
     @functools.partial(jax.jit, static_argnums=0)
     def derivatives(normalize, x, dx):
-        def number(x):
+        def scalar(x):
             z, mean, var = normalize(x)
             return (jnp.sin(z) * jnp.cos(x)).sum() + jnp.sin(mean).sum() + (var**2).sum()
 
-        twice = jax.grad(lambda x: (jax.grad(number)(x) * dx).sum())
-        several = jax.vmap(jax.grad(number))(jnp.stack([x, dx]))
-        return jax.jvp(normalize, (x,), (dx,)), several, twice(x), jax.hessian(number)(x)
+        twice = jax.grad(lambda x: (jax.grad(scalar)(x) * dx).sum())
+        gradients = jax.vmap(jax.grad(scalar))(jnp.stack([x, dx]))
+        return jax.jvp(normalize, (x,), (dx,)), gradients, twice(x), jax.hessian(scalar)(x)
 
     with jax.enable_x64(True):
         x, dx = np.random.default_rng(0).normal(size=(2, *shape))
-        ours = functools.partial(normalization.batch_normalize, per_unit=per_unit)
-        found, expected = (jax.tree.leaves(derivatives(f, x, dx)) for f in (ours, formula))
-        for a, b in zip(found, expected, strict=True):
+        batch_normalize = functools.partial(normalization.batch_normalize, per_unit=per_unit)
+        actual, expected = (
+            jax.tree.leaves(derivatives(f, x, dx)) for f in (batch_normalize, formula)
+        )
+        for a, b in zip(actual, expected, strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-8, atol=1e-11)
 
 
@@ -261,7 +263,7 @@ def test_constant_units_give_no_nan():
     assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(grads))
 
 
-def test_a_map_is_flattened_and_restored():
+def test_images_are_flattened_and_restored():
     net = ladder((2, 3, 1), [dense(4), dense(3)])
     assert net.shapes == ((2, 3, 1), (4,), (3,))
     x = jax.random.normal(jax.random.key(1), (5, 2, 3, 1))
@@ -271,7 +273,7 @@ def test_a_map_is_flattened_and_restored():
 
 
 def test_parameters_are_strongly_typed():
-    """A weakly typed one would have the first steps compiled twice."""
+    """JAX would compile the first steps twice for a weakly typed parameter."""
     for g in (combinators.gaussian(), combinators.sigmoid()):
         net = ladder((6,), [dense(3)], combinators=g)
         assert not any(leaf.weak_type for leaf in jax.tree.leaves(net.init(jax.random.key(0))))
@@ -310,75 +312,75 @@ G = combinators.gaussian()
         ({"input_shape": (4, 0)}, "input_shape is .4, 0."),
     ],
 )
-def test_settings_that_are_wrong(settings, message):
+def test_invalid_settings(settings, message):
     layers = settings.pop("layers", LAYERS)
     with pytest.raises((ValueError, TypeError), match=message):
         ladder(settings.pop("input_shape", (4,)), layers, **settings)
 
 
-def test_names_and_single_numbers_stand_for_what_they_name():
+def test_names_and_single_numbers_as_settings():
     named = ladder(
         4, LAYERS, combinators=["none", None, "gaussian"], activation="sigmoid", denoising_cost=2
     )
-    made = ladder((4,), LAYERS, combinators=[None, None, G], activation=activations.sigmoid())
-    assert repr(named) == repr(made).replace("0.3        1", "0.3        2")
+    explicit = ladder((4,), LAYERS, combinators=[None, None, G], activation=activations.sigmoid())
+    assert repr(named) == repr(explicit).replace("0.3        1", "0.3        2")
     assert presets.mlp(4, 3).shapes == ((4,), (3,))
     assert ladder((4,), dense(3)).shapes == ((4,), (3,))
 
 
-def test_a_ladder_is_a_static_argument_and_shows_its_levels():
+def test_ladder_is_a_static_argument_and_its_repr_lists_levels():
     @functools.partial(jax.jit, static_argnums=0)
     def loss(net, params, batch):
         return net.loss(params, batch, jax.random.key(0))[0]
 
     params, batch = perturbed(FULL), make_batch()
-    wanted = jax.jit(FULL.loss)(params, batch, jax.random.key(0))[0]
-    assert_same(loss(FULL, params, batch), wanted)
+    expected = jax.jit(FULL.loss)(params, batch, jax.random.key(0))[0]
+    assert_same(loss(FULL, params, batch), expected)
     assert loss._cache_size() == 1 and len({FULL, GAMMA, FULL}) == 2
     top = repr(GAMMA).splitlines()[-1].split()
     assert top == ["3", "(3,)", "dense:3", "softmax", "gaussian", "0.3", "0.1"]
 
 
-def test_the_parts_of_a_batch_in_any_plain_form():
+def test_batches_as_dicts_tuples_and_lists():
     params, batch, key = perturbed(FULL), make_batch(), jax.random.key(3)
-    wanted = FULL.loss(params, batch, key)
-    for same in (batch._asdict(), tuple(batch), [np.asarray(part).tolist() for part in batch]):
-        assert_same(FULL.loss(params, same, key), wanted)
-    alone = {"labeled": batch.labeled, "labels": batch.labels, "unlabeled": None}
-    none = batch._replace(unlabeled=batch.unlabeled[:0])
-    assert_same(SUPERVISED.loss(params, alone, key), SUPERVISED.loss(params, none, key))
+    expected = FULL.loss(params, batch, key)
+    for form in (batch._asdict(), tuple(batch), [np.asarray(part).tolist() for part in batch]):
+        assert_same(FULL.loss(params, form, key), expected)
+    partial = {"labeled": batch.labeled, "labels": batch.labels, "unlabeled": None}
+    emptied = batch._replace(unlabeled=batch.unlabeled[:0])
+    assert_same(SUPERVISED.loss(params, partial, key), SUPERVISED.loss(params, emptied, key))
     assert_same(
-        jax.jit(virtual_adversarial(SUPERVISED).loss)(params, alone, key)[0],
-        jax.jit(virtual_adversarial(SUPERVISED).loss)(params, none, key)[0],
+        jax.jit(virtual_adversarial(SUPERVISED).loss)(params, partial, key)[0],
+        jax.jit(virtual_adversarial(SUPERVISED).loss)(params, emptied, key)[0],
     )
 
 
-def _without(logits, labels):
-    """The cross-entropy of the rows that have a label, the others cut out."""
-    kept = np.flatnonzero(np.asarray(labels) >= 0)
-    log_p = jax.nn.log_softmax(logits[kept])
-    return -log_p[np.arange(len(kept)), np.asarray(labels)[kept]].mean()
+def _cross_entropy_of_labelled(logits, labels):
+    """Returns the cross-entropy of the labelled rows, without the others."""
+    rows = np.flatnonzero(np.asarray(labels) >= 0)
+    log_p = jax.nn.log_softmax(logits[rows])
+    return -log_p[np.arange(len(rows)), np.asarray(labels)[rows]].mean()
 
 
 @pytest.mark.parametrize("jitted", [False, True])
-def test_a_row_without_label_does_not_count_in_the_cross_entropy(jitted):
+def test_unlabelled_rows_do_not_count_in_the_cross_entropy(jitted):
     with jax.enable_x64(True):
         params = perturbed(SUPERVISED, dtype=jnp.float64)
         batch = make_batch(dtype=jnp.float64)
         batch = batch._replace(labels=jnp.array([2, -1, 0, -1]))
         noise = SUPERVISED.draw_noise(jax.random.key(4), 4, 8)
 
-        def ours(params):
+        def loss(params):
             return SUPERVISED.loss_given(params, batch, noise)
 
-        def theirs(params):
+        def by_hand(params):
             logits = SUPERVISED.encode(params, batch.labeled, noise.labeled).logits
             wrong = logits.argmax(-1)[::2] != batch.labels[::2]
-            return _without(logits, batch.labels), wrong.mean()
+            return _cross_entropy_of_labelled(logits, batch.labels), wrong.mean()
 
         wrap = jax.jit if jitted else lambda f: f
-        (value, metrics), grads = wrap(jax.value_and_grad(ours, has_aux=True))(params)
-        (wanted, error), wanted_grads = jax.jit(jax.value_and_grad(theirs, has_aux=True))(params)
+        (value, metrics), grads = wrap(jax.value_and_grad(loss, has_aux=True))(params)
+        (wanted, error), wanted_grads = jax.jit(jax.value_and_grad(by_hand, has_aux=True))(params)
         np.testing.assert_allclose(value, wanted, rtol=1e-12)
         assert float(metrics["error"]) == pytest.approx(float(error))
         jax.tree.map(
@@ -387,20 +389,20 @@ def test_a_row_without_label_does_not_count_in_the_cross_entropy(jitted):
         )
 
 
-_supervised = jax.jit(jax.value_and_grad(SUPERVISED.loss, has_aux=True))
+_supervised_loss = jax.jit(jax.value_and_grad(SUPERVISED.loss, has_aux=True))
 
 
 @settings(max_examples=20, deadline=None)
 @given(st.lists(st.integers(-3, 5), min_size=4, max_size=4))
-def test_labels_that_are_no_classes_never_give_nan(labels):
-    """Under jit, where values are not known, such a row counts as one without label."""
-    batch, known = make_batch(), jnp.array([y if 0 <= y < 3 else -1 for y in labels])
+def test_labels_outside_the_classes_never_give_nan(labels):
+    """Under jit, where values are not known, such a row counts as unlabelled."""
+    batch, in_range = make_batch(), jnp.array([y if 0 <= y < 3 else -1 for y in labels])
     args = perturbed(SUPERVISED), batch._replace(labels=jnp.array(labels)), jax.random.key(0)
-    found = _supervised(*args)
-    assert_same(found, _supervised(args[0], batch._replace(labels=known), args[2]))
-    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(found))
+    result = _supervised_loss(*args)
+    assert_same(result, _supervised_loss(args[0], batch._replace(labels=in_range), args[2]))
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(result))
     if set(labels) <= {-1, 0, 1, 2}:
-        assert_same(SUPERVISED.loss(*args), found[0])
+        assert_same(SUPERVISED.loss(*args), result[0])
     else:
         with pytest.raises(ValueError, match=r"batch.labels\[\d\] is .*classes from 0 to 2, or -1"):
             SUPERVISED.loss(*args)
@@ -431,13 +433,13 @@ GOOD = make_batch()
         ((GOOD.labeled, GOOD.labels), TypeError, "batch is a tuple"),
     ],
 )
-def test_batches_that_are_wrong(batch, error, message):
+def test_invalid_batches(batch, error, message):
     params = FULL.init(jax.random.key(0))
     with pytest.raises(error, match=message):
         jax.jit(FULL.loss)(params, batch, jax.random.key(0))
 
 
-def test_presets_are_the_papers():
+def test_presets_follow_the_paper():
     settings = ladder_jax.presets.mnist_settings(1000)
     assert settings.noise_std == (0.3,) + (0.2,) * 6
     assert settings.denoising_cost == (2000, 20, 0.1, 0.1, 0.1, 0.1, 0.1)

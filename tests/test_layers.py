@@ -1,4 +1,4 @@
-"""Layers: each that is registered, geometry, inverses, convolutions as products, Flax modules."""
+"""Layers: every registered one, geometry, inverses, convolutions as products, Flax modules."""
 
 import inspect
 
@@ -17,7 +17,7 @@ EXAMPLES = (*LAYERS, "conv:3:3:1:same:2", "conv:2:2:2:valid:3", "upsample:2:9:8"
 
 
 def example(name):
-    """A layer with 3 for each argument that it requires, or that of a whole name."""
+    """Returns a registered layer, with 3 for each required argument, or a layer by full name."""
     if name not in LAYERS:
         return layers.from_name(name)
     arguments = inspect.signature(LAYERS[name]).parameters.values()
@@ -25,7 +25,7 @@ def example(name):
 
 
 def small(layer):
-    """A shape that the layer takes below: an image, a sequence or a vector."""
+    """Returns an input shape that the layer takes: an image, a sequence or a vector."""
     for shape in ((5, 4, 2), (5, 4), (6,)):
         try:
             jax.eval_shape(lambda key, shape=shape: layer.init(key, shape)[0], jax.random.key(0))
@@ -47,18 +47,18 @@ def test_shapes_name_and_vmap(name):
     u = jax.vmap(down)(z)
     assert z.shape == (2, 7, *out_shape) and u.shape == x.shape and z.dtype == u.dtype == x.dtype
     assert_same(z[1], up(x[1]))
-    assert_same(z[0, :3], up(x[0, :3]))  # each example by itself
+    assert_same(z[0, :3], up(x[0, :3]))  # each example independently
     assert_same(u[1], down(z[1]))
-    again = layers.from_name(layer.name)
-    assert layer.name.split(":")[0] == name.split(":")[0] and again.name == layer.name
-    assert again[3:] == layer[3:]
-    assert_same(again.init(jax.random.key(0), shape)[0], params)
-    assert_same(again.up(params.up, x[0]), z[0])
-    assert_same(again.down(params.down, z[0], shape), u[0])
+    rebuilt = layers.from_name(layer.name)
+    assert layer.name.split(":")[0] == name.split(":")[0] and rebuilt.name == layer.name
+    assert rebuilt[3:] == layer[3:]
+    assert_same(rebuilt.init(jax.random.key(0), shape)[0], params)
+    assert_same(rebuilt.up(params.up, x[0]), z[0])
+    assert_same(rebuilt.down(params.down, z[0], shape), u[0])
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_gradients_are_difference_quotients(name):
+def test_gradients_match_difference_quotients(name):
     layer = example(name)
     shape = small(layer)
     with jax.enable_x64(True):
@@ -73,7 +73,7 @@ def test_gradients_are_difference_quotients(name):
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_a_ladder_with_it_trains(name):
+def test_ladder_with_the_layer_trains(name):
     layer = example(name)
     net = ladder(small(layer), [layer, dense(3)], denoising_cost=1.0)
     params = drawn.moved(net.init(jax.random.key(0)))
@@ -104,33 +104,33 @@ def test_a_ladder_with_it_trains(name):
     ],
 )
 def test_down_is_the_transposed_map(padding, shape, kernel, stride, dilation):
-    """<up(x), z> = <x, down(z)> where the kernel down is the kernel up turned round."""
+    """<up(x), z> = <x, down(z)> if the kernel of down is that of up, rotated by 180 degrees."""
     if padding == "valid" and dilation * (kernel - 1) >= min(shape[:2]):
         shape = (9, 10, shape[2])
     layer = conv(3, kernel, stride=stride, padding=padding, dilation=dilation)
     params, out_shape = layer.init(jax.random.key(0), shape)
     x = jax.random.normal(jax.random.key(1), (2, *shape))
     z = jax.random.normal(jax.random.key(2), (2, *out_shape))
-    turned = {"kernel": params.up["kernel"][::-1, ::-1].swapaxes(2, 3)}
-    assert turned["kernel"].shape == params.down["kernel"].shape
+    rotated = {"kernel": params.up["kernel"][::-1, ::-1].swapaxes(2, 3)}
+    assert rotated["kernel"].shape == params.down["kernel"].shape
     h = layer.up(params.up, x)
-    u = layer.down(turned, z, shape)
+    u = layer.down(rotated, z, shape)
     assert h.shape == z.shape and u.shape == x.shape
     np.testing.assert_allclose((h * z).sum(), (x * u).sum(), rtol=1e-4, atol=1e-4)
-    beside = dilation * (kernel - 1)
-    sizes = {"valid": [n - beside for n in shape], "full": [n + beside for n in shape]}
+    border = dilation * (kernel - 1)
+    sizes = {"valid": [n - border for n in shape], "full": [n + border for n in shape]}
     expected = sizes.get(padding, shape)
     assert out_shape == (-(-expected[0] // stride), -(-expected[1] // stride), 3)
 
 
-def test_conv_starts_uniform_within_the_fan_in():
+def test_conv_initialises_uniformly_within_the_fan_in_bound():
     params, _ = conv(50, 3).init(jax.random.key(0), (5, 5, 40))
     for kernel, inputs in ((params.up["kernel"], 40), (params.down["kernel"], 50)):
         bound = np.sqrt(3 / (9 * inputs))
         assert 0.99 * bound < float(jnp.abs(kernel).max()) <= bound
 
 
-def test_residual_adds_a_small_map_and_rests_linear():
+def test_residual_adds_a_small_map_and_stays_linear():
     layer = layers.residual()
     params, out_shape = layer.init(jax.random.key(0), (400,))
     w, v = (np.asarray(part["kernel"], np.float64) for part in params)
@@ -142,7 +142,7 @@ def test_residual_adds_a_small_map_and_rests_linear():
     np.testing.assert_allclose(layer.down(params.down, x, (400,)), x + x @ v, rtol=1e-5, atol=1e-5)
 
 
-def test_max_pool_inverse_fills_windows_and_is_cut():
+def test_max_pool_inverse_fills_windows_and_is_cropped():
     layer = max_pool(2)
     x = jax.random.normal(jax.random.key(0), (2, 5, 3, 4))
     params, out_shape = layer.init(jax.random.key(1), x.shape[1:])
@@ -166,7 +166,7 @@ def test_max_pool_inverse_fills_windows_and_is_cut():
         (lambda: ladder((4, 4, 1), [conv(3, 3)]), "wanted \\(classes,\\)"),
     ],
 )
-def test_bad_layers_say_so(build, message):
+def test_bad_layers(build, message):
     with pytest.raises(ValueError, match=message):
         build()
 
@@ -175,7 +175,7 @@ def assert_same(a, b, rtol=1e-4):
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=rtol, atol=1e-5), a, b)
 
 
-def test_dense_ladder_is_a_ladder_of_1_x_1_convolutions():
+def test_dense_ladder_equals_1_x_1_convolutions():
     rows = ladder((6,), [dense(5), dense(3)], denoising_cost=[10, 1, 0.5])
     maps = ladder((1, 1, 6), [conv(5, 1), conv(3, 1)], denoising_cost=[10, 1, 0.5])
     params = drawn.moved(rows.init(jax.random.key(0)))
@@ -187,10 +187,10 @@ def test_dense_ladder_is_a_ladder_of_1_x_1_convolutions():
     image = lambda n: n[:, None, None, :]
     batch_maps = Batch(image(batch.labeled), batch.labels, image(batch.unlabeled))
     loss = jax.jit(jax.value_and_grad(rows.loss_given, has_aux=True))
-    ours, grads = loss(params, batch, noise)
+    dense_loss, grads = loss(params, batch, noise)
     loss = jax.jit(jax.value_and_grad(maps.loss_given, has_aux=True))
-    theirs, grads_maps = loss(flat(params, shapes), batch_maps, jax.tree.map(image, noise))
-    assert_same(ours, theirs)
+    conv_loss, grads_maps = loss(flat(params, shapes), batch_maps, jax.tree.map(image, noise))
+    assert_same(dense_loss, conv_loss)
     assert_same(grads, flat(grads_maps, grads))
 
 
@@ -218,23 +218,23 @@ class WithStatistics(nn.Module):
         (from_flax(nn.Dense(5), nn.Dense(7)), "wanted that of the level below"),
     ],
 )
-def test_modules_that_are_no_layer_are_refused(layer, message):
+def test_unsuitable_modules_are_refused(layer, message):
     with pytest.raises(ValueError, match=message):
         ladder((6,), [layer, dense(2)])
     with pytest.raises(ValueError, match="up is"):
         from_flax(lambda x: x, nn.Dense(6))
 
 
-def test_flax_dense_is_dense():
+def test_flax_dense_equals_dense():
     bare = lambda units: nn.Dense(units, use_bias=False)
-    ours = dense(4)
-    theirs = from_flax(bare(4), lambda in_shape: bare(in_shape[-1]), per_unit=True)
-    params, _ = ours.init(jax.random.key(0), (6,))
+    layer = dense(4)
+    flax_layer = from_flax(bare(4), lambda in_shape: bare(in_shape[-1]), per_unit=True)
+    params, _ = layer.init(jax.random.key(0), (6,))
     x = jax.random.normal(jax.random.key(1), (3, 6))
-    np.testing.assert_array_equal(ours.up(params.up, x), theirs.up(params.up, x))
-    z = ours.up(params.up, x)
+    np.testing.assert_array_equal(layer.up(params.up, x), flax_layer.up(params.up, x))
+    z = layer.up(params.up, x)
     np.testing.assert_array_equal(
-        ours.down(params.down, z, (6,)), theirs.down(params.down, z, (6,))
+        layer.down(params.down, z, (6,)), flax_layer.down(params.down, z, (6,))
     )
 
 
@@ -244,7 +244,7 @@ class Attention(nn.Module):
         return x + nn.MultiHeadDotProductAttention(num_heads=2)(x)
 
 
-def test_attention_over_a_sequence_is_a_layer():
+def test_attention_over_a_sequence_trains():
     net = ladder((5, 4), [from_flax(Attention(), Attention()), dense(3)], denoising_cost=[1, 1, 1])
     params = drawn.moved(net.init(jax.random.key(0)))
     x = jax.random.normal(jax.random.key(2), (10, 5, 4))

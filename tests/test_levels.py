@@ -1,4 +1,4 @@
-"""What noise ladders of many levels learn with, what each cost does, and the commands for it."""
+"""Noise for ladders of many levels, the effect of each cost, and the commands that measure them."""
 
 import itertools
 import json
@@ -18,9 +18,9 @@ from ladder_jax.run import inputs
 ROOT = pathlib.Path(__file__).parent.parent
 
 
-def test_the_signal_left_does_not_depend_on_the_depth():
-    left = [(1 + presets.noise_by_depth(number) ** 2) ** -number for number in (1, 7, 34)]
-    assert left == pytest.approx([1.09**-7] * 3)
+def test_remaining_signal_does_not_depend_on_the_depth():
+    signals = [(1 + presets.noise_by_depth(number) ** 2) ** -number for number in (1, 7, 34)]
+    assert signals == pytest.approx([1.09**-7] * 3)
     for bad in (0, 2.5, True):
         with pytest.raises(ValueError, match=r"levels is .*at least 1"):
             presets.noise_by_depth(bad)
@@ -31,9 +31,9 @@ def command(tmp_path):
     flags.FLAGS.mark_as_parsed()
     output = tmp_path / "levels.json"
 
-    def run(module=levels, **given):
+    def run(module=levels, **values):
         folders = {"workdir": str(tmp_path / "runs"), "output": str(output)}
-        with flagsaver.flagsaver(**folders, epochs=1, **given):
+        with flagsaver.flagsaver(**folders, epochs=1, **values):
             module.main()
         return json.loads(output.read_text())
 
@@ -41,23 +41,23 @@ def command(tmp_path):
 
 
 def test_command(command, tmp_path, capsys):
-    found = command(levels=[2], level_units=3, kind=["full", "supervised"], seeds=2)
+    results = command(levels=[2], level_units=3, kind=["full", "supervised"], seeds=2)
     assert "2 levels  supervised  noise by depth" in capsys.readouterr().out
-    kinds = {(run["model"], run["noise"], run["seed"]) for run in found["runs"]}
-    assert len(kinds) == len(found["runs"]) == 8
-    noises = {run["noise"]: run["noise_std"] for run in found["runs"]}
+    kinds = {(run["model"], run["noise"], run["seed"]) for run in results["runs"]}
+    assert len(kinds) == len(results["runs"]) == 8
+    noises = {run["noise"]: run["noise_std"] for run in results["runs"]}
     assert noises == {"0.3": 0.3, "by depth": round(presets.noise_by_depth(4), 4)}
-    assert all(0 < run["test_error"] <= 100 and run["steps"] > 1 for run in found["runs"])
-    assert [len(each["start"]) for each in found["gradients"]] == [3] * 4  # two levels and the top
+    assert all(0 < run["test_error"] <= 100 and run["steps"] > 1 for run in results["runs"])
+    assert [len(each["start"]) for each in results["gradients"]] == [3] * 4  # 2 levels and the top
     assert "<svg" in (tmp_path / "levels.svg").read_text()
-    shown = command(levels=[2], level_units=3, kind=["full"], seeds=2, overwrite_output=True)
-    assert shown["runs"] == found["runs"][:4]  # not trained anew
+    subset = command(levels=[2], level_units=3, kind=["full"], seeds=2, overwrite_output=True)
+    assert subset["runs"] == results["runs"][:4]  # not trained again
 
 
 def test_command_with_residual_levels(command):
-    found = command(levels=[3], level_units=3, kind=["gamma"], residual=True, input_noise=0.5)
-    assert found["residual"] and found["input_noise"] == 0.5
-    assert [len(each["end"]) for each in found["gradients"]] == [4, 4]
+    results = command(levels=[3], level_units=3, kind=["gamma"], residual=True, input_noise=0.5)
+    assert results["residual"] and results["input_noise"] == 0.5
+    assert [len(each["end"]) for each in results["gradients"]] == [4, 4]
 
 
 def test_settings_and_gradients():
@@ -74,36 +74,36 @@ def test_settings_and_gradients():
     residual = levels.settings(config, levels.residual_encoder(3, 5, 10), "full", (0.2,))
     assert residual.levels == full.levels and residual.denoising_cost == full.denoising_cost
 
-    for made in (full, residual):
-        task = inputs.prepare(made, data.load("digits"))
-        (start,) = levels.gradient_norms(made, task)
+    for chosen in (full, residual):
+        task = inputs.prepare(chosen, data.load("digits"))
+        (start,) = levels.gradient_norms(chosen, task)
         assert min(start) > 0
 
 
 def test_costs(command, tmp_path, monkeypatch, capsys):
-    """One at a time; the config's own run stands with each level that costs anything."""
+    """One cost varies at a time; the config's own run counts for each level with a cost."""
     small = Config(units=(3,), denoising_cost=(10.0, 1.0, 0.0))
     monkeypatch.setattr(varied.configs, "load", lambda name: small)
-    found = command(costs, factor=[0.1, 100.0], hold_out=100, seeds=2)
-    kinds = {(run["level"], run["cost"], run["seed"]) for run in found["runs"]}
+    results = command(costs, factor=[0.1, 100.0], hold_out=100, seeds=2)
+    kinds = {(run["level"], run["cost"], run["seed"]) for run in results["runs"]}
     values = {0: (1.0, 10.0, 1000.0), 1: (0.1, 1.0, 100.0)}
     assert kinds == {(at, cost, seed) for at in values for cost in values[at] for seed in (0, 1)}
-    own = [r["validation_error"] for r in found["runs"] if (r["level"], r["cost"]) == (0, 10.0)]
-    assert own == [
-        r["validation_error"] for r in found["runs"] if (r["level"], r["cost"]) == (1, 1.0)
+    first = [r["validation_error"] for r in results["runs"] if (r["level"], r["cost"]) == (0, 10.0)]
+    assert first == [
+        r["validation_error"] for r in results["runs"] if (r["level"], r["cost"]) == (1, 1.0)
     ]
     assert "level 1  cost        100" in capsys.readouterr().out
     assert "<svg" in (tmp_path / "levels.svg").read_text()
 
 
 @pytest.mark.parametrize("data_set", ["digits", "mnist", "mnist_residual"])
-def test_the_tables_of_the_documentation(data_set):
-    """Their lines are of the file of the runs, three seeds each."""
+def test_tables_in_the_documentation(data_set):
+    """Their lines follow from the file of runs, with three seeds each."""
     file = ROOT / "experiments" / "results" / f"levels_{data_set}.json"
-    found = json.loads(file.read_text())["runs"]
+    runs = json.loads(file.read_text())["runs"]
     page = (ROOT / "docs" / "limits.md").read_text()
-    by_kind = levels.by_levels(found)
-    for number in sorted({run["levels"] for run in found}):
+    by_kind = levels.by_levels(runs)
+    for number in sorted({run["levels"] for run in runs}):
         cells = []
         for model, noise in itertools.product(levels.MODELS, ("0.3", levels.BY_DEPTH)):
             errors = by_kind[model, noise][number]
@@ -112,26 +112,26 @@ def test_the_tables_of_the_documentation(data_set):
         assert f"\n| {number} | {' | '.join(cells)} |\n" in page
 
 
-def test_the_costs_of_the_documentation():
-    found = json.loads((ROOT / "experiments/results/costs_digits.json").read_text())["runs"]
+def test_costs_in_the_documentation():
+    runs = json.loads((ROOT / "experiments/results/costs_digits.json").read_text())["runs"]
     page = (ROOT / "docs" / "choosing.md").read_text()
-    by_level = costs.by_cost(found)
+    by_level = costs.by_cost(runs)
 
     def error(level, cost):
-        of = by_level[level,][cost]
-        assert len(of) == 3
-        return f"{statistics.fmean(of):.2f}"
+        errors = by_level[level,][cost]
+        assert len(errors) == 3
+        return f"{statistics.fmean(errors):.2f}"
 
-    low, own, high = (error(0, cost) for cost in (10.0, 1000.0, 100000.0))
-    assert f"{low} %, the config's own {own}, a hundred times it {high}." in page
+    low, unchanged, high = (error(0, cost) for cost in (10.0, 1000.0, 100000.0))
+    assert f"{low} %, the config's own {unchanged}, a hundred times it {high}." in page
     first, second, third, top = (error(level, 100.0) for level in (1, 2, 3, 4))
-    said = f"level 1 {first} %, level 2 {second}, level 3 {third}, and at the top"
-    assert said in page.replace("\n", " ") and f"denoised, {top}." in page
+    sentence = f"level 1 {first} %, level 2 {second}, level 3 {third}, and at the top"
+    assert sentence in page.replace("\n", " ") and f"denoised, {top}." in page
 
 
 @pytest.mark.slow
 def test_twenty_levels_learn(tmp_path):
-    """With as little noise as the depth asks for, at most twice the error of four levels."""
+    """With noise reduced by depth, the error is at most twice that of four levels."""
     errors = {}
     for number in (4, 20):
         config = Config(

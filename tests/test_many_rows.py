@@ -1,6 +1,6 @@
-"""What is compiled equals NumPy where a batch has more than 32,768 rows.
+"""Compiled results equal NumPy's for batches of more than 32,768 rows.
 
-jaxlib 0.10.2 did not, on a CPU: a compiled sum over that many rows was wrong in its
+In jaxlib 0.10.2 on a CPU they did not: a compiled sum over that many rows was wrong in its
 last rows (hence ``!=0.10.2``).
 """
 
@@ -18,7 +18,7 @@ ROWS = 32_769 + 40
 NET = presets.mlp(3, [3, 2], denoising_cost=[10.0, 1.0, 0.1])
 
 
-def test_a_sum_of_squares_of_a_product():
+def test_sum_of_squares_of_a_product():
     numbers = np.arange(32_769.0)
     rows = jnp.asarray(np.stack([numbers, 0 * numbers, 0 * numbers], 1), jnp.float32)
     matrix = jnp.eye(3)
@@ -29,13 +29,13 @@ def test_a_sum_of_squares_of_a_product():
 @pytest.fixture(scope="module")
 def world():
     x = np.random.default_rng(0).normal(2.0, 3.0, (ROWS, 3)).astype(np.float32)
-    x[-1] = 40.0  # the last rows are those that went wrong
+    x[-1] = 40.0  # the last rows were the wrong ones
     params = NET.init(jax.random.key(0))
     return params, x, numpy_pass(params, x.astype(np.float64))
 
 
 def numpy_pass(params, x):
-    """Means, variances and z by level, and the logits, in float64."""
+    """Returns means, variances and z per level, and the logits, in float64."""
     h = x
     mean, var, z_levels = [None], [None], [h]
     for level in params[1:]:
@@ -51,39 +51,39 @@ def numpy_pass(params, x):
 @pytest.mark.parametrize("make", [training.make_statistics, evaluation.make_statistics])
 def test_statistics(world, make):
     params, x, (mean, var, _, _) = world
-    found = make(NET)(params, x)
+    statistics = make(NET)(params, x)
     for level in (1, 2):
-        np.testing.assert_allclose(found.mean[level], mean[level], rtol=1e-4, atol=1e-4)
-        np.testing.assert_allclose(found.var[level], var[level], rtol=1e-4)
+        np.testing.assert_allclose(statistics.mean[level], mean[level], rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(statistics.var[level], var[level], rtol=1e-4)
 
 
 def test_prediction_and_error_rate(world):
     params, x, (_, _, _, logits) = world
     statistics = jax.jit(NET.statistics)(params, x)
-    found = jax.jit(NET.predict)(params, statistics, x)
-    np.testing.assert_allclose(found, logits, rtol=1e-3, atol=1e-3)
+    predicted = jax.jit(NET.predict)(params, statistics, x)
+    np.testing.assert_allclose(predicted, logits, rtol=1e-3, atol=1e-3)
     y = np.arange(ROWS) % 2
-    wanted = np.mean(logits.argmax(-1) != y)
+    expected = np.mean(logits.argmax(-1) != y)
     for make in (training.make_error_rate, evaluation.make_error_rate):
         error = float(make(NET)(params, statistics, x, y))
-        assert error == pytest.approx(wanted, abs=3 / ROWS)
+        assert error == pytest.approx(expected, abs=3 / ROWS)
     trained = Trained(params, statistics, None)
-    ours = predictor.Predictor(NET, trained, ("a", "b"), (3,))(x)
-    np.testing.assert_allclose(ours.logits, logits, rtol=1e-3, atol=1e-3)
-    score = measures.scores(y, ours.classes, "ab")[0]
-    assert score.n == ROWS and score.error / 100 == pytest.approx(wanted, abs=3 / ROWS)
+    predictions = predictor.Predictor(NET, trained, ("a", "b"), (3,))(x)
+    np.testing.assert_allclose(predictions.logits, logits, rtol=1e-3, atol=1e-3)
+    score = measures.scores(y, predictions.classes, "ab")[0]
+    assert score.n == ROWS and score.error / 100 == pytest.approx(expected, abs=3 / ROWS)
 
 
 def test_costs(world):
     params, x, (mean, var, z, _) = world
     noise = NET.draw_noise(jax.random.key(1), 4, ROWS)
     batch = Batch(x[:4], jnp.arange(4) % 2, x)
-    found = jax.jit(NET.loss_given)(params, batch, noise)[1]["denoising"]
+    costs = jax.jit(NET.loss_given)(params, batch, noise)[1]["denoising"]
     # The gaussian combinator starts with z_hat = 0, whatever its inputs.
     for level in range(3):
         estimate = 0.0 if level == 0 else -mean[level] / np.sqrt(var[level] + 1e-10)
-        wanted = np.mean((estimate - z[level]) ** 2)
-        np.testing.assert_allclose(found[level], wanted, rtol=1e-4)
+        expected = np.mean((estimate - z[level]) ** 2)
+        np.testing.assert_allclose(costs[level], expected, rtol=1e-4)
 
 
 def test_spread_of_columns():

@@ -1,4 +1,4 @@
-"""Settings by their old names are understood in files, flags and folders, and never written."""
+"""Old names of settings are read from files, flags and folders, and never written."""
 
 import json
 
@@ -13,7 +13,7 @@ from ladder_jax.estimators import LadderClassifier
 from ladder_jax.run import workfolder
 
 SETTINGS = {"units": (4,), "epochs": 1, "labels": 8, "batch_unlabeled": 20}
-NOW = Config(name="mnist_20_tuned", dataset="own", ema_decay=0.5, **SETTINGS)
+CURRENT = Config(name="mnist_20_tuned", dataset="own", ema_decay=0.5, **SETTINGS)
 
 
 def with_old_names(values):
@@ -26,37 +26,37 @@ def rows():
     return data.from_arrays(x, y, x, y, name="own")
 
 
-def test_a_config_by_its_old_names():
-    old = with_old_names(vars(NOW))
-    assert {"average", "statistics"} <= set(old) and current_names(old) == vars(NOW)
-    assert Config(**old) == Config.create(old) == NOW
-    assert not {"average", "statistics"} & set(vars(NOW))
-    for both in ({"average": 0.1, "ema_decay": 0.1}, {"average": 0.1, **vars(NOW)}):
+def test_config_with_old_names():
+    old = with_old_names(vars(CURRENT))
+    assert {"average", "statistics"} <= set(old) and current_names(old) == vars(CURRENT)
+    assert Config(**old) == Config.create(old) == CURRENT
+    assert not {"average", "statistics"} & set(vars(CURRENT))
+    for duplicates in ({"average": 0.1, "ema_decay": 0.1}, {"average": 0.1, **vars(CURRENT)}):
         with pytest.raises(ConfigError, match="ema_decay is given as average too; give it once"):
-            Config.create(both)
+            Config.create(duplicates)
         with pytest.raises(ConfigError, match="give it once"):
-            Config(**both)
+            Config(**duplicates)
     with pytest.raises(ConfigError, match=r"ema_decay is 1\.5; give 0"):
         Config(average=1.5)
 
 
-def test_a_run_with_old_names_is_the_same_run(tmp_path):
-    """Its name, which changes no result, may be another too: ``own`` is ``tuned`` now."""
-    loop.train_and_evaluate(NOW, tmp_path, dataset=rows())
+def test_run_with_old_names_is_the_same_run(tmp_path):
+    """The run's name, which affects no result, may differ too: ``own`` is now ``tuned``."""
+    loop.train_and_evaluate(CURRENT, tmp_path, dataset=rows())
     result = (tmp_path / "result.json").read_bytes()
     path = tmp_path / "config.json"
     old = with_old_names(json.loads(path.read_text()) | {"name": "mnist_20_own"})
     path.write_text(json.dumps(old))
     assert workfolder.read_config(tmp_path).ema_decay == 0.5
-    loop.train_and_evaluate(NOW, tmp_path, dataset=rows())
+    loop.train_and_evaluate(CURRENT, tmp_path, dataset=rows())
     assert (tmp_path / "result.json").read_bytes() == result
-    assert json.loads(path.read_text()) == workfolder.as_json(NOW)
-    other = Config(**vars(NOW) | {"ema_decay": 0.6})
+    assert json.loads(path.read_text()) == workfolder.as_json(CURRENT)
+    other = Config(**vars(CURRENT) | {"ema_decay": 0.6})
     with pytest.raises(ConfigError, match=r"\(ema_decay: 0.5 -> 0.6\)"):
         loop.train_and_evaluate(other, tmp_path, dataset=rows())
 
 
-def test_an_estimator_with_old_names(tmp_path):
+def test_estimator_with_old_names(tmp_path):
     x, y = np.random.default_rng(0).normal(size=(30, 3)), np.arange(30) % 2
     fitted = LadderClassifier((4,), epochs=1, ema_decay=0.5, norm_statistics="labeled")
     fitted.fit(x, y).save(tmp_path / "new.npz")
@@ -65,7 +65,7 @@ def test_an_estimator_with_old_names(tmp_path):
     about = json.loads(str(arrays["about"]))
     assert not set(OLD_NAMES) & {*about["parameters"], *about["config"]}
     about |= {name: with_old_names(about[name]) for name in ("parameters", "config")}
-    for name in ("parameters", "config"):  # it was not there when the defaults of fits were others
+    for name in ("parameters", "config"):  # older files, whose fits had other defaults, lack it
         del about[name]["joint_norm"]
     np.savez(tmp_path / "old.npz", **arrays | {"about": np.array(json.dumps(about))})
     loaded = LadderClassifier.load(tmp_path / "old.npz")
@@ -74,7 +74,7 @@ def test_an_estimator_with_old_names(tmp_path):
     np.testing.assert_array_equal(loaded.predict_proba(x), fitted.predict_proba(x))
 
 
-def test_a_flag_and_a_config_file_with_old_names(tmp_path):
+def test_flags_and_config_files_with_old_names(tmp_path):
     best = tmp_path / "best.py"
     best.write_text(
         "from experiments.configs import base\nfrom ladder_jax.config import Config\n\n\n"
@@ -83,9 +83,9 @@ def test_a_flag_and_a_config_file_with_old_names(tmp_path):
     )
     flags = ["--config.statistics", "labeled", "--compare=none", "--noreport"]
     flags += ["--config.units=(8,)", "--config.epochs=2", "--config.denoising_cost=(1.0,)"]
-    trains = a_job(tmp_path, "experiments.train", f"--config={best}", "--workdir=new", *flags)
-    apart = a_job(tmp_path, "experiments.train", "--config.average=0.5")
-    done = run_jobs([trains, apart | {"parse": True}])
+    training = a_job(tmp_path, "experiments.train", f"--config={best}", "--workdir=new", *flags)
+    parsing = a_job(tmp_path, "experiments.train", "--config.average=0.5")
+    done = run_jobs([training, parsing | {"parse": True}])
     assert [status for status, _ in done] == [0, 0], done
     config = workfolder.read_config(tmp_path / "new")
     assert (config.ema_decay, config.norm_statistics) == (0.25, "labeled")

@@ -1,4 +1,4 @@
-"""From the command to the compiled epoch: few stops, nothing read or opened twice."""
+"""From the command to the compiled epoch: a shallow stack, nothing read or opened twice."""
 
 import json
 import subprocess
@@ -20,8 +20,8 @@ def counted(kind, function, about):
 def traced(*args, **settings):
     epoch = make_epoch(*args, **settings)
     def wrapper(state, data):
-        ours = (os.sep + "ladder_jax" + os.sep, os.sep + "experiments" + os.sep)
-        frames = [f for f in inspect.stack(0)[1:] if any(part in f.filename for part in ours)]
+        packages = (os.sep + "ladder_jax" + os.sep, os.sep + "experiments" + os.sep)
+        frames = [f for f in inspect.stack(0)[1:] if any(part in f.filename for part in packages)]
         stacks.append([f.function for f in frames])
         return epoch(state, data)
     return wrapper
