@@ -434,6 +434,7 @@ def test_labels_of_any_kind():
         (lambda y: np.array([math.nan if i < 0 else f"{i}" for i in y], object), list("012")),
         (lambda y: [None if i < 0 else bool(i) for i in y], [False, True]),
         (lambda y: np.where(y < 0, None, y), [0, 1, 2]),
+        (lambda y: np.ma.array(np.abs(y), mask=y < 0, dtype=np.uint8), [0, 1, 2]),
     ],
 )
 def test_missing_labels_mark_unlabelled_rows(given, classes):

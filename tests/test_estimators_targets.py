@@ -186,6 +186,17 @@ def test_fit_equals_a_run(kind, request, tmp_path):
         np.testing.assert_allclose(fitted_leaf, run_leaf, rtol=1e-5, atol=1e-5)
 
 
+def test_masked_entries_are_unknown(fitted):
+    x, _, known = data_for(fitted)
+    is_unknown = ~(known >= 0) & (known < 255) if known.dtype != float else np.isnan(known)
+    masked = np.ma.array(np.where(is_unknown, 7, known), mask=is_unknown)
+    refitted = clone(fitted).fit(x, masked)
+    np.testing.assert_array_equal(refitted.predict(x), fitted.predict(x))
+    assert refitted.score(x, masked) == fitted.score(x, known)
+    with pytest.raises(ValueError, match="NaN"):
+        clone(fitted).set_params(preprocess="none").fit(np.ma.array(x, mask=x > 0.5), masked)
+
+
 def test_pickle_save_and_load(fitted, tmp_path):
     x = data_for(fitted)[0]
     fitted.save(tmp_path / "ladder.npz")

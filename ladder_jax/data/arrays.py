@@ -182,8 +182,8 @@ def from_arrays(
       >>> dataset.y_train.tolist(), dataset.class_names, len(dataset.x_test)
       ([0, 1, -1], ('no', 'yes'), 0)
     """
-    missing = math.nan if kind == "numbers" else labels.NO_LABEL
-    x, y = _features(f"{name}, x", x), np.asarray(base.unmask(y, missing))
+    no_label = math.nan if kind == "numbers" else labels.NO_LABEL
+    x, y = _features(f"{name}, x", x), np.asarray(base.unmask(y, no_label))
     names = tuple(str(item) for item in class_names)
     if kind in ("", "classes") and labels.is_text(y):
         y, names = labels.number_text(f"{name}, y", y, names)
@@ -200,7 +200,7 @@ def from_arrays(
     else:
         x_test, y_test = (
             _features(f"{name}, x_test", x_test),
-            np.asarray(base.unmask(y_test, missing)),
+            np.asarray(base.unmask(y_test, no_label)),
         )
         if kind == "classes" and names and labels.is_text(y_test):
             y_test, _ = labels.number_text(f"{name}, y_test", y_test, names)

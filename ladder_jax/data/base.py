@@ -162,12 +162,13 @@ def to_float(x: np.ndarray) -> np.ndarray:
         return x.astype(np.float32 if small else np.float64, copy=False)
 
 
-def unmask(values: Any, missing: float = math.nan) -> Any:
+def unmask(values: Any, integer: float = math.nan) -> Any:
     """Makes the masked entries of a masked array missing, which NumPy and JAX would ignore.
 
     Args:
       values: any value; only a masked array is changed.
-      missing: number in place of masked numbers. Masked entries of other types become None.
+      integer: number in place of masked integers. Masked floats become NaN, entries of other
+        types None.
 
     Returns:
       An array without a mask, or ``values`` itself.
@@ -183,7 +184,8 @@ def unmask(values: Any, missing: float = math.nan) -> Any:
     if not is_masked.any():
         return numbers
     if numbers.dtype.kind in "iuf":
-        return np.where(is_masked, np.asarray(missing), numbers)
+        missing = np.asarray(integer if numbers.dtype.kind in "iu" else math.nan)
+        return np.where(is_masked, missing, numbers)
     return np.where(is_masked, None, numbers.astype(object))
 
 
