@@ -1,4 +1,4 @@
-"""Python and commands in the README, the documentation and the help run as they stand."""
+"""The Python blocks and commands of the README, the documentation and the help run as written."""
 
 import contextlib
 import importlib.util
@@ -29,12 +29,12 @@ COMMANDS = commands()
 
 
 def run_blocks(page):
-    """The blocks of a page, one after another, as its reader would; what each prints."""
-    names, printed = {}, []
+    """Runs the Python blocks of a page in order, as a reader would; returns what each prints."""
+    namespace, printed = {}, []
     text = page.read_text(encoding="utf-8")
     for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
         with contextlib.redirect_stdout(io.StringIO()) as output:
-            exec(compile(block, str(page), "exec"), names)
+            exec(compile(block, str(page), "exec"), namespace)
         printed.append(output.getvalue())
     return printed
 
@@ -51,7 +51,7 @@ def test_python_blocks_run(page):
 LADDER = ["--config.units=(4, 3)", "--config.epochs=1", "--config.combinators=('linear',)"]
 TABLES = ["--results=results", "--page=PAGE.md"]
 ONE_ROW = ["--labels=100", "--first_seed=0", "--seeds=1"]
-MORE = {
+EXTRA_FLAGS = {
     "experiments.train": [*LADDER, "--noreport", "--compare=none", "--sample=1", "--seeds=1"],
     "experiments.sweep": [*LADDER, "--trials=1", "--batch=1", "--seeds=1"],
     "experiments.reproduce": [*ONE_ROW, *TABLES],
@@ -61,7 +61,7 @@ MORE = {
     "benchmarks.stream": ["--steps=1", "--batch=20"],
     "benchmarks": ["--only=width,depth"],
 }
-"""Appended to a command, as it would take long; of flags given twice the last counts."""
+"""Flags appended to slow commands; the last of repeated flags counts."""
 NEEDS = {"experiments.sweep": "optuna", "benchmarks.stream": "grain"}
 NOT_RUN = {
     "--overlay": "needs a run on masks; tests/test_targets_commands.py",
@@ -78,7 +78,7 @@ NOT_RUN = {
     "experiments.costs": "takes most of an hour; tests/test_levels.py",
     "benchmarks.tables": "takes hours; tests/test_benchmarks_tables.py",
 }
-"""Commands of which the flags alone are read, by a part of them."""
+"""Parts of commands whose flags are only parsed, with the reason."""
 
 
 def only_parsed(command):
@@ -86,30 +86,30 @@ def only_parsed(command):
 
 
 def job(command, folder):
-    """What the runner is told of a command."""
+    """Returns the job that runs a command in a folder."""
     words = [w.replace("NAME", "digits").replace("=DATA", "=FOLDER") for w in command.words[3:]]
-    more = list(MORE.get(command.module, []))
+    extra = list(EXTRA_FLAGS.get(command.module, []))
     if "--check" in words:  # the project's own results
-        more = []
+        extra = []
     elif command.module == "experiments.reproduce" and "--rows" not in command.text:
-        more.append("--rows=full")
+        extra.append("--rows=full")
     environment = {}
     for name, value in command.environment.items():
         environment[name] = f"{os.environ.get(name, '')} {value}".strip()
     parse = only_parsed(command)
-    flags = {word.partition("=")[0] for word in more} - {"--compare"}
-    kept = [word for word in words if word.partition("=")[0] not in flags]
+    flags = {word.partition("=")[0] for word in extra} - {"--compare"}
+    selected = [word for word in words if word.partition("=")[0] not in flags]
     return {
         "folder": str(folder),
         "module": command.module,
-        "words": words if parse else kept + more,
+        "words": words if parse else selected + extra,
         "environment": environment,
         "parse": parse,
     }
 
 
-def test_rows_that_commands_name_are_there():
-    """In the test of the commands they have another number of labels."""
+def test_rows_named_in_commands_exist():
+    """The rows are checked here, as the test of the commands replaces their number of labels."""
     rows = []
     for command in COMMANDS:
         if command.module == "experiments.reproduce":
@@ -120,7 +120,7 @@ def test_rows_that_commands_name_are_there():
 
 
 def fill(folder):
-    """The files that the commands name."""
+    """Writes the files that the commands name."""
     from PIL import Image
 
     arrays = mnist_like(4100, 50)
@@ -144,31 +144,31 @@ def fill(folder):
 
 
 def make_run(folder):
-    """The run that some commands read."""
+    """Trains the run that some commands read."""
     text = f"python -m experiments.train --config=mnist_100 --data_dir={folder}/FOLDER"
-    (done,) = run_jobs([job(Command("", f"{text} --workdir={folder}/RUN"), folder)])
-    assert done[0] == 0, done[1]
+    (finished,) = run_jobs([job(Command("", f"{text} --workdir={folder}/RUN"), folder)])
+    assert finished[0] == 0, finished[1]
 
 
 TRAINS = ("experiments.train", "experiments.sweep")
 
 
-def flags_of(found):
-    """The module of a job with each of its flags, and with the file of each of its configs."""
-    flags = (re.match(r"--config=[^:_]*|[^=]*", word)[0] for word in found["words"])
-    return {(found["module"], flag) for flag in ("", *(f for f in flags if f.startswith("-")))}
+def flags_of(task):
+    """Pairs a job's module with each of its flags and with the file of each of its configs."""
+    flags = (re.match(r"--config=[^:_]*|[^=]*", word)[0] for word in task["words"])
+    return {(task["module"], flag) for flag in ("", *(f for f in flags if f.startswith("-")))}
 
 
 def covering(jobs):
-    """Fewest jobs that use every flag and every config's file that any of them does, greedily."""
-    kept, missing = [], set().union(*map(flags_of, jobs))
+    """Selects, greedily, few jobs that together use every flag and config file of all jobs."""
+    selected, missing = [], set().union(*map(flags_of, jobs))
     while missing:
-        kept.append(max(jobs, key=lambda found: len(flags_of(found) & missing)))
-        missing -= flags_of(kept[-1])
-    return kept
+        selected.append(max(jobs, key=lambda task: len(flags_of(task) & missing)))
+        missing -= flags_of(selected[-1])
+    return selected
 
 
-def test_jobs_that_cover_all_flags():
+def test_covering_jobs_use_every_flag():
     words = ["--a", "--config=x"], ["--b=1"], ["--a"], ["--config=y", "--b=2"]
     jobs = [{"module": "m", "words": each} for each in words]
     assert covering(jobs) == [jobs[0], jobs[3]]
@@ -176,9 +176,9 @@ def test_jobs_that_cover_all_flags():
 
 @pytest.mark.parametrize("trains", [True, False], ids=["training", "others"])
 def test_commands_run(tmp_path, request, trains):
-    """Each with what is in ``MORE``, in a folder with the files that it names.
+    """Runs each command with its ``EXTRA_FLAGS`` in a folder with the files that it names.
 
-    Of those that run, as many as use all flags that are documented; with --slow, all of them.
+    Without --slow, only as many commands run as it takes to use every documented flag.
     """
     fill(tmp_path)
     if not trains:
@@ -189,33 +189,33 @@ def test_commands_run(tmp_path, request, trains):
             continue
         if importlib.util.find_spec(NEEDS.get(command.module, "json")) is None:
             continue
-        found = job(command, tmp_path)
-        key = json.dumps(found | {"words": sorted(found["words"])})
-        jobs.setdefault(key, (command, found))
+        task = job(command, tmp_path)
+        key = json.dumps(task | {"words": sorted(task["words"])})
+        jobs.setdefault(key, (command, task))
     assert len(jobs) > 10
     if not request.config.getoption("--slow"):
-        kept = covering([found for _, found in jobs.values() if not found["parse"]])
-        jobs = {k: each for k, each in jobs.items() if each[1]["parse"] or each[1] in kept}
-    for number, (_, found) in enumerate(jobs.values()):
+        selected = covering([task for _, task in jobs.values() if not task["parse"]])
+        jobs = {k: each for k, each in jobs.items() if each[1]["parse"] or each[1] in selected}
+    for number, (_, task) in enumerate(jobs.values()):
         folder = tmp_path / f"of-{number}"
         folder.mkdir()
         for path in files:
             (folder / path.name).symlink_to(path)
-        found["folder"] = str(folder)
-    done = run_jobs([found for _, found in jobs.values()])
+        task["folder"] = str(folder)
+    finished = run_jobs([task for _, task in jobs.values()])
     failed = [
         f"{command.place}: {command.text}\n{output[-1500:]}"
-        for (command, _), (status, output) in zip(jobs.values(), done, strict=True)
+        for (command, _), (status, output) in zip(jobs.values(), finished, strict=True)
         if status
     ]
     assert not failed, "\n\n".join(failed)
-    if trains:  # all have another depth than their config, except that of docs/extending.md
-        told = "denoising_cost=(1000.0, 10.0, 0.1, 0.1) for 4 levels"
-        outputs = [output for _, output in done if ", digits, 100 labels" in output]
-        assert outputs and all(told in output for output in outputs)
+    if trains:  # all but that of docs/extending.md differ in depth from their config
+        message = "denoising_cost=(1000.0, 10.0, 0.1, 0.1) for 4 levels"
+        outputs = [output for _, output in finished if ", digits, 100 labels" in output]
+        assert outputs and all(message in output for output in outputs)
 
 
-def test_other_commands_name_what_is_there():
+def test_other_commands_name_existing_files_and_extras():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     others = [command for command in COMMANDS if command.module is None]
     assert {"git", "pip", "python", "tensorboard"} <= {command.words[0] for command in others}

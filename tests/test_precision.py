@@ -1,4 +1,4 @@
-"""The type of matrix products, where the machine decides."""
+"""The dtype of matrix products that ``compute_dtype="auto"`` chooses on a machine."""
 
 import dataclasses
 
@@ -30,12 +30,12 @@ OWN = data.from_arrays(X, Y, X, Y)
 
 @pytest.fixture
 def faster(monkeypatch):
-    """Has a type be the faster one on this machine; returns what was measured."""
+    """Makes a dtype the faster one on this machine; returns the list of measurements."""
     measured = []
 
     def choose(dtype):
-        def milliseconds(*what):
-            measured.append(what)
+        def milliseconds(*arguments):
+            measured.append(arguments)
             return (2.0, 1.0) if dtype == "bfloat16" else (1.0, 2.0)
 
         monkeypatch.setattr(precision, "_milliseconds", milliseconds)
@@ -45,38 +45,38 @@ def faster(monkeypatch):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_the_faster_type_is_chosen(faster, dtype, caplog):
+def test_faster_dtype_is_chosen(faster, dtype, caplog):
     measured = faster(dtype)
     spec = Spec((4,), targets.classes(2))
     assert precision.settle(CONFIG, spec) == dataclasses.replace(CONFIG, compute_dtype=dtype)
-    assert measured == [("dense:6", (4,), 300)]  # the map with the most weights
+    assert measured == [("dense:6", (4,), 300)]  # the map with the most operations
     assert f"compute_dtype is auto: {dtype}" in caplog.text
     same = dataclasses.replace(CONFIG, compute_dtype="bfloat16")
     assert precision.settle(same, spec) is same and len(measured) == 1
 
 
-def test_a_convolution_counts_at_each_position(faster):
+def test_convolutions_count_every_position(faster):
     measured = faster("float32")
     config = Config(encoder="conv:4:3:1:same-conv:8:1-global_mean_pool-2", compute_dtype="auto")
     precision.settle(config, Spec((5, 5, 2), targets.classes(2)))
     assert measured == [("conv:4:3:1:same", (5, 5, 2), 300)]
 
 
-def test_both_ways_are_measured():
+def test_both_dtypes_are_measured():
     wide, narrow = precision._milliseconds("dense:3", (4,), 10)
     assert wide > 0 and narrow > 0
-    assert precision._milliseconds("dense:3", (4,), 10) == (wide, narrow)  # once
+    assert precision._milliseconds("dense:3", (4,), 10) == (wide, narrow)  # measured once
 
 
-def test_a_run_goes_on_in_its_type(faster, tmp_path):
+def test_resumed_run_keeps_its_dtype(faster, tmp_path):
     faster("bfloat16")
-    whole = dataclasses.replace(CONFIG, compute_dtype="bfloat16")
-    expected = loop.train_and_evaluate(whole, tmp_path / "whole", dataset=OWN)
+    resolved = dataclasses.replace(CONFIG, compute_dtype="bfloat16")
+    expected = loop.train_and_evaluate(resolved, tmp_path / "whole", dataset=OWN)
     with pytest.raises(StopError):
         loop.train_and_evaluate(CONFIG, tmp_path / "run", dataset=OWN, progress=stop_at(2))
     measured = faster("float32")
     result = loop.train_and_evaluate(CONFIG, tmp_path / "run", dataset=OWN)
-    assert workfolder.read_config(tmp_path / "run") == whole and len(measured) == 1
+    assert workfolder.read_config(tmp_path / "run") == resolved and len(measured) == 1
     assert result.summary["test_error"] == expected.summary["test_error"]
     params = (tmp_path / "run" / "params.npz").read_bytes()
     assert params == (tmp_path / "whole" / "params.npz").read_bytes()
@@ -96,11 +96,11 @@ def test_population_and_estimator(faster, tmp_path):
     assert model.config_.compute_dtype == "bfloat16" and len(measured) == 2
 
 
-def test_a_run_begun_anew_has_the_type_of_this_machine(faster, tmp_path):
+def test_overwritten_run_chooses_its_dtype_anew(faster, tmp_path):
     faster("bfloat16")
     with pytest.raises(StopError):
         loop.train_and_evaluate(CONFIG, tmp_path, dataset=OWN, progress=stop_at(1))
-    (tmp_path / "config.json").write_text("{'no json'")  # which is no matter
+    (tmp_path / "config.json").write_text("{'no json'")  # ignored when overwritten
     faster("float32")
     with pytest.raises(StopError):
         loop.train_and_evaluate(CONFIG, tmp_path, dataset=OWN, overwrite=True, progress=stop_at(1))

@@ -1,4 +1,4 @@
-"""A trained ladder on new examples."""
+"""Predictions of a trained ladder on new examples."""
 
 import json
 
@@ -21,7 +21,7 @@ CONFIG = Config(units=(8,), epochs=1, labels=-1, batch_labeled=4, batch_unlabele
 def examples(rows=60, seed=0):
     rng = np.random.default_rng(seed)
     y = np.arange(rows) % 3
-    # The spread of the second feature is below 1.
+    # The second feature has a standard deviation below 1.
     x = (rng.normal(size=(rows, 2, 3)) + y[:, None, None]) * [1, 0.1, 1]
     x = x.astype(np.float32)
     return x, y
@@ -29,7 +29,7 @@ def examples(rows=60, seed=0):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """The folder of a tiny run and its result; some examples have no label."""
+    """Returns the folder and the result of a tiny run on partly labelled examples."""
     x, y = examples()
     dataset = data.from_arrays(x, np.where(np.arange(60) < 12, y, -1), *examples(30, 1))
     folder = tmp_path_factory.mktemp("run") / "ladder-0"
@@ -37,22 +37,22 @@ def trained(tmp_path_factory):
     return folder, loop.train_and_evaluate(config, folder, dataset=dataset)
 
 
-def test_error_is_that_of_the_run(trained):
+def test_error_matches_the_run(trained):
     folder, result = trained
     x, y = examples(30, 1)
-    found = predictor.load(folder.parent)(x)  # the one run in the folder of a command
+    found = predictor.load(folder.parent)(x)  # the only run in the command's folder
     assert 100 * np.mean(found.classes != y) == pytest.approx(result.summary["test_error"])
     np.testing.assert_allclose(found.probabilities.sum(1), 1, rtol=1e-5)
 
 
-def test_each_row_as_if_alone(trained):
+def test_rows_do_not_depend_on_their_batch(trained):
     predict = predictor.load(trained[0])
     x = examples(600)[0]
-    whole, flat = predict(x), predict(x[:300].reshape(300, 6))
-    one = predict(x[299:300])
+    full, flat = predict(x), predict(x[:300].reshape(300, 6))
+    single = predict(x[299:300])
     for name in ("logits", "features", "denoised"):
-        np.testing.assert_array_equal(getattr(whole, name)[299:300], getattr(one, name))
-        np.testing.assert_array_equal(getattr(whole, name)[:300], getattr(flat, name))
+        np.testing.assert_array_equal(getattr(full, name)[299:300], getattr(single, name))
+        np.testing.assert_array_equal(getattr(full, name)[:300], getattr(flat, name))
     assert len(predict(x[:0]).classes) == 0
 
 
@@ -62,21 +62,21 @@ def test_denoised_is_the_decoders_estimate():
     params = jax.tree.map(lambda p: p + 0.1, net.init(jax.random.key(1)))
     statistics = net.statistics(params, x)
     clean = net.encode(params, x)
-    of_u = net.decoder_statistics(params, statistics, x)
-    # On the very rows that the statistics are of, it is the decoder as in training.
-    ours = jax.jit(lambda x: net.denoise(Trained(params, statistics, of_u), x))(x)
+    decoder_statistics = net.decoder_statistics(params, statistics, x)
+    # On the rows that gave the statistics, it equals the decoder of training.
+    ours = jax.jit(lambda x: net.denoise(Trained(params, statistics, decoder_statistics), x))(x)
     np.testing.assert_allclose(ours, net.decode(params, clean, clean).z_hat[0], atol=1e-5)
     sorted_rows = jnp.arange(3000)
     assert evaluation.sample_rows(sorted_rows).mean() == pytest.approx(1499.5, abs=2)
 
 
-def test_ladders_that_do_not_decode_the_input():
+def test_ladder_without_input_decoder_does_not_denoise():
     config = Config.create(vars(CONFIG) | {"combinators": ("none",), "denoising_cost": (0.0,)})
     net = build_ladder(config, (6,), targets.classes(3))
     params, x = net.init(jax.random.key(0)), jnp.ones((4, 6))
     statistics = net.statistics(params, x)
-    of_u = net.decoder_statistics(params, statistics, x)
-    assert net.denoise(Trained(params, statistics, of_u), x) is None
+    decoder_statistics = net.decoder_statistics(params, statistics, x)
+    assert net.denoise(Trained(params, statistics, decoder_statistics), x) is None
 
 
 @pytest.mark.parametrize(
@@ -99,14 +99,14 @@ def test_bad_rows(trained, x, message):
 
 
 def test_overflow_within_the_ladder():
-    """Finite rows, also after preprocessing, whose products are not."""
+    """Rows are finite, also after preprocessing, but their products are not."""
     with pytest.raises(errors.DataError, match="r: the ladder gives NaN or infinity for row 7"):
         tiny()(np.full((2, 6), 3e38), "r", 7)
 
 
-def test_a_run_that_does_not_say_its_scale(trained, tmp_path):
-    """As runs of earlier versions: bytes are divided by 255, all else is as it is."""
-    folder = edited(
+def test_run_without_a_scale(trained, tmp_path):
+    """In runs of earlier versions, bytes are divided by 255 and other dtypes left as they are."""
+    folder = copy_edited(
         trained[0], tmp_path, "result.json", lambda r: {k: v for k, v in r.items() if k != "scale"}
     )
     old, x = predictor.load(folder), np.arange(6)[None] * 50
@@ -116,8 +116,8 @@ def test_a_run_that_does_not_say_its_scale(trained, tmp_path):
     np.testing.assert_array_equal(old(x).logits, old(x.astype(float)).logits)
 
 
-def edited(folder, tmp_path, name, change):
-    """A copy of the run's folder with one JSON file changed."""
+def copy_edited(folder, tmp_path, name, change):
+    """Copies the run's folder with one JSON file changed; returns the copy."""
     for path in folder.iterdir():
         if path.is_file():
             (tmp_path / path.name).write_bytes(path.read_bytes())
@@ -126,7 +126,7 @@ def edited(folder, tmp_path, name, change):
     return tmp_path
 
 
-def test_folders_that_are_no_run(trained, tmp_path):
+def test_folders_without_a_single_run(trained, tmp_path):
     with pytest.raises(ConfigError, match="no such folder"):
         predictor.load(tmp_path / "none")
     with pytest.raises(ConfigError, match="holds no finished run"):
@@ -147,15 +147,15 @@ def test_folders_that_are_no_run(trained, tmp_path):
         ("result.json", lambda r: r | {"scale": "furlongs"}),
     ],
 )
-def test_another_version(trained, tmp_path, name, change):
+def test_runs_of_other_versions(trained, tmp_path, name, change):
     with pytest.raises(ConfigError, match=r"of this version|another version"):
-        predictor.load(edited(trained[0], tmp_path, name, change))
+        predictor.load(copy_edited(trained[0], tmp_path, name, change))
 
 
 def test_corrupt_parameters(trained, tmp_path):
-    folder = edited(trained[0], tmp_path, "config.json", lambda c: c)
-    whole = (folder / "params.npz").read_bytes()
-    (folder / "params.npz").write_bytes(whole[: len(whole) // 2])
+    folder = copy_edited(trained[0], tmp_path, "config.json", lambda c: c)
+    full = (folder / "params.npz").read_bytes()
+    (folder / "params.npz").write_bytes(full[: len(full) // 2])
     with pytest.raises(ConfigError, match=r"params\.npz is not the parameters of this run"):
         predictor.load(folder)
 
@@ -164,18 +164,18 @@ def test_corrupt_parameters(trained, tmp_path):
     ("shape", "given"),
     [((8, 8, 1), (8, 8)), ((8, 8, 1), (1, 8, 8)), ((8, 8), (8, 8, 1)), ((3,), (3, 1))],
 )
-def test_axes_of_one_may_be_left_out(shape, given):
+def test_axes_of_size_one_may_be_omitted(shape, given):
     x = np.random.default_rng(0).normal(size=(5, *given)).astype(np.float32)
     found = data.new_rows("x", x, shape)
     assert found.shape == (5, *shape) and np.array_equal(found.ravel(), x.ravel())
 
 
 @pytest.mark.parametrize("given", [(3, 2), (3, 2, 1), (2, 3, 2), (6, 6), (2, 3, 1, 2)])
-def test_other_axes_may_not(given):
+def test_other_shapes_are_refused(given):
     with pytest.raises(errors.DataError, match=r"wanted \[n, 2, 3, 1\] or \[n, 6\]"):
         data.new_rows("x", np.zeros((5, *given)), (2, 3, 1))
 
 
-def test_images_without_their_channel():
+def test_images_without_channel_axis():
     ours, x = tiny((2, 3, 1)), rows((2, 3, 1), 4)
     np.testing.assert_array_equal(ours(x[..., 0]).logits, ours(x).logits)

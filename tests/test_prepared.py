@@ -1,4 +1,4 @@
-"""Sets in tensorflow-datasets' layout: prepared without TensorFlow, read back the same."""
+"""Data sets in tensorflow-datasets' layout are prepared without TensorFlow and round-trip."""
 
 import hashlib
 import importlib.util
@@ -33,12 +33,12 @@ def no_bars():
 
 @pytest.fixture
 def any_checksum(monkeypatch):
-    """Small files stand for the real ones."""
+    """Skips the checks of files, so that small files stand in for the real ones."""
     monkeypatch.setattr(prepared, "fetch_all", lambda name, url_infos, folder: None)
 
 
-def assert_equal(ours, theirs):
-    for a, b in zip(ours[1:5], theirs[1:5], strict=True):
+def assert_equal(loaded, expected):
+    for a, b in zip(loaded[1:5], expected[1:5], strict=True):
         assert np.array_equal(np.asarray(a[:]), b)
 
 
@@ -46,39 +46,39 @@ def assert_equal(ours, theirs):
 def test_small_set(tmp_path, any_checksum, name):
     files = write_idx(tmp_path / "files", mnist_like())
     data.prepare(name, str(tmp_path), str(files))
-    ours, theirs = data.load(name, str(tmp_path)), data.load(name, str(files))
-    assert_equal(ours, theirs)
-    assert ours.class_names == theirs.class_names
+    loaded, expected = data.load(name, str(tmp_path)), data.load(name, str(files))
+    assert_equal(loaded, expected)
+    assert loaded.class_names == expected.class_names
     stock = tfds.data_source(name, split="train", data_dir=tmp_path, download=False)
     for i in (0, 1, 39):
         assert np.array_equal(stock[i]["image"][..., 0], idx.read_mnist(files)["train"][0][i])
         assert stock[i]["label"] == i % 10
 
 
-def test_images_decoded_when_asked_for(tmp_path, any_checksum, monkeypatch):
+def test_images_are_decoded_on_access(tmp_path, any_checksum, monkeypatch):
     files = write_idx(tmp_path / "files", mnist_like())
     data.prepare("mnist", str(tmp_path), str(files))
-    theirs = data.load("mnist", str(files))
-    assert_equal(data.load("mnist", str(tmp_path), in_memory=False), theirs)
+    expected = data.load("mnist", str(files))
+    assert_equal(data.load("mnist", str(tmp_path), in_memory=False), expected)
     monkeypatch.setattr(prepared, "HOST_BYTES", 0)
     lazy = data.load("mnist", str(tmp_path), in_memory=False)
     assert isinstance(lazy.x_train, prepared.PreparedImages)
-    assert_equal(lazy, theirs)
+    assert_equal(lazy, expected)
     rows = np.array([5, 0, 5])
-    assert np.array_equal(lazy.x_train[rows], theirs.x_train[rows])
+    assert np.array_equal(lazy.x_train[rows], expected.x_train[rows])
 
 
 @pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
 def test_real_files(tmp_path, name):
-    """All 70,000, checksums and all; read back in at most 3 s."""
+    """All 70,000 images with their checksums; 60,000 are read in at most 3 s."""
     files = real_folder(name)
     data.prepare(name, str(tmp_path), str(files))
     started = time.process_time()
-    ours = data.load(name, str(tmp_path))
+    loaded = data.load(name, str(tmp_path))
     seconds = time.process_time() - started
-    assert ours.x_train.shape == (60000, 28, 28, 1) and ours.x_test.shape == (10000, 28, 28, 1)
-    assert_equal(ours, data.load(name, str(files)))
-    assert seconds < 3 * 7 / 6  # 3 s for 60,000
+    assert loaded.x_train.shape == (60000, 28, 28, 1) and loaded.x_test.shape == (10000, 28, 28, 1)
+    assert_equal(loaded, data.load(name, str(files)))
+    assert seconds < 3 * 7 / 6  # 3 s per 60,000
 
 
 def test_wrong_checksum(tmp_path):
@@ -87,14 +87,14 @@ def test_wrong_checksum(tmp_path):
         data.prepare("mnist", str(tmp_path), str(files))
 
 
-def test_labels_missing(tmp_path, any_checksum):
+def test_missing_labels(tmp_path, any_checksum):
     x, y, x_test, y_test = mnist_like()
     files = write_idx(tmp_path / "files", (x, y[:-1], x_test, y_test))
     with pytest.raises(errors.DataError, match="40 examples but 39 labels"):
         data.prepare("mnist", str(tmp_path), str(files))
 
 
-def test_prepared_set_corrupt(tmp_path, any_checksum):
+def test_corrupt_prepared_set(tmp_path, any_checksum):
     data.prepare("mnist", str(tmp_path), str(write_idx(tmp_path / "files", mnist_like())))
     record = next(tmp_path.glob("mnist/*/mnist-train*"))
     record.write_bytes(record.read_bytes()[:-2000])
@@ -102,7 +102,7 @@ def test_prepared_set_corrupt(tmp_path, any_checksum):
         data.load("mnist", str(tmp_path))
 
 
-def test_no_network_is_said_at_once(tmp_path, monkeypatch):
+def test_missing_network_fails_at_once(tmp_path, monkeypatch):
     def refuse(url, timeout):
         raise OSError("no network here")
 
@@ -137,7 +137,7 @@ def test_fetched_once_and_checked(tmp_path, monkeypatch):
     prepared.fetch_all("mnist", {url: Info}, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
     monkeypatch.undo()
-    prepared.fetch_all("mnist", {url: Info}, tmp_path)  # it is there
+    prepared.fetch_all("mnist", {url: Info}, tmp_path)  # not fetched again
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_sets_that_cannot_be_prepared(tmp_path, name, wanted):
     assert not list(tmp_path.iterdir())
 
 
-def test_not_prepared_says_what_to_run(tmp_path):
+def test_unprepared_set_names_the_call_that_prepares_it(tmp_path):
     for name in ("mnist", "cifar10", "svhn_cropped", "beans"):
         with pytest.raises(errors.DataError, match=rf"prepare\('{name}', '/"):
             data.load(name, str(tmp_path))
@@ -164,7 +164,7 @@ def test_not_prepared_says_what_to_run(tmp_path):
 
 
 class Stripes(tfds.core.GeneratorBasedBuilder):
-    """A set of somebody else's, prepared by its own builder."""
+    """A third-party data set, prepared by its own builder."""
 
     VERSION = tfds.core.Version("1.0.0")
     pkg_dir_path = pathlib.Path(__file__).parent
@@ -187,12 +187,12 @@ class Stripes(tfds.core.GeneratorBasedBuilder):
             yield i, {"picture": picture, "kind": i % 2}
 
 
-def test_any_other_set(tmp_path):
+def test_third_party_set(tmp_path):
     data.prepare("stripes", str(tmp_path))
-    ours = data.load("stripes", str(tmp_path))
-    assert ours.class_names == ("dark", "bright")
-    assert ours.x_train.shape == (10, 4, 6, 3) and ours.x_test.shape == (4, 4, 6, 3)
-    assert np.array_equal(ours.x_train.max((1, 2, 3)) > 0, ours.y_train == 1)
+    loaded = data.load("stripes", str(tmp_path))
+    assert loaded.class_names == ("dark", "bright")
+    assert loaded.x_train.shape == (10, 4, 6, 3) and loaded.x_test.shape == (4, 4, 6, 3)
+    assert np.array_equal(loaded.x_train.max((1, 2, 3)) > 0, loaded.y_train == 1)
 
 
 def cifar_splits():
@@ -202,7 +202,7 @@ def cifar_splits():
 
 
 def cifar_batches(monkeypatch):
-    """The six binary files, of ten images each, by name."""
+    """Yields the names and contents of the six binary files, with ten images each."""
     monkeypatch.setattr(idx, "_ROWS", 10)
     x, y = cifar_splits()
     names = [*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"]
@@ -242,10 +242,10 @@ def test_cifar10_archive(tmp_path, monkeypatch, any_checksum):
     data.prepare("cifar10", str(tmp_path / "prepared"), str(tmp_path))
     x, y = cifar_splits()
     for folder in (tmp_path, tmp_path / "prepared"):
-        ours = data.load("cifar10", str(folder))
-        assert ours.class_names == NAMED["cifar10"].class_names
-        assert np.array_equal(ours.y_train, y[:50])
-        assert np.array_equal(ours.x_train, x[:50] / np.float32(255))
+        loaded = data.load("cifar10", str(folder))
+        assert loaded.class_names == NAMED["cifar10"].class_names
+        assert np.array_equal(loaded.y_train, y[:50])
+        assert np.array_equal(loaded.x_train, x[:50] / np.float32(255))
     path.write_bytes(path.read_bytes()[:-500])
     with pytest.raises(errors.DataError, match="corrupt archive"):
         idx.read_cifar10(tmp_path)
@@ -270,7 +270,7 @@ def test_cifar10_mosaics(tmp_path, monkeypatch):
 
 
 def test_commands_without_tensorflow(tmp_path):
-    """prepare_data on the real files, then training, in processes of their own."""
+    """Runs prepare_data on the real files, then training, each in a separate process."""
     files = real_folder("mnist")
     (tmp_path / "none").mkdir()
     (tmp_path / "none" / "tensorflow.py").write_text("raise ImportError('TensorFlow asked for')")
@@ -278,15 +278,15 @@ def test_commands_without_tensorflow(tmp_path):
 
     def run(module, *flags):
         command = [sys.executable, "-m", module, "--dataset=mnist", f"--data_dir={tmp_path}"]
-        done = subprocess.run(
+        completed = subprocess.run(
             [*command, *flags],
             capture_output=True,
             text=True,
             env=os.environ | {"PYTHONPATH": path},
             check=False,
         )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        assert completed.returncode == 0, completed.stderr
+        return completed.stdout
 
     printed = run("experiments.prepare_data", f"--download_dir={files}")
     assert "train with: python -m experiments.train --dataset=mnist" in printed

@@ -27,7 +27,7 @@ def contrast_direct(x, scale=55.0):
 def zca_direct(train, x):
     flat = train.reshape(len(train), -1).astype(np.float64)
     cov = np.cov(flat, rowvar=False, bias=True) + 0.1 * np.eye(flat.shape[1])
-    # The inverse root by another way than the library's.
+    # The inverse square root, computed differently from the library.
     left, values, right = np.linalg.svd(cov)
     centred = x.reshape(len(x), -1) - flat.mean(0)
     return (centred @ (left @ np.diag(values**-0.5) @ right)).reshape(x.shape)
@@ -40,7 +40,7 @@ def test_contrast():
 
 
 @given(st.floats(0.01, 100), st.floats(-10, 10))
-def test_contrast_knows_no_brightness(gain, offset):
+def test_contrast_ignores_gain_and_brightness(gain, offset):
     x = X[:5].astype(np.float64)
     assert np.allclose(contrast_normalize(x * gain + offset), contrast_normalize(x), atol=1e-6)
 
@@ -53,11 +53,11 @@ def test_zca_and_the_papers_chain():
     assert np.allclose(apply(chain, new), wanted, atol=1e-3)
 
 
-def test_zca_whitens_but_for_the_bias():
+def test_zca_whitens_up_to_its_bias():
     flat = apply(fit("zca", X), X).reshape(len(X), -1).astype(np.float64)
     values = np.linalg.eigvalsh(np.cov(X.reshape(len(X), -1), rowvar=False, bias=True))
-    ours = np.linalg.eigvalsh(np.cov(flat, rowvar=False, bias=True))
-    assert np.allclose(np.sort(values / (values + 0.1)), ours, atol=1e-3)
+    whitened_values = np.linalg.eigvalsh(np.cov(flat, rowvar=False, bias=True))
+    assert np.allclose(np.sort(values / (values + 0.1)), whitened_values, atol=1e-3)
 
 
 def test_standardize():
@@ -67,22 +67,22 @@ def test_standardize():
     assert np.allclose(out.std(0)[:-1], 1, atol=1e-4) and np.allclose(out[:, -1], 0)
 
 
-def test_what_does_not_vary_is_centred_alone():
-    """In float64 as well, where 0.1 has no exact sum; a spread of 1e-9 of the mean varies."""
+def test_constant_columns_are_only_centred():
+    """In float64, too, where sums of 0.1 are inexact; a spread of 1e-9 of the mean counts."""
     x = np.stack([np.full(3000, 0.1), 1e6 + 1e-3 * RNG.normal(size=3000)], 1)
     out = apply(fit("standardize", x), x)
     assert np.abs(out[:, 0]).max() < 1e-15 and np.allclose(out[:, 1].std(), 1, atol=1e-4)
     assert np.isclose(apply(fit("standardize", x), x[:1] + 1)[0, 0], 1)
 
 
-def test_fitted_by_an_earlier_version():
-    """Without what float32 does not hold of the mean."""
+def test_parameters_of_an_earlier_version():
+    """They lack the part of the mean that float32 cannot hold."""
     fitted = {"standardize/mean": np.float32([1, 2]), "standardize/std": np.float32([2, 4])}
     found = apply(Preprocessing("standardize", fitted), np.array([[3, 10]], np.float32))
     assert found.tolist() == [[1, 2]]
 
 
-def test_kept_with_the_model(tmp_path):
+def test_save_and_load(tmp_path):
     fitted = fit("standardize+contrast+zca", X)
     preprocessing.save(tmp_path / "p.npz", fitted)
     stored = preprocessing.load(tmp_path / "p.npz")
@@ -103,12 +103,12 @@ def test_real_cifar10():
     x = data.Rows(x, transform=lambda part: part / np.float32(255))
     white = apply(fit("contrast+zca", x), x[:5000]).reshape(5000, -1)
     assert abs(white.mean()) < 0.01 and np.isfinite(white).all()
-    # The bias of 0.1 leaves the faint directions below variance 1, and none above.
+    # The bias of 0.1 leaves faint directions below variance 1 and none above.
     assert 0.2 < white.var(0).mean() < 1.05
 
 
-def skewed_and_not(rows=31):
-    """Columns: skewed, skewed with ties, of two values, straight, far from 0, the same."""
+def various_columns(rows=31):
+    """Draws columns: skewed, skewed with ties, binary, normal, normal far from 0, constant."""
     rng = np.random.default_rng(0)
     normal = rng.normal(size=(rows, 2))
     spread = np.exp(2 * rng.normal(size=rows))
@@ -120,15 +120,15 @@ def skewed_and_not(rows=31):
 
 
 def test_tabular():
-    x = skewed_and_not()
+    x = various_columns()
     fitted = fit("tabular", x)
     found = apply(fitted, x)
-    ranks = scipy.stats.rankdata(x[:, :2], axis=0)  # of equal values the mean
+    ranks = scipy.stats.rankdata(x[:, :2], axis=0)  # ties share their mean rank
     wanted = scipy.stats.norm.ppf((ranks - 0.5) / len(x))
     np.testing.assert_allclose(found[:, :2], wanted, atol=1e-5)
     assert np.unique(found[:, 2]).size == 2 and np.ptp(found[:, 2]) == pytest.approx(2)
-    straight = (x[:, 3:5] - x[:, 3:5].mean(0)) / x[:, 3:5].std(0)
-    np.testing.assert_allclose(found[:, 3:5], straight, atol=1e-5)
+    standardized = (x[:, 3:5] - x[:, 3:5].mean(0)) / x[:, 3:5].std(0)
+    np.testing.assert_allclose(found[:, 3:5], standardized, atol=1e-5)
     assert not found[:, 5].any()
     compiled = jax.jit(lambda rows: apply(fitted, rows))
     rows = x.astype(np.float32)
@@ -137,36 +137,36 @@ def test_tabular():
 
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 5), st.lists(st.floats(-1e9, 1e9), min_size=2, max_size=9))
-def test_tabular_is_bounded_and_keeps_the_order(column, values):
-    x = skewed_and_not()
+def test_tabular_is_bounded_and_monotonic(column, values):
+    x = various_columns()
     rows = np.tile(x[:1], (len(values), 1))
     rows[:, column] = np.sort(values)
     found = apply(fit("tabular", x), rows)
     assert (np.diff(found[:, column]) >= 0).all() and (abs(found) <= 3).all()
 
 
-def test_tabular_of_seconds_since_1970():
-    """As if standardised beforehand."""
-    seconds = 1.7e9 + 60 * skewed_and_not()[:, :2]
-    near = (seconds - seconds.mean(0)) / seconds.std(0)
-    found, wanted = (apply(fit("tabular", x), x) for x in (seconds, near))
+def test_tabular_on_seconds_since_1970():
+    """The result is that of standardised seconds."""
+    seconds = 1.7e9 + 60 * various_columns()[:, :2]
+    rescaled = (seconds - seconds.mean(0)) / seconds.std(0)
+    found, wanted = (apply(fit("tabular", x), x) for x in (seconds, rescaled))
     np.testing.assert_allclose(found, wanted, atol=1e-3)
 
 
-def test_tabular_of_what_varies_by_rounding_alone():
+def test_tabular_ignores_rounding_noise():
     x = np.where(np.arange(30)[:, None] % 2, 0.1 + 0.2, [0.3, 0.3])
     assert abs(apply(fit("tabular", x), x)).max() < 1e-9
 
 
-def test_tabular_of_many_rows_is_fitted_on_some_of_them():
+def test_tabular_is_fitted_on_a_sample_of_many_rows():
     x = np.random.default_rng(0).exponential(size=(25_000, 1))
     found = apply(fit("tabular", x), x)
     wanted = scipy.stats.norm.ppf((scipy.stats.rankdata(x) - 0.5) / len(x))
     assert abs(found[:, 0] - wanted).mean() < 0.02
 
 
-def test_tabular_refuses_what_is_not_finite():
-    fitted = fit("tabular", skewed_and_not())
-    rows = skewed_and_not()[:2]
+def test_tabular_maps_infinity_to_nan():
+    fitted = fit("tabular", various_columns())
+    rows = various_columns()[:2]
     rows[1, 0] = np.inf
     assert np.isnan(apply(fitted, rows)[1, 0])

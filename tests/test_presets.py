@@ -1,4 +1,4 @@
-"""Every preset and config file: it builds, with as many parameters as its layers say."""
+"""Every preset and config builds, with the number of parameters that its layers imply."""
 
 import itertools
 import pathlib
@@ -28,7 +28,7 @@ def count(net):
 
 
 def dense_count(sizes, decoded):
-    """Weights up and, between decoded levels, down; a bias a unit, a gain at the top; 10 for g."""
+    """Counts weights up and, to decoded levels, down; biases; top gains; 10 per unit for g."""
     pairs = list(itertools.pairwise(sizes))
     up = sum(a * b for a, b in pairs) + sum(sizes[1:]) + sizes[-1]
     down = sum(a * b for (a, b), is_decoded in zip(pairs, decoded, strict=False) if is_decoded)
@@ -48,12 +48,12 @@ def test_mlp_presets(labels, model):
     assert count(net) == dense_count(MLP, decoded)
     suffix = "" if model == "full" else f"_{model}"
     config = configs.load(f"mnist_{labels}{suffix}")
-    same_ladder(net, program.build_ladder(config, (784,), targets.classes(10)))
+    assert_same_ladder(net, program.build_ladder(config, (784,), targets.classes(10)))
     assert config.labels == (0 if labels == "all" else labels)
     assert (config.epochs, config.learning_rate, config.decay_from) == (150, 0.002, 0.67)
 
 
-def same_ladder(a, b):
+def assert_same_ladder(a, b):
     assert a.shapes == b.shapes
     np.testing.assert_array_equal(a.hyper.noise_std, b.hyper.noise_std)
     np.testing.assert_array_equal(a.hyper.denoising_cost, b.hyper.denoising_cost)
@@ -63,14 +63,14 @@ def same_ladder(a, b):
     )
 
 
-# Inputs, outputs and kernel of each convolution; dense layers; classes.
+# Inputs, outputs and kernel size of each layer: convolutions, dense layers, classes.
 FC = [(1, 1000, 26), (1000, 500, 1), (500, 250, 1), (250, 250, 1), (250, 250, 1), (250, 10, 1)]
 SMALL = [(1, 32, 5), (32, 64, 3), (64, 64, 3), (64, 128, 3), (128, 10, 1)]
 LARGE = [(3, 96, 3), (96, 96, 3), (96, 96, 3), (96, 192, 3), (192, 192, 3), (192, 192, 3)]
 LARGE += [(192, 192, 3), (192, 192, 1), (192, 10, 1)]
 
 
-def maps(layers):
+def weights(layers):
     return sum(a * b * k * k for a, b, k in layers)
 
 
@@ -79,12 +79,12 @@ def biases(layers):
 
 
 CONV = {
-    # Up and down, biases below the mean, bias and gain of the mean, 10 for g a channel.
-    "mnist_conv_fc": 2 * maps(FC) + biases(FC) + 2 * 10 + 10 * (1 + biases(FC) + 10),
-    "mnist_conv_small_gamma": maps(SMALL) + 10 * 10 + biases(SMALL) + 2 * 10 + 10 * 10,
-    "mnist_conv_small_supervised": maps(SMALL) + 10 * 10 + biases(SMALL) + 2 * 10,
-    "cifar10_conv_large_gamma": maps(LARGE) + biases(LARGE) + 10 + 10 * 10,
-    "cifar10_conv_large_supervised": maps(LARGE) + biases(LARGE) + 10,
+    # Weights up and down, biases below the mean, bias and gain of the mean, 10 per channel for g.
+    "mnist_conv_fc": 2 * weights(FC) + biases(FC) + 2 * 10 + 10 * (1 + biases(FC) + 10),
+    "mnist_conv_small_gamma": weights(SMALL) + 10 * 10 + biases(SMALL) + 2 * 10 + 10 * 10,
+    "mnist_conv_small_supervised": weights(SMALL) + 10 * 10 + biases(SMALL) + 2 * 10,
+    "cifar10_conv_large_gamma": weights(LARGE) + biases(LARGE) + 10 + 10 * 10,
+    "cifar10_conv_large_supervised": weights(LARGE) + biases(LARGE) + 10,
 }
 
 
@@ -92,7 +92,7 @@ CONV = {
 def test_conv_presets(name):
     net = presets.conv(name)
     if name not in CONV:
-        return  # not of the paper
+        return  # not in the paper
     assert count(net) == CONV[name]
     dataset = name.split("_")[0]
     [config] = [
@@ -101,7 +101,7 @@ def test_conv_presets(name):
         if c.encoder == layers.to_names(presets.CONV[name].layers)
         and c.name.endswith(name.split("_", 1)[1])
     ]
-    same_ladder(net, program.build_ladder(config, INPUTS[dataset], targets.classes(10)))
+    assert_same_ladder(net, program.build_ladder(config, INPUTS[dataset], targets.classes(10)))
     assert config.images and config.dataset == dataset
 
 
@@ -114,7 +114,7 @@ def test_every_config_builds(name):
     program.build_ladder(config, shape, TARGETS.get(config.dataset, targets.classes(10)))
 
 
-def test_every_old_name_is_understood():
+def test_old_names_are_understood():
     old = {
         "mnist": [f"{n}{m}" for n in (50, 100, 1000, "all") for m in ("", "_bottom", "_gamma")],
         "cifar10": ["4000_conv_large_gamma", "4000_conv_large_supervised"],
@@ -156,7 +156,7 @@ PAGE = (ROOT / "docs" / "original-commands.md").read_text()
 ROWS = re.findall(r"^\| `([\w:=,]+)` \| `(run\.py train [^`]*)` \|$", PAGE, re.MULTILINE)
 
 
-def test_the_page_has_every_config_of_the_paper():
+def test_page_lists_every_config_of_the_paper():
     assert {name for name, _ in ROWS} == {
         name
         for name in PAPER
@@ -165,9 +165,9 @@ def test_the_page_has_every_config_of_the_paper():
 
 
 @pytest.mark.parametrize(("name", "command"), ROWS, ids=[name for name, _ in ROWS])
-def test_the_original_commands_are_our_configs(name, command):
-    ours, theirs = configs.load(name), original.config(command)
-    assert ours == Config(**{**vars(theirs), "name": ours.name, "seed": 0})
+def test_original_commands_give_our_configs(name, command):
+    preset, converted = configs.load(name), original.config(command)
+    assert preset == Config(**{**vars(converted), "name": preset.name, "seed": 0})
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_bad_commands(command, message):
         original.config(command)
 
 
-def test_our_command_says_what_differs():
+def test_our_command_names_only_what_differs():
     config = configs.load("mnist_100_gamma")
     line = original.our_command(config)
     assert "--config.dataset=mnist" in line and "epochs" not in line

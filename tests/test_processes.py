@@ -1,4 +1,4 @@
-"""The training command as several processes, and what they agree on."""
+"""The training command run by several processes, and how they agree."""
 
 import json
 import os
@@ -32,7 +32,7 @@ SETTINGS = {
 
 
 def begin(folder, count=2):
-    """Starts the command as so many processes."""
+    """Starts the command in ``count`` processes."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
@@ -44,10 +44,10 @@ def begin(folder, count=2):
 
 
 def end(programs, status):
-    """What each prints on stdout and on stderr; all must end with this status."""
+    """Returns each stdout and each stderr of processes that must all end with this status."""
     outputs = [program.communicate() for program in programs]
-    for program, (_, failed) in zip(programs, outputs, strict=True):
-        assert program.returncode == status, failed
+    for program, (_, stderr) in zip(programs, outputs, strict=True):
+        assert program.returncode == status, stderr
     return zip(*outputs, strict=True)
 
 
@@ -56,7 +56,7 @@ def metrics_of(folder):
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def test_two_processes_stop_together_and_end_as_one_would(tmp_path):
+def test_two_processes_stop_together_and_match_one(tmp_path):
     folder = tmp_path / "work"
     programs = begin(folder)
     while all(program.poll() is None for program in programs) and not metrics_of(
@@ -78,15 +78,15 @@ def test_two_processes_stop_together_and_end_as_one_would(tmp_path):
     assert {path.name for path in folder.iterdir()} == names
 
     config = workfolder.read_config(folder)
-    whole = loop.train_and_evaluate(config, tmp_path / "whole")
-    ours, theirs = (metrics_of(f) for f in (folder / "ladder-0", tmp_path / "whole"))
-    for a, b in zip(ours, theirs, strict=True):
+    single = loop.train_and_evaluate(config, tmp_path / "whole")
+    metrics, expected = (metrics_of(f) for f in (folder / "ladder-0", tmp_path / "whole"))
+    for a, b in zip(metrics, expected, strict=True):
         assert a.keys() == b.keys()
         for name in a:
             np.testing.assert_allclose(a[name], b[name], rtol=1e-5, err_msg=name)
     summary = json.loads((folder / "ladder-0" / "result.json").read_text())
     for name in ("test_error", "validation_error", "best_epoch", "steps"):
-        assert summary[name] == pytest.approx(whole.summary[name])
+        assert summary[name] == pytest.approx(single.summary[name])
     for name in ("params.npz", "best.npz"):
         with np.load(folder / "ladder-0" / name) as a, np.load(tmp_path / "whole" / name) as b:
             assert a.files == b.files
@@ -109,10 +109,10 @@ def test_two_processes_stop_together_and_end_as_one_would(tmp_path):
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
 )
 def test_bad_flags(monkeypatch, given, message):
-    def nothing(**options):
+    def fail(**options):
         raise ValueError("coordinator_address should be defined.")
 
-    monkeypatch.setattr(parallel, "join_processes", nothing)
+    monkeypatch.setattr(parallel, "join_processes", fail)
     with flagsaver.flagsaver(), pytest.raises(ConfigError, match=message):
         flags.FLAGS.mark_as_parsed()
         for name, value in given.items():
@@ -120,8 +120,8 @@ def test_bad_flags(monkeypatch, given, message):
         processes.join()
 
 
-def test_what_several_processes_do_not_train(monkeypatch):
-    loop.check_processes(Config(resident=False), together=True)  # one process does
+def test_runs_that_need_one_process(monkeypatch):
+    loop.check_processes(Config(resident=False), together=True)  # allowed in one process
     monkeypatch.setattr(multiprocess, "is_multiprocess", lambda: True)
     with pytest.raises(ConfigError, match="resident is False"):
         loop.check_processes(Config(resident=False))
@@ -130,21 +130,21 @@ def test_what_several_processes_do_not_train(monkeypatch):
     loop.check_processes(Config())
 
 
-def test_a_failure_is_told_to_the_others(monkeypatch):
-    told = []
+def test_failures_reach_the_other_processes(monkeypatch):
+    reduced = []
     monkeypatch.setattr(
-        multiprocess, "all_reduce_max", lambda *numbers: told.append(numbers) or numbers
+        multiprocess, "all_reduce_max", lambda *numbers: reduced.append(numbers) or numbers
     )
     with pytest.raises(KeyError), multiprocess.together():
         raise KeyError
-    assert told == [(1,)]
+    assert reduced == [(1,)]
     monkeypatch.setattr(multiprocess, "all_reduce_max", lambda *numbers: (1,))
     with pytest.raises(errors.PeerError, match="its own message"), multiprocess.together():
         pass
 
 
 @pytest.mark.parametrize("alone", [True, False])
-def test_leaving_waits_for_the_others_a_while(monkeypatch, capsys, alone):
+def test_shutdown_waits_briefly_for_the_others(monkeypatch, capsys, alone):
     statuses = []
     monkeypatch.setattr(jax.distributed, "is_initialized", lambda: True)
     monkeypatch.setattr(jax.distributed, "shutdown", lambda: time.sleep(0.2 if alone else 0))

@@ -1,4 +1,4 @@
-"""Properties of conv ladders: order of rows, costs of 0, the parts that are left out."""
+"""Properties of conv ladders: order of rows, zero costs, omitted parts."""
 
 import drawn
 import jax
@@ -26,7 +26,7 @@ top_only_gradient, gamma_gradient = (
 
 
 def case(seed):
-    """Parameters away from the start, a batch and noise."""
+    """Returns parameters away from their initial values, a batch and noise."""
     params = drawn.moved(FULL.init(jax.random.key(seed)), 0.2, seed=[seed, 1])
     x = drawn.normal([seed, 2], (N + M, 4, 4, 1))
     noise = drawn.noise(FULL, N, M, seed=[seed, 3])
@@ -55,7 +55,7 @@ def test_order_of_rows_does_not_matter(seed, labeled, unlabeled):
 
 @settings(max_examples=10, deadline=None)
 @given(seeds)
-def test_gamma_is_the_full_ladder_with_other_costs_0(seed):
+def test_gamma_equals_the_full_ladder_with_other_costs_0(seed):
     params, batch, noise = case(seed)
     gamma_params = tuple(level._replace(down=None, combinator=None) for level in params[:5])
     gamma_params += (params[5]._replace(down=None),)
@@ -69,7 +69,7 @@ def test_gamma_is_the_full_ladder_with_other_costs_0(seed):
         assert_same(full[level].activation, gamma[level].activation)
 
 
-def test_constant_images_give_finite_numbers():
+def test_constant_images_give_finite_metrics():
     params, batch, noise = case(0)
     batch = Batch(jnp.ones((N, 4, 4, 1)), batch.labels, jnp.ones((M, 4, 4, 1)))
     metrics = full_loss(params, batch, noise)[1]

@@ -1,7 +1,7 @@
-"""Every number of the paper's own program, in float64.
+"""Compares results with every number of the paper's own program, in float64.
 
-Reads each .npz of the folder that LADDER_REFERENCE_DIR names (default: the copies
-beside this file). A file that needs what is not built fails by naming it.
+Reads each .npz file in the folder that LADDER_REFERENCE_DIR names (default: the copies
+next to this file). A file that needs a missing feature fails and names it.
 """
 
 import functools
@@ -40,17 +40,17 @@ def float64():
         yield
 
 
-def assert_close(ours, theirs, name, rtol=1e-9, scale=0.0):
-    """|ours - theirs| <= rtol max(|theirs|) over the array; scale: a floor for it."""
-    ours, theirs = np.asarray(ours), np.asarray(theirs)
-    assert ours.dtype == theirs.dtype == np.float64, name
-    assert ours.shape == theirs.shape, name
-    bound = rtol * max(np.abs(theirs).max(), scale)
-    assert np.abs(ours - theirs).max() <= bound, (name, np.abs(ours - theirs).max(), bound)
+def assert_close(actual, expected, name, rtol=1e-9, scale=0.0):
+    """Asserts max |actual - expected| <= rtol max(max |expected|, scale) over the array."""
+    actual, expected = np.asarray(actual), np.asarray(expected)
+    assert actual.dtype == expected.dtype == np.float64, name
+    assert actual.shape == expected.shape, name
+    bound = rtol * max(np.abs(expected).max(), scale)
+    assert np.abs(actual - expected).max() <= bound, (name, np.abs(actual - expected).max(), bound)
 
 
-def assert_trees_close(ours, theirs, name, **kwargs):
-    pairs = jax.tree.map(lambda a, b: (a, b), ours, theirs)
+def assert_trees_close(actual, expected, name, **kwargs):
+    pairs = jax.tree.map(lambda a, b: (a, b), actual, expected)
     for path, (a, b) in jax.tree_util.tree_leaves_with_path(pairs, is_leaf=is_pair):
         assert_close(a, b, name + jax.tree_util.keystr(path), **kwargs)
 
@@ -78,9 +78,9 @@ def check_one_pass(ref):
         passes["clean", half] = encode(params, x)
         passes["corr", half] = encode(params, x, n)
     up = jax.jit(lambda params, h: [None, *map(_up, ref.layers, params[1:], h)])
-    for (kind, half), done in passes.items():
+    for (kind, half), encoded in passes.items():
         recorded = any(key.startswith(f"rec_{kind}_zpre_{half[0]}_") for key in ref.arrays)
-        check_encoder(ref, up(params, done.h[:-1]) if recorded else (), kind, half, done)
+        check_encoder(ref, up(params, encoded.h[:-1]) if recorded else (), kind, half, encoded)
     check_decoder(ref, params, passes["corr", "unlabeled"], passes["clean", "unlabeled"])
     check_costs(ref, params, batch, noise, passes["clean", "labeled"])
     settings = {"noise_std_used", "denoising_cost_x", "lr"}
@@ -91,24 +91,24 @@ def _up(layer, params, h):
     return layer.up(params.up, h)
 
 
-def check_encoder(ref, z_pre, kind, half, done):
+def check_encoder(ref, z_pre, kind, half, encoded):
     for level in ref.levels:
-        for name, ours in (("z", done.z), ("h", done.h)):
+        for name, actual in (("z", encoded.z), ("h", encoded.h)):
             key = f"{kind}_{half}_{name}_{level}"
             if key in ref.arrays:
-                assert_close(ours[level], ref.rows(key, level), key)
+                assert_close(actual[level], ref.rows(key, level), key)
         if level == 0:
             continue
-        # The mean of what was normalised below is 0 but for rounding.
-        deviation = float(np.sqrt(np.asarray(done.statistics.var[level]).max()))
-        for name, ours, scale in (
-            ("m", done.statistics.mean, deviation),
-            ("s", done.statistics.var, 0.0),
+        # With inputs normalised below, the mean is 0 up to rounding.
+        deviation = float(np.sqrt(np.asarray(encoded.statistics.var[level]).max()))
+        for name, actual, scale in (
+            ("m", encoded.statistics.mean, deviation),
+            ("s", encoded.statistics.var, 0.0),
         ):
             for key in (f"{kind}_{half}_{name}_{level}", f"rec_{kind}_{name}_{half[0]}_{level}"):
                 if key in ref.arrays:
-                    theirs = ref.read(key).reshape(ours[level].shape)
-                    assert_close(ours[level], theirs, key, scale=scale)
+                    expected = ref.read(key).reshape(actual[level].shape)
+                    assert_close(actual[level], expected, key, scale=scale)
         key = f"rec_{kind}_zpre_{half[0]}_{level}"
         if key in ref.arrays:
             assert_close(z_pre[level], ref.rows(key, level), key)
@@ -116,7 +116,7 @@ def check_encoder(ref, z_pre, kind, half, done):
 
 def check_decoder(ref, params, noisy, clean):
     rec = jax.jit(ref.net.decode)(params, noisy, clean)
-    signals = jax.jit(lambda *given: [of_signal(ref, *given, k) for k in ref.levels])
+    signals = jax.jit(lambda *args: [compute_signal(ref, *args, k) for k in ref.levels])
     recorded = signals(params, rec, noisy)
     for level, combinator in enumerate(ref.combinators):
         if combinator is None:
@@ -128,8 +128,8 @@ def check_decoder(ref, params, noisy, clean):
         check_signal(ref, rec.u[level], *recorded[level], level)
 
 
-def of_signal(ref, params, rec, noisy, level):
-    """What a level's signal was before it was normalised, and what mu and v are made of it."""
+def compute_signal(ref, params, rec, noisy, level):
+    """Returns a level's signal before normalisation, and mu and v computed from the signal."""
     u, before = rec.u[level], noisy.h[ref.top]
     if u is not None and level < ref.top:
         layer, z_hat = ref.layers[level], rec.z_hat[level + 1]
@@ -141,7 +141,7 @@ def of_signal(ref, params, rec, noisy, level):
 
 
 def check_signal(ref, u, before, mu, v, level):
-    """The signal from above, before and after it is normalised; mu and v of the gaussian."""
+    """Checks the signal from above before and after normalisation, and the gaussian's mu and v."""
     raw, normal = f"rec_u_raw_{level}", f"rec_u_bn_{level}"
     if u is None:  # the file has a signal that nothing reads
         ref.unread -= {raw, normal}
@@ -166,8 +166,8 @@ def check_costs(ref, params, batch, noise, clean_labeled, prefix=""):
     key = prefix + "error_rate_clean"
     if key in ref.arrays:
         error = np.mean(np.asarray(logits).argmax(-1) != np.asarray(batch.labels))
-        theirs = ref.read(key)
-        assert any(abs(error * unit - theirs) < 1e-9 for unit in (1, 100)), key
+        expected = ref.read(key)
+        assert any(abs(error * unit - expected) < 1e-9 for unit in (1, 100)), key
     for level in ref.levels:
         key = f"{prefix}cost_denois_{level}"
         if key in ref.arrays and ref.combinators[level] is not None:
@@ -175,16 +175,16 @@ def check_costs(ref, params, batch, noise, clean_labeled, prefix=""):
     if prefix == "" and any(key.startswith("grad_") for key in ref.arrays):
         golden = ref.params("grad_")
         scale = max(float(np.max(np.abs(leaf))) for leaf in jax.tree.leaves(golden))
-        # An entry that is 0 but for rounding is compared with the largest of all.
+        # An entry that is 0 up to rounding is compared with the largest of all.
         assert_trees_close(grads, golden, "grad", rtol=1e-7, scale=1e-6 * scale)
     return grads
 
 
 def original_adam(ref):
-    """The Adam of the paper's program, after Blocks: ``(moments, grads, count) -> ...``.
+    """Returns the Adam of the paper's program, after Blocks: ``(moments, grads, count) -> ...``.
 
-    Its betas are the weights of the new gradient (optax's, taken from 1), that of
-    the mean grows slightly with time, and epsilon stands outside the bias correction.
+    Its betas weight the new gradient (1 minus optax's), the weight in the mean grows
+    slightly over time, and epsilon stands outside the bias correction.
     """
     names = ("beta1", "beta2", "epsilon", "decay_factor", "learning_rate")
     new1, new2, epsilon, decay, rate = (float(ref.read(f"adam_{name}")) for name in names)
@@ -209,13 +209,13 @@ def test_adam_steps(path):
     zeros = jax.tree.map(np.zeros_like, params)
     moments, plain_state = (zeros, zeros), jax.jit(plain.init)(params)
     plain_update, apply = jax.jit(plain.update), jax.jit(optax.apply_updates)
-    predict = jax.jit(lambda *given: jax.nn.softmax(ref.net.predict(*given)))
+    predict = jax.jit(lambda *args: jax.nn.softmax(ref.net.predict(*args)))
     statistics = Statistics(
         (None, *(ref.read(f"bn_init_shared_f_{i}_bn_mean_clean") for i in ref.levels[1:])),
         (None, *(ref.read(f"bn_init_shared_f_{i}_bn_var_clean") for i in ref.levels[1:])),
     )
     encode = jax.jit(ref.net.encode)
-    steps = sorted({k.split("_")[0] for k in ref.arrays if k.startswith("step")}, key=in_order)
+    steps = sorted({k.split("_")[0] for k in ref.arrays if k.startswith("step")}, key=step_number)
     assert steps
     for count, step in enumerate(steps, start=1):
         prefix = step + "_"
@@ -231,7 +231,7 @@ def test_adam_steps(path):
         plain_params = apply(plain_params, updates)
         golden = ref.params(f"{prefix}param_")
         assert_trees_close(params, golden, prefix + "param", scale=1.0)
-        # What training uses, optax's own Adam, differs in where epsilon stands.
+        # Training uses optax's Adam, which differs in where epsilon stands.
         assert_trees_close(plain_params, golden, prefix + "plain", rtol=1e-6, scale=1.0)
         mean, var = (ref.params(f"{prefix}adam_{name}_") for name in ("mean", "var"))
         scale = 1e-6 * max(float(np.max(np.abs(leaf))) for leaf in jax.tree.leaves(mean))
@@ -240,17 +240,19 @@ def test_adam_steps(path):
         check_prediction(
             ref, prefix, functools.partial(predict, params, statistics), statistics, batch
         )
-    left = {k for k in ref.unread if "counter" not in k}
-    assert left <= {"noise_std_used", "denoising_cost_x"}, f"not compared: {sorted(left)}"
+    uncompared = {k for k in ref.unread if "counter" not in k}
+    assert uncompared <= {"noise_std_used", "denoising_cost_x"}, (
+        f"not compared: {sorted(uncompared)}"
+    )
 
 
-def in_order(step):
+def step_number(step):
     return int(step.removeprefix("step"))
 
 
 @jax.jit
 def running_average(average, new, weight, rows):
-    """The original's: weight 1 / count up to 10, variance times n / (n - 1)."""
+    """Updates the original's average: weight 1 / min(count, 10), variance times n / (n - 1)."""
     mix = lambda old, value: old + weight * (value - old)
     return Statistics(
         (None, *map(mix, average.mean[1:], new.mean[1:])),
@@ -266,10 +268,10 @@ def running_average(average, new, weight, rows):
 
 def check_prediction(ref, prefix, probabilities, statistics, batch):
     for level in ref.levels[1:]:
-        for name, ours in (("mean", statistics.mean), ("var", statistics.var)):
+        for name, actual in (("mean", statistics.mean), ("var", statistics.var)):
             key = f"{prefix}bn_shared_f_{level}_bn_{name}_clean"
             # The original rounds n / (n - 1) to float32.
-            assert_close(ours[level], ref.read(key), key, rtol=1e-7)
+            assert_close(actual[level], ref.read(key), key, rtol=1e-7)
     x = np.concatenate([batch.labeled, batch.unlabeled])
     golden = ref.rows(f"{prefix}eval_h_top", ref.top)
     x = {len(batch.labeled): batch.labeled, len(batch.unlabeled): batch.unlabeled}.get(

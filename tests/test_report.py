@@ -1,4 +1,4 @@
-"""The report of a run: all within one file, sections that apply, nothing lost where it fails."""
+"""The report of a run: one self-contained file, its sections, and failures that lose nothing."""
 
 import base64
 import io
@@ -38,21 +38,21 @@ def examples(rows, shape, seed):
 @pytest.fixture(scope="module")
 def pictures():
     x, y = examples(60, (8, 8), 0)
-    some = np.where(np.arange(60) < 50, y, -1)
+    partial = np.where(np.arange(60) < 50, y, -1)
     own = examples(30, (8, 8), 1)
-    return data.from_arrays(x, some, *own, class_names=NAMES, name="<i>mine</i>")
+    return data.from_arrays(x, partial, *own, class_names=NAMES, name="<i>mine</i>")
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory, pictures):
-    """The folder of a tiny run on pictures, with its report."""
+    """Returns the folder of a tiny run on pictures, with its report."""
     folder = tmp_path_factory.mktemp("command") / "ladder-0"
     loop.train_and_evaluate(SMALL, folder, dataset=pictures)
     assert report.write(folder, pictures) == folder / "report.html"
     return folder
 
 
-def test_the_page_of_a_run(run):
+def test_page_of_a_run(run):
     page = Page(run / "report.html")
     assert_stands_alone(page)
     wanted = ["curves", "confusion", "classes", "mistakes", "denoised", "combinations", "map"]
@@ -80,16 +80,16 @@ def test_the_page_of_a_run(run):
     )
 
 
-def test_unlabelled_training_rows_are_tested_by_labels_kept_back(run, pictures, monkeypatch):
+def test_unlabelled_training_error_uses_hidden_labels(run, pictures, monkeypatch):
     labeled = json.loads((run / "labels.json").read_text())
-    rows = np.setdiff1d(np.arange(50), labeled)  # the last ten have none
+    rows = np.setdiff1d(np.arange(50), labeled)  # the last ten have no label
     wrong = predictor.load(run)(pictures.x_train[rows]).classes != pictures.y_train[rows]
     text = Page(run / "report.html").text.replace("\N{NO-BREAK SPACE}", " ")
     assert f"unlabelled training error{100 * wrong.mean():.2f} %" in text
     assert "of 38 unlabelled training examples, by labels" in text
     monkeypatch.setattr(measures, "_UNLABELED", 20)
-    some = measures.find(run, pictures).unlabeled
-    assert (some.n, some.name) == (20, "unlabelled training examples, drawn from 38")
+    partial = measures.find(run, pictures).unlabeled
+    assert (partial.n, partial.name) == (20, "unlabelled training examples, drawn from 38")
 
 
 def test_names_are_escaped(run):
@@ -98,7 +98,7 @@ def test_names_are_escaped(run):
     assert "<b>zero</b>" in page.text and "<i>mine</i>" in page.text and "猫 & co" in page.text
 
 
-def test_same_page_again_from_the_folder_alone(run, pictures, tmp_path):
+def test_same_page_when_rebuilt_from_the_folder(run, pictures, tmp_path):
     shutil.copytree(run, tmp_path / "again")
     (tmp_path / "again" / "report.html").unlink()
     report.write(tmp_path / "again", pictures)
@@ -107,7 +107,7 @@ def test_same_page_again_from_the_folder_alone(run, pictures, tmp_path):
     assert not list((tmp_path / "again").glob(".new-*"))
 
 
-def test_sections_that_do_not_apply(tmp_path):
+def test_inapplicable_sections_are_omitted(tmp_path):
     """A supervised net on a table without a test set."""
     x, y = examples(60, (5,), 0)
     table = data.from_arrays(x, np.where(np.arange(60) < 30, y, -1))
@@ -153,8 +153,8 @@ def test_events_hold_the_metrics(run):
     assert found == pytest.approx(expected, rel=1e-6)
 
 
-def copies(run, folder, **settings):
-    """A run, as if of several seeds and other settings; its errors are 10 times the seeds."""
+def copy_run(run, folder, **settings):
+    """Copies a run as runs of other seeds and settings; the errors are 10 times the seeds."""
     for seed, values in enumerate(settings.pop("each")):
         copy = shutil.copytree(run, folder / f"ladder-{seed}")
         config = json.loads((copy / "config.json").read_text()) | {"seed": seed} | values
@@ -165,14 +165,14 @@ def copies(run, folder, **settings):
 
 
 def test_comparison_of_runs(run, pictures, tmp_path):
-    copies(run, tmp_path, each=[{}, {}])
+    copy_run(run, tmp_path, each=[{}, {}])
     (tmp_path / "ladder-1" / "report.html").unlink()
     errors = {"ladder": [0.0, 10.0], "<b>other": [50.0, 62.0]}
     page = Page(report.write_comparison(tmp_path, errors))
     assert_stands_alone(page)
     assert page.sections == ["spread", "paired", "runs", "origin"]
     text = page.text.replace("\N{NO-BREAK SPACE}", " ")
-    # Those without a folder are counted, and listed with their seeds.
+    # Runs without a folder are counted, and listed with their seeds.
     assert "4 runs compared" in text and text.count("<b>other") == 4
     for shown in ("56.00", "8.49", "50.00", "62.00", "minmax", "50.00 %", "62.00 %"):
         assert shown in text
@@ -185,14 +185,14 @@ def test_comparison_of_runs(run, pictures, tmp_path):
     back = Page(report.write(tmp_path / "ladder-0", pictures))
     (link,) = {a["href"] for a in back.all("a") if a["href"].startswith("..")}
     assert (tmp_path / "ladder-0" / link).resolve() == (tmp_path / "report.html").resolve()
-    alone = Page(report.write_comparison(tmp_path))
-    assert "means: ladder 5.00 %" in alone.all("img")[0]["alt"] and "paired" not in alone.sections
+    single = Page(report.write_comparison(tmp_path))
+    assert "means: ladder 5.00 %" in single.all("img")[0]["alt"] and "paired" not in single.sections
     with pytest.raises(ConfigError, match="holds no finished run"):
         report.write_comparison(tmp_path / "ladder-0")
 
 
-def test_error_over_labels_where_there_are_several(run, tmp_path):
-    copies(run, tmp_path, each=[{}, {}, {"labels": 30, "seed": 0}, {"labels": 30, "seed": 1}])
+def test_error_over_numbers_of_labels(run, tmp_path):
+    copy_run(run, tmp_path, each=[{}, {}, {"labels": 30, "seed": 0}, {"labels": 30, "seed": 1}])
     page = Page(report.write_comparison(tmp_path))
     assert "over the number of labelled examples, 12, 30" in page.all("img")[-1]["alt"]
     assert (tmp_path / "figures" / "labels.svg").exists()
@@ -200,7 +200,7 @@ def test_error_over_labels_where_there_are_several(run, tmp_path):
 
 
 def test_paired_differences_by_hand():
-    ours, theirs = np.array([3.0, 1.5, 4.0, 2.0, 2.5]), np.array([3.5, 3.0, 4.0, 4.5, 3.0])
+    errors_a, errors_b = np.array([3.0, 1.5, 4.0, 2.0, 2.5]), np.array([3.5, 3.0, 4.0, 4.5, 3.0])
     config = dict.fromkeys(comparison._OF_A_SPLIT, 1)
 
     def row(name, errors, first):
@@ -210,15 +210,20 @@ def test_paired_differences_by_hand():
         ]
         return comparison.Row(name, runs, list(errors))
 
-    rows = [row("a", ours, 0), row("b", theirs, 0), row("c", ours[1:] + 1, 1), row("d", ours, 9)]
+    rows = [
+        row("a", errors_a, 0),
+        row("b", errors_b, 0),
+        row("c", errors_a[1:] + 1, 1),
+        row("d", errors_a, 9),
+    ]
     first, second = comparison.paired(rows)
-    less = ours - theirs
-    error = less.std(ddof=1) / np.sqrt(5)
+    differences = errors_a - errors_b
+    error = differences.std(ddof=1) / np.sqrt(5)
     assert (first.name, len(first.errors)) == ("a \N{MINUS SIGN} b", 5)
-    assert first.spread.mean == pytest.approx(less.mean())
+    assert first.spread.mean == pytest.approx(differences.mean())
     half = 2.7764451 * error  # Student's t of four degrees of freedom
-    assert first.interval == pytest.approx((less.mean() - half, less.mean() + half))
-    t = abs(less.mean() / error)  # whose distribution is known in closed form
+    assert first.interval == pytest.approx((differences.mean() - half, differences.mean() + half))
+    t = abs(differences.mean() / error)  # its distribution has a closed form
     inside = t / np.sqrt(4 + t**2)
     assert first.p == pytest.approx(1 - 1.5 * (inside - inside**3 / 3))
     assert (second.name, len(second.errors)) == ("a \N{MINUS SIGN} c", 4)
@@ -235,7 +240,7 @@ def test_other_data_are_refused(run, pictures):
         report.write(run, other)
 
 
-def test_a_report_that_fails_is_one_warning(run, tmp_path, capsys, pictures):
+def test_failed_report_is_one_warning(run, tmp_path, capsys, pictures):
     shutil.copytree(run, tmp_path / "run")
     for name in ("report.html", "params.npz"):
         (tmp_path / "run" / name).unlink()
@@ -257,25 +262,25 @@ def test_wilson(wrong, n):
 
 
 def test_precision_recall_and_f1_by_counting():
-    """Of five classes nothing is taken for one, and one does not occur."""
+    """Of five classes, one is never predicted and one does not occur."""
     rng = np.random.default_rng(0)
     y, found = rng.choice([0, 1, 2, 4], 200), rng.choice([0, 1, 2], 200)
-    every, *classes = measures.scores(y, found, "abcde")
+    overall, *classes = measures.scores(y, found, "abcde")
     parts = []
     for number, score in enumerate(classes):
-        hits, said, true = (
+        hits, n_predicted, n_true = (
             np.sum((y == number) & (found == number)),
             *(np.sum(labels == number) for labels in (found, y)),
         )
-        precision = 100 * hits / said if said else np.nan
-        recall = 100 * hits / true if true else np.nan
-        f1 = 200 * hits / (said + true) if said + true else np.nan
-        wanted = (true - hits, true, precision, recall, f1)
+        precision = 100 * hits / n_predicted if n_predicted else np.nan
+        recall = 100 * hits / n_true if n_true else np.nan
+        f1 = 200 * hits / (n_predicted + n_true) if n_predicted + n_true else np.nan
+        wanted = (n_true - hits, n_true, precision, recall, f1)
         np.testing.assert_allclose(score[1:], wanted, err_msg=score.name)
-        if said + true:
+        if n_predicted + n_true:
             parts.append(np.nan_to_num(wanted[2:]))
-    np.testing.assert_allclose(every[3:], np.mean(parts, axis=0))
-    assert (every.wrong, every.n) == (np.sum(y != found), 200) and np.isnan(classes[3].error)
+    np.testing.assert_allclose(overall[3:], np.mean(parts, axis=0))
+    assert (overall.wrong, overall.n) == (np.sum(y != found), 200) and np.isnan(classes[3].error)
 
 
 def test_calibration_by_counting():
@@ -295,17 +300,17 @@ def test_calibration_by_counting():
 
 
 def captured(monkeypatch, make):
-    """The axes that a function draws on, beside what it returns."""
+    """Returns the result of a function and the axes that it draws on."""
     axes, original = [], figures.plot
 
-    def plot(draw, *rest, **how):
-        return original(lambda own: (axes.append(own), draw(own))[1], *rest, **how)
+    def plot(draw, *args, **kwargs):
+        return original(lambda own: (axes.append(own), draw(own))[1], *args, **kwargs)
 
     monkeypatch.setattr(figures, "plot", plot)
     return make(), axes[0]
 
 
-def test_a_combination_is_drawn_as_the_middle_of_its_units(monkeypatch):
+def test_combination_is_drawn_as_quartiles_of_its_units(monkeypatch):
     units, u = 9, np.array(figures.SIGNALS)[:, None, None]
     rng = np.random.default_rng(0)
     function = COMBINATORS["gaussian"]()
@@ -328,8 +333,8 @@ def test_a_combination_is_drawn_as_the_middle_of_its_units(monkeypatch):
 
 
 @pytest.mark.parametrize("names", [[f"level {k}" for k in range(7)], ["a" * 16] * 12, ["b" * 70]])
-def test_a_legend_hides_nothing(monkeypatch, names):
-    lines = [{"epoch": 1, "test_error": 5.0}, {"epoch": 2}]  # not every line has it
+def test_legend_hides_nothing(monkeypatch, names):
+    lines = [{"epoch": 1, "test_error": 5.0}, {"epoch": 2}]  # not every line has an error
     runs = {f"{name}{k}": [lines] for k, name in enumerate(names)}
     _, axes = captured(monkeypatch, lambda: figures.error_curves(runs, "test"))
     figure, (legend,) = axes.figure, axes.figure.legends
@@ -338,11 +343,11 @@ def test_a_legend_hides_nothing(monkeypatch, names):
     assert not box.overlaps(axes.get_tightbbox()) and box.y0 >= 0
     if len(names) > 1:
         assert box.x0 >= 0 and box.x1 <= whole.width
-    assert axes.get_window_extent().height > 2 * figure.dpi  # room was made for it
+    assert axes.get_window_extent().height > 2 * figure.dpi  # the legend has its own room
 
 
-def test_where_a_result_comes_from(monkeypatch, tmp_path):
-    """The command of python -m, and the commit of a file in a checkout alone."""
+def test_origin_of_a_result(monkeypatch, tmp_path):
+    """The command of ``python -m``, and the commit only of a file that is in the checkout."""
     program = tmp_path / "program.py"
     program.touch()
     main = types.SimpleNamespace(
@@ -364,7 +369,7 @@ def test_where_a_result_comes_from(monkeypatch, tmp_path):
     (tmp_path / "other.py").touch()
     git("add", "other.py")
     git("commit", "-m", "first")
-    assert "commit" not in workfolder.origin()  # the program is not in it
+    assert "commit" not in workfolder.origin()  # the program is not in the commit
     git("add", "program.py")
     git("commit", "-m", "second")
     found = workfolder.origin()
@@ -403,16 +408,16 @@ def test_map(rows, width):
         ((8, 8, 2), None),
     ],
 )
-def test_what_is_a_picture(shape, seen):
+def test_picture_shape(shape, seen):
     assert figures.picture_shape(shape) == seen
 
 
-def test_lines_of_progress_are_few():
+def test_progress_lines_are_few():
     now, written = [0.0], []
-    told = progress.lines("run", 100, write=written.append, clock=lambda: now[0])
+    callback = progress.lines("run", 100, write=written.append, clock=lambda: now[0])
     for epoch in range(41, 101):  # a run that resumes
         now[0] += 1.0
-        told({"epoch": epoch} | ({"test_error": 3.0} if epoch == 45 else {}))
+        callback({"epoch": epoch} | ({"test_error": 3.0} if epoch == 45 else {}))
     assert len(written) == 7
     assert written[0] == "run: compiling ..."
     assert written[1] == "run: epoch 50 of 100, 1.00 epochs/s, 00:50 left, test error 3.00 %"
@@ -420,32 +425,32 @@ def test_lines_of_progress_are_few():
     assert not any("\r" in line for line in written)
 
 
-def test_time_left_is_told_from_the_second_epoch_on():
+def test_time_left_appears_from_the_second_epoch_on():
     now, written = [0.0], []
-    told = progress.lines("run", 150, write=written.append, clock=lambda: now[0])
+    callback = progress.lines("run", 150, write=written.append, clock=lambda: now[0])
     for epoch, seconds in ((1, 17.0), (2, 0.5), (3, 12.5)):
         now[0] += seconds
-        told({"epoch": epoch})
+        callback({"epoch": epoch})
     assert written[1] == "run: epoch 1 of 150"
     assert written[2] == "run: epoch 3 of 150, 0.15 epochs/s, 15:55 left"
 
 
-def test_a_bar_does_not_count_what_compiles():
+def test_progress_bar_excludes_compilation():
     with progress.text_bar(total=100, file=io.StringIO(), mininterval=0) as bar:
-        told = progress._drawn(bar, percent=True)
+        callback = progress._drawn(bar, percent=True)
         assert bar.postfix == progress.COMPILING
         bar.start_t -= 1000.0
         bar.last_print_t -= 1000.0
-        told({"epoch": 41, "test_error": 3.0})  # a run that resumes
+        callback({"epoch": 41, "test_error": 3.0})  # a run that resumes
         assert (bar.n, bar.postfix) == (41, "test_error=3.00 %")
-        told({"epoch": 42})
+        callback({"epoch": 42})
         assert bar.n == 42 and bar.format_dict["elapsed"] < 100
         assert bar.format_dict["initial"] == 41
 
 
-def test_nothing_is_shown_of_what_is_done(capfd):
-    with progress.shown("run", 3, done=True) as told:
-        told({"epoch": 3})
+def test_finished_run_shows_no_progress(capfd):
+    with progress.shown("run", 3, done=True) as callback:
+        callback({"epoch": 3})
     assert capfd.readouterr().err == ""
 
 
@@ -467,7 +472,7 @@ CHECK = """<script>addEventListener("load", () => {
 
 
 def test_in_a_browser(run, tmp_path):
-    """No error, every picture there, and no wider than a telephone."""
+    """No errors in the console, every picture loads, and the page fits the width of a phone."""
     browser = shutil.which("chromium") or shutil.which("chromium-browser")
     browser = browser or shutil.which("google-chrome")
     if browser is None:
@@ -478,11 +483,11 @@ def test_in_a_browser(run, tmp_path):
     flags += "--disable-background-networking --disable-component-update --enable-logging=stderr "
     flags += "--dump-dom"
     command = [browser, *flags.split(), f"--user-data-dir={tmp_path / 'user'}", page.as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    assert "CONSOLE" not in done.stderr, done.stderr
-    found = re.search(r'data-found="(\d+) (\d+) (\w+) (\w+) (\w+)"', done.stdout)
-    assert found, done.stdout[-500:]
+    completed = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert completed.returncode == 0, completed.stderr
+    assert "CONSOLE" not in completed.stderr, completed.stderr
+    found = re.search(r'data-found="(\d+) (\d+) (\w+) (\w+) (\w+)"', completed.stdout)
+    assert found, completed.stdout[-500:]
     images, broken, wide, cut, hinted = found.groups()
     assert int(images) == len(Page(run / "report.html").all("img")) and broken == "0"
     assert (wide, cut, hinted) == ("false", "true", "true")

@@ -1,4 +1,4 @@
-"""Tables are filled from files alone, one per run."""
+"""Tables of results, filled only from files, one per run."""
 
 import dataclasses
 import json
@@ -33,7 +33,7 @@ RESULTS = ROOT / "experiments" / "results"
 
 @pytest.fixture
 def command(tmp_path, monkeypatch):
-    """Runs the command on digits with tiny ladders for the paper's."""
+    """Returns the command, which trains tiny ladders on digits instead of the paper's."""
     small = Config(units=(4,), epochs=1)
     settings = lambda row, seed: Config.create(vars(small) | {"seed": seed})
     monkeypatch.setattr(tables.Row, "settings", settings)
@@ -47,7 +47,7 @@ def command(tmp_path, monkeypatch):
     return run
 
 
-def test_fills_what_is_missing(command, tmp_path, capsys):
+def test_missing_runs_are_filled_in(command, tmp_path, capsys):
     chosen = {"rows": ["full", "label_spreading"], "labels": "100", "table": "fashion_mnist"}
     command(**chosen, seeds=2, compute_dtype="bfloat16")
     files = sorted((tmp_path / "results" / "fashion_mnist").glob("*.json"))
@@ -61,7 +61,7 @@ def test_fills_what_is_missing(command, tmp_path, capsys):
     }
     assert run["config"]["compute_dtype"] == "bfloat16"
     assert run["seed"] == 1 and len(run["split"]) == 100 and run["operations"] > 1e4
-    # Nothing is trained twice, and a file is believed, not the run that it is of.
+    # Nothing is trained twice, and the file counts, not the run behind it.
     files[0].write_text(json.dumps(run | {"seed": 0, "test_error": 12.5}))
     capsys.readouterr()
     command(**chosen, seeds=2)
@@ -85,7 +85,7 @@ def test_fills_what_is_missing(command, tmp_path, capsys):
         ({"table": "cifar10", "rows": ["gamma"], "labels": "100"}, "--labels=100"),
     ],
 )
-def test_rows_that_are_not_there(command, given, message):
+def test_unknown_rows_are_refused(command, given, message):
     with pytest.raises(ConfigError, match=message):
         command(**given)
 
@@ -94,8 +94,8 @@ def test_committed_results_give_the_committed_page():
     assert record.text(RESULTS) == (ROOT / "RESULTS.md").read_text()
 
 
-def test_ours_beside_the_published():
-    """Of our runs, those of the row and the number of labels, and how many they are."""
+def test_comparison_with_published_results():
+    """Our results are means per row and number of labels, with the number of runs."""
     runs = [
         {"row": row, "labels": labels, "test_error": error}
         for row, labels, error in [
@@ -112,8 +112,8 @@ def test_ours_beside_the_published():
         assert re.fullmatch(r"https://arxiv\.org/abs/\d{4}\.\d{5}", method.source)
 
 
-def test_the_page_shows_plots_that_are_there():
-    """One of every seed for each table with runs, one over the labels where there are several."""
+def test_page_shows_every_plot():
+    """One plot of all seeds per table with runs, and one over the labels if there are several."""
     page = (ROOT / "RESULTS.md").read_text()
     shown = set(re.findall(r"\]\(experiments/results/(\S+)\)", page))
     assert shown == {path.name for path in RESULTS.glob("*.svg")}
@@ -123,7 +123,7 @@ def test_the_page_shows_plots_that_are_there():
         assert all(len(errors) > 1 for errors in kinds.values())
 
 
-def test_operations_are_those_of_all_rows_of_a_step():
+def test_operations_count_all_rows_of_a_step():
     dataset = data.from_arrays(np.zeros((60, 30)), np.arange(60) % 2, np.zeros((2, 30)), [0, 1])
     config = Config(
         units=(20,), labels=4, batch_labeled=4, batch_unlabeled=4, combinators=("none",)
@@ -139,7 +139,7 @@ def test_operations_are_those_of_all_rows_of_a_step():
     assert few < ladder < many / 5
 
 
-def test_costs_are_of_whole_runs():
+def test_time_ratio_is_of_whole_runs():
     rows = tables.TABLES["mnist"]
     step_ms = relative_time.read(RESULTS)
     runs = record.read(RESULTS, "mnist")
@@ -152,7 +152,7 @@ def test_costs_are_of_whole_runs():
     assert relative_time.time_ratio(tuned, rows, {}) is None
     fashion = tables.TABLES["fashion_mnist"]
     timed = {row.row for row in fashion if relative_time.time_ratio(row, fashion, step_ms)}
-    assert timed == {"full", "gamma", "baseline"}  # the step of no other net was timed
+    assert timed == {"full", "gamma", "baseline"}  # only their steps were timed
 
 
 @pytest.mark.parametrize("path", sorted(RESULTS.glob("*/*-*-*.json")), ids=lambda p: p.stem)
@@ -166,32 +166,32 @@ def test_committed_runs_have_the_settings_of_their_rows(path):
     assert isinstance(run["labels"], str) and isinstance(run["seed"], int)
     always = {"dataset", "row", "labels", "seed", "split", "config", "members", "versions"}
     assert always | {"commit", "test_error", "wall_time"} <= set(run)
-    now = json.loads(json.dumps(vars(row.settings(run["seed"]))))
-    then = current_names(run["config"])
-    if row.row in mnist.OURS or now["compute_dtype"] == "auto":  # the paper's are float32
-        now["compute_dtype"] = then["compute_dtype"]
-    assert configs.load(then.pop("name")).name == now["name"]
-    assert {k: now[k] for k in then} == then
+    current = json.loads(json.dumps(vars(row.settings(run["seed"]))))
+    recorded = current_names(run["config"])
+    if row.row in mnist.OURS or current["compute_dtype"] == "auto":  # the paper's are float32
+        current["compute_dtype"] = recorded["compute_dtype"]
+    assert configs.load(recorded.pop("name")).name == current["name"]
+    assert {k: current[k] for k in recorded} == recorded
     assert run["commit"] and not run["commit"].endswith("+")
     assert path == record.file_of(RESULTS, path.parent.name, row, run["seed"])
 
 
-def test_every_row_of_a_config_file_is_in_a_table():
+def test_every_config_is_in_a_table():
     rows = [row for rows in tables.TABLES.values() for row in rows]
-    apart = {"digits", "table", "table_numbers"}  # the first job, and data of the user's own
-    assert {row.config for row in rows} == set(configs.every()) - apart
+    excluded = {"digits", "table", "table_numbers"}  # first example, and the user's own data
+    assert {row.config for row in rows} == set(configs.every()) - excluded
     published = [row.published for row in rows if row.published]
-    kept = [
+    configured = [
         figure
         for file in ("mnist", "cifar10")
         for row in configs.module(file).TABLE.values()
         for figure in row.values()
         if figure
     ]
-    assert sorted(published) == sorted(kept) and len(kept) == 18
+    assert sorted(published) == sorted(configured) and len(configured) == 18
 
 
-def test_a_row_by_its_old_name_is_found_where_it_was_written(command, tmp_path, capsys):
+def test_old_row_names_find_existing_files(command, tmp_path, capsys):
     folder = tmp_path / "results" / "mnist"
     folder.mkdir(parents=True)
     (run,) = (RESULTS / "mnist").glob("own-100-20.json")
@@ -204,7 +204,7 @@ def test_a_row_by_its_old_name_is_found_where_it_was_written(command, tmp_path, 
     assert "seed 20" not in capsys.readouterr().out
 
 
-def test_readme_and_docs_say_what_the_files_say():
+def test_readme_and_docs_match_the_results():
     readme = (ROOT / "README.md").read_text()
     page = (ROOT / "docs" / "reproducing.md").read_text()
 
@@ -223,9 +223,9 @@ def test_readme_and_docs_say_what_the_files_say():
         ", our recipe, [16 minutes](docs/reproducing.md) on one core": "quick",
     }
     lines = re.findall(r"^\| MNIST, (\w+)(.*?) \| (.*?) \| .*? \| (\d+) \|", readme, re.M)
-    said = {(names[name], labels): found for labels, name, *found in lines}
+    listed = {(names[name], labels): found for labels, name, *found in lines}
     for row in (row for row in tables.TABLES["mnist"] if row.row in names.values()):
-        assert said.get((row.row, row.labels), ["", "0"]) == list(cell("mnist", row)), row
+        assert listed.get((row.row, row.labels), ["", "0"]) == list(cell("mnist", row)), row
     fashion = tables.TABLES["fashion_mnist"]
     for name in dict.fromkeys(row.row for row in fashion):
         cells = [cell("fashion_mnist", row)[0] for row in fashion if row.row == name]
@@ -247,8 +247,8 @@ def test_readme_and_docs_say_what_the_files_say():
         assert line in page
 
 
-def test_mistakes_are_those_of_the_results():
-    """As many as the files of the same runs have, and as the page says."""
+def test_mistakes_match_the_results():
+    """The counts agree with the files of the same runs and with the page."""
     counted = json.loads((ROOT / "docs" / "mistakes.json").read_text())
     for name, error in zip(counted["ladders"], counted["error"], strict=True):
         run = json.loads((RESULTS / "mnist" / f"{name}.json").read_text())
@@ -266,7 +266,7 @@ def test_mistakes_are_those_of_the_results():
     assert f"Of the {most}, {counted['wrong_in_most']['1 as 2']} are ones with a foot" in page
 
 
-def test_the_papers_figures_on_the_page_of_limits():
+def test_limits_page_quotes_the_papers_figures():
     page, runs = (ROOT / "docs" / "limits.md").read_text(), record.read(RESULTS, "mnist")
     for row in tables.TABLES["mnist"]:
         errors = [run["test_error"] for run in record.of_row(runs, row)]
@@ -276,8 +276,8 @@ def test_the_papers_figures_on_the_page_of_limits():
             assert f"\n| {row.row}, {row.labels} | {paper} | {here} | {len(errors)} |\n" in page
 
 
-def test_figures_of_the_page_of_limits():
-    """Each line of its first table, from the files of the runs."""
+def test_limits_page_matches_the_results():
+    """Each line of its first table follows from the files of the runs."""
     page = (ROOT / "docs" / "limits.md").read_text()
     lines = {
         "MNIST, 100": ("mnist", "100"),
@@ -297,11 +297,11 @@ def test_figures_of_the_page_of_limits():
         found = record.of_row(runs[table], tables.Row(row, labels, ""))
         return [run["test_error"] for run in found]
 
-    runs = {table: record.read(RESULTS, table) for table in {of[0] for of in lines.values()}}
+    runs = {table: record.read(RESULTS, table) for table in {entry[0] for entry in lines.values()}}
     for name, (table, labels, *rows) in lines.items():
         each = [errors(table, labels, row) for row in rows or ("full", "baseline")]
-        means = [f"{statistics.fmean(of_row):.2f}" for of_row in each]
-        counts = ", ".join(str(len(of_row)) for of_row in each)
+        means = [f"{statistics.fmean(row_errors):.2f}" for row_errors in each]
+        counts = ", ".join(str(len(row_errors)) for row_errors in each)
         assert f"\n| {name} | {' | '.join(means)} | {counts} |\n" in page
     for labels in ("100", "1000"):
         assert f"{statistics.fmean(errors('fashion_mnist', labels, 'gamma')):.2f}" in page

@@ -1,4 +1,4 @@
-"""The same numbers in other dtypes: on the scale of training, or refused."""
+"""The same numbers in other dtypes are brought to the scale of training, or refused."""
 
 import numpy as np
 import pytest
@@ -30,14 +30,14 @@ OTHERS = (*INTEGERS, np.float32, np.float64)
         (PIXELS[:0], "unknown"),
     ],
 )
-def test_what_training_rows_are(x, scale):
+def test_scale_of_training_rows(x, scale):
     assert scale_of(x) == scale and scale in SCALES
     same = to_scale("x", x, scale)
     np.testing.assert_allclose(same, x / 255 if scale == "bytes" else x, rtol=1e-6)
 
 
 APPLIED = {
-    # (scale of training, whole numbers given as, are they divided?)
+    # (scale of training, dtype of whole numbers): whether they are divided by 255
     **{("bytes", dtype): True for dtype in INTEGERS},
     **{("pixels", dtype): False for dtype in OTHERS},
     **{("numbers", dtype): False for dtype in OTHERS},
@@ -50,11 +50,11 @@ APPLIED = {
 
 
 @pytest.mark.parametrize(("scale", "dtype"), APPLIED)
-def test_applied(scale, dtype):
+def test_whole_numbers_are_brought_to_scale(scale, dtype):
     wanted = PIXELS / 255 if APPLIED[scale, dtype] else PIXELS
     found = to_scale("x", PIXELS.astype(dtype), scale)
     np.testing.assert_allclose(found, wanted, rtol=1e-6)
-    # A row alone is as among others.
+    # A single row is scaled as among others.
     np.testing.assert_array_equal(to_scale("x", PIXELS[:1].astype(dtype), scale), found[:1])
 
 
@@ -84,7 +84,7 @@ IMAGES = PIXELS[:, None]
         (IMAGES.astype(np.uint8), "numbers", "scale them as in training"),
     ],
 )
-def test_refused_where_it_cannot_be_told(x, scale, message):
+def test_ambiguous_rows_are_refused(x, scale, message):
     if message is None:
         np.testing.assert_array_equal(to_scale("x", x, scale), x)
         return
@@ -103,17 +103,17 @@ CONFIG = Config(
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int64])
 def test_error_is_the_same_for_all_integers(tmp_path, dtype):
-    """From training through the run's folder to new rows; the test set in its own dtype."""
+    """From training through the run's folder to new rows; the test set has another dtype."""
     other = np.int64 if dtype == np.uint8 else np.uint8
     dataset = data.from_arrays(ROWS.astype(dtype), Y, ROWS.astype(other), Y)
     result = loop.train_and_evaluate(CONFIG, tmp_path / "run", dataset=dataset)
     assert result.summary["scale"] == ("bytes" if dtype == np.uint8 else "pixels")
     assert result.summary["test_error"] < 20
-    ours = predictor.load(tmp_path / "run")
-    wanted = ours(ROWS.astype(dtype)).logits
+    predict = predictor.load(tmp_path / "run")
+    wanted = predict(ROWS.astype(dtype)).logits
     assert 100 * np.mean(wanted.argmax(1) != Y) == pytest.approx(result.summary["test_error"])
     np.savetxt(tmp_path / "new.csv", ROWS, "%d", delimiter=",")
     from_csv = [part.x for part in new_examples.read(tmp_path / "new.csv", (4,))]
     for rows in (*map(ROWS.astype, INTEGERS), np.concatenate(from_csv)):
-        np.testing.assert_allclose(ours(rows).logits, wanted, atol=1e-6)
-        np.testing.assert_array_equal(ours(rows).classes, wanted.argmax(1))
+        np.testing.assert_allclose(predict(rows).logits, wanted, atol=1e-6)
+        np.testing.assert_array_equal(predict(rows).classes, wanted.argmax(1))

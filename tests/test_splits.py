@@ -1,4 +1,4 @@
-"""Which rows keep their label: balanced, stratified, uniform, and by name."""
+"""The choice of labelled rows: balanced, stratified, uniform and by name."""
 
 import numpy as np
 import pytest
@@ -32,29 +32,29 @@ def test_stratified(labels, seed):
     assert np.abs(counts - labels * np.array([0.7, 0.2, 0.1])).max() < 1
 
 
-def test_uniform_takes_any():
+def test_uniform_chooses_every_row_equally_often():
     draws = [data.choose_labeled(RARE, 40, seed, 3, "uniform") for seed in range(200)]
     assert {len(set(rows)) for rows in draws} == {40}
     # Each row is in 40 % of the draws; five standard deviations are 0.17.
-    often = np.bincount(np.concatenate(draws), minlength=100) / 200
-    assert often.min() > 0.23 and often.max() < 0.57
+    frequency = np.bincount(np.concatenate(draws), minlength=100) / 200
+    assert frequency.min() > 0.23 and frequency.max() < 0.57
 
 
 @pytest.mark.parametrize("choice", data.CHOICES)
-def test_no_row_without_label_is_chosen(choice):
+def test_unlabelled_rows_are_not_chosen(choice):
     y = np.where(np.arange(100) % 2, RARE, -1)
     assert (y[data.choose_labeled(y, 15, 0, 3, choice)] >= 0).all()
     with pytest.raises(errors.DataError, match="50 examples have one"):
         data.choose_labeled(y, 51, 0, 3, choice)
 
 
-def test_stratified_leaves_no_class_out():
+def test_stratified_needs_a_label_per_class():
     with pytest.raises(errors.DataError, match="class 2 would get none"):
         data.choose_labeled(RARE, 3, 0, 3, "stratified")
 
 
 @pytest.mark.parametrize("name", SETS)
-def test_files_are_whole(name):
+def test_split_files_are_complete(name):
     with np.load(splits.FOLDER / f"{name}.npz") as arrays:
         for labels in make_splits.LABELS:
             for seed in range(make_splits.SEEDS):
@@ -64,13 +64,13 @@ def test_files_are_whole(name):
 
 
 @pytest.mark.parametrize("name", SETS)
-def test_files_hold_what_is_chosen(name):
+def test_split_files_match_the_choice(name):
     folder = real_folder(name)
     y = NAMED[name].read(folder)["train"][1].astype(np.int32)
     with np.load(splits.FOLDER / f"{name}.npz") as arrays:
-        made = make_splits.make_splits(y, 10)
-        assert set(arrays) == set(made)
-        for key, rows in made.items():
+        chosen = make_splits.make_splits(y, 10)
+        assert set(arrays) == set(chosen)
+        for key, rows in chosen.items():
             assert np.array_equal(arrays[key], rows), key
     for labels in (100, 4000):
         rows = data.named_split(f"{name}.3@{labels}", y, 10)
@@ -80,21 +80,21 @@ def test_files_hold_what_is_chosen(name):
         data.named_split(f"{name}.3@100", y[::-1], 10)
 
 
-def test_any_set_has_names():
+def test_named_split_of_any_dataset():
     config = Config(split="digits.3@50", seed=7)
     labeled, _, _ = inputs.choose_rows(config, data.load("digits"))
     y = data.load("digits").y_train
     assert np.array_equal(labeled, data.choose_labeled(y, 50, 3, 10))
 
 
-def test_validation_leaves_the_split_alone():
+def test_validation_does_not_change_the_split():
     config = Config(split="digits.3@50", validation=1000)
-    labeled, kept, held_out = inputs.choose_rows(config, data.load("digits"))
-    assert len(labeled) == 50 and set(labeled) <= set(kept) and not set(labeled) & set(held_out)
-    assert len(kept) == 297 and len(held_out) == 1000
+    labeled, training, held_out = inputs.choose_rows(config, data.load("digits"))
+    assert len(labeled) == 50 and set(labeled) <= set(training) and not set(labeled) & set(held_out)
+    assert len(training) == 297 and len(held_out) == 1000
 
 
-def test_split_of_another_set():
+def test_split_of_another_dataset():
     with pytest.raises(errors.DataError, match="not one of digits"):
         inputs.choose_rows(Config(split="mnist.3@50"), data.load("digits"))
 
@@ -105,46 +105,46 @@ def test_bad_names(name):
         data.parse_split(name)
 
 
-ONE = np.array([0] * 6 + [1] * 6 + [2] + [-1] * 20)
-"""13 labelled rows, one of class 2."""
+ONE_OF_CLASS_2 = np.array([0] * 6 + [1] * 6 + [2] + [-1] * 20)
+"""Labels of 13 labelled rows, one of them of class 2, and of 20 unlabelled rows."""
 
 
 def test_each_class_keeps_a_label_in_training():
-    own = data.from_arrays(np.zeros((33, 3)), ONE)
-    mended = 0
+    dataset = data.from_arrays(np.zeros((33, 3)), ONE_OF_CLASS_2)
+    exchanged = 0
     for seed in range(40):
-        labeled, kept, held_out = inputs.choose_rows(
-            Config(labels=-1, validation=4, seed=seed), own
+        labeled, training, held_out = inputs.choose_rows(
+            Config(labels=-1, validation=4, seed=seed), dataset
         )
         assert len(held_out) == 4 and set(labeled) | set(held_out) == set(range(13))
-        assert not set(kept) & set(held_out) and set(ONE[labeled]) == {0, 1, 2}
+        assert not set(training) & set(held_out) and set(ONE_OF_CLASS_2[labeled]) == {0, 1, 2}
         before = data.hold_out(13, 4, seed)[1]
-        if set(ONE[np.setdiff1d(np.arange(13), before)]) == {0, 1, 2}:
-            assert np.array_equal(held_out, before)  # a choice without the fault stays
+        if set(ONE_OF_CLASS_2[np.setdiff1d(np.arange(13), before)]) == {0, 1, 2}:
+            assert np.array_equal(held_out, before)  # a valid choice stays
         else:
-            mended += 1
-            assert len(set(before) - set(held_out)) == 1  # row 12 is exchanged, and no other
-    assert 4 < mended < 25  # 4 of 13 rows are held out
+            exchanged += 1
+            assert len(set(before) - set(held_out)) == 1  # only row 12 is exchanged
+    assert 4 < exchanged < 25  # 4 of 13 rows are held out
 
 
 @given(st.lists(st.integers(0, 4), min_size=5, max_size=30), st.data())
-def test_no_class_is_held_out_as_a_whole(y, draw):
+def test_no_class_is_held_out_entirely(y, draw):
     y = np.array(y)
     most = len(y) - len(set(y))
     size = draw.draw(st.integers(0, most))
-    kept, held_out = data.hold_out(len(y), size, 0, y)
-    assert len(held_out) == size and set(y[kept]) == set(y)
-    assert sorted([*kept, *held_out]) == list(range(len(y)))
+    training, held_out = data.hold_out(len(y), size, 0, y)
+    assert len(held_out) == size and set(y[training]) == set(y)
+    assert sorted([*training, *held_out]) == list(range(len(y)))
     with pytest.raises(errors.DataError, match=f"give 0 to {most}"):
         data.hold_out(len(y), most + 1, 0, y)
 
 
-def test_a_class_without_a_label_is_said():
-    own = data.from_arrays(np.zeros((33, 3)), ONE)
+def test_classes_without_labels_are_refused():
+    dataset = data.from_arrays(np.zeros((33, 3)), ONE_OF_CLASS_2)
     with pytest.raises(errors.DataError, match="no label is left for class 2; give more"):
-        inputs.choose_rows(Config(labels=4, label_choice="uniform"), own)
+        inputs.choose_rows(Config(labels=4, label_choice="uniform"), dataset)
     with pytest.raises(errors.DataError, match=r"of 3 classes, .* give 0 to 10"):
-        inputs.choose_rows(Config(labels=-1, validation=11), own)
-    for choice in ("balanced", "stratified"):  # fewer or more labels would not help
+        inputs.choose_rows(Config(labels=-1, validation=11), dataset)
+    for choice in ("balanced", "stratified"):  # another number of labels would not help
         with pytest.raises(errors.DataError, match="no example of class 2 has a label; label some"):
             data.choose_labeled(np.array([0, 1, 0, 1]), 3, 0, 3, choice)

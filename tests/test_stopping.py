@@ -1,4 +1,4 @@
-"""Commands that are killed, stopped or cut short by a full disk, and resume."""
+"""Commands resume after they are killed, stopped or cut short by a full disk."""
 
 import json
 import os
@@ -49,49 +49,49 @@ def lines_of(folder):
 
 
 def end(process):
-    """Waits; the exit status and the last line that was not drawn over."""
+    """Waits for a command; returns its exit status and the last line on stderr."""
     _, errors = process.communicate()
     print(errors)
     return process.returncode, errors.replace("\r", "\n").strip().splitlines()[-1]
 
 
 @pytest.fixture(scope="module")
-def whole(run_dir):
-    """The folder of a run that nothing stops; it saves nothing on its way."""
+def uninterrupted(run_dir):
+    """Returns the folder of an uninterrupted run, which saves no checkpoints on its way."""
     assert end(begin(run_dir, "whole", seconds=1000.0))[0] == 0
     return run_dir / "whole" / "ladder-0"
 
 
-def assert_same(whole, run):
+def assert_same(uninterrupted, run):
     for name in OUTPUTS:
-        assert (whole / name).read_bytes() == (run / name).read_bytes(), name
-    configs = [json.loads((folder / "config.json").read_text()) for folder in (whole, run)]
+        assert (uninterrupted / name).read_bytes() == (run / name).read_bytes(), name
+    configs = [json.loads((folder / "config.json").read_text()) for folder in (uninterrupted, run)]
     for config in configs:
         del config["checkpoint_seconds"]
     assert configs[0] == configs[1]
-    assert {path.name for path in run.iterdir()} == {path.name for path in whole.iterdir()}
+    assert {path.name for path in run.iterdir()} == {path.name for path in uninterrupted.iterdir()}
 
 
 @pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
-def test_killed_and_started_again(run_dir, whole, kills):
+def test_resumes_after_kills(run_dir, uninterrupted, kills):
     seed = int(os.environ.get("LADDER_KILL_SEED", time.time_ns() % 2**32))
     print(f"LADDER_KILL_SEED={seed}")
-    chance = random.Random(seed)
+    rng = random.Random(seed)
     name = f"killed-{kills}"
     run = run_dir / name / "ladder-0"
-    for lines in sorted(chance.choices(range(EPOCHS), k=kills)):
+    for lines in sorted(rng.choices(range(EPOCHS), k=kills)):
         process = begin(run_dir, name)
         while process.poll() is None and lines_of(run) < lines:
             time.sleep(0.002)
-        time.sleep(chance.random() * 0.2)
+        time.sleep(rng.random() * 0.2)
         process.kill()
         process.communicate()
     status, _ = end(begin(run_dir, name))
-    assert status in (0, 1)  # 1: it had been done before the last kill
-    assert_same(whole, run)
+    assert status in (0, 1)  # 1: the run had finished before the last kill
+    assert_same(uninterrupted, run)
 
 
-def test_signals_save_and_end_with_their_status(run_dir, whole):
+def test_signals_save_and_set_the_exit_status(run_dir, uninterrupted):
     run = run_dir / "stopped" / "ladder-0"
     for number, status in ((signal.SIGTERM, 75), (signal.SIGINT, 130)):
         before = lines_of(run)
@@ -99,16 +99,16 @@ def test_signals_save_and_end_with_their_status(run_dir, whole):
         while process.poll() is None and lines_of(run) <= before:
             time.sleep(0.002)
         process.send_signal(number)
-        found, line = end(process)
-        assert found == status, line
+        returncode, line = end(process)
+        assert returncode == status, line
         assert "to resume: the same command with --workdir=" in line
         saved = Checkpoints(run / "checkpoints", keep=2).epochs
-        assert saved[-1] == lines_of(run) > before  # the epoch was finished, and no more
+        assert saved[-1] == lines_of(run) > before  # the epoch was finished, and no other begun
     assert end(begin(run_dir, "stopped", seconds=1000.0))[0] == 0
-    assert_same(whole, run)
+    assert_same(uninterrupted, run)
 
 
-def test_disk_full(run_dir, whole):
+def test_disk_full(run_dir, uninterrupted):
     """Files are limited to a few kB: checkpoints no longer fit, a short log does."""
     run = run_dir / "full" / "ladder-0"
     config = Config.create(SETTINGS | {"checkpoint_seconds": 0.0})
@@ -123,7 +123,7 @@ def test_disk_full(run_dir, whole):
     assert "cannot save a checkpoint" in line and "File too large" in line, line
     assert Checkpoints(run / "checkpoints", keep=2).epochs == before
     assert end(begin(run_dir, "full"))[0] == 0
-    assert_same(whole, run)
+    assert_same(uninterrupted, run)
 
 
 @pytest.mark.slow
@@ -146,9 +146,9 @@ print(json.dumps(peaks))
 """
     environment = os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
     environment.pop("XLA_FLAGS", None)
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
     )
-    early, late = json.loads(done.stdout)
+    early, late = json.loads(completed.stdout)
     print(f"peak RSS: {early} kB after 2,000 steps, {late} kB after 20,000")
     assert late < 1.05 * early

@@ -19,8 +19,8 @@ X = np.random.default_rng(0).normal(size=(23, 4)).astype(np.float32)
 Y = np.arange(23) % 3
 
 
-def recorded():
-    """A step that learns nothing and reports its batch, and a state for it."""
+def make_recorder():
+    """Returns a training step that learns nothing and reports its batch, and a state for it."""
 
     def train_step(state, batch):
         return state._replace(step=state.step + 1), batch._asdict()
@@ -29,9 +29,9 @@ def recorded():
 
 
 @pytest.mark.parametrize("sizes", [BatchSizes(2, 5), BatchSizes(7, 4), BatchSizes(4, 4, tied=True)])
-def test_the_same_batches(sizes):
+def test_streamed_batches_match_resident_ones(sizes):
     n_labeled = 23 if sizes.tied else 7
-    train_step, state = recorded()
+    train_step, state = make_recorder()
     steps = 23 // sizes.unlabeled
     weight = np.arange(n_labeled, dtype=np.float32)
     x_labeled = X if sizes.tied else X[:n_labeled]
@@ -48,14 +48,16 @@ def test_the_same_batches(sizes):
             assert np.array_equal(batch.unlabeled, resident.unlabeled[order[1][step]])
             assert np.array_equal(batch.weight, resident.weight[order[0][step]])
         # Resident epochs report means over their steps; so do streamed ones.
-        after, ours = inputs.make_streamed_epoch(train_step, sizes)(state, host)
-        _, theirs = training.make_epoch(train_step, sizes)(jax.tree.map(jnp.copy, state), resident)
-        for name in ours:
-            assert np.allclose(ours[name], theirs[name], atol=1e-6)
+        after, from_stream = inputs.make_streamed_epoch(train_step, sizes)(state, host)
+        _, from_memory = training.make_epoch(train_step, sizes)(
+            jax.tree.map(jnp.copy, state), resident
+        )
+        for name in from_stream:
+            assert np.allclose(from_stream[name], from_memory[name], atol=1e-6)
         assert int(after.step) == (epoch + 1) * steps
 
 
-def test_any_step_of_an_epoch_gives_its_order():
+def test_every_step_of_an_epoch_gives_the_same_order():
     key, sizes = jax.random.key(0), BatchSizes(2, 5)
     first = training.epoch_order(key, 4, 7, 23, sizes)
     assert all(
@@ -71,28 +73,31 @@ def test_statistics_and_error_rate(monkeypatch):
     net = presets.mlp(4, [6, 5, 3])
     params = net.init(jax.random.key(0))
     rows = data.Rows(X * 10 + 3)
-    ours = evaluation.make_statistics(net)(params, rows)
-    theirs = net.statistics(params, jnp.asarray(rows[:]))
-    assert jax.tree.structure(ours) == jax.tree.structure(theirs)
-    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+    from_stream = evaluation.make_statistics(net)(params, rows)
+    from_memory = net.statistics(params, jnp.asarray(rows[:]))
+    assert jax.tree.structure(from_stream) == jax.tree.structure(from_memory)
+    for a, b in zip(jax.tree.leaves(from_stream), jax.tree.leaves(from_memory), strict=True):
         assert np.allclose(a, b, rtol=1e-4, atol=1e-5)
-    wrong = evaluation.make_error_rate(net)(params, theirs, rows, Y)
-    assert np.isclose(wrong, training.make_error_rate(net)(params, theirs, rows[:], Y))
+    wrong = evaluation.make_error_rate(net)(params, from_memory, rows, Y)
+    assert np.isclose(wrong, training.make_error_rate(net)(params, from_memory, rows[:], Y))
 
 
 def test_pooled_statistics():
-    """Exact at level 1, whatever the chunks; above, near to those of one pass."""
+    """Exact at level 1 for any chunks; above, they only approximate those of one pass."""
     net = presets.mlp(4, [6, 5, 3])
     params, rows = net.init(jax.random.key(0)), data.Rows(X * 10 + 3)
-    ours = evaluation.make_pooled_statistics(net, rows=5)(params, rows)
-    theirs = net.statistics(params, jnp.asarray(rows[:]))
-    assert jax.tree.structure(ours) == jax.tree.structure(theirs)
-    for a, b in ((ours.mean[1], theirs.mean[1]), (ours.var[1], theirs.var[1])):
+    from_stream = evaluation.make_pooled_statistics(net, rows=5)(params, rows)
+    from_memory = net.statistics(params, jnp.asarray(rows[:]))
+    assert jax.tree.structure(from_stream) == jax.tree.structure(from_memory)
+    for a, b in (
+        (from_stream.mean[1], from_memory.mean[1]),
+        (from_stream.var[1], from_memory.var[1]),
+    ):
         assert np.allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
-def test_a_whole_run(tmp_path):
-    """Bit for bit while training; errors as near as the statistics."""
+def test_streamed_run_matches_a_resident_one(tmp_path):
+    """Parameters agree up to rounding, errors as closely as the statistics do."""
     results = []
     for resident in (True, False):
         config = Config(labels=50, units=(6,), epochs=2, preprocess="contrast", resident=resident)
@@ -103,7 +108,7 @@ def test_a_whole_run(tmp_path):
     assert abs(results[0].summary["test_error"] - results[1].summary["test_error"]) <= 0.4
 
 
-def test_grain_missing_is_said(monkeypatch):
+def test_missing_grain_is_named(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(errors.DataError, match=r"ladder_jax\[stream\]"):
         inputs.prepare(Config(resident=False))

@@ -1,4 +1,4 @@
-"""The sweep: which trials it makes, that it resumes them, and what it ends with."""
+"""The sweep: its trials, resuming them, and its results."""
 
 import json
 import math
@@ -25,15 +25,15 @@ SETTINGS = {"units": (4,), "batch_unlabeled": 500, "epochs": 1, "denoising_cost"
 OWN = Config(**SETTINGS, validation=200)
 TWO = ["--validation=200", "--trials=2", "--population=on"]
 TRIALS = 5
-"""In batches of two: the last is not full."""
+"""Number of trials; in batches of two, the last batch is not full."""
 
 
 def run_sweep(folder, *more):
-    """The command, in this process."""
+    """Runs the command in this process."""
     given = [f"--config.{name}={value}" for name, value in SETTINGS.items()]
     given += [f"--trials={TRIALS}", "--batch=2", f"--workdir={folder}", *more]
     given = ["sweep", f"--config={cli.config_path('digits')}", *given]
-    # ml_collections reads the words themselves, and loads a file in an old way.
+    # ml_collections reads sys.argv itself, and loads config files in a deprecated way.
     with flagsaver.flagsaver(), unittest.mock.patch("sys.argv", given):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
@@ -48,7 +48,7 @@ def values_of(folder):
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Members are not trained, their errors follow from their settings; nothing is drawn."""
+    """Computes errors from the settings instead of training, and draws no plots."""
     trained = []
 
     def train_all(members, folder, measured, dataset, *, together, overwrite):
@@ -65,55 +65,55 @@ def quick(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory):
-    """A whole sweep, trained."""
+def finished(tmp_path_factory):
+    """Returns the folder of a finished sweep that was trained."""
     folder = tmp_path_factory.mktemp("sweep") / "done"
     run_sweep(folder, *TWO)
     return folder
 
 
-def test_writes_all_trials_and_the_best_as_a_config(done, quick, capsys):
-    found = json.loads((done / "sweep.json").read_text())
+def test_writes_all_trials_and_the_best_as_a_config(finished, quick, capsys):
+    found = json.loads((finished / "sweep.json").read_text())
     first, other = found["trials"]
     own = {name: list(getattr(OWN, name)) for name in ("noise_std", "denoising_cost")}
     assert first["settings"] == own | {"learning_rate": OWN.learning_rate}
     assert other["settings"] != first["settings"]
     for trial in (first, other):
         name = f"trial-{trial['trial']}-0"
-        summary = json.loads((done / name / "result.json").read_text())
+        summary = json.loads((finished / name / "result.json").read_text())
         assert trial["validation_errors"] == [summary["validation_error"]]
         assert "test_error" not in summary
     best = min((first, other), key=lambda trial: trial["mean"])
     assert found["best"] == best["trial"]
-    values = runpy.run_path(str(done / "best.py"))["get_config"]().to_dict()
+    values = runpy.run_path(str(finished / "best.py"))["get_config"]().to_dict()
     config = Config.create(values)
-    assert config == read_config(done / f"trial-{best['trial']}-0")
+    assert config == read_config(finished / f"trial-{best['trial']}-0")
     assert (
         json.loads(json.dumps({name: values[name] for name in Config.TRACED})) == best["settings"]
     )
-    assert (done / "sweep.png").read_bytes().startswith(b"\x89PNG")
-    assert xml.etree.ElementTree.parse(done / "sweep.svg").getroot().tag.endswith("svg")
-    before = {path: path.read_bytes() for path in done.glob("*.*") if path.suffix != ".db"}
-    run_sweep(done, *TWO)
+    assert (finished / "sweep.png").read_bytes().startswith(b"\x89PNG")
+    assert xml.etree.ElementTree.parse(finished / "sweep.svg").getroot().tag.endswith("svg")
+    before = {path: path.read_bytes() for path in finished.glob("*.*") if path.suffix != ".db"}
+    run_sweep(finished, *TWO)
     assert not quick and {path: path.read_bytes() for path in before} == before
     out = capsys.readouterr().out
-    assert f"--config={done / 'best.py'}" in out and "the config's own" in out
+    assert f"--config={finished / 'best.py'}" in out and "the config's own" in out
 
 
-def test_stopped_and_gone_on_with(quick, tmp_path, monkeypatch):
+def test_sweep_resumes(quick, tmp_path, monkeypatch):
     given = ["--validation=200", "--seeds=2"]
     run_sweep(tmp_path / "whole", *given)
     assert len(quick) == 2 * TRIALS
     for place, calls in (("ask", 3), ("tell", 0), ("tell", 3)):
         folder, count, real = tmp_path / f"{place}-{calls}", iter(range(9)), getattr(Study, place)
 
-        def stopping(*args, calls=calls, count=count, real=real):
+        def stop(*args, calls=calls, count=count, real=real):
             if next(count) == calls:
                 raise Interrupted(signal.SIGTERM)
             real(*args)
 
         with monkeypatch.context() as patch:
-            patch.setattr(Study, place, stopping)
+            patch.setattr(Study, place, stop)
             with pytest.raises(Interrupted, match="to resume: the same command with --workdir"):
                 run_sweep(folder, *given)
         run_sweep(folder, *given)
@@ -127,7 +127,7 @@ def test_stopped_and_gone_on_with(quick, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("together", ["on", "off"])
-def test_a_loss_that_is_not_finite_is_the_worst(quick, tmp_path, capsys, together):
+def test_non_finite_loss_ranks_last(quick, tmp_path, capsys, together):
     flag = f"--population={together}"
     run_sweep(tmp_path, "--validation=200", flag, "--trials=9")
     found = json.loads((tmp_path / "sweep.json").read_text())
@@ -143,7 +143,7 @@ def test_a_loss_that_is_not_finite_is_the_worst(quick, tmp_path, capsys, togethe
 
 @pytest.mark.slow
 def test_no_finite_loss_at_all(tmp_path, capsys):
-    """A population that is trained: it fails, and so does each member alone."""
+    """Really trains: the population fails, and so does each member by itself."""
     given = [*TWO, "--tune=learning_rate"]
     for _ in range(2):
         with pytest.raises(NotFiniteError, match="each of 2 trials"):
@@ -168,7 +168,7 @@ def test_bad_flags_before_a_folder_is_made(tmp_path, given, message):
     assert not any(tmp_path.iterdir())
 
 
-def test_other_settings_in_the_same_folder(quick, tmp_path):
+def test_changed_settings_in_the_same_folder(quick, tmp_path):
     run_sweep(tmp_path, "--validation=200")
     before = values_of(tmp_path)
     for given, message in (
@@ -208,7 +208,7 @@ def test_without_optuna(tmp_path, monkeypatch):
         ({"denoising_cost": (0.0, 0.0, 0.0, 2.0)}, ["denoising_cost[2:]"]),
     ],
 )
-def test_levels_that_are_not_decoded_stay_out(settings, names):
+def test_levels_that_are_not_decoded_are_not_tuned(settings, names):
     own = Config(units=(5, 5), **settings)
     (setting,) = settings.keys() - {"combinators"}
     found = knobs.knobs(own, [setting])
@@ -227,7 +227,7 @@ def test_nothing_to_tune():
         knobs.knobs(OWN.supervised(), ["denoising_cost"])
 
 
-def test_mean_over_the_seeds():
+def test_error_is_the_mean_over_seeds():
     assert study.Trial(0, {}, True, [1.0, 2.0]).error == 1.5
     assert study.Trial(0, {}, True, None).error == math.inf
 

@@ -1,4 +1,4 @@
-"""What the top learns: costs and measures against NumPy and scikit-learn, and whole ladders."""
+"""Targets: costs and measures against NumPy and scikit-learn, and ladders with each target."""
 
 import functools
 import itertools
@@ -25,16 +25,16 @@ from ladder_jax.adversarial import adversarial_noise, divergence, virtual_advers
 
 N, K = 30, 3
 NAMES = ["classes:3", "pixels:3", "numbers:2", "numbers:2:variance", "several:3"]
-NEW = ["pixels:3", "numbers:2:variance", "several:3"]  # of classes, other tests say more
+NEW = ["pixels:3", "numbers:2:variance", "several:3"]  # other tests cover classes in more depth
 EVERY = pytest.mark.parametrize("name", NAMES)
 
 
-def test_each_target_of_the_registry_is_tested():
+def test_every_registered_target_is_tested():
     assert {name.split(":")[0] for name in NAMES} == set(targets.TARGETS)
 
 
 def draw(name, rows=N, seed=0):
-    """Outputs and labels, of which some are missing, as NumPy arrays."""
+    """Returns a target, and outputs and labels as NumPy arrays; some labels are missing."""
     target, rng = targets.from_name(name), np.random.default_rng(seed)
     places = (2, 4) if target.positions else ()
     outputs = 2 * rng.normal(size=(rows, *places, target.size))
@@ -51,24 +51,24 @@ def draw(name, rows=N, seed=0):
 
 
 def losses(name, outputs, labels):
-    """Loss, row and label of each labelled entry, one after another in NumPy."""
-    for at in np.ndindex(labels.shape):
-        y, out = labels[at], outputs[at]
+    """Yields the loss, row and label of each labelled entry, computed one by one in NumPy."""
+    for index in np.ndindex(labels.shape):
+        y, out = labels[index], outputs[index]
         if name.startswith("numbers"):
             if not np.isnan(y):
                 log_var = 0.0
                 if "variance" in name:
-                    log_var = 6 * np.tanh(outputs[at[0], 2 + at[1]] / 6)
+                    log_var = 6 * np.tanh(outputs[index[0], 2 + index[1]] / 6)
                 loss = (y - out) ** 2 / np.exp(log_var) / 2
                 if "variance" in name:
                     loss += np.log(2 * np.pi * np.exp(log_var)) / 2
-                yield loss, at[0], 0
+                yield loss, index[0], 0
         elif name.startswith("several"):
             if y >= 0:
                 p = 1 / (1 + np.exp(-out))
-                yield -np.log(p if y else 1 - p), at[0], 0
+                yield -np.log(p if y else 1 - p), index[0], 0
         elif 0 <= y < K:
-            yield np.log(np.exp(out).sum()) - out[y], at[0], y
+            yield np.log(np.exp(out).sum()) - out[y], index[0], y
 
 
 def expected_cost(name, outputs, labels, weight=None, class_weight=None):
@@ -80,7 +80,7 @@ def expected_cost(name, outputs, labels, weight=None, class_weight=None):
 
 
 def expected_measures(name, outputs, labels):
-    """What scikit-learn says of the labelled entries."""
+    """Computes the measures of the labelled entries with scikit-learn."""
     if name.startswith("numbers"):
         mean, known = outputs[:, :2], ~np.isnan(labels)
         r2 = [sk.r2_score(labels[k, i], mean[k, i]) for i, k in enumerate(known.T)]
@@ -108,7 +108,7 @@ def expected_measures(name, outputs, labels):
 
 @EVERY
 @pytest.mark.parametrize("seed", [0, 1])
-def test_cost_is_that_of_numpy(name, seed):
+def test_cost_matches_numpy(name, seed):
     target, outputs, labels = draw(name, seed=seed)
     weight = np.random.default_rng(seed).random(N)
     with jax.enable_x64(True):
@@ -120,7 +120,7 @@ def test_cost_is_that_of_numpy(name, seed):
 
 
 @pytest.mark.parametrize("make", [targets.classes, targets.pixels])
-def test_weights_of_classes(make):
+def test_class_weights(make):
     target, outputs, labels = draw(make(K).name)
     weights, rows = (0.5, 0.0, 3.0), np.arange(N) / 4
     with jax.enable_x64(True):
@@ -135,7 +135,7 @@ def test_weights_of_classes(make):
 
 
 @EVERY
-def test_measures_are_scikit_learns(name):
+def test_measures_match_scikit_learn(name):
     target, outputs, labels = draw(name, rows=40)
     found = target.summary(target.measures(jnp.asarray(outputs), jnp.asarray(labels)))
     wanted = expected_measures(name, outputs, labels)
@@ -144,7 +144,7 @@ def test_measures_are_scikit_learns(name):
     assert all(type(value) is float for value in found.values())
 
 
-def test_measures_in_the_numbers_own_units():
+def test_measures_in_original_units():
     target, outputs, labels = draw("numbers:2", rows=40)
     scale = np.array([10.0, 0.2])
     found = target.summary(target.measures(jnp.asarray(outputs), jnp.asarray(labels)), scale)
@@ -153,7 +153,7 @@ def test_measures_in_the_numbers_own_units():
 
 
 @EVERY
-def test_what_is_said_of_each_class(name):
+def test_measures_by_class(name):
     target, outputs, labels = draw(name, rows=40)
     if name.startswith("numbers"):
         return
@@ -172,7 +172,7 @@ def test_what_is_said_of_each_class(name):
             np.testing.assert_allclose(found[measure][i], reference(y[k] == 1, p[k]), rtol=1e-9)
 
 
-def test_classes_that_do_not_occur_do_not_count():
+def test_absent_classes_do_not_count():
     target = targets.pixels(5)
     labels = jnp.array([[[0, 1], [1, -1]]])
     sums = target.measures(10 * jax.nn.one_hot(labels.at[0, 1, 1].set(4), 5), labels)
@@ -180,7 +180,7 @@ def test_classes_that_do_not_occur_do_not_count():
     assert np.isnan(targets.by_class(sums)["iou"][2:]).all()
 
 
-def test_a_column_that_does_not_vary_has_no_r2():
+def test_constant_column_has_no_r2():
     target, outputs, labels = draw("numbers:2")
     labels[:, 1] = 0.1
     found = target.summary(target.measures(jnp.asarray(outputs), jnp.asarray(labels)))
@@ -200,19 +200,19 @@ def measured(name):
 @given(seed=st.integers(0, 2**31 - 1), cut=st.sampled_from([1, 11]))
 def test_sums_of_chunks_add_up(name, seed, cut):
     target, outputs, labels = draw(name, seed=seed)
-    whole = measured(name)(outputs, labels)
+    full = measured(name)(outputs, labels)
     parts = (measured(name)(outputs[s], labels[s]) for s in (slice(cut), slice(cut, None)))
     added = jax.tree.map(np.add, *parts)
-    for key, value in whole.items():
+    for key, value in full.items():
         exact = jnp.issubdtype(value.dtype, jnp.integer)
         np.testing.assert_allclose(added[key], value, rtol=0 if exact else 1e-4, atol=1e-4)
     if target.labeled(labels).any():
-        a, b = target.summary(added), target.summary(whole)
+        a, b = target.summary(added), target.summary(full)
         np.testing.assert_allclose(list(a.values()), list(b.values()), rtol=1e-3, atol=1e-3)
 
 
 @EVERY
-def test_rows_without_label_are_as_if_not_there(name):
+def test_unlabelled_rows_have_no_effect(name):
     target, outputs, labels = draw(name)
     rows = np.array([1, 4])
     labels = labels.copy()
@@ -222,9 +222,9 @@ def test_rows_without_label_are_as_if_not_there(name):
     np.testing.assert_array_equal(target.labeled(jnp.asarray(labels)), target.labeled(labels))
     with jax.enable_x64(True):
         cost = jax.jit(target.cost)
-        whole, without = (cost(jnp.asarray(outputs[r]), labels[r]) for r in (np.arange(N), rest))
-        np.testing.assert_allclose(whole, without, rtol=1e-12)
-        np.testing.assert_allclose(whole, cost(outputs, labels, np.ones(N)), rtol=1e-12)
+        full, without = (cost(jnp.asarray(outputs[r]), labels[r]) for r in (np.arange(N), rest))
+        np.testing.assert_allclose(full, without, rtol=1e-12)
+        np.testing.assert_allclose(full, cost(outputs, labels, np.ones(N)), rtol=1e-12)
         gradient = jax.grad(lambda out: target.cost(out, labels)[0])(jnp.asarray(outputs))
     assert np.isfinite(gradient).all() and not gradient[rows].any() and gradient.any()
     nothing = labels[rows[:1].repeat(N)]
@@ -233,35 +233,35 @@ def test_rows_without_label_are_as_if_not_there(name):
 
 
 @EVERY
-def test_labels_out_of_range_count_as_none_where_values_are_traced(name):
+def test_traced_labels_out_of_range_count_as_missing(name):
     target, outputs, labels = draw(name)
     wrong, none = (math.inf, math.nan) if name.startswith("numbers") else (77, -1)
     found, wanted = labels.copy(), labels.copy()
     found[2], wanted[2] = wrong, none
     for function in (target.cost, target.measures):
-        ours, theirs = (jax.jit(function)(outputs, y) for y in (found, wanted))
-        jax.tree.map(np.testing.assert_array_equal, ours, theirs)
+        actual, expected = (jax.jit(function)(outputs, y) for y in (found, wanted))
+        jax.tree.map(np.testing.assert_array_equal, actual, expected)
 
 
 @pytest.mark.parametrize("name", ["classes:3", "pixels:3", "several:3"])
-def test_outputs_that_are_no_numbers_are_wrong(name):
+def test_nan_outputs_count_as_wrong(name):
     target, outputs, labels = draw(name)
-    labels = np.where(target.entries(labels), labels, 0)  # each has one
+    labels = np.where(target.entries(labels), labels, 0)  # every entry has a label
     outputs = np.full_like(outputs, np.nan)
     assert target.summary(target.measures(jnp.asarray(outputs), labels))["error"] == 100.0
     assert target.cost(jnp.asarray(outputs), labels)[1] == 1.0
 
 
 @EVERY
-def test_predictions_of_numpy_and_jax(name):
+def test_predictions_agree_in_numpy_and_jax(name):
     target, outputs, _ = draw(name)
     for function in (target.predict, target.probabilities, target.uncertainty):
-        ours, theirs = function(outputs), function(jnp.asarray(outputs))
-        if ours is None:
-            assert theirs is None and name.startswith("numbers")
+        actual, expected = function(outputs), function(jnp.asarray(outputs))
+        if actual is None:
+            assert expected is None and name.startswith("numbers")
             continue
-        assert isinstance(ours, np.ndarray) and isinstance(theirs, jax.Array)
-        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+        assert isinstance(actual, np.ndarray) and isinstance(expected, jax.Array)
+        np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-6)
     doubt = target.uncertainty(outputs)
     if target.probabilities(outputs) is not None:
         p = target.probabilities(outputs)
@@ -272,7 +272,7 @@ def test_predictions_of_numpy_and_jax(name):
 
 
 def integral(log_density, log_other):
-    """KL of two densities by the trapezium rule."""
+    """Computes the KL divergence of two densities by the trapezium rule."""
     grid = np.linspace(-60, 60, 40001)
     p, q = log_density(grid), log_other(grid)
     return np.trapezoid(np.exp(p) * (p - q), grid)
@@ -295,16 +295,18 @@ def expected_divergence(name, clean, noisy):
 
 
 @EVERY
-def test_divergence_and_consistency_are_those_of_numpy(name):
+def test_divergence_and_consistency_match_numpy(name):
     target, clean, _ = draw(name)
-    noisy, how = draw(name, seed=5)[1], Consistency(threshold=0.9, temperature=0.7)
+    noisy, consistency = draw(name, seed=5)[1], Consistency(threshold=0.9, temperature=0.7)
     wanted = expected_divergence(name, clean, noisy)
     with jax.enable_x64(True):
         clean, noisy = jnp.asarray(clean), jnp.asarray(noisy)
         np.testing.assert_allclose(target.divergence(clean, noisy), wanted, rtol=1e-5)
         assert target.divergence(clean, clean) == pytest.approx(0.0, abs=1e-12)
-        found = target.consistency(how, clean, noisy)
-        of_clean, of_noisy = jax.grad(target.consistency, argnums=(1, 2))(how, clean, noisy)
+        found = target.consistency(consistency, clean, noisy)
+        clean_gradient, noisy_gradient = jax.grad(target.consistency, argnums=(1, 2))(
+            consistency, clean, noisy
+        )
         if name.startswith("several"):
             p, sharp = (1 / (1 + np.exp(-np.asarray(clean) / t)) for t in (1, 0.7))
             q = 1 / (1 + np.exp(-np.asarray(noisy)))
@@ -315,11 +317,11 @@ def test_divergence_and_consistency_are_those_of_numpy(name):
             each = -(sharp * np.asarray(jax.nn.log_softmax(noisy))).sum(-1)
             wanted = np.mean(each * (p.max(-1) >= 0.9))
         np.testing.assert_allclose(found, wanted, rtol=1e-5)
-    assert not of_clean.any() and of_noisy.any()
+    assert not clean_gradient.any() and noisy_gradient.any()
 
 
 def net_of(name, **rest):
-    """A tiny ladder; smooth, so that it has differences."""
+    """Builds a tiny ladder; smooth, so that finite differences apply."""
     target = targets.from_name(name)
     shape, layers = (4,), [dense(4), dense(target.size)]
     if target.positions:
@@ -330,7 +332,7 @@ def net_of(name, **rest):
 
 
 def batch_of(name, dtype=jnp.float32, rows=8):
-    """Its labels are those of the tests above, at the top's own places."""
+    """Builds a batch with labels of the tests above, resized to the positions of the top."""
     net = net_of(name)
     x = jax.device_put(drawn.normal(1, (3 * rows, *net.shapes[0]), dtype))
     labels = draw(name, rows=rows)[2]
@@ -342,7 +344,7 @@ def batch_of(name, dtype=jnp.float32, rows=8):
 
 @EVERY
 def test_loss_of_a_whole_ladder(name):
-    """Its gradient is that of differences, compiled is as eager, and vmap as one by one."""
+    """Its gradient matches finite differences, compiled matches eager, and vmap single calls."""
     with jax.enable_x64(True):
         net, batch = net_of(name), batch_of(name, jnp.float64)
         target = net.structure.target
@@ -354,7 +356,7 @@ def test_loss_of_a_whole_ladder(name):
         outputs = net.encode(params, batch.labeled, noise.labeled).logits
         wanted = expected_cost(name, np.asarray(outputs), np.asarray(batch.labels), batch.weight)
         np.testing.assert_allclose(metrics[target.cost_name], wanted, rtol=1e-9)
-        if target.positions:  # of one, as each operation is compiled by itself
+        if target.positions:  # only one target, as eager mode compiles each operation
             np.testing.assert_allclose(value, net.loss_given(params, batch, noise)[0], rtol=1e-9)
         direction, step = drawn.moved(jax.tree.map(np.zeros_like, params), dtype=np.float64), 1e-6
         shifted = [
@@ -383,22 +385,22 @@ def test_shapes_of_the_top(name):
     net = net_of(name)
     x, target = batch_of(name).labeled, net.structure.target
     params = net.init(jax.random.key(0))
-    done = jax.jit(net.encode)(params, x)
-    predicted = jax.jit(net.predict)(params, done.statistics, x)
-    assert predicted.shape == done.logits.shape == target.outputs(done.h[-1]).shape
+    result = jax.jit(net.encode)(params, x)
+    predicted = jax.jit(net.predict)(params, result.statistics, x)
+    assert predicted.shape == result.logits.shape == target.outputs(result.h[-1]).shape
     top = jax.tree.leaves(params[-1].combinator)[0].shape
-    assert top == (target.size,)  # for positions, by channel
+    assert top == (target.size,)  # per channel where there are positions
     if target.positions:
         assert predicted.shape == (8, 3, 4, 3) and target.predict(predicted).shape == (8, 3, 4)
-        np.testing.assert_allclose(done.h[-1].sum(-1), 1.0, rtol=1e-5)
-    measures = training.make_measures(net)(params, done.statistics, x, batch_of(name).labels)
-    error = training.make_error_rate(net)(params, done.statistics, x, batch_of(name).labels)
+        np.testing.assert_allclose(result.h[-1].sum(-1), 1.0, rtol=1e-5)
+    measures = training.make_measures(net)(params, result.statistics, x, batch_of(name).labels)
+    error = training.make_error_rate(net)(params, result.statistics, x, batch_of(name).labels)
     wanted = target.summary(measures)["error"] / (100 if target.percent else 1)
     assert float(error) == pytest.approx(wanted, rel=1e-5)
 
 
 @EVERY
-def test_adversarial_and_consistent(name):
+def test_consistency_with_adversarial_noise(name):
     net = net_of(name, consistency=Consistency(cost=2.0, threshold=0.3), noise_std=1.0)
     batch, params = batch_of(name), drawn.moved(net.init(jax.random.key(0)))
     loss, metrics = jax.jit(virtual_adversarial(net).loss)(params, batch, jax.random.key(3))
@@ -409,15 +411,15 @@ def test_adversarial_and_consistent(name):
 
     @jax.jit
     def both(noise):
-        turned = adversarial_noise(net, params, batch.unlabeled, noise)
-        return [divergence(net, params, batch.unlabeled, n) for n in (noise, turned)]
+        adversarial = adversarial_noise(net, params, batch.unlabeled, noise)
+        return [divergence(net, params, batch.unlabeled, n) for n in (noise, adversarial)]
 
-    random, turned = both(noise)
-    assert 0 < random < turned
+    random, adversarial = both(noise)
+    assert 0 < random < adversarial
 
 
 def losses_by_devices():
-    """Prints the loss and the length of its gradient on one device and on eight."""
+    """Prints the loss, the error and the norm of the gradient on one device and on eight."""
     from ladder_jax import parallel
 
     found = {}
@@ -428,26 +430,26 @@ def losses_by_devices():
         params = parallel.replicate(mesh, drawn.moved(net.init(jax.random.key(0))))
         step = jax.value_and_grad(lambda p, b, n=net: n.loss(p, b, jax.random.key(3)), has_aux=True)
         (loss, metrics), grads = jax.jit(lambda p, b, f=step, s=place: f(p, s(b)))(params, batch)
-        length = sum((leaf**2).sum() for leaf in jax.tree.leaves(grads)) ** 0.5
-        found[f"{name} {devices}"] = [float(x) for x in (loss, metrics["error"], length)]
+        norm = sum((leaf**2).sum() for leaf in jax.tree.leaves(grads)) ** 0.5
+        found[f"{name} {devices}"] = [float(x) for x in (loss, metrics["error"], norm)]
     print(json.dumps([len(jax.devices()), found]))
 
 
-def test_eight_devices_are_as_one():
+def test_eight_devices_match_one():
     flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
     here = pathlib.Path(__file__).parent
     environment = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
     environment["PYTHONPATH"] = os.pathsep.join(map(str, (here.parent, here)))
     command = [sys.executable, "-c", "import test_targets; test_targets.losses_by_devices()"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    devices, found = json.loads(done.stdout.splitlines()[-1])
+    result = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    devices, found = json.loads(result.stdout.splitlines()[-1])
     assert devices == 8
     for name in NEW:
         np.testing.assert_allclose(found[f"{name} 8"], found[f"{name} 1"], rtol=1e-4)
 
 
-def test_weights_of_rows_reach_the_step():
+def test_row_weights_reach_the_step():
     x = jnp.arange(12.0).reshape(6, 2)
     data = training.TrainData(x, jnp.arange(6), x, jnp.arange(6) / 10)
     batch = data.batch(jnp.array([4, 1]), jnp.array([0, 5]))
@@ -456,7 +458,7 @@ def test_weights_of_rows_reach_the_step():
     assert data._replace(weight=None).batch(*jnp.arange(2)[:, None]).weight is None
 
 
-def test_equal_arguments_give_one_value():
+def test_equal_arguments_give_the_same_object():
     assert targets.pixels(3, [-1, 255]) is targets.pixels(3) is targets.from_name("pixels:3")
     assert targets.classes(3, class_weight=[1, 2, 3]) is not targets.classes(3)
     assert hash(targets.numbers(1)) != hash(targets.numbers(1, variance=True))
@@ -468,7 +470,7 @@ def test_equal_arguments_give_one_value():
         assert isinstance(targets.from_name(name), Target) and repr(targets.from_name(name)) == name
 
 
-def test_the_default_is_classes_of_the_last_layer():
+def test_default_is_classes_of_the_last_layer():
     assert ladder((4,), dense(3)).structure.target is targets.classes(3)
     assert net_of("classes:3").structure.target.top.name == "softmax"
 
@@ -512,7 +514,7 @@ def test_the_default_is_classes_of_the_last_layer():
         (lambda: targets.standardize([1e200, -1e200], "y"), "y has a variance that float64 cannot"),
     ],
 )
-def test_arguments_that_are_wrong(make, message):
+def test_bad_arguments(make, message):
     with pytest.raises((ValueError, TypeError), match=message) as error:
         make()
     assert "\n" not in str(error.value)
@@ -537,7 +539,7 @@ MASKS = np.zeros((8, 3, 4), np.uint8)
         ("several:3", np.zeros(8, int), r"give 0 or 1 of shape \(8, 3\)"),
     ],
 )
-def test_labels_that_are_wrong(name, labels, message):
+def test_bad_labels(name, labels, message):
     net = net_of(name)
     batch = batch_of(name)._replace(labels=labels)
     with pytest.raises((ValueError, TypeError), match=message) as error:
@@ -553,7 +555,7 @@ def test_labels_that_are_wrong(name, labels, message):
         (np.full(8, np.nan), r"batch.weight\[0\] is nan"),
     ],
 )
-def test_weights_that_are_wrong(weight, message):
+def test_bad_weights(weight, message):
     with pytest.raises(ValueError, match=message):
         net_of("several:3").loss(None, batch_of("several:3")._replace(weight=weight), None)
 
@@ -566,7 +568,7 @@ def test_weights_that_are_wrong(weight, message):
         ("numbers:2", np.arange(16).reshape(8, 2)),
     ],
 )
-def test_labels_of_other_types(name, labels):
+def test_labels_of_other_dtypes(name, labels):
     target = targets.from_name(name)
     target.check_labels("y", labels, 8, (3, 4, 3))
     outputs = draw(name, rows=8)[1] if not target.positions else np.zeros((8, 3, 4, 3))
@@ -591,7 +593,7 @@ def test_one_number_per_row_may_be_flat():
 
 @settings(max_examples=20, deadline=None)
 @given(st.lists(st.integers(-1, 3), min_size=3, max_size=30), st.booleans())
-def test_balanced_weights_are_scikit_learns(labels, as_mask):
+def test_balanced_weights_match_scikit_learn(labels, as_mask):
     labels = np.array(labels)
     known = labels[labels >= 0]
     if not len(known):
@@ -607,7 +609,7 @@ def test_balanced_weights_are_scikit_learns(labels, as_mask):
 
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 2**31 - 1), st.sampled_from([1e-3, 1.0, 1e8]))
-def test_standardized_numbers_give_back_their_own(seed, size):
+def test_standardized_numbers_round_trip(seed, size):
     rng = np.random.default_rng(seed)
     y = size * (rng.normal(size=(9, 2)) + 3)
     y[rng.random(9) < 0.3, 0] = np.nan

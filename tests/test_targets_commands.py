@@ -1,4 +1,4 @@
-"""The commands and the report on masks, numbers and several labels: one tiny run of each."""
+"""The commands and the report for masks, numbers and several labels, on one tiny run of each."""
 
 import base64
 import csv
@@ -33,14 +33,14 @@ LOADER = pathlib.Path(__file__).parent.parent / "examples" / "load_exported.py"
 
 
 def run(main, *flags):
-    """A command in this process, its flags as given and no others."""
+    """Runs a command in this process with the given flags and no others."""
     with flagsaver.flagsaver():
         cli._parse(["command", *flags], None)
         main()
 
 
 def images(count, seed=0):
-    """Bytes with a bright square each, whose pixels are of class 1; a corner has no label."""
+    """Draws byte images, each with a bright square of class 1; a corner pixel has no label."""
     rng = np.random.default_rng(seed)
     x, y = rng.integers(0, 90, (count, SIZE, SIZE)), np.zeros((count, SIZE, SIZE), np.int32)
     for image, mask, (top, left) in zip(x, y, rng.integers(1, 5, (count, 2)), strict=True):
@@ -51,7 +51,7 @@ def images(count, seed=0):
 
 
 def rows(kind, count, seed=0):
-    """Features and labels of a kind; some labels are missing."""
+    """Draws features and labels of a kind; some labels are missing."""
     if kind == "pixels":
         return images(count, seed)
     x = np.random.default_rng(seed).normal(size=(count, 5))
@@ -67,13 +67,13 @@ def rows(kind, count, seed=0):
 def dataset_of(kind):
     x, y = rows(kind, 24)
     y[12:] = np.nan if kind == "numbers" else data.NO_LABEL
-    more = {"class_names": NAMES[kind], "kind": kind, "name": "mine"}
-    return data.from_arrays(x, y, *rows(kind, 9, 1), **more)
+    options = {"class_names": NAMES[kind], "kind": kind, "name": "mine"}
+    return data.from_arrays(x, y, *rows(kind, 9, 1), **options)
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """By kind: the folder of a tiny run, and its data."""
+    """Returns the folder of a tiny run and its data, by kind."""
     made = {}
     for kind in NAMES:
         folder = tmp_path_factory.mktemp(kind) / "ladder-0"
@@ -88,7 +88,7 @@ def runs(tmp_path_factory):
 
 @pytest.fixture(params=NAMES)
 def trained(request, runs):
-    """A kind, the folder of its run and its data."""
+    """Returns a kind, the folder of its run and its data."""
     return request.param, *runs[request.param]
 
 
@@ -104,7 +104,7 @@ SHOWN = {
 }
 
 
-def test_the_page_of_a_run(trained):
+def test_page_of_a_run(trained):
     kind, folder, dataset = trained
     page = Page(report.write(folder, dataset))
     assert_stands_alone(page)
@@ -124,7 +124,7 @@ def test_the_page_of_a_run(trained):
 
 def test_pictures_of_masks(runs):
     folder, dataset = runs["pixels"]
-    page, ours = Page(report.write(folder, dataset)), predictor.load(folder)
+    page, model = Page(report.write(folder, dataset)), predictor.load(folder)
     legend = [span["style"] for span in page.all("span") if "background" in span.get("style", "")]
     assert legend == [f"background: {masks.hex_color(number)}" for number in (0, 1, 255)]
     found = {}
@@ -132,8 +132,8 @@ def test_pictures_of_masks(runs):
         if "image/png" in picture["src"]:
             content = base64.b64decode(picture["src"].partition(",")[2])
             found[picture["alt"]] = np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
-    assert len(found) == 4 * 9 + 3 * 9  # of each image, and denoised
-    predicted, doubt = ours.predict(dataset.x_test), ours.uncertainty(dataset.x_test)
+    assert len(found) == 4 * 9 + 3 * 9  # those of each image, and the denoised ones
+    predicted, doubt = model.predict(dataset.x_test), model.uncertainty(dataset.x_test)
     for row in range(9):
         title = f"test example {row}"
         truth = masks.PALETTE[np.where(dataset.y_test[row] < 0, 255, dataset.y_test[row])]
@@ -145,11 +145,11 @@ def test_pictures_of_masks(runs):
         np.testing.assert_allclose(grey, 2 * 255 * doubt[row], atol=0.51)
 
 
-def test_large_pictures_are_thinned_out():
+def test_large_pictures_are_subsampled():
     assert [pixels._step(shape) for shape in ((256, 10), (10, 257), (1024, 10))] == [1, 2, 4]
 
 
-def test_numbers_compared_without_percent(runs, tmp_path):
+def test_comparison_of_numbers_is_not_in_percent(runs, tmp_path):
     folder, dataset = runs["numbers"]
     report.write(folder, dataset)
     error = json.loads((folder / "result.json").read_text())["test_error"]
@@ -164,19 +164,21 @@ def test_numbers_compared_without_percent(runs, tmp_path):
     assert "net 1234" in page.all("img")[0]["alt"] and "%" not in page.all("img")[0]["alt"]
 
 
-def test_a_report_on_labels_of_another_kind(runs):
+def test_report_refuses_labels_of_another_kind(runs):
     folder, _ = runs["several"]
     with pytest.raises(ConfigError, match="on labels that are several, but those of mine are num"):
         report.write(folder, runs["numbers"][1])
 
 
-def test_a_long_confusion_matrix_is_in_percent(monkeypatch):
+def test_confusion_matrix_of_long_counts_is_in_percent(monkeypatch):
     written = []
     plot = figures.plot
     monkeypatch.setattr(
         figures,
         "plot",
-        lambda draw, *words, **how: plot(lambda a: (draw(a), written.append(a)), *words, **how),
+        lambda draw, *words, **kwargs: plot(
+            lambda a: (draw(a), written.append(a)), *words, **kwargs
+        ),
     )
     for most in (9999, 10_000):
         picture = figures.confusion(np.array([[most, 0], [1, 3]]), ("a", "b"), "pixels")
@@ -194,11 +196,11 @@ def test_scores_of_numbers_by_hand():
     every, *each = numbers.scores(y, predicted, ("a", "b"))
     for column, score in enumerate(each):
         known = ~np.isnan(y[:, column])
-        true, said = y[known, column], predicted[known, column]
-        squared = np.mean((true - said) ** 2)
+        true, output = y[known, column], predicted[known, column]
+        squared = np.mean((true - output) ** 2)
         assert score.n == known.sum()
         assert score.rmse == pytest.approx(np.sqrt(squared))
-        assert score.mae == pytest.approx(np.abs(true - said).mean())
+        assert score.mae == pytest.approx(np.abs(true - output).mean())
         assert score.r2 == pytest.approx(1 - squared / true.var())
         # Residuals are normal: 1.96 standard errors of RMSE to each side.
         half = 1.96 * score.rmse / np.sqrt(2 * score.n)
@@ -207,8 +209,8 @@ def test_scores_of_numbers_by_hand():
         low, high = score.r2_interval
         assert low < score.r2 < high
     assert every.r2 == pytest.approx((each[0].r2 + each[1].r2) / 2)
-    whole = np.nanmean(np.where(np.isnan(y), np.nan, (y - predicted) ** 2))
-    assert (every.n, every.rmse) == (400 + 266, pytest.approx(np.sqrt(whole)))
+    mean_square = np.nanmean(np.where(np.isnan(y), np.nan, (y - predicted) ** 2))
+    assert (every.n, every.rmse) == (400 + 266, pytest.approx(np.sqrt(mean_square)))
 
 
 def test_scores_of_few_numbers():
@@ -217,9 +219,9 @@ def test_scores_of_few_numbers():
     (same,) = numbers.scores(np.full((3, 1), 3.0), np.full((3, 1), 2.0), ("a",))
     assert same.rmse_interval == (1.0, 1.0) and same.r2_interval is None
     y = np.stack([np.arange(4.0), np.full(4, np.nan)], 1)
-    every, first, bare = numbers.scores(y, np.zeros((4, 2)), ("all", "b"))
-    assert (every.name, first.name, bare.name) == ("all", "all", "b")
-    assert every[1:] == first[1:] and bare.n == 0 and np.isnan([bare.rmse, bare.r2]).all()
+    every, first, empty = numbers.scores(y, np.zeros((4, 2)), ("all", "b"))
+    assert (every.name, first.name, empty.name) == ("all", "all", "b")
+    assert every[1:] == first[1:] and empty.n == 0 and np.isnan([empty.rmse, empty.r2]).all()
     judged = numbers.Judged(np.zeros((4, 1)), np.ones((4, 1)))
     near = numbers.within(np.array([[1.9], [-1.9], [2.0], [np.nan]]), judged)
     assert near == pytest.approx(200 / 3)
@@ -229,14 +231,14 @@ def test_scores_of_several_labels_by_counting():
     from sklearn.metrics import precision_recall_fscore_support
 
     rng = np.random.default_rng(0)
-    y, said = rng.integers(-1, 2, (50, 3)), rng.integers(0, 2, (50, 3))
-    exact, *each = several.scores(y, said, "abc")
-    right = (y < 0) | (y == said)
+    y, output = rng.integers(-1, 2, (50, 3)), rng.integers(0, 2, (50, 3))
+    exact, *each = several.scores(y, output, "abc")
+    right = (y < 0) | (y == output)
     assert (exact.wrong, exact.n) == ((~right.all(1)).sum(), (y >= 0).any(1).sum())
     for label, score in enumerate(each):
         known = y[:, label] >= 0
         *wanted, _ = precision_recall_fscore_support(
-            y[known, label], said[known, label], average="binary"
+            y[known, label], output[known, label], average="binary"
         )
         assert (score.wrong, score.n) == ((~right[:, label]).sum(), known.sum())
         np.testing.assert_allclose(score[3:], 100 * np.array(wanted))
@@ -246,10 +248,10 @@ def test_scores_of_masks_by_counting(runs):
     from sklearn.metrics import jaccard_score, precision_score, recall_score
 
     folder, dataset = runs["pixels"]
-    ours = predictor.load(folder)
-    judged = pixels.judge(ours, dataset.x_test, dataset.y_test)
-    said, known = ours.predict(dataset.x_test), dataset.y_test >= 0
-    true, found = dataset.y_test[known], said[known]
+    model = predictor.load(folder)
+    judged = pixels.judge(model, dataset.x_test, dataset.y_test)
+    output, known = model.predict(dataset.x_test), dataset.y_test >= 0
+    true, found = dataset.y_test[known], output[known]
     table = pixels.scores(judged.counts, NAMES["pixels"])
     for column, measure in (("iou", jaccard_score), ("precision", precision_score)):
         wanted = measure(true, found, average=None)
@@ -257,7 +259,7 @@ def test_scores_of_masks_by_counting(runs):
     wanted = recall_score(true, found, average=None)
     np.testing.assert_allclose([row.recall for row in table], 100 * wanted)
     assert [row.n for row in table] == np.bincount(true).tolist()
-    shares = [np.mean((said == dataset.y_test)[i][known[i]]) for i in range(9)]
+    shares = [np.mean((output == dataset.y_test)[i][known[i]]) for i in range(9)]
     np.testing.assert_allclose(judged.accuracy, shares)
 
 
@@ -274,8 +276,10 @@ def test_predicted_masks(runs, tmp_path, capsys, monkeypatch):
     save_images(tmp_path / "new", x)
     flags = [f"--workdir={folder}", "--input=new"]
     run(predict.main, *flags, "--overlay", "--denoised")
-    said = capsys.readouterr().out
-    assert "masks of 3 example(s) are in predictions\n" in said and "predictions.overlay" in said
+    output = capsys.readouterr().out
+    assert (
+        "masks of 3 example(s) are in predictions\n" in output and "predictions.overlay" in output
+    )
     wanted = predictor.load(folder)(x)
     for name, image, mask in zip("hgf", x, wanted.predictions, strict=True):
         path = tmp_path / "predictions" / f"{name}.png"
@@ -303,10 +307,10 @@ def test_predicted_numbers(runs, tmp_path):
     with (tmp_path / "a.csv").open(newline="") as file:
         heading, *lines = csv.reader(file)
     assert heading == ["row", "a & b", "length", "sd_a & b", "sd_length"]
-    found, ours = np.array(lines, float), predictor.load(folder)
+    found, model = np.array(lines, float), predictor.load(folder)
     x = rows("numbers", 5, 3)[0]
     precision = 1e-7 * np.array([100, 1])
-    for part, wanted in ((found[:, 1:3], ours.predict(x)), (found[:, 3:], ours.uncertainty(x))):
+    for part, wanted in ((found[:, 1:3], model.predict(x)), (found[:, 3:], model.uncertainty(x))):
         assert (abs(part - wanted) <= precision).all()
     assert max(map(len, itertools.chain(*lines))) <= len("-1000000.123456")
 
@@ -320,9 +324,9 @@ def test_predicted_labels(runs, tmp_path):
     with (tmp_path / "a.csv").open(newline="") as file:
         heading, *lines = csv.reader(file)
     assert heading == ["row", "x", "y", "z", "p_x", "p_y", "p_z"]
-    found, ours = np.array(lines, float), predictor.load(folder)
-    np.testing.assert_array_equal(found[:, 1:4], ours.predict(x))
-    np.testing.assert_allclose(found[:, 4:], ours.predict_proba(x), rtol=1e-5)
+    found, model = np.array(lines, float), predictor.load(folder)
+    np.testing.assert_array_equal(found[:, 1:4], model.predict(x))
+    np.testing.assert_allclose(found[:, 4:], model.predict_proba(x), rtol=1e-5)
 
 
 def test_evaluate(trained, tmp_path, capsys):
@@ -330,15 +334,15 @@ def test_evaluate(trained, tmp_path, capsys):
     x, y = rows(kind, 9, 1)
     np.savez(tmp_path / "new.npz", x=x, y=y, kind=kind)
     run(evaluate.main, f"--workdir={folder}", f"--dataset={tmp_path}/new.npz")
-    said = capsys.readouterr().out
+    output = capsys.readouterr().out
     result = json.loads((folder / "result.json").read_text())
     heading = {"pixels": "class ", "numbers": "number", "several": "label "}[kind]
-    assert "9 examples" in said and f"\n{heading}" in said
+    assert "9 examples" in output and f"\n{heading}" in output
     for name in set(SHOWN[kind]):
         value = result[f"test_{name}"]
         shown = f"{value:.2f} %" if kind != "numbers" else f"{value:.4g}"
-        assert shown in said, name
-    lines = {line.split("  ")[0] for line in said.splitlines()}
+        assert shown in output, name
+    lines = {line.split("  ")[0] for line in output.splitlines()}
     assert lines >= set(NAMES[kind])
     if kind == "pixels":
         save_images(tmp_path / "set" / "images", x[:8])
@@ -347,8 +351,8 @@ def test_evaluate(trained, tmp_path, capsys):
             masks.write_png(tmp_path / "set" / "masks" / f"{name}.png", masks.as_bytes(mask))
         run(evaluate.main, f"--workdir={folder}", f"--dataset={tmp_path}/set")
         counts = pixels.judge(predictor.load(folder), dataset.x_test[:8], dataset.y_test[:8]).counts
-        said = capsys.readouterr().out
-        assert f"{counts.trace()} of {8 * (SIZE**2 - 1)} labelled pixels" in said
+        output = capsys.readouterr().out
+        assert f"{counts.trace()} of {8 * (SIZE**2 - 1)} labelled pixels" in output
 
 
 def test_export(trained, tmp_path, capsys, monkeypatch):
@@ -394,9 +398,9 @@ def test_bad_predictions(runs, tmp_path, monkeypatch, kind, flags, message):
     np.savez("wrong.npz", x=np.zeros((2, 7, 7)))
     np.savez("new.npz", x=rows(kind, 2)[0])
     before = sorted(tmp_path.rglob("*"))
-    given = [] if any(flag.startswith("--input") for flag in flags) else ["--input=new.npz"]
+    inputs = [] if any(flag.startswith("--input") for flag in flags) else ["--input=new.npz"]
     with pytest.raises((ConfigError, errors.DataError), match=message) as raised:
-        run(predict.main, f"--workdir={runs[kind][0]}", *given, *flags)
+        run(predict.main, f"--workdir={runs[kind][0]}", *inputs, *flags)
     assert "\n" not in str(raised.value) and sorted(tmp_path.rglob("*")) == before
 
 
@@ -425,7 +429,7 @@ def test_bad_test_sets(runs, tmp_path, kind, arrays, message):
     assert "\n" not in str(raised.value)
 
 
-def test_test_sets_of_another_kind(runs, tmp_path):
+def test_test_sets_of_another_kind_are_refused(runs, tmp_path):
     folder, _ = runs["numbers"]
     with pytest.raises(errors.DataError, match="digits has labels that are classes, but the run"):
         run(evaluate.main, f"--workdir={folder}", "--dataset=digits")
@@ -436,7 +440,7 @@ def test_test_sets_of_another_kind(runs, tmp_path):
         run(evaluate.main, f"--workdir={folder}", f"--dataset={tmp_path}")
 
 
-def test_two_images_of_one_name_have_one_mask(runs, tmp_path):
+def test_images_of_the_same_name_are_refused(runs, tmp_path):
     folder, _ = runs["pixels"]
     for name in ("cat.jpg", "cat.png"):
         (tmp_path / "new").mkdir(exist_ok=True)
@@ -449,7 +453,7 @@ def test_two_images_of_one_name_have_one_mask(runs, tmp_path):
     assert [path.name for path in (tmp_path / "masks").iterdir()] == ["cat.png"]
 
 
-def test_masks_have_no_more_classes_than_a_byte(tmp_path):
+def test_masks_hold_at_most_255_classes(tmp_path):
     with pytest.raises(errors.DataError, match="256 classes, but a PNG mask holds 255"):
         masks.check_classes(256)
     every = np.arange(256, dtype=np.uint8).reshape(16, 16)
@@ -458,7 +462,7 @@ def test_masks_have_no_more_classes_than_a_byte(tmp_path):
     assert len(np.unique(masks.PALETTE, axis=0)) == 256
 
 
-SIGHTS = {  # of colours in linear light (Machado, Oliveira & Fernandes 2009, severity 1)
+SIGHTS = {  # for colours in linear light (Machado, Oliveira & Fernandes 2009, severity 1)
     "normal": np.eye(3),
     "protan": [
         [0.152286, 1.052583, -0.204868],
@@ -479,8 +483,8 @@ SIGHTS = {  # of colours in linear light (Machado, Oliveira & Fernandes 2009, se
 
 
 @pytest.mark.parametrize("sight", SIGHTS)
-def test_a_dozen_colours_and_that_of_no_label_are_told_apart(sight):
-    """Some 2 is just noticed, in CIELAB."""
+def test_first_colours_and_that_of_no_label_differ_visibly(sight):
+    """In CIELAB, a difference of about 2 is just noticeable."""
     share = masks.PALETTE[[*range(12), 255]] / 255
     linear = np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4)
     seen = np.clip(linear @ np.transpose(SIGHTS[sight]), 0, 1)

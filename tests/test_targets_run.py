@@ -1,4 +1,4 @@
-"""Runs of every target: training, stops, populations, streams, prediction, export, bad input."""
+"""Runs of every target: training, resuming, populations, streams, prediction, export, bad input."""
 
 import dataclasses
 import functools
@@ -23,7 +23,7 @@ LINE = np.array([1.0, -0.5, 0.3, 0.0])
 
 
 def labels_of(kind, x):
-    """What a ladder can learn from the rows; numbers are far from mean 0 and variance 1."""
+    """Computes labels that a ladder can learn; numbers are far from mean 0 and variance 1."""
     if kind == "pixels":
         return (x > 0.5).astype(int)
     if kind == "several":
@@ -82,7 +82,7 @@ each = pytest.mark.parametrize("kind", KINDS)
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """The folder and the result of a run of each kind, trained where it is first asked for."""
+    """Returns a function that trains a run of a kind once and returns its folder and its result."""
 
     @functools.cache
     def run(kind):
@@ -93,7 +93,7 @@ def trained(tmp_path_factory):
 
 
 def measured(kind, found, y):
-    """The error and another measure of predictions, by NumPy."""
+    """Computes the error and another measure of predictions in NumPy."""
     if kind == "pixels":
         pairs = [(found == k, y == k) for k in (0, 1)]
         iou = np.mean([(a & b).sum() / (a | b).sum() for a, b in pairs])
@@ -107,7 +107,7 @@ def measured(kind, found, y):
 
 
 @each
-def test_a_run_learns_and_its_figures_are_those_of_its_predictions(trained, kind):
+def test_run_learns_and_reports_the_measures_of_its_predictions(trained, kind):
     folder, result = trained(kind)
     assert result.summary["target"] == NAMES[kind]
     ours, dataset = predictor.load(folder), own(kind)
@@ -129,7 +129,7 @@ def test_a_run_learns_and_its_figures_are_those_of_its_predictions(trained, kind
 
 
 @each
-def test_a_stopped_run_goes_on_to_the_same_bits(trained, tmp_path, kind):
+def test_resumed_run_is_bit_identical(trained, tmp_path, kind):
     folder, _ = trained(kind)
     with pytest.raises(StopError):
         loop.train_and_evaluate(KINDS[kind], tmp_path, dataset=own(kind), progress=stop_at(6))
@@ -139,18 +139,18 @@ def test_a_stopped_run_goes_on_to_the_same_bits(trained, tmp_path, kind):
 
 
 @pytest.mark.parametrize("kind", ["pixels", "variance"])
-def test_a_member_is_a_run_of_its_own(trained, tmp_path, kind):
+def test_member_matches_a_separate_run(trained, tmp_path, kind):
     """Numbers are standardised by each member's own labelled rows."""
     config = dataclasses.replace(KINDS[kind], class_weight="")
     members = {"a": config, "b": dataclasses.replace(config, seed=5, validation=8)}
     results = population.train_population(members, tmp_path / "all", dataset=own(kind))
-    alone = loop.train_and_evaluate(members["b"], tmp_path / "b", dataset=own(kind))
+    single = loop.train_and_evaluate(members["b"], tmp_path / "b", dataset=own(kind))
     together = results["b"]
-    assert together.summary.keys() == alone.summary.keys()
-    assert together.summary.get("scaling") == alone.summary.get("scaling")
+    assert together.summary.keys() == single.summary.keys()
+    assert together.summary.get("scaling") == single.summary.get("scaling")
     scalings = [result.summary.get("scaling") for result in results.values()]
     assert (scalings[0] != scalings[1]) == (kind == "variance")
-    for name, value in alone.summary.items():
+    for name, value in single.summary.items():
         if name.startswith(("test_", "validation_")):
             assert together.summary[name] == pytest.approx(value, rel=0.02), name
     x = own(kind).x_test
@@ -160,8 +160,8 @@ def test_a_member_is_a_run_of_its_own(trained, tmp_path, kind):
     np.testing.assert_allclose(ours, theirs, rtol=1e-2, atol=1e-2)
 
 
-def test_the_same_examples_with_other_labels():
-    """Where members train on the same rows, what their labels are is each one's own."""
+def test_members_with_the_same_examples_and_other_labels():
+    """Members that train on the same rows still have their own labels."""
     dataset = own("numbers")
     first, second = (dataclasses.replace(BASE, validation=0, seed=seed) for seed in (0, 1))
     found = population.gather([first, second], dataset).tasks[1]
@@ -172,26 +172,26 @@ def test_the_same_examples_with_other_labels():
     np.testing.assert_array_equal(found.test[1], wanted.test[1])
 
 
-def test_balanced_weights_of_one_population():
+def test_balanced_weights_in_a_population():
     balanced = dataclasses.replace(KINDS["pixels"], validation=0)
     members = [balanced, dataclasses.replace(balanced, seed=1)]
     with pytest.raises(ConfigError, match=r"class_weight='balanced' .* one after another"):
         population.gather(members, own("pixels"))
-    # Those of classes are weights of rows, which may differ.
+    # For classes they become weights of rows, which may differ between members.
     classes = dataclasses.replace(BASE, class_weight="balanced", label_choice="uniform")
     members = [dataclasses.replace(classes, seed=seed) for seed in range(4)]
     crew = population.gather(members, own("classes"))
     for member, task, weight in zip(members, crew.tasks, crew.data.train.weight, strict=True):
-        alone = inputs.prepare(member, own("classes")).train
-        np.testing.assert_array_equal(task.train.weight, alone.weight)
-        np.testing.assert_array_equal(weight, alone.weight)
-        known = targets.class_weights("balanced", np.asarray(alone.labels), 2)
-        np.testing.assert_allclose(weight, np.array(known)[alone.labels], rtol=1e-6)
+        single = inputs.prepare(member, own("classes")).train
+        np.testing.assert_array_equal(task.train.weight, single.weight)
+        np.testing.assert_array_equal(weight, single.weight)
+        known = targets.class_weights("balanced", np.asarray(single.labels), 2)
+        np.testing.assert_allclose(weight, np.array(known)[single.labels], rtol=1e-6)
     assert len(np.unique(crew.data.train.weight)) > 2
 
 
 @pytest.mark.parametrize("kind", ["pixels", "numbers"])
-def test_streamed_as_resident(tmp_path, kind):
+def test_streamed_matches_resident(tmp_path, kind):
     pytest.importorskip("grain", reason="needs the extra stream: pip install 'ladder_jax[stream]'")
     config = dataclasses.replace(KINDS[kind], epochs=2, consistency=1.0, consistency_threshold=0.5)
     results = [
@@ -209,7 +209,7 @@ def test_streamed_as_resident(tmp_path, kind):
 
 
 @each
-def test_exported(trained, kind):
+def test_export(trained, kind):
     ours, x = predictor.load(trained(kind)[0]), own(kind).x_test[:7].copy()
     exported = jax_export.deserialize(bytearray(exporting.export(ours)))
     assert exported.platforms == exporting.PLATFORMS
@@ -239,13 +239,13 @@ def test_numbers_have_no_probabilities(trained):
 def test_predictions_do_not_depend_on_the_chunk(trained, monkeypatch):
     for kind in ("pixels", "variance"):
         ours, x = predictor.load(trained(kind)[0]), own(kind).x_test
-        whole = ours.predict(x)
+        full = ours.predict(x)
         ours.rows = 7
-        np.testing.assert_allclose(ours.predict(x), whole, rtol=1e-5)
+        np.testing.assert_allclose(ours.predict(x), full, rtol=1e-5)
         assert len(ours.predict(x[:0])) == 0
 
 
-def test_fewer_rows_at_once_of_larger_images():
+def test_larger_images_are_evaluated_in_smaller_chunks():
     config = dataclasses.replace(BASE, units=(32, 32))
     net = program.build_ladder(config, (512, 512, 3), targets.pixels(2))
     rows = evaluation.rows_at_once(net, 1000)
@@ -253,21 +253,21 @@ def test_fewer_rows_at_once_of_larger_images():
     assert evaluation.rows_at_once(presets.mlp(4, [3, 2]), 1000) == 1000
 
 
-def test_measures_of_chunks_are_those_of_all(trained):
-    """In float64, as thousands of rows are added up."""
+def test_measures_do_not_depend_on_the_chunk(trained):
+    """Sums are float64, as thousands of rows add up."""
     _, result = trained("variance")
     task = inputs.prepare(KINDS["variance"], own("variance"))
     compiled = program.compile_program(KINDS["variance"], task.spec)
     known = result.params, result.statistics, *task.test
-    whole = compiled.evaluate.measures(*known)
+    full = compiled.evaluate.measures(*known)
     parts = evaluation.make_measures(compiled.net, compiled.mesh, rows=9)(*known)
     assert all(value.dtype == np.float64 for value in parts.values())
-    for name, value in whole.items():
+    for name, value in full.items():
         np.testing.assert_allclose(parts[name], value, rtol=1e-5)
 
 
 def test_earlier_runs_load_as_classes(trained, tmp_path):
-    """Their files say nothing of targets; a stopped run resumes."""
+    """Their files name no target; training again finds the finished run."""
     config = dataclasses.replace(BASE, epochs=2)
     result = loop.train_and_evaluate(config, tmp_path, dataset=own("classes"))
     wanted = predictor.load(tmp_path).predict(X_TEST)
@@ -283,7 +283,7 @@ def test_earlier_runs_load_as_classes(trained, tmp_path):
     assert again.summary["test_error"] == result.summary["test_error"]
 
 
-def test_a_result_of_another_target_is_refused(trained, tmp_path):
+def test_result_of_an_unknown_target_is_refused(trained, tmp_path):
     folder, result = trained("several")
     for file in ("config.json", "params.npz"):
         (tmp_path / file).write_bytes((folder / file).read_bytes())
@@ -294,20 +294,20 @@ def test_a_result_of_another_target_is_refused(trained, tmp_path):
         assert "\n" not in str(raised.value)
 
 
-def partly(kind, marked):
-    """A set in which only the first rows have labels."""
+def partly_labelled(kind, count):
+    """Returns a data set in which only the first rows have labels."""
     dataset = own(kind)
     y = dataset.y_train.copy()
-    y[marked:] = np.nan if y.dtype.kind == "f" else -1
+    y[count:] = np.nan if y.dtype.kind == "f" else -1
     return dataset._replace(y_train=y)
 
 
 @pytest.mark.parametrize("kind", ["pixels", "numbers", "several"])
-def test_rows_of_every_kind(kind):
+def test_choice_of_rows_for_every_kind(kind):
     config = dataclasses.replace(BASE, labels=-1, validation=3)
-    labeled, kept, held_out = inputs.choose_rows(config, partly(kind, 12))
+    labeled, training, held_out = inputs.choose_rows(config, partly_labelled(kind, 12))
     assert len(labeled) == 9 and len(held_out) == 3 and max(*labeled, *held_out) < 12
-    assert set(kept) == set(range(len(own(kind).y_train))) - set(held_out)
+    assert set(training) == set(range(len(own(kind).y_train))) - set(held_out)
     with pytest.raises(DataError, match="no example is marked as unlabelled"):
         inputs.choose_rows(config, own(kind))
     named = dataclasses.replace(BASE, split="own.3@6", validation=4)
@@ -327,11 +327,11 @@ def test_numbers_are_standardised_by_the_labelled_rows():
     np.testing.assert_allclose(y, dataset.y_test, rtol=1e-4)
 
 
-def test_weights_of_rows_and_classes():
+def test_row_and_class_weights():
     weight = np.arange(80.0)
     task = inputs.prepare(KINDS["classes"], own("classes"), weight=weight)
-    of_classes = np.array([1.0, 2.0])[task.train.labels]
-    np.testing.assert_array_equal(task.train.weight, weight[task.labeled] * of_classes)
+    class_weights = np.array([1.0, 2.0])[task.train.labels]
+    np.testing.assert_array_equal(task.train.weight, weight[task.labeled] * class_weights)
     assert task.target is targets.classes(2)
     balanced = inputs.prepare(KINDS["pixels"], own("pixels"))
     masks = own("pixels").y_train[balanced.labeled]
@@ -342,15 +342,15 @@ def test_weights_of_rows_and_classes():
     )
 
 
-def test_units_are_channels_where_pixels_have_classes():
+def test_units_are_channels_for_pixels():
     config = dataclasses.replace(BASE, units=(8, 4, 4, 4, 4))
     net = program.build_ladder(config, (9, 7, 3), targets.pixels(5))
     names = [level.layer.name for level in net.structure.levels[1:]]
     assert names[:3] == ["conv:8:3:1:same", "conv:4:3:1:same:2", "conv:4:3:1:same:4"]
     assert names[3:] == ["conv:4:3:1:same:8", "conv:4:3:1:same:8", "conv:5:1"]
     assert net.shapes[-1] == (9, 7, 5) and len(net.shapes) == config.levels
-    alone = dataclasses.replace(BASE, units=())
-    assert program.build_ladder(alone, (9, 7, 3), targets.pixels(5)).shapes[1:] == ((9, 7, 5),)
+    single = dataclasses.replace(BASE, units=())
+    assert program.build_ladder(single, (9, 7, 3), targets.pixels(5)).shapes[1:] == ((9, 7, 5),)
 
 
 def numbers_of(y):
@@ -401,6 +401,6 @@ def test_bad_input_is_one_line_before_any_training(tmp_path, case):
 
 
 @pytest.mark.parametrize("text", ["even", "a:x", "a:-1", "a:nan", "a:1,a:2", "a:inf"])
-def test_class_weights_that_are_none(text):
+def test_bad_class_weights(text):
     with pytest.raises(ConfigError, match=r"class_weight is .*; give 'balanced', or a number"):
         Config(class_weight=text)

@@ -1,4 +1,4 @@
-"""Schedule, order, step and epoch."""
+"""Learning-rate schedule, order of rows, training step and epoch."""
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ DATA = TrainData(X[:4], jnp.array([0, 1, 0, 1]), X)
 STEP = training.make_train_step(NET, OPTIMIZER)
 
 
-def fresh(seed=0):
+def fresh_state(seed=0):
     return training.create_train_state(NET, OPTIMIZER, jax.random.key(seed))
 
 
@@ -32,13 +32,13 @@ def test_rate_is_constant_then_falls_to_0(decay_from):
 
 
 @pytest.mark.parametrize("bad", [(0.0, 10, 0.5), (0.1, 0, 0.5), (0.1, 10, 1.5)])
-def test_schedule_refuses(bad):
+def test_bad_schedules(bad):
     with pytest.raises(ValueError, match="constant_then_linear"):
         transforms.constant_then_linear(*bad)
 
 
-def test_the_rate_reaches_the_parameters():
-    """The original's last version lost its decay: with a rate of 0 nothing may move."""
+def test_learning_rate_reaches_the_parameters():
+    """The original's last version lost its decay: at a rate of 0, no parameter may change."""
     schedule = transforms.constant_then_linear(0.01, 4, decay_from=0.5)
     optimizer = optax.adam(schedule)
     step = training.make_train_step(NET, optimizer)
@@ -52,14 +52,14 @@ def test_the_rate_reaches_the_parameters():
     assert moves[4:] == [0, 0]
 
 
-def test_costs_may_follow_a_schedule():
+def test_hyperparameters_may_follow_a_schedule():
     def noisier(step):
         return NET.hyper._replace(noise_std=jnp.where(step < 2, 0.0, NET.hyper.noise_std))
 
     batch = Batch(DATA.labeled, DATA.labels, X)
     quiet = training.make_train_step(NET, OPTIMIZER, noisier(0))
     scheduled = training.make_train_step(NET, OPTIMIZER, noisier)
-    states = fresh(), fresh(), fresh()
+    states = fresh_state(), fresh_state(), fresh_state()
     same = []
     for _ in range(3):
         states = tuple(
@@ -72,7 +72,7 @@ def test_costs_may_follow_a_schedule():
 
 
 @pytest.mark.parametrize(("rows", "steps", "batch"), [(6, 2, 3), (4, 5, 3), (13, 4, 3)])
-def test_order_is_whole_passes(rows, steps, batch):
+def test_order_consists_of_whole_passes(rows, steps, batch):
     order = np.asarray(training.row_order(jax.random.key(0), rows, steps, batch)).ravel()
     for start in range(0, len(order) - rows + 1, rows):
         assert sorted(order[start : start + rows]) == list(range(rows))
@@ -84,7 +84,7 @@ def test_epoch_is_deterministic_and_compiled_once():
     epoch = training.make_epoch(STEP, BatchSizes(4, 5))
     ends = []
     for _ in range(2):
-        state = fresh()
+        state = fresh_state()
         for _ in range(3):
             state, metrics = epoch(state, DATA)
         ends.append(jax.tree.leaves((state.params, metrics)))
@@ -93,16 +93,16 @@ def test_epoch_is_deterministic_and_compiled_once():
     assert epoch._cache_size() == 1
 
 
-def test_step_depends_on_seed_and_step_alone():
+def test_step_depends_on_seed_and_step_only():
     batch = Batch(DATA.labeled, DATA.labels, X)
-    state, first = STEP(fresh(), batch)
-    _, again = STEP(fresh(), batch)
+    state, first = STEP(fresh_state(), batch)
+    _, again = STEP(fresh_state(), batch)
     assert float(first["loss"]) == float(again["loss"])
-    _, other_step = STEP(fresh()._replace(step=state.step), batch)
-    _, other_seed = STEP(fresh()._replace(key=jax.random.key(7)), batch)
+    _, other_step = STEP(fresh_state()._replace(step=state.step), batch)
+    _, other_seed = STEP(fresh_state()._replace(key=jax.random.key(7)), batch)
     losses = [float(m["denoising"][1]) for m in (first, other_step, other_seed)]
-    cross = [float(m["cross_entropy"]) for m in (first, other_step, other_seed)]
-    assert len(set(cross)) == 3, (losses, cross)
+    cross_entropies = [float(m["cross_entropy"]) for m in (first, other_step, other_seed)]
+    assert len(set(cross_entropies)) == 3, (losses, cross_entropies)
 
 
 def test_tied_halves_are_the_same_rows():
@@ -116,7 +116,7 @@ def test_tied_halves_are_the_same_rows():
 
     data = TrainData(X.at[:, 0].set(jnp.arange(13)), jnp.arange(13), X.at[:, 0].set(jnp.arange(13)))
     for tied in (True, False):
-        _, metrics = training.make_epoch(spy, BatchSizes(4, 4, tied))(fresh(), data)
+        _, metrics = training.make_epoch(spy, BatchSizes(4, 4, tied))(fresh_state(), data)
         seen.append((float(metrics["same"]), float(metrics["label"])))
     assert seen[0] == (1, 1) and seen[1] != (1, 1)
 
@@ -126,7 +126,7 @@ def test_learns():
     y = (x[:, 0] > 0).astype(jnp.int32)
     data = TrainData(x, y, x)
     epoch = training.make_epoch(STEP, BatchSizes(13, 13))
-    state = fresh()
+    state = fresh_state()
     first = None
     for _ in range(40):
         state, metrics = epoch(state, data)
@@ -140,29 +140,29 @@ def test_learns():
 def test_lowers_for_every_platform(platform):
     batch = Batch(DATA.labeled, DATA.labels, X)
     for function, args in (
-        (jax.jit(NET.loss), (fresh().params, batch, jax.random.key(0))),
-        (STEP, (fresh(), batch)),
+        (jax.jit(NET.loss), (fresh_state().params, batch, jax.random.key(0))),
+        (STEP, (fresh_state(), batch)),
     ):
         exported = jax.export.export(function, platforms=[platform])(*args)
         assert exported.platforms == (platform,)
         assert "stablehlo" in exported.mlir_module()
 
 
-def test_epochs_together_are_those_one_by_one():
+def test_epochs_together_match_single_epochs():
     epoch = training.make_epoch(STEP, BatchSizes(2, 6))
     epochs = training.make_epochs(epoch, most=4)
-    state, lines = fresh(), []
+    state, lines = fresh_state(), []
     for _ in range(5):
         state, metrics = epoch(state, DATA)
         lines.append(metrics)
-    found, first = epochs(fresh(), DATA, 3)
-    found, rest = epochs(found, DATA, 2)
+    found, first = epochs(fresh_state(), DATA, 3)
+    found, second = epochs(found, DATA, 2)
     for one, other in zip(*map(jax.tree.leaves, (found.params, state.params)), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)
     assert int(found.step) == int(state.step) == 10
     for name in lines[0]:
         expected = np.stack([line[name] for line in lines])
-        done = np.concatenate([first[name][:3], rest[name][:2]])
+        done = np.concatenate([first[name][:3], second[name][:2]])
         np.testing.assert_allclose(done, expected, 1e-5)
-        assert not first[name][3:].any() and not rest[name][2:].any()
+        assert not first[name][3:].any() and not second[name][2:].any()
     assert epochs._cache_size() == 1

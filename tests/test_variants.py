@@ -1,4 +1,4 @@
-"""What came after the paper: unit-norm weights, averages, adversarial noise, bfloat16."""
+"""Extensions of the paper: unit-norm weights, averages, adversarial noise, bfloat16."""
 
 import functools
 import re
@@ -40,18 +40,18 @@ def test_unit_norm_and_average_after_several_steps():
         assert not np.allclose(jnp.linalg.norm(level.down["kernel"], axis=0), 1.0, rtol=1e-2)
     weights = 0.8 ** np.arange(4)[::-1]
     mean = jax.tree.map(lambda *ps: np.tensordot(weights / weights.sum(), np.stack(ps), 1), *seen)
-    kept = averaged(state.opt_state)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), kept, mean)
+    average = averaged(state.opt_state)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), average, mean)
 
 
-def test_projection_changes_no_clean_prediction():
+def test_projection_keeps_clean_predictions():
     params = NET.init(jax.random.key(0))
     x = jax.random.normal(jax.random.key(1), (9, 6))
     before, after = (NET.encode(p, x).logits for p in (params, project_weights(params)))
     np.testing.assert_allclose(before, after, rtol=1e-3, atol=1e-4)
 
 
-def test_transforms_do_not_touch_other_updates():
+def test_unit_norm_keeps_other_updates():
     params = NET.init(jax.random.key(0))
     updates = jax.tree.map(jnp.ones_like, params)
     optimizer = unit_norm_weights()
@@ -71,40 +71,42 @@ WIDE = presets.mlp(20, [15, 10])
 
 @functools.partial(jax.jit, static_argnames="levels")
 def divergences(seed, levels):
-    """Of adversarial noise and of random noise of the same norm."""
+    """Computes the divergences of adversarial noise and of random noise of the same norm."""
     keys = jax.random.split(jax.random.key(seed), 3)
     params, x = WIDE.init(keys[0]), jax.random.normal(keys[1], (40, 20))
     noise = WIDE.draw_noise(keys[2], 2, 40).unlabeled
     norm = lambda n: n * jnp.sqrt(n.shape[1] / jnp.square(n).sum(1, keepdims=True))
     count = 1 if levels == "input" else len(noise)
     quiet = [jnp.zeros_like(n) for n in noise[count:]]
-    turned = adversarial_noise(WIDE, params, x, noise, levels=levels)[:count]
-    lengths = [jnp.linalg.norm(n, axis=1) / jnp.sqrt(n.shape[1]) for n in turned]
+    adversarial = adversarial_noise(WIDE, params, x, noise, levels=levels)[:count]
+    lengths = [jnp.linalg.norm(n, axis=1) / jnp.sqrt(n.shape[1]) for n in adversarial]
     random = [norm(n) for n in noise[:count]]
-    of = lambda n: divergence(WIDE, params, x, (*n, *quiet))
-    return of(turned), of(random), jnp.concatenate(lengths)
+    divergence_of = lambda n: divergence(WIDE, params, x, (*n, *quiet))
+    return divergence_of(adversarial), divergence_of(random), jnp.concatenate(lengths)
 
 
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 2**31 - 1), st.sampled_from(["input", "all"]))
-@example(158229, "all")  # no unit of a level is active in a row, whose gradient is 0
+@example(158229, "all")  # in one row no unit of a level is active: its gradient is 0
 def test_adversarial_noise_beats_random_noise_of_its_norm(seed, levels):
-    turned, random, lengths = divergences(seed, levels)
-    assert turned > random
+    adversarial, random, lengths = divergences(seed, levels)
+    assert adversarial > random
     np.testing.assert_allclose(lengths, 1.0, rtol=1e-4)
 
 
-def test_adversarial_ladder_turns_the_noise_it_draws():
+def test_adversarial_ladder_replaces_the_noise_it_draws():
     batch, key, params = make_batch(), jax.random.key(3), NET.init(jax.random.key(0))
-    everywhere = virtual_adversarial(NET, levels="all")
+    adversarial_net = virtual_adversarial(NET, levels="all")
     drawn = NET.draw_noise(key, 4, 8)
-    turn = jax.jit(functools.partial(adversarial_noise, NET, levels="all"))
-    turned = drawn._replace(
-        labeled=turn(params, batch.labeled, drawn.labeled),
-        unlabeled=turn(params, batch.unlabeled, drawn.unlabeled),
+    make_adversarial = jax.jit(functools.partial(adversarial_noise, NET, levels="all"))
+    adversarial = drawn._replace(
+        labeled=make_adversarial(params, batch.labeled, drawn.labeled),
+        unlabeled=make_adversarial(params, batch.unlabeled, drawn.unlabeled),
     )
-    cost = jax.jit(everywhere.loss)(params, batch, key)[0]
-    np.testing.assert_allclose(cost, jax.jit(NET.loss_given)(params, batch, turned)[0], rtol=1e-3)
+    cost = jax.jit(adversarial_net.loss)(params, batch, key)[0]
+    np.testing.assert_allclose(
+        cost, jax.jit(NET.loss_given)(params, batch, adversarial)[0], rtol=1e-3
+    )
     assert float(cost) != float(jax.jit(NET.loss)(params, batch, key)[0])
 
 
@@ -115,7 +117,7 @@ def test_bad_adversarial_settings(wrong):
         adversarial_noise(NET, NET.init(jax.random.key(0)), jnp.ones((4, 6)), noise, **wrong)
 
 
-def test_bfloat16_maps_keep_parameters_statistics_and_gradients_in_float32():
+def test_bfloat16_keeps_parameters_statistics_and_gradients_in_float32():
     net = ladder((6,), [compute_in(jnp.bfloat16, dense(n)) for n in (5, 3)])
     params = net.init(jax.random.key(0))
     batch = make_batch()
@@ -135,7 +137,7 @@ def test_bfloat16_maps_keep_parameters_statistics_and_gradients_in_float32():
     assert products.count(("bf16", "f32")) >= 3
 
 
-def test_switches_are_reachable_from_a_config(tmp_path):
+def test_config_enables_every_variant(tmp_path):
     config = Config(
         units=(8,),
         epochs=2,
@@ -146,7 +148,7 @@ def test_switches_are_reachable_from_a_config(tmp_path):
     )
     result = loop.train_and_evaluate(config, tmp_path)
     assert 0 <= result.summary["test_error"] <= 100
-    # The average of vectors of norm 1 that moved a little.
+    # The average of unit vectors that moved a little.
     norms = jnp.linalg.norm(result.params[1].up["kernel"], axis=0)
     assert ((norms > 0.9) & (norms <= 1.0)).all()
 
@@ -167,7 +169,7 @@ def test_conv_ladder_from_a_config(tmp_path):
 
 
 @pytest.mark.slow
-def test_bfloat16_trains_digits_as_float32_does(tmp_path):
+def test_bfloat16_matches_float32_on_digits(tmp_path):
     """Mean test error over three seeds, 150 epochs: within half a point."""
     errors = {}
     for dtype in ("float32", "bfloat16"):
@@ -187,7 +189,7 @@ def test_bfloat16_trains_digits_as_float32_does(tmp_path):
     assert abs(errors["float32"] - errors["bfloat16"]) <= 0.5
 
 
-def deep(levels):
+def deep_net(levels):
     costs = (10.0, 1.0) + (0.1,) * (levels - 1)
     return presets.mlp(64, [20] * (levels - 1) + [10], denoising_cost=costs)
 
@@ -197,7 +199,7 @@ def test_cost_of_a_step_grows_linearly_in_depth():
     batch = Batch(x[:100], jnp.arange(100) % 10, x[100:])
 
     def flops(levels):
-        net = deep(levels)
+        net = deep_net(levels)
         params = jax.eval_shape(net.init, jax.random.key(0))
         noise = jax.eval_shape(lambda: net.draw_noise(jax.random.key(0), 100, 100))
         step = jax.jit(jax.grad(net.loss_given, has_aux=True))
@@ -212,7 +214,7 @@ def test_thirty_layers_train_on_digits(tmp_path):
     config = Config(
         units=(50,) * 29,
         denoising_cost=(100.0, 10.0) + (0.1,) * 29,
-        noise_std=(0.03,),  # that of thirty levels adds up
+        noise_std=(0.03,),  # noise of thirty levels adds up
         epochs=40,
         eval_every=40,
         labels=0,
@@ -227,22 +229,24 @@ def test_thirty_layers_train_on_digits(tmp_path):
 
 def test_joint_norm_is_one_noisy_pass_over_both_halves():
     given = {"noise_std": 0.3, "denoising_cost": [10.0, 1.0, 0.1]}
-    joint, alone = (ladder(4, [dense(5), dense(3)], joint_norm=on, **given) for on in (True, False))
+    joint, separate = (
+        ladder(4, [dense(5), dense(3)], joint_norm=on, **given) for on in (True, False)
+    )
     x = jax.random.normal(jax.random.key(0), (11, 4))
     batch = Batch(x[:3], jnp.array([0, 2, 1]), x[3:])
     params, noise = joint.init(jax.random.key(1)), joint.draw_noise(jax.random.key(2), 3, 8)
 
-    def written_out(params):
+    def reference_loss(params):
         both = tuple(map(jnp.concatenate, zip(*noise, strict=True)))
-        noisy, clean = alone.encode(params, x, both), alone.encode(params, batch.unlabeled)
-        cost, _ = alone.structure.target.cost(noisy.logits[:3], batch.labels, None)
-        costs = alone.decode(params, noisy.part(slice(3, None)), clean).cost
+        noisy, clean = separate.encode(params, x, both), separate.encode(params, batch.unlabeled)
+        cost, _ = separate.structure.target.cost(noisy.logits[:3], batch.labels, None)
+        costs = separate.decode(params, noisy.part(slice(3, None)), clean).cost
         return cost + jnp.array([10.0, 1.0, 0.1]) @ jnp.stack(costs)
 
     loss = lambda params, net=joint: net.loss_given(params, batch, noise)[0]
-    found, wanted = (jax.jit(jax.value_and_grad(f))(params) for f in (loss, written_out))
+    found, wanted = (jax.jit(jax.value_and_grad(f))(params) for f in (loss, reference_loss))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), found, wanted)
-    assert abs(wanted[0] - loss(params, alone)) > 0.01
+    assert abs(wanted[0] - loss(params, separate)) > 0.01
 
 
 def test_joint_norm_needs_unlabeled_rows():

@@ -1,4 +1,4 @@
-"""The original's words, against a second program that reads them: tests/numpy_ladder.py."""
+"""The original's layer and decoder words, against a NumPy program: tests/numpy_ladder.py."""
 
 import pathlib
 import re
@@ -78,7 +78,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_second_program_agrees(name, tmp_path):
+def test_numpy_program_agrees(name, tmp_path):
     program = Program(CASES[name], seed=len(name))
     program.write(tmp_path / "case.npz")
     ref = Reference(tmp_path / "case.npz")
@@ -89,17 +89,19 @@ def test_the_second_program_agrees(name, tmp_path):
 
 
 def check_slope(program, ref, grads, rng):
-    """The gradient, along one direction, is the difference quotient of the other program."""
+    """Checks the gradient along a direction against a difference quotient of the NumPy program."""
     step = {name: rng.standard_normal(p.shape) for name, p in program.parameters.items()}
 
-    def moved(by):
-        return program.total({name: p + by * step[name] for name, p in program.parameters.items()})
+    def moved_total(amount):
+        return program.total(
+            {name: p + amount * step[name] for name, p in program.parameters.items()}
+        )
 
-    slope = (moved(1e-6) - moved(-1e-6)) / 2e-6
+    slope = (moved_total(1e-6) - moved_total(-1e-6)) / 2e-6
     ref.arrays |= {f"step_{name}": p for name, p in step.items()}
     products = jax.tree.map(lambda g, d: (g * d).sum(), grads, ref.params("step_"))
-    ours = np.float64(sum(jax.tree.leaves(products)))
-    assert_close(ours, np.float64(slope), "slope", rtol=1e-6)
+    derivative = np.float64(sum(jax.tree.leaves(products)))
+    assert_close(derivative, np.float64(slope), "slope", rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -119,7 +121,7 @@ def test_unknown_decoder(spec, message):
         original.decoder_names(spec, 3)
 
 
-def test_the_page_has_every_decoder():
+def test_page_lists_every_decoder():
     page = pathlib.Path(__file__).parent.parent / "docs" / "original-commands.md"
     rows = re.findall(r"^\| `(\w+)` \| `(\w+)` \| (?:`(\w+)`|an error) \|$", page.read_text(), re.M)
     assert {word: (full, lateral or None) for word, full, lateral in rows} == original.DECODERS
