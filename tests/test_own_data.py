@@ -97,7 +97,7 @@ def test_masked_entries():
     mask = np.arange(6) == 1
     for y, missing in ((np.arange(6) % 3, -1), (np.linspace(0, 1, 6), np.nan)):
         built = data.from_arrays(X[:6], np.ma.array(y, mask=mask))
-        np.testing.assert_array_equal(built.y_train, np.where(mask, missing, y).astype(y.dtype))
+        np.testing.assert_array_equal(built.y_train.ravel(), np.where(mask, missing, y))
     with pytest.raises(errors.DataError, match="x and y: NaN or infinite values in 1 row"):
         data.from_arrays(np.ma.array(X[:6], mask=X[:6] == X[1]), np.arange(6) % 3)
 
