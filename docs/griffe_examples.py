@@ -1,4 +1,4 @@
-"""Has the documentation's builder read our docstrings: "Example:" and "::" before formulas."""
+"""Adapts docstrings to the documentation's builder: "Example:", and "::" before formulas."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ import griffe
 
 
 class OneExample(griffe.Extension):
-    """Google's style has it in the plural alone; else doctests would be read as Markdown."""
+    """Rewrites "Example:" as "Examples:", and "::" as ":".
+
+    Google's style knows only the plural; doctests in an "Example:" would be read as Markdown.
+    """
 
     def on_object(self, *, obj: griffe.Object, **kwargs: Any) -> None:
         """Rewrites each docstring."""

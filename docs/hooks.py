@@ -1,4 +1,4 @@
-"""What the documentation takes from the checkout: API, combinators, results, equations."""
+"""MkDocs hooks that build pages from the checkout: API, combinators, results, equations."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ PACKAGE = ROOT / "ladder_jax"
 
 
 def public_modules() -> Iterator[tuple[str, pathlib.Path]]:
-    """Yields name and file of each documented module of the top level.
+    """Yields name and file of each documented top-level module.
 
-    Left out are names with an underscore in front and packages that export nothing.
+    Names with a leading underscore and packages that export nothing are left out.
     """
     for path in sorted(PACKAGE.iterdir()):
         source = path / "__init__.py" if path.is_dir() else path
@@ -46,10 +46,10 @@ def api_index() -> str:
     """Returns the Markdown of the page that lists the modules."""
     rows = []
     for name, source in public_modules():
-        about = (ast.get_docstring(ast.parse(source.read_text(encoding="utf-8"))) or "").partition(
-            "\n"
-        )[0]
-        rows.append(f"| [`{name}`]({name}.md) | {about.replace('|', '&#124;')} |")
+        summary = (
+            ast.get_docstring(ast.parse(source.read_text(encoding="utf-8"))) or ""
+        ).partition("\n")[0]
+        rows.append(f"| [`{name}`]({name}.md) | {summary.replace('|', '&#124;')} |")
     return "\n".join(
         [
             "# API",
@@ -93,7 +93,7 @@ def tex(formula: str) -> str:
 
     def symbol(match: re.Match[str]) -> str:
         parts = re.fullmatch(r"(\w+?)(\d*)(?:_(?!hat)(\w+))?(_hat)?", match[0])
-        assert parts  # as the first of them matches all names
+        assert parts  # the first group matches any name
         letter, digits, kind, hat = parts.groups()
         if letter in ("alpha", "beta", "gamma", "delta", "mu", "nu", "sigma", "tau", "phi"):
             letter = f"\\{letter}"
@@ -108,12 +108,12 @@ def tex(formula: str) -> str:
 
 
 def combinator_section(name: str, make: Callable[..., Any], others: list[str]) -> str:
-    """Returns the Markdown of a combinator: its docstring and, if it is drawn, its plot.
+    """Returns the Markdown of a combinator: its docstring and, if one exists, its plot.
 
     Args:
-      name: in ``COMBINATORS``.
+      name: its name in ``COMBINATORS``.
       make: the function of that name.
-      others: further names of it, with other arguments.
+      others: its further names, which stand for other arguments.
     """
     signature = inspect.signature(make)
     bare = [p.replace(annotation=p.empty) for p in signature.parameters.values()]
@@ -121,10 +121,10 @@ def combinator_section(name: str, make: Callable[..., Any], others: list[str]) -
     doc = re.split(r"\n\n\w+:\n", inspect.getdoc(make) or "", maxsplit=1)[0]
     # "Makes z_hat = formula: about." or "Makes something."
     doc = re.sub(r"^Makes (z_hat = [^:\n]+?)(: .+)?\.\n*", r"Makes \2.\n\n    \1\n\n", doc + "\n")
-    about, *paragraphs = doc.removeprefix("Makes ").removeprefix(": ").strip("\n").split("\n\n")
-    about = about.rstrip(".")
-    about = f" {about[0].upper()}{about[1:]}." if about else ""
-    lines = [f"## {name}", f"`combinators.{name}{call}`.{about}"]
+    summary, *paragraphs = doc.removeprefix("Makes ").removeprefix(": ").strip("\n").split("\n\n")
+    summary = summary.rstrip(".")
+    summary = f" {summary[0].upper()}{summary[1:]}." if summary else ""
+    lines = [f"## {name}", f"`combinators.{name}{call}`.{summary}"]
     for paragraph in paragraphs:
         if paragraph.startswith("    "):
             lines += [f"$$\n{tex(line.strip())}\n$$" for line in paragraph.split("\n")]
@@ -155,20 +155,20 @@ def combinator_sections() -> str:
 
 
 def on_page_markdown(markdown: str, page: Page, **kwargs: Any) -> str:
-    """Adds the combinators to their page."""
-    is_theirs = page.file.src_uri == "combinators.md"
-    return f"{markdown}\n\n{combinator_sections()}\n" if is_theirs else markdown
+    """Appends the combinators to their page."""
+    is_combinators = page.file.src_uri == "combinators.md"
+    return f"{markdown}\n\n{combinator_sections()}\n" if is_combinators else markdown
 
 
 def on_config(config: MkDocsConfig) -> None:
-    """Puts the modules into the navigation, below "API"."""
+    """Adds the modules to the navigation, below "API"."""
     assert config.nav is not None
     section = next(item["API"] for item in config.nav if "API" in item)
     section.extend({name: f"api/{name}.md"} for name, _ in public_modules())
 
 
 def on_files(files: Files, config: MkDocsConfig) -> None:
-    """Adds what is generated to the files of this folder."""
+    """Adds the generated pages and the plots of results to the files of this folder."""
     for path, text in generated_pages():
         files.append(File.generated(config, path, content=text))
     for plot in sorted((ROOT / "experiments" / "results").glob("*.svg")):
@@ -176,16 +176,16 @@ def on_files(files: Files, config: MkDocsConfig) -> None:
 
 
 def equation(match: re.Match[str]) -> str:
-    r"""Returns as MathML what stands between ``\(`` and ``\)`` or ``\[`` and ``\]``."""
+    r"""Converts an equation between ``\(`` and ``\)`` or ``\[`` and ``\]`` to MathML."""
     display = "block" if match["open"] == "[" else "inline"
-    found: str = convert(html.unescape(match["tex"]).strip(), display=display)
-    # Of the converter, a tilde is no accent, and floats too high, and a hat stretches.
-    found = re.sub(r"<mover>(?=<mi>\w</mi><mo [^>]*>&#x0007E;)", '<mover accent="true">', found)
-    return found.replace("<mo>&#x0005E;", '<mo stretchy="false">&#x0005E;')
+    mathml: str = convert(html.unescape(match["tex"]).strip(), display=display)
+    # The converter's tildes are not accents and float too high; its hats stretch.
+    mathml = re.sub(r"<mover>(?=<mi>\w</mi><mo [^>]*>&#x0007E;)", '<mover accent="true">', mathml)
+    return mathml.replace("<mo>&#x0005E;", '<mo stretchy="false">&#x0005E;')
 
 
 def on_page_content(html: str, **kwargs: Any) -> str:
-    """Typesets the equations and puts the description of a picture below it."""
+    """Typesets equations and puts the description of each picture below it."""
     math = r'<(?P<tag>span|div) class="arithmatex">\\(?P<open>[(\[])(?P<tex>.*?)\\[)\]]</(?P=tag)>'
     html = re.sub(math, equation, html, flags=re.DOTALL)
     picture = r'<p>(<img alt="([^"]+)"[^>]*>)</p>'

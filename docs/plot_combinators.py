@@ -2,9 +2,9 @@
 
   python -m docs.plot_combinators [NAME ...]
 
-By default all that are registered; those that differ in their arguments alone have none.
-Left at the start, right after training: one unit of the hidden level of a small
-ladder on scikit-learn's digits, that whose curves depend on u the most.
+By default all registered combinators; those that differ only in their arguments have no plot.
+Left at the start, right after training: the unit whose curves depend on u the most, in the
+hidden level of a small ladder on scikit-learn's digits.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from matplotlib import pyplot
 pyplot.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "ladder_jax"})
 
 FOLDER = pathlib.Path(__file__).parent / "combinators"
-# Colour of each signal u; as they are and inverted none is close to its page.
+# Colour of each signal u; none is close to a light page or, inverted, to a dark one.
 SIGNALS = {-2.0: "#5e3c99", -1.0: "#2c7fb8", 0.0: "#1b9e77", 1.0: "#c77700", 2.0: "#d7301f"}
 UNITS, EPOCHS = 50, 30
 
 
 def curves(combinator, params):
-    """z and z_hat ``[signals, points, units]`` of a level."""
+    """Computes z ``[points]`` and z_hat ``[signals, points, units]`` of a level."""
     z = jnp.linspace(-3, 3, 61)
     shape = (len(z), UNITS)
     rows = jnp.broadcast_to(z[:, None], shape)
@@ -44,7 +44,7 @@ def curves(combinator, params):
 
 
 def train(name):
-    """The combinator's parameters at the hidden level, before and after training."""
+    """Returns the combinator's parameters at the hidden level before and after training."""
     digits = data.load("digits")
     rows = data.choose_labeled(digits.y_train, 100, seed=0, classes=10)
     x = jnp.asarray(digits.x_train.reshape(-1, 64))
@@ -52,7 +52,7 @@ def train(name):
     net = presets.mlp(
         64,
         [UNITS, 10],
-        # Level 0 is left out, so that level 1 has its own cost alone.
+        # Level 0 is left out, so that level 1 has only its own cost.
         combinators=[None, COMBINATORS[name](), COMBINATORS["gaussian"]()],
         denoising_cost=[0.0, 10.0, 1.0],
     )
@@ -67,7 +67,7 @@ def train(name):
 
 
 def draw(name):
-    """One picture of two panels."""
+    """Draws one figure of two panels."""
     combinator = COMBINATORS[name]()
     before, after = train(name)
     trained = curves(combinator, after)[1]
@@ -88,10 +88,10 @@ def draw(name):
 
 
 def main():
-    """Draws those that are named, or all."""
+    """Draws the named combinators, or all."""
     FOLDER.mkdir(exist_ok=True)
-    every = [n for n, make in COMBINATORS.items() if not isinstance(make, functools.partial)]
-    for name in sys.argv[1:] or every:
+    all_names = [n for n, make in COMBINATORS.items() if not isinstance(make, functools.partial)]
+    for name in sys.argv[1:] or all_names:
         draw(name)
         print(name, flush=True)
 

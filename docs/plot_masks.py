@@ -1,4 +1,4 @@
-"""Draws docs/masks.png: images, their masks and those that a ladder and a supervised net predict.
+"""Draws docs/masks.png: images, masks, and predictions of a ladder and of a supervised net.
 
 python -m experiments.train --config=textured_digits --workdir=FOLDER
 python -m docs.plot_masks FOLDER
@@ -22,9 +22,9 @@ IMAGES = 8
 
 
 def main(folder: str) -> None:
-    """Draws the first test images, a row of the figure for each kind of picture."""
-    shapes = data.load("textured_digits")
-    x, y = shapes.x_test[:IMAGES], shapes.y_test[:IMAGES]
+    """Draws the first test images, with one row of the figure per kind of picture."""
+    dataset = data.load("textured_digits")
+    x, y = dataset.x_test[:IMAGES], dataset.y_test[:IMAGES]
     ladder, supervised = (
         predictor.load(pathlib.Path(folder) / name)(x) for name in ("ladder-0", "supervised-0")
     )
@@ -36,11 +36,11 @@ def main(folder: str) -> None:
         "uncertainty": np.asarray(ladder.uncertainty),
     }
     figure, grid = pyplot.subplots(len(rows), IMAGES, figsize=(8, 5.2), layout="constrained")
-    for places, (name, pictures) in zip(grid, rows.items(), strict=True):
-        for place, picture in zip(places, pictures, strict=True):
-            place.imshow(picture, cmap="gray", vmin=0, vmax=1)
-            place.set(xticks=[], yticks=[])
-        places[0].set_ylabel(name)
+    for axes_of_row, (name, pictures) in zip(grid, rows.items(), strict=True):
+        for axes, picture in zip(axes_of_row, pictures, strict=True):
+            axes.imshow(picture, cmap="gray", vmin=0, vmax=1)
+            axes.set(xticks=[], yticks=[])
+        axes_of_row[0].set_ylabel(name)
     figure.savefig(pathlib.Path(__file__).parent / "masks.png", dpi=110)
 
 

@@ -1,4 +1,4 @@
-"""Writes the notebooks that Colab opens from their text.
+"""Writes the notebooks for Colab from their scripts.
 
   python notebooks/build.py
 
@@ -27,8 +27,8 @@ def cell(kind: str, text: str, name: str) -> dict[str, Any]:
     text = text.strip("\n")
     if kind == "markdown":
         text = re.sub("^# ?", "", text, flags=re.MULTILINE)
-    found = {"cell_type": kind, "id": name, "metadata": {}, "source": text.splitlines(True)}
-    return found if kind == "markdown" else found | {"execution_count": None, "outputs": []}
+    content = {"cell_type": kind, "id": name, "metadata": {}, "source": text.splitlines(True)}
+    return content if kind == "markdown" else content | {"execution_count": None, "outputs": []}
 
 
 def notebook(source: pathlib.Path) -> str:
@@ -47,8 +47,8 @@ def notebook(source: pathlib.Path) -> str:
         cell("markdown" if "[markdown]" in kind else "code", text, f"{source.stem}-{place}")
         for place, (kind, text) in enumerate(zip(parts[::2], parts[1::2], strict=True))
     ]
-    found = {"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
-    return json.dumps(found, ensure_ascii=False, indent=1) + "\n"
+    content = {"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
+    return json.dumps(content, ensure_ascii=False, indent=1) + "\n"
 
 
 def addressed(text: str) -> str:

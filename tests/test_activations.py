@@ -1,4 +1,4 @@
-"""Activations: each that is registered."""
+"""Activations: values at the start, parameters and gradients."""
 
 import jax
 import jax.numpy as jnp
@@ -24,13 +24,13 @@ def apply(act, params, z):
 
 
 @pytest.mark.parametrize("name", AT_START)
-def test_start(name):
+def test_initial_values(name):
     act = ACTIVATIONS[name]()
     np.testing.assert_allclose(apply(act, act.init((2, 3)), Z), AT_START[name], rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
-def test_parameters_are_by_channel_and_matter(name):
+def test_parameters_are_per_channel_and_have_gradients(name):
     act = ACTIVATIONS[name]()
     assert act.name == name
     with jax.enable_x64(True):

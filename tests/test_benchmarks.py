@@ -1,4 +1,4 @@
-"""The benchmarks' table is put together, and what they time is what they say."""
+"""Benchmarks: tables, resumption, bad flags, and the nets that are timed."""
 
 import ast
 import contextlib
@@ -47,9 +47,9 @@ NUMBERS = ("ms", "ratio", "gflops", "peak", "footing")
 def check_rows(rows):
     assert rows
     for row in rows:
-        given = [value for name in NUMBERS if (value := getattr(row, name)) is not None]
-        assert all(math.isfinite(value) and value > 0 for value in given)
-        assert given or row.note.startswith("not measured")
+        numbers = [value for name in NUMBERS if (value := getattr(row, name)) is not None]
+        assert all(math.isfinite(value) and value > 0 for value in numbers)
+        assert numbers or row.note.startswith("not measured")
 
 
 @pytest.mark.parametrize(
@@ -60,16 +60,19 @@ def test_examples(module):
     assert results.attempted and not results.failed
 
 
-def test_widths_are_the_paper_s():
+def test_timed_nets_equal_the_presets():
     build = lambda config: build_ladder(config, timers.PAPER[:1], targets.classes(timers.CLASSES))
-    ours, theirs = build(timers.full_ladder()), presets.mnist_mlp(100, "full")
-    np.testing.assert_array_equal(ours.hyper.denoising_cost, theirs.hyper.denoising_cost)
-    np.testing.assert_array_equal(ours.hyper.noise_std, theirs.hyper.noise_std)
-    bare, supervised = build(timers.supervised_net()), presets.mnist_mlp(100, "supervised")
-    np.testing.assert_array_equal(bare.hyper.noise_std, supervised.hyper.noise_std)
-    for one, other in ((ours, theirs), (bare, supervised)):
-        assert jax.eval_shape(one.init, jax.random.key(0)) == jax.eval_shape(
-            other.init, jax.random.key(0)
+    full, full_preset = build(timers.full_ladder()), presets.mnist_mlp(100, "full")
+    np.testing.assert_array_equal(full.hyper.denoising_cost, full_preset.hyper.denoising_cost)
+    np.testing.assert_array_equal(full.hyper.noise_std, full_preset.hyper.noise_std)
+    supervised, supervised_preset = (
+        build(timers.supervised_net()),
+        presets.mnist_mlp(100, "supervised"),
+    )
+    np.testing.assert_array_equal(supervised.hyper.noise_std, supervised_preset.hyper.noise_std)
+    for timed, preset in ((full, full_preset), (supervised, supervised_preset)):
+        assert jax.eval_shape(timed.init, jax.random.key(0)) == jax.eval_shape(
+            preset.init, jax.random.key(0)
         )
 
 
@@ -93,28 +96,28 @@ def test_time_to_error(monkeypatch, tmp_path, capsys):
     digits = data.load("digits")
     monkeypatch.setattr(time_to_error.data, "load", lambda name, folder: digits)
     tiny = Config(units=(4,), epochs=3, eval_every=1, validation=50, batch_unlabeled=700)
-    given = []
+    configs_loaded = []
 
     def settings(model, seed, held_out, epochs):
-        given.append(time_to_error.configs.load(f"mnist:labels=100,model={model}"))
-        return dataclasses.replace(tiny, seed=seed, compute_dtype=given[-1].compute_dtype)
+        configs_loaded.append(time_to_error.configs.load(f"mnist:labels=100,model={model}"))
+        return dataclasses.replace(tiny, seed=seed, compute_dtype=configs_loaded[-1].compute_dtype)
 
     monkeypatch.setattr(time_to_error, "settings", settings)
     flags.FLAGS.mark_as_parsed()
     output = tmp_path / "times.json"
-    asked = {"models": ["full", "quick"], "workdir": str(tmp_path / "runs"), "error": 99.0}
-    with flagsaver.flagsaver(**asked, output=str(output)):
+    flag_values = {"models": ["full", "quick"], "workdir": str(tmp_path / "runs"), "error": 99.0}
+    with flagsaver.flagsaver(**flag_values, output=str(output)):
         time_to_error.main()
         printed = capsys.readouterr().out
         output.unlink()
-        time_to_error.main()  # nothing is trained again
-    again = capsys.readouterr().out
-    assert again.splitlines()[:-1] == printed.splitlines()[:-1]  # the last names the load
+        time_to_error.main()  # trains nothing again
+    repeated = capsys.readouterr().out
+    assert repeated.splitlines()[:-1] == printed.splitlines()[:-1]  # the last line has the load
     assert "after" in printed and "never" not in printed
     full, quick = json.loads(output.read_text())["runs"]
     assert full["compute_dtype"] == "float32" and quick["compute_dtype"] in ("float32", "bfloat16")
     assert 0 < full["seconds_to_error"] <= full["seconds"]
-    assert given[1].epochs < given[0].epochs
+    assert configs_loaded[1].epochs < configs_loaded[0].epochs
 
 
 def test_settings_of_time_to_error():
@@ -125,19 +128,19 @@ def test_settings_of_time_to_error():
 
 
 def test_first_fit():
-    found = first_fit.measure(1, {"units": [4], "epochs": 1})
-    empty, filled = found["empty"], found["filled"]
+    measured = first_fit.measure(1, {"units": [4], "epochs": 1})
+    empty, filled = measured["empty"], measured["filled"]
     assert empty["programs"] == filled["programs"] > 0
-    assert empty["cpu"] > filled["cpu"] > 0  # what is read is not compiled
+    assert empty["cpu"] > filled["cpu"] > 0  # cached programs are not compiled
 
 
 @pytest.fixture
 def no_timing(monkeypatch):
-    """Timers that compile nothing: 1, 2, 3 ms and so on, in the order that they are made."""
-    made = itertools.count(1)
+    """Replaces timers by constants: 1, 2, 3 ms and so on, in the order of their creation."""
+    numbers = itertools.count(1)
 
     def constant(*sizes):
-        seconds = next(made) / 1000
+        seconds = next(numbers) / 1000
         return lambda: seconds
 
     for name in ("epoch_timer", "members_timer", "call_timer", "matrix_timer"):
@@ -165,8 +168,8 @@ def test_members_and_devices_run(name):
     assert row.gflops == pytest.approx(operations / row.ms / 1e6)
 
 
-def test_rows_of_results(monkeypatch, tmp_path, capsys):
-    # Labels alone differ: one program, timed once.
+def test_step_times_of_result_rows(monkeypatch, tmp_path, capsys):
+    # Only the labels differ: one program, timed once.
     small = lambda row, seed: Config(units=(4,), labels=int(row.labels), combinators=("linear",))
     monkeypatch.setattr(tables.Row, "settings", small)
     table = [row for row in tables.TABLES["mnist"] if row.row == "full" and row.labels != "all"]
@@ -186,17 +189,17 @@ def test_rows_of_results(monkeypatch, tmp_path, capsys):
     assert relative_time.read(tmp_path) == {row.config: 2.0 for row in table}
 
 
-def test_steps_and_epochs_are_made_in_one_place():
-    """Of what trains; ``training``'s own examples, tests, docs and examples aside."""
-    made = re.compile(r"^(?!\s*(>>>|\.\.\.)).*\bmake_(?:train_step|epoch)\(", re.MULTILINE)
-    found = [
+def test_only_one_module_makes_steps_and_epochs():
+    """Searches the package, experiments and benchmarks, doctests excepted."""
+    call = re.compile(r"^(?!\s*(>>>|\.\.\.)).*\bmake_(?:train_step|epoch)\(", re.MULTILINE)
+    callers = [
         str(path.relative_to(ROOT))
         for folder in ("ladder_jax", "experiments", "benchmarks")
         for path in (ROOT / folder).rglob("*.py")
-        for match in made.finditer(path.read_text(encoding="utf-8"))
+        for match in call.finditer(path.read_text(encoding="utf-8"))
         if "def make_" not in match[0]
     ]
-    assert found == ["ladder_jax/run/program.py"] * 2
+    assert callers == ["ladder_jax/run/program.py"] * 2
 
 
 FAKE = """
@@ -214,7 +217,7 @@ if __name__ == "__main__":
 """
 
 
-def test_peers_take_part(no_timing, monkeypatch, tmp_path):
+def test_peers_are_timed(no_timing, monkeypatch, tmp_path):
     (tmp_path / "fake_worker.py").write_text(FAKE)
     python = tmp_path / "python"
     python.write_text(f'#!/bin/sh\nPYTHONPATH={tmp_path} exec {sys.executable} "$@"\n')
@@ -224,20 +227,20 @@ def test_peers_take_part(no_timing, monkeypatch, tmp_path):
     broken = paper.PEERS["lamda"]._replace(module="no_worker")
     monkeypatch.setitem(paper.PEERS, "lamda", broken)
     _, group = paper.paper_and_peers(TINY, 2, dict.fromkeys(paper.PEERS, str(python)))
-    ours, eager, compiled, peak, lamda = group.rows
-    assert eager.ms == pytest.approx(6.0) and eager.ratio == pytest.approx(6.0 / ours.ms)
-    assert eager.footing == pytest.approx(ours.peak / eager.peak)
+    ladder, eager, compiled, peak, lamda = group.rows
+    assert eager.ms == pytest.approx(6.0) and eager.ratio == pytest.approx(6.0 / ladder.ms)
+    assert eager.footing == pytest.approx(ladder.peak / eager.peak)
     assert eager.peak == pytest.approx(eager.gflops / peak.gflops)
     assert "torch 9.9" in compiled.note
     assert lamda.note == "not measured: ImportError: No module named no_worker"
 
 
-def test_a_worker_that_does_not_start():
+def test_worker_that_does_not_start():
     with pytest.raises(WorkerError, match=r"no_such_program: No such file"):
         Worker("benchmarks.peers.torch_worker", {}, "/no_such_program")
 
 
-def test_peers_import_no_ladder():
+def test_peers_do_not_import_the_package():
     for path in (ROOT / "benchmarks" / "peers").glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
@@ -256,10 +259,10 @@ runpy.run_module("benchmarks", run_name="__main__", alter_sys=True)
 """
 
 
-def start(*words):
-    """The command, but that epochs take 12.3 ms per step."""
+def start(*arguments):
+    """Starts the benchmarks with an epoch timer that returns 12.3 ms per step."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen([sys.executable, "-c", INSTANT, *words], cwd=ROOT, **pipes)
+    return subprocess.Popen([sys.executable, "-c", INSTANT, *arguments], cwd=ROOT, **pipes)
 
 
 def test_command(tmp_path):
@@ -284,13 +287,13 @@ def test_bad_flags():
         "--torch_python=/no/python": "--torch_python=/no/python: not a program",
         "--json=/no/folder/table.json": "its folder does not exist",
     }
-    for command, says in [(start(flag), says) for flag, says in expected.items()]:
+    for command, message in [(start(flag), message) for flag, message in expected.items()]:
         _, errors = command.communicate()
         assert command.returncode == 1
-        assert says in errors and "Traceback" not in errors
+        assert message in errors and "Traceback" not in errors
 
 
-def test_torch_ladder_is_ours():
+def test_torch_ladder_equals_ladder():
     torch = pytest.importorskip("torch", reason="PyTorch is in an environment of its own")
     from benchmarks.peers import torch_ladder
 
@@ -298,7 +301,7 @@ def test_torch_ladder_is_ours():
     net = build_ladder(timers.full_ladder(widths), widths[:1], targets.classes(widths[-1]))
     params = net.init(jax.random.key(0))
     leaves, tree = jax.tree.flatten(params)
-    # Away from the start, where the estimates are 0 and so are many gradients.
+    # Moved away from the start, where the estimates and many gradients are 0.
     keys = jax.random.split(jax.random.key(1), len(leaves))
     moved = [p + 0.3 * jax.random.normal(k, p.shape) for p, k in zip(leaves, keys, strict=True)]
     params = jax.tree.unflatten(tree, moved)
@@ -311,13 +314,13 @@ def test_torch_ladder_is_ours():
 
     def named(level):
         maps = {k: getattr(level, k) for k in ("up", "down")}
-        kernels = {k: found["kernel"] for k, found in maps.items() if found is not None}
+        kernels = {k: layer["kernel"] for k, layer in maps.items() if layer is not None}
         return (level.activation or {}) | level.combinator | kernels
 
     def tensor(array):
         return torch.from_numpy(np.array(array))
 
-    theirs = [
+    torch_params = [
         {name: tensor(value).requires_grad_() for name, value in named(level).items()}
         for level in params
     ]
@@ -325,13 +328,13 @@ def test_torch_ladder_is_ours():
     labels = tensor(batch.labels).long()
     costs = net.hyper.denoising_cost.tolist()
     value = torch_ladder.loss(
-        theirs, tensor(batch.labeled), labels, tensor(batch.unlabeled), halves, 0.3, costs
+        torch_params, tensor(batch.labeled), labels, tensor(batch.unlabeled), halves, 0.3, costs
     )
     assert value.item() == pytest.approx(float(loss), rel=1e-5)
     value.backward()
-    for level, ours in zip(theirs, gradient, strict=True):
-        assert set(level) == set(named(ours))
-        for name, wanted in named(ours).items():
+    for level, level_gradient in zip(torch_params, gradient, strict=True):
+        assert set(level) == set(named(level_gradient))
+        for name, wanted in named(level_gradient).items():
             scale = np.abs(wanted).max()
             np.testing.assert_allclose(level[name].grad.numpy(), wanted, atol=1e-4 * scale)
     fresh = torch_ladder.init(widths)
@@ -343,12 +346,12 @@ MEMBERS = {
     f"seed-{seed}": Config(units=(4,), labels=20, epochs=3, batch_unlabeled=500, seed=seed)
     for seed in (0, 1)
 }
-"""A population that trains in no time."""
+"""Settings of a population that trains in moments."""
 
 
 @pytest.fixture(scope="module")
-def on_an_accelerator(tmp_path_factory):
-    """The folder of the command's results and what it printed, here and given once more."""
+def accelerator_runs(tmp_path_factory):
+    """Runs the command twice; returns the folder of its results and both outputs."""
     folder = tmp_path_factory.mktemp("accelerator")
     flags.FLAGS.mark_as_parsed()
     with pytest.MonkeyPatch.context() as patch, contextlib.ExitStack() as stack:
@@ -369,8 +372,8 @@ def on_an_accelerator(tmp_path_factory):
 
 
 @pytest.mark.parametrize("precision", accelerator.PRECISIONS)
-def test_accelerator_steps(precision, on_an_accelerator):
-    folder, (output, _) = on_an_accelerator
+def test_accelerator_steps(precision, accelerator_runs):
+    folder, (output, _) = accelerator_runs
     part = json.loads((folder / f"steps-{precision}.json").read_text())
     group = accelerator.as_group(part["group"])
     check_rows(group.rows)
@@ -382,8 +385,8 @@ def test_accelerator_steps(precision, on_an_accelerator):
     assert part["device"] and part["versions"]["jax"] == jax.__version__
 
 
-def test_accelerator_goes_on(on_an_accelerator):
-    folder, (first, again) = on_an_accelerator
+def test_accelerator_resumes(accelerator_runs):
+    folder, (first, again) = accelerator_runs
     assert first == again and "to come" not in first
     kernels = json.loads((folder / "kernels.json").read_text())
     assert 1 <= len(kernels["kernels"]) <= accelerator.KERNELS
@@ -402,7 +405,7 @@ def test_accelerator_goes_on(on_an_accelerator):
 def test_accelerator_stops_in_time(tmp_path):
     dataset = data.load("digits")
     part = accelerator.train(MEMBERS, tmp_path, dataset, left=lambda: 0.0)
-    # Asked to stop in the first epoch, it stops after the next one.
+    # A request to stop in the first epoch takes effect after the next one.
     assert part["epochs"] == 2 and not part["done"]
     part = accelerator.train(MEMBERS, tmp_path, dataset, left=lambda: math.inf)
     assert part["epochs"] == 3 and part["done"] and len(part["errors"]) == 2
@@ -427,7 +430,7 @@ def test_accelerator_parts(tmp_path):
 
 
 @pytest.mark.parametrize("name", accelerator.PRECISIONS)
-def test_precisions(name):
+def test_timers_run_in_their_precision(name):
     precision = accelerator.PRECISIONS[name]
     seen = []
     timer = lambda: seen.append(jax.config.jax_default_matmul_precision)
@@ -435,8 +438,8 @@ def test_precisions(name):
     assert seen == [precision.products]
 
 
-def test_kernels_of_a_card(monkeypatch):
-    """Those of its streams; other lines and the host's threads sum them up again."""
+def test_kernel_times_of_a_card(monkeypatch):
+    """Sums the kernels of the card's streams; other lines and host threads repeat them."""
     event = lambda name, ns: types.SimpleNamespace(
         name=name, duration_ns=ns, stats=[("hlo_op", name)]
     )
@@ -453,7 +456,7 @@ def test_kernels_of_a_card(monkeypatch):
 
 
 def test_convolutional_ladders(monkeypatch, capsys):
-    """A tiny one for the paper's: a loss that falls, a time, a share of the peak."""
+    """Trains a tiny preset: the loss falls, and a time and a share of the peak are reported."""
     maps = (layers.conv(2, 3), layers.max_pool(2), layers.conv(10, 1), layers.global_mean_pool())
     tiny = presets.Settings((6, 6, 1), maps, (True,) * 5, (1.0,) * 5, (0.3,) * 5)
     monkeypatch.setitem(presets.CONV, "mnist_tiny", tiny)
@@ -462,8 +465,8 @@ def test_convolutional_ladders(monkeypatch, capsys):
     flags.FLAGS.mark_as_parsed()
     with flagsaver.flagsaver(json=True, steps=100, batch_rows=10):
         conv.main()
-    (found,) = map(json.loads, capsys.readouterr().out.splitlines())
-    assert found["finite"] and found["last_loss"] < found["first_loss"]
-    assert found["step_ms"] > 0
-    share = found["useful_gflop"] / (found["step_ms"] / 1000)  # of 1 GFLOP/s
-    assert found["peak_fraction"] == pytest.approx(share)
+    (result,) = map(json.loads, capsys.readouterr().out.splitlines())
+    assert result["finite"] and result["last_loss"] < result["first_loss"]
+    assert result["step_ms"] > 0
+    share = result["useful_gflop"] / (result["step_ms"] / 1000)  # of 1 GFLOP/s
+    assert result["peak_fraction"] == pytest.approx(share)

@@ -1,4 +1,4 @@
-"""The benchmark on tables: what it reads, how it splits, ranks, resumes and refuses."""
+"""Benchmark on tables: files, splits, methods, ranks, resumption and refused flags."""
 
 import dataclasses
 import doctest
@@ -42,13 +42,13 @@ DAT = """@relation tiny
 
 
 @pytest.fixture(autouse=True)
-def parsed():
+def parsed_flags():
     flags.FLAGS.mark_as_parsed()
 
 
 @pytest.fixture(autouse=True)
-def no_keel(monkeypatch):
-    """The same with and without the package."""
+def no_installed_sets(monkeypatch):
+    """Hides installed packages of sets, so that tests are the same with and without them."""
     monkeypatch.setattr(tables_sets.importlib.util, "find_spec", lambda name: None)
 
 
@@ -73,43 +73,43 @@ def test_read_dat(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["1,2,a\n1,b\n", "@data\n", "a\nb\n"])
-def test_dat_that_is_no_table(tmp_path, text):
+def test_malformed_dat(tmp_path, text):
     path = tmp_path / "wrong.dat"
     path.write_text(text)
     with pytest.raises(DataError, match=r"wrong\.dat: its rows have .* values; give rows"):
         tables_data.read_dat(path)
 
 
-def numbered(folder, name, rows, classes):
-    """A set whose only column is the number of the row."""
+def write_numbered(folder, name, rows, classes):
+    """Writes a set whose only column is the row number; returns its folder."""
     lines = [f"{row},{row % classes}" for row in range(rows)]
     (folder / f"{name}.dat").write_text("\n".join(lines))
     return folder
 
 
 def test_split(tmp_path):
-    keel = numbered(tmp_path, "tae", 90, 3)
-    one, other = (tables_data.load_split("tae", CLASSES, keel, 5, seed) for seed in (0, 1))
-    assert np.bincount(one.y + 1).tolist() == [30, 5, 5, 5]
-    # Rows are known by their value, which standardisation only shifts and stretches.
-    np.testing.assert_allclose([one.x.mean(), one.x.std()], [0, 1], atol=1e-12)
-    values = np.sort(np.concatenate([one.x, one.x_test]).ravel())
+    keel = write_numbered(tmp_path, "tae", 90, 3)
+    part, other_part = (tables_data.load_split("tae", CLASSES, keel, 5, seed) for seed in (0, 1))
+    assert np.bincount(part.y + 1).tolist() == [30, 5, 5, 5]
+    # A row is identified by its value, which standardisation only shifts and scales.
+    np.testing.assert_allclose([part.x.mean(), part.x.std()], [0, 1], atol=1e-12)
+    values = np.sort(np.concatenate([part.x, part.x_test]).ravel())
     np.testing.assert_allclose(np.diff(values), np.diff(values)[0])
-    assert len(values) == 90 and len(one.y_test) == 45
-    places = np.searchsorted(values, one.x.ravel() - 1e-9)
-    given = one.y >= 0
-    np.testing.assert_array_equal(one.y[given], places[given] % 3)
-    np.testing.assert_array_equal(one.labeled, np.flatnonzero(given))
-    places = np.searchsorted(values, one.x_test.ravel() - 1e-9)
-    np.testing.assert_array_equal(one.y_test, places % 3)
-    assert not np.array_equal(one.x, other.x)
+    assert len(values) == 90 and len(part.y_test) == 45
+    row_numbers = np.searchsorted(values, part.x.ravel() - 1e-9)
+    known = part.y >= 0
+    np.testing.assert_array_equal(part.y[known], row_numbers[known] % 3)
+    np.testing.assert_array_equal(part.labeled, np.flatnonzero(known))
+    row_numbers = np.searchsorted(values, part.x_test.ravel() - 1e-9)
+    np.testing.assert_array_equal(part.y_test, row_numbers % 3)
+    assert not np.array_equal(part.x, other_part.x)
     with pytest.raises(DataError, match=r"tae has a class of 30 rows.* labels=16; give fewer"):
         tables_data.load_split("tae", CLASSES, keel, 16, 0)
 
 
-def test_large_sets_are_cut(tmp_path, monkeypatch):
+def test_large_sets_are_subsampled(tmp_path, monkeypatch):
     monkeypatch.setattr(tables_data, "ROWS", 20)
-    keel = numbered(tmp_path, "letter", 200, 2)
+    keel = write_numbered(tmp_path, "letter", 200, 2)
     drawn = [tables_data.load("letter", CLASSES, keel, seed) for seed in (0, 0, 1)]
     assert all(len(np.unique(table.x)) == len(table.y) == 20 for table in drawn)
     np.testing.assert_array_equal(drawn[0].x, drawn[1].x)
@@ -117,9 +117,9 @@ def test_large_sets_are_cut(tmp_path, monkeypatch):
     np.testing.assert_array_equal(drawn[0].y, drawn[0].x[:, 0] % 2)
 
 
-def test_only_development_sets_are_read(tmp_path):
+def test_only_development_sets_are_read_by_default(tmp_path):
     for name in ("tae", "other", "wdbc"):
-        numbered(tmp_path, name, 20, 2)
+        write_numbered(tmp_path, name, 20, 2)
     choose = tables_sets.choose_sets
     for name in ("other", "breast_cancer", "digits"):
         with pytest.raises(ConfigError, match=f"--sets={name} is not among the sets .* --final"):
@@ -133,7 +133,7 @@ def test_only_development_sets_are_read(tmp_path):
         choose(["vowel"], CLASSES, None, final=False)
     with pytest.raises(ConfigError, match=r"--keel=.*: no \.dat file is there"):
         tables_sets.find_folder(CLASSES.source, str(tmp_path / "none"))
-    for names in ([], ["other"]):  # not among those shown
+    for names in ([], ["other"]):  # not among the shown sets
         with pytest.raises(ConfigError, match=f"no such set in {tmp_path}"):
             choose(names, IMBALANCED, tmp_path, final=True)
     with pytest.raises(ConfigError, match="no set is there without pip install"):
@@ -141,14 +141,14 @@ def test_only_development_sets_are_read(tmp_path):
     assert choose([], NUMBERS, None, final=True) == ["diabetes", "friedman1"]
 
 
-def test_sets_that_are_shown_decide_no_default():
+def test_shown_sets_are_not_development_sets():
     for task in TASKS.values():
         assert not set(task.sets.shown) & set(task.sets.development)
     sources = [re.split(r"[-\d]", name)[0] for name in IMBALANCED.shown]
     assert len(set(sources)) == 10 and not set(sources) & set(CLASSES.development)
 
 
-def test_keel_is_found_where_it_is_installed(tmp_path, monkeypatch):
+def test_installed_sets_are_found(tmp_path, monkeypatch):
     spec = type("Spec", (), {"submodule_search_locations": [str(tmp_path)]})
     monkeypatch.setattr(tables_sets.importlib.util, "find_spec", lambda name: spec)
     for sets, folder in ((CLASSES, "balanced"), (IMBALANCED, "imbalanced")):
@@ -205,11 +205,11 @@ def test_read_csv(tmp_path):
 
 
 def test_split_of_numbers():
-    one = tables_data.load_split("friedman1", NUMBERS, None, 20, 3)
-    assert np.flatnonzero(~np.isnan(one.y)).tolist() == one.labeled.tolist()
-    assert len(one.labeled) == 20 and len(one.y) == len(one.y_test) == 500
-    whole = tables_data.load("friedman1", NUMBERS, None, 3)
-    assert set(one.y[one.labeled]) | set(one.y_test) < set(whole.y)
+    part = tables_data.load_split("friedman1", NUMBERS, None, 20, 3)
+    assert np.flatnonzero(~np.isnan(part.y)).tolist() == part.labeled.tolist()
+    assert len(part.labeled) == 20 and len(part.y) == len(part.y_test) == 500
+    full_set = tables_data.load("friedman1", NUMBERS, None, 3)
+    assert set(part.y[part.labeled]) | set(part.y_test) < set(full_set.y)
     with pytest.raises(DataError, match=r"diabetes has 442 rows.* labels=300; give fewer"):
         tables_data.load_split("diabetes", NUMBERS, None, 300, 0)
 
@@ -229,20 +229,20 @@ def test_split_of_a_rare_class(tmp_path):
 def test_methods():
     for ladder in (LadderClassifier, LadderRegressor):
         config = Config.create(ladder()._settings())
-        bare = tables_tasks.without_decoder(ladder())
-        assert Config.create(bare._settings()) == config.supervised() != config
+        supervised = tables_tasks.without_decoder(ladder())
+        assert Config.create(supervised._settings()) == config.supervised() != config
     for name, task in TASKS.items():
         checksums = {settings_of(method) for method in task.methods.values()}
         assert len(checksums) == len(task.methods), name
-        again = {settings_of(method) for method in task.methods.values()}
-        assert again == checksums, name
+        repeated = {settings_of(method) for method in task.methods.values()}
+        assert repeated == checksums, name
 
 
 LADDERS = ("ladder", "ladder_balanced", "no_decoder")
 
 
 @pytest.mark.parametrize(
-    ("task", "name", "labels", "most"),  # by chance 67 %; 100 %, the best constant's; 50 %
+    ("task", "name", "labels", "most"),  # chance: 67 %; the best constant: 100 %; chance: 50 %
     [("classes", "iris", 2, 60), ("numbers", "friedman1", 50, 90), ("imbalanced", "pima", 50, 30)],
 )
 def test_methods_learn(tmp_path, task, name, labels, most):
@@ -252,11 +252,11 @@ def test_methods_learn(tmp_path, task, name, labels, most):
     task = TASKS[task]
     part = tables_data.load_split(name, task.sets, tmp_path, labels, 0)
     for method in set(task.methods) - set(LADDERS):
-        done = tables.fit(task, task.methods[method], part, 0, first=True)
-        assert done.error < most and done.seconds > 0, method
+        result = tables.fit(task, task.methods[method], part, 0, first=True)
+        assert result.error < most and result.seconds > 0, method
 
 
-def test_rows_that_a_method_is_given():
+def test_rows_passed_to_a_method():
     part = tables_data.load_split("iris", CLASSES, None, 2, 0)
     seen = []
 
@@ -273,23 +273,27 @@ def test_rows_that_a_method_is_given():
         def predict(self, x):
             return np.where(part.y_test == 2, 0, part.y_test)
 
-    for alone in (False, True):
-        done = tables.fit(TASKS["classes"], tables_tasks.Method(Model, alone), part, 3, False)
-        assert done.error == pytest.approx(100 / 3) and done.unit == 1
+    for labeled_only in (False, True):
+        result = tables.fit(
+            TASKS["classes"], tables_tasks.Method(Model, labeled_only), part, 3, False
+        )
+        assert result.error == pytest.approx(100 / 3) and result.unit == 1
     assert seen == [3, (75, [69, 2, 2, 2]), 3, (6, [0, 2, 2, 2])]
 
 
-def asked(path, **more):
-    given = {"sets": ["iris"], "labels": "2,3", "splits": 2, "output": str(path)}
-    return flagsaver.flagsaver(**given | {"methods": ["k_nearest", "logistic_regression"]} | more)
+def flags_for(path, **overrides):
+    values = {"sets": ["iris"], "labels": "2,3", "splits": 2, "output": str(path)}
+    return flagsaver.flagsaver(
+        **values | {"methods": ["k_nearest", "logistic_regression"]} | overrides
+    )
 
 
-def test_end_to_end_and_resumed(tmp_path, monkeypatch, capsys):
+def test_end_to_end_and_resume(tmp_path, monkeypatch, capsys):
     path, figure = tmp_path / "fits.jsonl", tmp_path / "ranks.svg"
-    with asked(path, figure=str(figure)):
+    with flags_for(path, figure=str(figure)):
         tables.main()
-        printed, whole = capsys.readouterr().out, path.read_bytes()
-    lines = [json.loads(line) for line in whole.splitlines()]
+        printed, content = capsys.readouterr().out, path.read_bytes()
+    lines = [json.loads(line) for line in content.splitlines()]
     assert len(lines) == 1 + 2 * 2 * 2 and figure.read_text().startswith("<?xml")
     assert [line["first"] for line in lines[1:]] == [True, True, False, False] * 2
     mean = np.mean([line["error"] for line in lines[1:] if line["labels"] == 3][::2])
@@ -297,66 +301,66 @@ def test_end_to_end_and_resumed(tmp_path, monkeypatch, capsys):
 
     fitted = []
     methods = TASKS["classes"].methods
-    fit = lambda task, method, *rest: fitted.append(method) or Fit(1.0, 2.0, True)
+    fit = lambda task, method, *arguments: fitted.append(method) or Fit(1.0, 2.0, True)
     monkeypatch.setattr(tables, "fit", fit)
-    with asked(path):
+    with flags_for(path):
         tables.main()
-        assert not fitted and path.read_bytes() == whole
+        assert not fitted and path.read_bytes() == content
         assert capsys.readouterr().out == printed
-        path.write_bytes(whole[:-9])  # stopped while it wrote
+        path.write_bytes(content[:-9])  # stopped while writing
         tables.main()
         assert fitted == [methods["logistic_regression"]]
-        assert path.read_bytes().splitlines()[:-1] == whole.splitlines()[:-1]
-    with asked(path, splits=3):
+        assert path.read_bytes().splitlines()[:-1] == content.splitlines()[:-1]
+    with flags_for(path, splits=3):
         tables.main()
         assert len(fitted) == 1 + 2 * 2
     other = clone(methods["k_nearest"].build()).set_params(n_neighbors=1)
     changed = tables_tasks.Method(lambda: other, labeled_alone=True)
     monkeypatch.setitem(methods, "k_nearest", changed)
-    with asked(path):
+    with flags_for(path):
         tables.main()
         assert fitted[5:] == [changed] * 4
-    with asked(path, overwrite_output=True, labels="2"):
+    with flags_for(path, overwrite_output=True, labels="2"):
         tables.main()
         assert len(fitted) == 9 + 4 and len(path.read_bytes().splitlines()) == 1 + 4
 
 
 @pytest.fixture
-def brief(monkeypatch):
-    """Ladders that train for a moment."""
+def small_ladders(monkeypatch):
+    """Gives ladders few units and epochs."""
     for task in TASKS.values():
         for name in set(LADDERS) & set(task.methods):
             build = task.methods[name].build
-            made = lambda build=build: build().set_params(units=(4,), epochs=2)
-            monkeypatch.setitem(task.methods, name, tables_tasks.Method(made))
+            build_small = lambda build=build: build().set_params(units=(4,), epochs=2)
+            monkeypatch.setitem(task.methods, name, tables_tasks.Method(build_small))
 
 
-def test_calibration(tmp_path, brief, capsys):
+def test_calibration(tmp_path, small_ladders, capsys):
     part = tables_data.load_split("iris", CLASSES, None, 6, 0)
-    judged = calibration.compare(part, 3, 0)
-    assert list(judged) == ["all labels", "fewer", "fewer, with a temperature"]
-    _, fewer, mended = judged.values()
-    assert fewer.error == mended.error and fewer.confidence != mended.confidence
+    measured = calibration.compare(part, 3, 0)
+    assert list(measured) == ["all labels", "fewer", "fewer, with a temperature"]
+    _, fewer, calibrated = measured.values()
+    assert fewer.error == calibrated.error and fewer.confidence != calibrated.confidence
 
     path = tmp_path / "calibration.json"
-    given = {"sets": ["iris"], "splits": 1, "temperature_labels": 3, "output": str(path)}
-    with flagsaver.flagsaver(**given, labels="6"):
+    values = {"sets": ["iris"], "splits": 1, "temperature_labels": 3, "output": str(path)}
+    with flagsaver.flagsaver(**values, labels="6"):
         calibration.main()
-    found = json.loads(path.read_text())
-    assert found["fits"][0]["fewer"] == pytest.approx(fewer._asdict())
+    saved = json.loads(path.read_text())
+    assert saved["fits"][0]["fewer"] == pytest.approx(fewer._asdict())
     assert f"| fewer | {fewer.error:.1f} | {fewer.confidence:.1f} |" in capsys.readouterr().out
     for labels, match in {"3": "leaves none to learn", "6,7": "give one number"}.items():
-        with flagsaver.flagsaver(**given, labels=labels), pytest.raises(ConfigError, match=match):
+        with flagsaver.flagsaver(**values, labels=labels), pytest.raises(ConfigError, match=match):
             calibration.main()
 
 
-def test_numbers_end_to_end(tmp_path, brief, capsys):
+def test_numbers_end_to_end(tmp_path, small_ladders, capsys):
     path = tmp_path / "fits.jsonl"
-    given = {"task": "numbers", "sets": ["friedman2"], "splits": 1}
-    with asked(path, **given, labels="20", methods=["ladder", "ridge"]):
+    values = {"task": "numbers", "sets": ["friedman2"], "splits": 1}
+    with flags_for(path, **values, labels="20", methods=["ladder", "ridge"]):
         tables.main()
         printed = capsys.readouterr().out
-    with asked(path, **given, labels=None, methods=["ridge"]):
+    with flags_for(path, **values, labels=None, methods=["ridge"]):
         tables.main()
     header, *lines = map(json.loads, path.read_bytes().splitlines())
     assert header["task"] == "numbers" and [line["labels"] for line in lines] == [20, 20, 50]
@@ -365,31 +369,31 @@ def test_numbers_end_to_end(tmp_path, brief, capsys):
     model.fit(part.x[part.labeled], part.y[part.labeled])
     error = np.sqrt(np.mean((model.predict(part.x_test) - part.y_test) ** 2))
     assert lines[1]["error"] == pytest.approx(100 * error / part.y_test.std())
-    relative, _, own = printed.split("\n\n")[:3]
+    relative, _, absolute = printed.split("\n\n")[:3]
     assert relative.startswith("| 20 targets, RMSE in % of")
-    assert own.startswith("| 20 targets, RMSE in the")
-    assert float(own.rpartition(" | ")[2].strip(" |")) == pytest.approx(error, rel=5e-3)
-    with asked(path), pytest.raises(ConfigError, match="is of other task than these; give"):
+    assert absolute.startswith("| 20 targets, RMSE in the")
+    assert float(absolute.rpartition(" | ")[2].strip(" |")) == pytest.approx(error, rel=5e-3)
+    with flags_for(path), pytest.raises(ConfigError, match="is of other task than these; give"):
         tables.main()
 
 
-def test_imbalanced_end_to_end(tmp_path, brief, capsys):
+def test_imbalanced_end_to_end(tmp_path, small_ladders, capsys):
     lines = [f"{row % 7},{row % 5},{'rare' if row % 9 == 0 else 'usual'}" for row in range(120)]
     (tmp_path / "vowel0.dat").write_text("\n".join(lines))
-    some = ["ladder_balanced", "logistic_regression"]
-    given = {"sets": [], "labels": "20", "splits": 1, "methods": some}
-    with asked(tmp_path / "fits.jsonl", task="imbalanced", keel=str(tmp_path), **given):
+    methods = ["ladder_balanced", "logistic_regression"]
+    values = {"sets": [], "labels": "20", "splits": 1, "methods": methods}
+    with flags_for(tmp_path / "fits.jsonl", task="imbalanced", keel=str(tmp_path), **values):
         with pytest.raises(ConfigError, match=r"--sets=pima: no such set in"):
             tables.main()
         with flagsaver.flagsaver(sets=["vowel0"]):
             tables.main()
     printed = capsys.readouterr().out
-    assert f"| 20 labels, 100 - balanced accuracy in % | {' | '.join(some)} |" in printed
+    assert f"| 20 labels, 100 - balanced accuracy in % | {' | '.join(methods)} |" in printed
 
 
-def test_files_of_before_there_were_tasks(tmp_path, monkeypatch):
+def test_files_without_a_task_are_resumed(tmp_path, monkeypatch):
     path = tmp_path / "fits.jsonl"
-    with asked(path, labels="2", splits=1):
+    with flags_for(path, labels="2", splits=1):
         tables.main()
         header, *lines = map(json.loads, path.read_bytes().splitlines())
         del header["task"]
@@ -406,11 +410,17 @@ def test_other_files_are_not_resumed(tmp_path, monkeypatch):
     path = tmp_path / "fits.jsonl"
     for text in ("{}\n", "a page\n", "no line", '{"rows": 2000}\n'):
         path.write_text(text)
-        with asked(path), pytest.raises(ConfigError, match="holds no fits of this command; give"):
+        with (
+            flags_for(path),
+            pytest.raises(ConfigError, match="holds no fits of this command; give"),
+        ):
             tables.main()
         assert path.read_text() == text
     path.write_text(json.dumps(tables.about() | {"jax": "0.1", "rows": 7}) + "\n")
-    with asked(path), pytest.raises(ConfigError, match="is of other rows, jax than these; give"):
+    with (
+        flags_for(path),
+        pytest.raises(ConfigError, match="is of other rows, jax than these; give"),
+    ):
         tables.main()
 
 
@@ -432,11 +442,11 @@ def test_other_files_are_not_resumed(tmp_path, monkeypatch):
         ({"output": "none/fits.jsonl"}, "none is not a folder; make it first"),
     ],
 )
-def test_refused_before_anything_is_fitted(tmp_path, monkeypatch, given, said):
+def test_bad_flags_are_refused_before_fitting(tmp_path, monkeypatch, given, said):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(tables, "fit", None)
     with (
-        asked(tmp_path / "fits.jsonl", **given),
+        flags_for(tmp_path / "fits.jsonl", **given),
         pytest.raises((ConfigError, DataError)) as error,
     ):
         tables.main()
@@ -463,28 +473,28 @@ def test_table():
         "| **wins**, shared ones included | 2 | 1 |",
         "| **seconds per fit**, median | 2.000 | 4.000 |",
     ]
-    later = {key: done._replace(first=False) for key, done in fits.items()}
-    assert tables_report.table(later, TASKS["classes"]).splitlines()[-1].endswith("| - | - |")
+    not_first = {key: fit._replace(first=False) for key, fit in fits.items()}
+    assert tables_report.table(not_first, TASKS["classes"]).splitlines()[-1].endswith("| - | - |")
     assert "differ significantly from 1.39 on (Nemenyi, 2 set(s))" in tables_report.remark(fits)
 
 
-def test_shared_with_the_other_commands():
+def test_helpers_of_the_other_commands():
     ladder = baselines.estimator_of(Config(units=(5,), epochs=3))
     assert (ladder.units, ladder.epochs, ladder.random_state) == ((5,), 3, None)
     assert ladder.class_weight is None
     assert baselines.estimator_of(Config(class_weight="balanced")).class_weight == "balanced"
-    alike = set(ladder.get_params()) & {field.name for field in dataclasses.fields(Config)}
-    for given in (Config(), Config(consistency=2.0, epochs=3, class_weight="balanced")):
-        found = baselines.estimator_of(given).get_params()
-        differ = {name for name in alike if found[name] != getattr(given, name)}
-        assert differ <= {"class_weight"} and len(alike) > 15
+    shared = set(ladder.get_params()) & {field.name for field in dataclasses.fields(Config)}
+    for config in (Config(), Config(consistency=2.0, epochs=3, class_weight="balanced")):
+        params = baselines.estimator_of(config).get_params()
+        differ = {name for name in shared if params[name] != getattr(config, name)}
+        assert differ <= {"class_weight"} and len(shared) > 15
     with flagsaver.flagsaver(labels="50,20,50"):
         assert cli.label_numbers("1") == [50, 20]
     with flagsaver.flagsaver(labels=None):
         assert cli.label_numbers("2,5") == [2, 5]
 
 
-def test_the_documentation_says_what_the_file_says():
+def test_documented_errors():
     names = ("ladder", "random_forest", "no_decoder", "logistic_regression", "k_nearest")
     names += ("label_spreading", "label_spreading_rbf", "self_training")
     path = documented.ROOT / "benchmarks" / "results" / "tables_classes.jsonl"
@@ -492,27 +502,27 @@ def test_the_documentation_says_what_the_file_says():
     assert lines == 1 + 23 * 3 * 5 * len(names) == 1 + len(fits)
     page = (documented.ROOT / "docs" / "tables.md").read_text(encoding="utf-8")
     for labels in (2, 5, 10):
-        of_labels = {key: done for key, done in fits.items() if key.labels == labels}
-        _, methods, errors = tables_report.mean_errors(of_labels)
-        placed = ranks.ranks_of(errors).mean(0)
+        fits_of_labels = {key: fit for key, fit in fits.items() if key.labels == labels}
+        _, methods, errors = tables_report.mean_errors(fits_of_labels)
+        mean_ranks = ranks.ranks_of(errors).mean(0)
         cells = [
-            f"{errors[:, column].mean():.1f} / {placed[column]:.2f}"
+            f"{errors[:, column].mean():.1f} / {mean_ranks[column]:.2f}"
             for column in map(list(methods).index, names)
         ]
         assert f"\n| {labels} | {' | '.join(cells)} |\n" in page
         if labels == 5:
             ladder, forest, _, regression, *_ = (cell.split()[0] for cell in cells)
-            said = f"{ladder}; random forest {forest}, logistic regression {regression}"
-            assert said in (documented.ROOT / "README.md").read_text(encoding="utf-8")
+            sentence = f"{ladder}; random forest {forest}, logistic regression {regression}"
+            assert sentence in (documented.ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def test_calibration_of_the_page():
+def test_documented_calibration():
     path = documented.ROOT / "benchmarks" / "results" / "calibration.json"
-    judged = [
+    measured = [
         {name: calibration.Measured(**fit[name]) for name in fit if name not in ("set", "split")}
         for fit in json.loads(path.read_text())["fits"]
     ]
     page = (documented.ROOT / "docs" / "tables.md").read_text(encoding="utf-8")
-    assert calibration.table(judged) in page
-    error, confidence, *_ = np.mean([of["all labels"] for of in judged], axis=0)
+    assert calibration.table(measured) in page
+    error, confidence, *_ = np.mean([row["all labels"] for row in measured], axis=0)
     assert f"class is {confidence:.1f} %, and {100 - error:.1f} % are right" in page

@@ -1,4 +1,4 @@
-"""Runs whose folder is in a bucket: they are those on a disk, file by file."""
+"""Runs whose folder is in a bucket: their files equal those of runs on a disk."""
 
 import dataclasses
 import json
@@ -25,7 +25,7 @@ from ladder_jax.run.files import Log
 from ladder_jax.run.workfolder import METRICS, lines_in, read_lines
 
 ROOT = pathlib.Path(__file__).parent.parent
-# But for what is done to the inputs, that of test_checkpoints.py: compiled once for both.
+# Differs from test_checkpoints.py only in the preprocessing: compiled once for both.
 OWN = Config(
     dataset="own",
     labels=8,
@@ -49,7 +49,7 @@ def own_data(rows=40):
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):
-    """The folder to start from, in which nothing may be left; the bucket is another."""
+    """Changes to an empty folder, which must stay empty; the bucket is in another."""
     objects, here = tmp_path / "objects", tmp_path / "here"
     objects.mkdir(), here.mkdir()
     monkeypatch.setenv("FAKE_BUCKET", str(objects))
@@ -62,54 +62,54 @@ def here(tmp_path, monkeypatch):
 
 
 def command(module, *flags, cwd):
-    """A command in a process of its own, started; its bucket is the fake one."""
-    bucket = {"FAKE_BUCKET": os.environ["FAKE_BUCKET"]}
-    return commands.begin("fake_bucket", module, *flags, folder=cwd, **bucket)
+    """Starts a command in its own process, with the fake bucket."""
+    environment = {"FAKE_BUCKET": os.environ["FAKE_BUCKET"]}
+    return commands.begin("fake_bucket", module, *flags, folder=cwd, **environment)
 
 
-def done(process):
-    """What it printed; it must have ended well."""
+def output_of(process):
+    """Returns what a process printed, and checks that it succeeded."""
     printed, errors = process.communicate()
     assert process.returncode == 0, errors
     return printed
 
 
-def test_stops_and_a_corrupt_checkpoint(here, tmp_path, caplog):
-    whole = loop.train_and_evaluate(OWN, tmp_path / "whole", dataset=own_data())
+def test_resume_with_a_corrupt_checkpoint(here, tmp_path, caplog):
+    uninterrupted = loop.train_and_evaluate(OWN, tmp_path / "whole", dataset=own_data())
     run = files.as_path("gs://bucket/some/run")
     for epoch in (2, 5):
         with pytest.raises(StopError):
             loop.train_and_evaluate(OWN, run, dataset=own_data(), progress=stop_at(epoch))
-    # Which there are depends on how fast one is written: the last two, and the best.
+    # The last two and the best exist; which they are depends on how fast one is written.
     *best, before, newest = checkpoints.epochs_in(run / "checkpoints")
     assert len(best) <= 1 and newest < 5
     corrupt = run / "checkpoints" / str(newest)
     corrupt.write_bytes(corrupt.read_bytes()[:-5])
-    seen = []
+    epochs = []
     result = loop.train_and_evaluate(
-        OWN, str(run), dataset=own_data(), progress=lambda line: seen.append(line["epoch"])
+        OWN, str(run), dataset=own_data(), progress=lambda line: epochs.append(line["epoch"])
     )
-    assert seen == list(range(before + 1, 9))
+    assert epochs == list(range(before + 1, 9))
     (warning,) = [r.getMessage() for r in caplog.records if r.name == "ladder_jax"]
     assert "checksum is wrong" in warning
-    aside = f"unreadable-{newest}"
-    assert f"gs://bucket/some/run/{aside}" in warning
+    moved = f"unreadable-{newest}"
+    assert f"gs://bucket/some/run/{moved}" in warning
     for name in OUTPUTS:
         assert (tmp_path / "whole" / name).read_bytes() == (run / name).read_bytes(), name
-    assert result.summary["best_epoch"] == whole.summary["best_epoch"]
+    assert result.summary["best_epoch"] == uninterrupted.summary["best_epoch"]
     best = f"checkpoints/{result.summary['best_epoch']}"
-    expected = {*OUTPUTS, "examples.json", "preprocess.npz", "result.json", aside, best}
+    expected = {*OUTPUTS, "examples.json", "preprocess.npz", "result.json", moved, best}
     assert fake_bucket.names() == sorted(f"bucket/some/run/{name}" for name in expected)
-    again = loop.train_and_evaluate(OWN, run, dataset=own_data(), progress=stop_at(1))
-    assert again.summary == json.loads(json.dumps(result.summary))
+    repeated = loop.train_and_evaluate(OWN, run, dataset=own_data(), progress=stop_at(1))
+    assert repeated.summary == json.loads(json.dumps(result.summary))
     with pytest.raises(ConfigError, match="seed: 0 -> 3"):
         loop.train_and_evaluate(dataclasses.replace(OWN, seed=3), run, dataset=own_data())
 
     x = own_data().x_test
     local = predictor.load(tmp_path / "whole")(x)
     for folder in (run, run.parent / "run", pathlib.Path("gs://bucket/some/run")):
-        found = predictor.load(folder)(x)
-        assert np.array_equal(found.logits, local.logits)
+        remote = predictor.load(folder)(x)
+        assert np.array_equal(remote.logits, local.logits)
     with pytest.raises(StopError):
         loop.train_and_evaluate(OWN, run, dataset=own_data(), progress=stop_at(1), overwrite=True)
     assert fake_bucket.names() == [
@@ -120,24 +120,24 @@ def test_stops_and_a_corrupt_checkpoint(here, tmp_path, caplog):
             "labels.json",
             "metrics.jsonl",
             "preprocess.npz",
-            aside,
+            moved,
         )
     ]
 
 
-def test_a_shorter_log_than_the_checkpoints(here):
+def test_log_shorter_than_the_checkpoints(here):
     run = files.as_path("s3://bucket/run")
     with pytest.raises(StopError):
         loop.train_and_evaluate(OWN, run, dataset=own_data(), progress=stop_at(5))
     (run / "metrics.jsonl").unlink()
-    seen = []
+    epochs = []
     loop.train_and_evaluate(
-        OWN, run, dataset=own_data(), progress=lambda line: seen.append(line["epoch"])
+        OWN, run, dataset=own_data(), progress=lambda line: epochs.append(line["epoch"])
     )
-    assert seen == list(range(1, 9)) and lines_in(run) == 8
+    assert epochs == list(range(1, 9)) and lines_in(run) == 8
 
 
-def test_a_log_is_written_whole(here):
+def test_log_is_written_on_sync(here):
     folder = files.as_path("gs://bucket/run")
     with Log(folder / METRICS, 0) as log:
         log.append({"epoch": 1})
@@ -156,12 +156,12 @@ def test_a_log_is_written_whole(here):
     assert [line["epoch"] for line in read_lines(folder)] == [1, 2, "three"]
 
 
-def test_a_file_that_fails_half_way(here):
+def test_failed_write_keeps_the_old_file(here):
     path = files.as_path("gs://bucket/value.json")
     files.write_json(path, 1)
     with pytest.raises(ForbiddenError), files.replacing(path) as temporary:
         temporary.write_text("2")
-        raise ForbiddenError  # of what is written, no matter of writing
+        raise ForbiddenError  # raised by the content, not by writing
     assert path.read_text() == "1\n" and fake_bucket.names() == ["bucket/value.json"]
     with pytest.raises(WriteError, match=r"cannot write gs://b/forbidden: 403.*; check your acc"):
         files.write_json(files.as_path("gs://b/forbidden"), 1)
@@ -179,8 +179,8 @@ def test_population(here, tmp_path):
     population.train_population(members, "gs://bucket/all", dataset=own_data())
     for member in members:
         for name in OUTPUTS:
-            ours = files.as_path(f"gs://bucket/all/{member}/{name}")
-            assert ours.read_bytes() == (tmp_path / "whole" / member / name).read_bytes(), name
+            path = files.as_path(f"gs://bucket/all/{member}/{name}")
+            assert path.read_bytes() == (tmp_path / "whole" / member / name).read_bytes(), name
 
 
 def test_estimator_and_export(here, tmp_path):
@@ -188,8 +188,8 @@ def test_estimator_and_export(here, tmp_path):
     y = (x[:, 0] > 0).astype(int)
     model = LadderClassifier(units=(3,), epochs=1, batch_labeled=10, batch_unlabeled=10).fit(x, y)
     model.save("gs://bucket/model.npz")
-    again = LadderClassifier.load("gs://bucket/model.npz")
-    assert np.array_equal(again.predict_proba(x), model.predict_proba(x))
+    loaded = LadderClassifier.load("gs://bucket/model.npz")
+    assert np.array_equal(loaded.predict_proba(x), model.predict_proba(x))
     exporting.write("gs://bucket/m.stablehlo", model.predictor_)
     written = files.as_path("gs://bucket/m.stablehlo").read_bytes()
     exported = jax.export.deserialize(bytearray(written))
@@ -199,12 +199,12 @@ def test_estimator_and_export(here, tmp_path):
     ]
 
 
-# Those of test_stopping.py, which are compiled once for both.
+# The settings of test_stopping.py: compiled once for both.
 SMALL = {"units": (8,), "denoising_cost": (1.0,), "batch_unlabeled": 400, "epochs": 60}
 SMALL["eval_every"] = 20
 
 
-def test_commands_from_kill_to_export(here, tmp_path):
+def test_commands_after_a_kill(here, tmp_path):
     config = Config.create(SMALL)
     work = "gs://bucket/work"
     flags = [f"--config.{name}={value}" for name, value in SMALL.items()]
@@ -216,7 +216,9 @@ def test_commands_from_kill_to_export(here, tmp_path):
     process.kill()
     process.communicate()
     assert not (run / "result.json").exists()
-    assert f"to look at: {work}/report.html" in done(command("experiments.train", *flags, cwd=here))
+    assert f"to look at: {work}/report.html" in output_of(
+        command("experiments.train", *flags, cwd=here)
+    )
     loop.train_and_evaluate(config, tmp_path / "whole")
     for name in ("params.npz", "metrics.jsonl", "labels.json"):
         assert (tmp_path / "whole" / name).read_bytes() == (run / name).read_bytes(), name
@@ -225,27 +227,31 @@ def test_commands_from_kill_to_export(here, tmp_path):
     assert {name.removeprefix("ladder-0/").split("/")[0] for name in figures} == {"figures"}
     names -= figures
     (events,) = {name for name in names if "/tensorboard/" in name}
-    ours = {"config.json", "labels.json", "examples.json", "metrics.jsonl"}
-    ours |= {"params.npz", "result.json"}
-    own = {f"ladder-0/{name}" for name in (*ours, "report.html")}
-    assert names == {"config.json", "examples.json", "summary.json", "report.html", events} | own
+    run_files = {"config.json", "labels.json", "examples.json", "metrics.jsonl"}
+    run_files |= {"params.npz", "result.json"}
+    run_paths = {f"ladder-0/{name}" for name in (*run_files, "report.html")}
+    assert (
+        names == {"config.json", "examples.json", "summary.json", "report.html", events} | run_paths
+    )
     page = (run.parent / "report.html").read_text()
     assert 'href="ladder-0/report.html"' in page
 
     error = json.loads((run / "result.json").read_text())["test_error"]
-    printed = done(command("experiments.evaluate", f"--workdir={work}", cwd=here))
+    printed = output_of(command("experiments.evaluate", f"--workdir={work}", cwd=here))
     assert f"error          {error:.2f} %" in printed and f"{run} on digits" in printed
     np.savez(tmp_path / "new.npz", x=data.load("digits").x_test[:3])
     output = "gs://bucket/out/predictions.csv"
-    asked = [f"--workdir={work}", f"--input={tmp_path / 'new.npz'}", f"--output={output}"]
-    done(command("experiments.predict", *asked, "--denoised", cwd=here))
+    predict_flags = [f"--workdir={work}", f"--input={tmp_path / 'new.npz'}", f"--output={output}"]
+    output_of(command("experiments.predict", *predict_flags, "--denoised", cwd=here))
     rows = files.as_path(output).read_text().splitlines()
     classes = predictor.load(work)(data.load("digits").x_test[:3]).classes
     assert [row.split(",")[1] for row in rows[1:]] == [str(number) for number in classes]
-    refused = command("experiments.predict", *asked, cwd=here)
+    refused = command("experiments.predict", *predict_flags, cwd=here)
     assert "is there already" in refused.communicate()[1] and refused.returncode == 1
-    done(command("experiments.export", f"--workdir={work}", "--output=gs://bucket/m", cwd=here))
-    report.write(run)  # in place of the first
+    output_of(
+        command("experiments.export", f"--workdir={work}", "--output=gs://bucket/m", cwd=here)
+    )
+    report.write(run)  # replaces the first
     assert len([name for name in fake_bucket.names() if "/tensorboard/" in name]) == 1
     assert {"bucket/m", "bucket/m.json", "bucket/out/predictions.denoised.npz"} < {
         *fake_bucket.names()
@@ -261,7 +267,7 @@ def test_commands_from_kill_to_export(here, tmp_path):
         ("gs://", "names no bucket"),
     ],
 )
-def test_a_bucket_that_cannot_be_written(here, path, message):
+def test_unwritable_bucket(here, path, message):
     def never(line):
         raise AssertionError
 
@@ -271,7 +277,7 @@ def test_a_bucket_that_cannot_be_written(here, path, message):
 
 
 @pytest.mark.parametrize("validation", [0, 10])
-def test_a_bucket_that_fails_meanwhile(here, monkeypatch, validation):
+def test_bucket_that_fails_during_training(here, monkeypatch, validation):
     config = dataclasses.replace(OWN, validation=validation)
 
     def fail(line):
@@ -290,7 +296,7 @@ def test_a_bucket_that_fails_meanwhile(here, monkeypatch, validation):
     monkeypatch.undo()
 
 
-def test_a_missing_library(here):
+def test_missing_library(here):
     program = (
         "import fsspec, sys; from experiments import train, cli, settings;"
         "fsspec.register_implementation('gcs', 'no_such_library.Bucket', clobber=True);"
@@ -306,7 +312,7 @@ def test_a_missing_library(here):
     assert "gcsfs is not installed" in line and "pip install gcsfs, or 'ladder_jax[bucket]'" in line
 
 
-def test_what_must_be_on_a_disk(here):
+def test_folders_that_must_be_on_a_disk(here):
     with pytest.raises(errors.DataError, match="read from a disk"):
         data.load("mnist", "gs://bucket/data")
     with pytest.raises(errors.DataError, match="read from a disk"):
@@ -321,7 +327,7 @@ def test_what_must_be_on_a_disk(here):
     assert not fake_bucket.names()
 
 
-def test_paths_on_a_disk_stay_what_they_are(tmp_path, monkeypatch):
+def test_paths_on_a_disk_are_unchanged(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     assert files.as_path("~/run") == tmp_path / "run"
     for name in ("run", "C:/run", "a/gs:/b", pathlib.Path("x")):

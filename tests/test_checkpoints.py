@@ -1,4 +1,4 @@
-"""What a checkpoint holds, and runs that go on from one."""
+"""Checkpoints: which are kept, corrupt ones, and runs that resume from one."""
 
 import json
 import os
@@ -41,7 +41,7 @@ OWN = Config(
 
 
 def damage(folder, how):
-    """Damages a checkpoint: each file of its state, or all there is."""
+    """Damages each file of a checkpoint's state, or removes all files if ``how`` is "empty"."""
     parts = sorted(folder.rglob("*") if how == "empty" else (folder / "state").rglob("*"))
     for path in (part for part in parts if part.is_file()):
         content = path.read_bytes()
@@ -54,8 +54,8 @@ def damage(folder, how):
             path.write_bytes(content[:middle] + bytes([~b & 255 for b in content[middle:]]))
 
 
-def filled(path, epochs, keep=2):
-    """Checkpoints whose parameters tell the epoch."""
+def save_epochs(path, epochs, keep=2):
+    """Saves checkpoints whose parameters equal the epoch; returns a state like theirs."""
     state = training.create_train_state(NET, OPTIMIZER, jax.random.key(5))
     with Checkpoints(path, keep) as saved:
         for epoch in epochs:
@@ -65,28 +65,28 @@ def filled(path, epochs, keep=2):
 
 
 @pytest.mark.parametrize("how", ["truncated", "flipped", "missing", "empty"])
-def test_the_one_before_a_corrupt_checkpoint(tmp_path, caplog, how):
+def test_checkpoint_before_a_corrupt_one_is_restored(tmp_path, caplog, how):
     folder = tmp_path / "checkpoints"
-    like = filled(folder, [1, 2, 3])
+    like = save_epochs(folder, [1, 2, 3])
     damage(folder / "3", how)
     with Checkpoints(folder, 2) as saved:
         state, reached = saved.restore(like, lines=3)
         assert reached == RunProgress(2, 0.5)
         assert all((leaf == 2).all() for leaf in jax.tree.leaves(state.params))
         assert (state.key == like.key).all()
-        saved.save(state, reached._replace(epoch=3))  # its place is free
-    mine = [record for record in caplog.records if record.name == "ladder_jax"]
-    assert len(mine) == 1 and "resuming from epoch 2" in mine[0].getMessage()
+        saved.save(state, reached._replace(epoch=3))  # the corrupt one was moved away
+    warnings = [record for record in caplog.records if record.name == "ladder_jax"]
+    assert len(warnings) == 1 and "resuming from epoch 2" in warnings[0].getMessage()
     assert (tmp_path / "unreadable-3").is_dir()
     assert Checkpoints(folder, 2).epochs == [2, 3]
 
 
-def test_no_good_checkpoint(tmp_path, caplog):
+def test_no_usable_checkpoint(tmp_path, caplog):
     folder = tmp_path / "checkpoints"
-    like = filled(folder, [1, 2])
+    like = save_epochs(folder, [1, 2])
     damage(folder / "2", "truncated")
     with Checkpoints(folder, 2) as saved:
-        assert saved.restore(like, lines=0) is None  # that of epoch 1 has one
+        assert saved.restore(like, lines=0) is None  # epoch 1 requires one line
     messages = [r.getMessage() for r in caplog.records if r.name == "ladder_jax"]
     assert len(messages) == 2
     assert "shorter" in messages[1] and "resuming from the start" in messages[1]
@@ -103,7 +103,7 @@ def test_keeps_the_last_and_the_best(tmp_path):
             if epoch == 4:
                 assert saved.epochs == [2, 3, 4]
         assert saved.epochs == [5, 7, 8]
-    with Checkpoints(tmp_path / "c", keep=2) as saved:  # it is known after a start, too
+    with Checkpoints(tmp_path / "c", keep=2) as saved:  # the best is known after a restart, too
         saved.save(state, RunProgress(9))
         saved.wait()
         assert saved.epochs == [5, 8, 9]
@@ -111,36 +111,34 @@ def test_keeps_the_last_and_the_best(tmp_path):
         assert saved.epochs == [5]
 
 
-def test_going_on_in_one_process(tmp_path):
-    """Stops at every other epoch, a corrupt checkpoint among it, and ends the same."""
-    whole = loop.train_and_evaluate(OWN, tmp_path / "whole", dataset=own_data())
+def test_resume_in_one_process(tmp_path):
+    """Stops twice, corrupts the newest checkpoint, and ends with the same files."""
+    uninterrupted = loop.train_and_evaluate(OWN, tmp_path / "whole", dataset=own_data())
     folder, seconds = tmp_path / "run", []
     for epoch in (2, 5):
         with pytest.raises(StopError):
             loop.train_and_evaluate(OWN, folder, dataset=own_data(), progress=stop_at(epoch))
-    saved = Checkpoints(folder / "checkpoints", OWN.keep).epochs
-    damage(folder / "checkpoints" / str(saved[-1]), "truncated")
+    saved_epochs = Checkpoints(folder / "checkpoints", OWN.keep).epochs
+    damage(folder / "checkpoints" / str(saved_epochs[-1]), "truncated")
     result = loop.train_and_evaluate(
         OWN, folder, dataset=own_data(), progress=lambda line: seconds.append(line["seconds"])
     )
     for name in ("params.npz", "best.npz", "metrics.jsonl", "labels.json", "config.json"):
         assert (tmp_path / "whole" / name).read_bytes() == (folder / name).read_bytes(), name
-    assert result.summary["best_epoch"] == whole.summary["best_epoch"]
+    assert result.summary["best_epoch"] == uninterrupted.summary["best_epoch"]
     assert seconds == sorted(seconds) and result.summary["seconds"] >= seconds[-1]
     best = Checkpoints(folder / "checkpoints", OWN.keep).epochs
     assert best == [result.summary["best_epoch"]]
-    errors = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    assert all("seconds" not in line for line in errors)
-    assert (
-        min(line["validation_error"] for line in errors) == errors[best[0] - 1]["validation_error"]
-    )
+    log = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert all("seconds" not in line for line in log)
+    assert min(line["validation_error"] for line in log) == log[best[0] - 1]["validation_error"]
 
-    # Done: nothing is trained again, and the result is the same.
-    again = loop.train_and_evaluate(OWN, folder, dataset=own_data(), progress=stop_at(1))
-    for a, b in zip(jax.tree.leaves(again[:2]), jax.tree.leaves(result[:2]), strict=True):
+    # Finished: nothing is trained again, and the result is the same.
+    repeated = loop.train_and_evaluate(OWN, folder, dataset=own_data(), progress=stop_at(1))
+    for a, b in zip(jax.tree.leaves(repeated[:2]), jax.tree.leaves(result[:2]), strict=True):
         assert np.array_equal(a, b)
-    assert jax.tree.structure(again[:2]) == jax.tree.structure(result[:2])
-    assert again.summary == json.loads(json.dumps(result.summary))
+    assert jax.tree.structure(repeated[:2]) == jax.tree.structure(result[:2])
+    assert repeated.summary == json.loads(json.dumps(result.summary))
     with pytest.raises(ConfigError, match="seed: 0 -> 3"):
         loop.train_and_evaluate(Config(**OWN.__dict__ | {"seed": 3}), folder, dataset=own_data())
     with pytest.raises(StopError):
@@ -170,7 +168,7 @@ def test_other_settings_are_refused(tmp_path):
         pass
 
 
-def test_a_folder_of_other_things_is_refused(tmp_path):
+def test_folder_of_other_files_is_refused(tmp_path):
     (tmp_path / "thesis.tex").touch()
     with pytest.raises(ConfigError, match="not empty"), workfolder.open_run(tmp_path, Config()):
         pass
@@ -182,7 +180,7 @@ def test_a_folder_of_other_things_is_refused(tmp_path):
         pass
 
 
-def test_one_process_a_folder(tmp_path):
+def test_one_process_per_folder(tmp_path):
     with (
         workfolder.open_run(tmp_path, Config()),
         pytest.raises(ConfigError, match="another process"),
@@ -192,13 +190,13 @@ def test_one_process_a_folder(tmp_path):
 
 
 def test_other_labels_are_refused(tmp_path):
-    files.write_json(tmp_path / "labels.json", [1, 2])  # by an earlier version, alone
+    files.write_json(tmp_path / "labels.json", [1, 2])  # all that earlier versions wrote
     workfolder.check_data(tmp_path, {workfolder.LABELED: [1, 2], "training examples": 7})
     with pytest.raises(ConfigError, match="the labelled rows have changed"):
         workfolder.check_data(tmp_path, {workfolder.LABELED: [1, 3]})
 
 
-def test_a_file_is_there_whole_or_not_at_all(tmp_path):
+def test_failed_write_keeps_the_old_file(tmp_path):
     path = tmp_path / "value.json"
     files.write_json(path, 1)
     with (
@@ -210,7 +208,7 @@ def test_a_file_is_there_whole_or_not_at_all(tmp_path):
     assert path.read_text() == "1\n" and len(list(tmp_path.iterdir())) == 1
 
 
-def test_a_second_signal_has_its_former_effect():
+def test_second_signal_has_its_former_effect():
     # A shell's background jobs are started with SIGINT ignored.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     former = signal.getsignal(signal.SIGINT)
@@ -225,7 +223,7 @@ def test_a_second_signal_has_its_former_effect():
     signal.signal(signal.SIGINT, before)
 
 
-def test_signals_are_left_alone_in_other_threads():
+def test_signals_are_unchanged_in_other_threads():
     former, seen = signal.getsignal(signal.SIGTERM), []
 
     def inside():
@@ -238,10 +236,10 @@ def test_signals_are_left_alone_in_other_threads():
     assert seen == [(former, None)]
 
 
-def test_a_checkpoint_whose_arrays_are_in_another_order_is_not_taken(tmp_path, caplog):
-    """Earlier versions sorted the parts of a level by name: as many bytes, in other places."""
+def test_checkpoint_in_another_order_is_refused(tmp_path, caplog):
+    """Earlier versions sorted the parts of a level by name: as many bytes, in another order."""
     folder = tmp_path / "checkpoints"
-    like = filled(folder, [1])
+    like = save_epochs(folder, [1])
 
     def by_name(level):
         return {k: v for k, v in level._asdict().items() if v is not None}

@@ -1,4 +1,4 @@
-"""Tables as people have them: text, categories, missing and skewed numbers, sparse matrices."""
+"""Tables of text, categories, missing and skewed numbers, and sparse matrices."""
 
 import datetime
 import decimal
@@ -35,7 +35,7 @@ NAMES = [
 
 
 def table():
-    """Columns by name, with None where a value is missing."""
+    """Returns columns by name; None marks a missing value."""
     rng = np.random.default_rng(0)
     age = [None if i % 7 == 3 else v for i, v in enumerate(rng.normal(40, 9, ROWS).tolist())]
     return {
@@ -48,20 +48,20 @@ def table():
     }
 
 
-def as_pandas(of_columns):
+def as_pandas(by_name):
     pandas = pytest.importorskip("pandas", reason="pandas is optional, and is not installed")
-    return pandas.DataFrame(of_columns).astype({"size": "category"} if "size" in of_columns else {})
+    return pandas.DataFrame(by_name).astype({"size": "category"} if "size" in by_name else {})
 
 
-def as_polars(of_columns):
+def as_polars(by_name):
     polars = pytest.importorskip("polars", reason="polars is optional, and is not installed")
-    frame = polars.DataFrame(of_columns)
+    frame = polars.DataFrame(by_name)
     sizes = polars.Enum(["S", "M", "L"])
-    return frame.cast({"size": sizes}) if "size" in of_columns else frame
+    return frame.cast({"size": sizes}) if "size" in by_name else frame
 
 
-def as_array(of_columns):
-    return np.array(list(zip(*of_columns.values(), strict=True)), object)
+def as_array(by_name):
+    return np.array(list(zip(*by_name.values(), strict=True)), object)
 
 
 @pytest.fixture(params=[as_pandas, as_polars])
@@ -71,12 +71,12 @@ def frame_of(request):
 
 @pytest.fixture(scope="module")
 def fitted():
-    """Of an array of objects, which needs neither pandas nor polars."""
+    """Returns a ladder fitted to an array of objects, which needs neither pandas nor polars."""
     return clone(TINY).fit(as_array(table()), Y)
 
 
-def written_out():
-    """What ``TableEncoder`` should be for a frame of pandas, by scikit-learn's own means."""
+def reference_encoder():
+    """Returns scikit-learn's equivalent of ``TableEncoder`` for the pandas frame."""
     numbers = SimpleImputer(strategy="median", add_indicator=True)
     words = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
     return ColumnTransformer([("numbers", numbers, NUMBERS), ("words", words, WORDS)])
@@ -87,29 +87,31 @@ def test_scikit_learns_checks(estimator, check):
     check(estimator)
 
 
-def test_a_frame_against_a_column_transformer():
+def test_frame_equals_column_transformer():
     frame, new = as_pandas(table()), table()
     for name in ("color", "age"):
         new[name][:3] = [None] * 3
-    new["color"][3:5] = ["green", "red"]  # of which one is not known
-    ours, theirs = TableEncoder().fit(frame), written_out().fit(frame)
-    for each in (frame, as_pandas(new)):
-        np.testing.assert_array_equal(ours.transform(each), theirs.transform(each))
-    assert not ours.transform(as_pandas(new))[3, 4:7].any()
-    assert ours.get_feature_names_out().tolist() == NAMES
-    assert ours.set_output(transform="pandas").transform(frame).columns.tolist() == NAMES
+    new["color"][3:5] = ["green", "red"]  # "green" is unknown
+    encoder, reference = TableEncoder().fit(frame), reference_encoder().fit(frame)
+    for rows in (frame, as_pandas(new)):
+        np.testing.assert_array_equal(encoder.transform(rows), reference.transform(rows))
+    assert not encoder.transform(as_pandas(new))[3, 4:7].any()
+    assert encoder.get_feature_names_out().tolist() == NAMES
+    assert encoder.set_output(transform="pandas").transform(frame).columns.tolist() == NAMES
 
 
-def test_frames_of_both_kinds(frame_of):
-    frame, old = frame_of(table()), as_pandas(table())
-    ours = TableEncoder().fit(frame)
-    assert ours.state() == TableEncoder().fit(old).state()
-    np.testing.assert_array_equal(ours.transform(frame), written_out().fit_transform(old))
+def test_pandas_and_polars_frames(frame_of):
+    frame, pandas_frame = frame_of(table()), as_pandas(table())
+    encoder = TableEncoder().fit(frame)
+    assert encoder.state() == TableEncoder().fit(pandas_frame).state()
+    np.testing.assert_array_equal(
+        encoder.transform(frame), reference_encoder().fit_transform(pandas_frame)
+    )
     ladder = clone(TINY).fit(frame, Y)
     assert ladder.n_features_in_ == 6 and ladder.feature_names_in_.tolist() == list(table())
-    plain = clone(TINY).set_params(preprocess="tabular").fit(ours.transform(frame), Y)
+    plain = clone(TINY).set_params(preprocess="tabular").fit(encoder.transform(frame), Y)
     np.testing.assert_array_equal(
-        ladder.predict_proba(frame), plain.predict_proba(ours.transform(frame))
+        ladder.predict_proba(frame), plain.predict_proba(encoder.transform(frame))
     )
     assert ladder.columns_.get_feature_names_out().tolist() == NAMES
     for wrong, message in ((table(), "same order"), (table(), "should match")):
@@ -119,50 +121,50 @@ def test_frames_of_both_kinds(frame_of):
             ladder.predict(frame_of(changed))
 
 
-def test_an_array_of_objects(fitted):
+def test_array_of_objects(fitted):
     cells = as_array(table())
-    found = fitted.columns_.transform(cells)
+    encoded = fitted.columns_.transform(cells)
     names = [f"x{list(table()).index(name)}" for name in NUMBERS]
     assert fitted.columns_.get_feature_names_out()[:3].tolist() == names
-    np.testing.assert_array_equal(found[:, 0], table()["income"])
+    np.testing.assert_array_equal(encoded[:, 0], table()["income"])
     text = np.where(cells == None, np.nan, cells)[:, [1, 2]].astype(str)  # noqa: E711
-    np.testing.assert_array_equal(TableEncoder().fit_transform(text), found[:, [0, 1, 3]])
+    np.testing.assert_array_equal(TableEncoder().fit_transform(text), encoded[:, [0, 1, 3]])
     assert fitted.n_features_in_ == 6 and not hasattr(fitted, "feature_names_in_")
-    assert fitted.predictor_.example_shape == (12,) == found.shape[1:]
+    assert fitted.predictor_.example_shape == (12,) == encoded.shape[1:]
     np.testing.assert_allclose(
-        fitted.predictor_(found).probabilities, fitted.predict_proba(cells), rtol=1e-6
+        fitted.predictor_(encoded).probabilities, fitted.predict_proba(cells), rtol=1e-6
     )
     np.testing.assert_array_equal(fitted.predict(cells.tolist()), fitted.predict(cells))
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32, np.int16, np.uint8, bool])
-def test_a_plain_array_goes_through_tabular_alone(dtype):
+def test_plain_array_is_only_preprocessed_as_tabular(dtype):
     x = np.random.default_rng(1).normal(0, 3, (ROWS, 12))
     x = x.round() if np.issubdtype(dtype, np.integer) else x
     x = abs(x).astype(dtype)
-    ours, theirs = (clone(TINY).set_params(preprocess=name) for name in ("auto", "tabular"))
-    found = [each.fit(x, Y).predict_proba(x) for each in (ours, theirs)]
-    np.testing.assert_array_equal(*found)
-    assert ours.config_ == theirs.config_ and ours.config_.preprocess == "tabular"
+    auto, tabular = (clone(TINY).set_params(preprocess=name) for name in ("auto", "tabular"))
+    probabilities = [ladder.fit(x, Y).predict_proba(x) for ladder in (auto, tabular)]
+    np.testing.assert_array_equal(*probabilities)
+    assert auto.config_ == tabular.config_ and auto.config_.preprocess == "tabular"
     assert LadderClassifier().preprocess == LadderRegressor().preprocess == "auto"
 
 
-def test_missing_numbers_of_a_plain_array():
+def test_missing_numbers_in_a_plain_array():
     x = np.random.default_rng(1).normal(size=(ROWS, 11))
     x[::5, 3] = np.nan
-    ours = clone(TINY).fit(x, Y)
+    ladder = clone(TINY).fit(x, Y)
     filled = SimpleImputer(strategy="median", add_indicator=True).fit_transform(x)
     plain = clone(TINY).set_params(preprocess="tabular").fit(filled, Y)
-    np.testing.assert_array_equal(ours.predict_proba(x), plain.predict_proba(filled))
+    np.testing.assert_array_equal(ladder.predict_proba(x), plain.predict_proba(filled))
     with pytest.raises(ValueError, match=r"^X: column x3 is missing \(NaN\) in row 0, and no"):
         clone(TINY).fit(filled, Y).predict(np.hstack([x, filled[:, -1:]]))
 
 
 @pytest.mark.parametrize("kind", [sparse.csr_array, sparse.coo_matrix])
-def test_sparse_is_as_dense(kind):
+def test_sparse_equals_dense(kind):
     x = np.random.default_rng(1).normal(size=(ROWS, 12)).clip(0)
-    ours, theirs = clone(TINY).fit(kind(x), Y), clone(TINY).fit(x, Y)
-    np.testing.assert_array_equal(ours.predict_proba(kind(x)), theirs.predict_proba(x))
+    from_sparse, from_dense = clone(TINY).fit(kind(x), Y), clone(TINY).fit(x, Y)
+    np.testing.assert_array_equal(from_sparse.predict_proba(kind(x)), from_dense.predict_proba(x))
 
 
 def test_pickle_save_and_load(fitted, tmp_path):
@@ -171,63 +173,63 @@ def test_pickle_save_and_load(fitted, tmp_path):
     loaded = LadderClassifier.load(tmp_path / "ladder.npz")
     assert loaded.preprocess == "auto" and loaded.n_features_in_ == 6
     cells[:2, 0], cells[2:4, 2] = ["green", None], None
-    for again in (loaded, pickle.loads(pickle.dumps(fitted))):
-        np.testing.assert_array_equal(again.predict_proba(cells), fitted.predict_proba(cells))
-        assert again.columns_.state() == fitted.columns_.state()
+    for restored in (loaded, pickle.loads(pickle.dumps(fitted))):
+        np.testing.assert_array_equal(restored.predict_proba(cells), fitted.predict_proba(cells))
+        assert restored.columns_.state() == fitted.columns_.state()
     assert not hasattr(clone(fitted), "columns_")
 
 
-def test_exported_it_takes_the_numbers_that_columns_become(fitted):
+def test_exported_ladder_takes_encoded_columns(fitted):
     exported = jax_export.deserialize(bytearray(exporting.export(fitted.predictor_)))
     cells = as_array(table())
     numbers = fitted.columns_.transform(cells).astype(np.float32)
-    found = jax.jit(exported.call)(numbers)
-    np.testing.assert_allclose(found, fitted.predict_proba(cells), atol=1e-4)
+    probabilities = jax.jit(exported.call)(numbers)
+    np.testing.assert_allclose(probabilities, fitted.predict_proba(cells), atol=1e-4)
 
 
-def test_the_state_is_all_that_was_fitted(frame_of):
+def test_state_round_trips(frame_of):
     frame = frame_of(table())
-    ours = TableEncoder().fit(frame)
-    again = TableEncoder.from_state(json.loads(json.dumps(ours.state())))
-    np.testing.assert_array_equal(again.transform(frame), ours.transform(frame))
-    assert again.get_feature_names_out().tolist() == NAMES
+    encoder = TableEncoder().fit(frame)
+    restored = TableEncoder.from_state(json.loads(json.dumps(encoder.state())))
+    np.testing.assert_array_equal(restored.transform(frame), encoder.transform(frame))
+    assert restored.get_feature_names_out().tolist() == NAMES
 
 
-def test_columns_made_normal_by_an_earlier_version_are_refused():
+def test_quantiles_of_earlier_versions_are_refused():
     with pytest.raises(ValueError, match="made normal in another way"):
         TableEncoder.from_state({"quantiles": [[0.0], [1.0]]})
 
 
 @pytest.mark.parametrize("labels", [[4, None, 2], ["no", None, "yes"], [True, None, False]])
-def test_labels_of_a_column_that_misses_some(frame_of, labels):
+def test_missing_labels_in_a_column(frame_of, labels):
     column = frame_of({"y": labels})["y"]
     marked = fill_missing(column)
     assert marked.tolist() == [-1 if label is None else label for label in labels]
     if frame_of is as_pandas:
-        for given in (column.convert_dtypes(), column.astype("category")):
-            assert fill_missing(given).tolist() == marked.tolist()
+        for converted in (column.convert_dtypes(), column.astype("category")):
+            assert fill_missing(converted).tolist() == marked.tolist()
         if isinstance(labels[0], str):
-            own = data.from_arrays(np.eye(3), np.array(column.astype("string"), object))
-            assert own.y_train.tolist() == [0, -1, 1]
+            dataset = data.from_arrays(np.eye(3), np.array(column.astype("string"), object))
+            assert dataset.y_train.tolist() == [0, -1, 1]
 
 
 @pytest.mark.parametrize("some", [["x"], [1.0, None], [1.0]])
-def test_the_state_of_one_kind_of_column(some):
+def test_state_of_one_column_round_trips(some):
     cells = np.array([[some[i % len(some)]] for i in range(4)], object)
-    ours = TableEncoder().fit(cells)
-    again = TableEncoder.from_state(json.loads(json.dumps(ours.state())))
-    np.testing.assert_array_equal(again.transform(cells), ours.transform(cells))
+    encoder = TableEncoder().fit(cells)
+    restored = TableEncoder.from_state(json.loads(json.dumps(encoder.state())))
+    np.testing.assert_array_equal(restored.transform(cells), encoder.transform(cells))
 
 
-def test_categories_of_numbers_are_the_same_however_they_are_written():
+def test_integer_and_float_categories_match():
     pandas = pytest.importorskip("pandas", reason="pandas is optional, and is not installed")
     frames = [
         pandas.DataFrame({"c": pandas.Categorical(values)})
         for values in ([1, 2, 1], [1.0, 2, None])
     ]
-    ours = TableEncoder().fit(frames[0])
-    assert ours.get_feature_names_out().tolist() == ["c_1", "c_2"]
-    np.testing.assert_array_equal(ours.transform(frames[1]), [[1, 0], [0, 1], [0, 0]])
+    encoder = TableEncoder().fit(frames[0])
+    assert encoder.get_feature_names_out().tolist() == ["c_1", "c_2"]
+    np.testing.assert_array_equal(encoder.transform(frames[1]), [[1, 0], [0, 1], [0, 0]])
     numbers = pandas.DataFrame({"c": pandas.array([1, None, 4], "Int64")})
     np.testing.assert_array_equal(TableEncoder().fit_transform(numbers), [[1, 0], [2.5, 1], [4, 0]])
 
@@ -244,10 +246,10 @@ def test_cross_validation_and_other_estimators():
         LadderSegmenter(preprocess="auto").fit(masks * 1.0, masks)
 
 
-def test_tags_say_what_it_takes():
+def test_tags_follow_preprocess():
     names = ("sparse", "categorical", "string", "allow_nan")
-    for each, wanted in ((TINY, True), (clone(TINY).set_params(preprocess="none"), False)):
-        tags = get_tags(each).input_tags
+    for ladder, wanted in ((TINY, True), (clone(TINY).set_params(preprocess="none"), False)):
+        tags = get_tags(ladder).input_tags
         assert all(getattr(tags, name) is wanted for name in names)
 
 
@@ -263,7 +265,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("cells", "message"), WRONG)
-def test_bad_columns_are_one_line_before_training(cells, message):
+def test_bad_columns_are_refused_before_training(cells, message):
     x, lines = CELLS.copy(), []
     for row in range(ROWS):
         x[row, 2] = cells[row % len(cells)]
@@ -281,7 +283,7 @@ def test_bad_columns_are_one_line_before_training(cells, message):
         (1, -np.inf, "column x1 is infinite in row 5"),
     ],
 )
-def test_new_rows_hold_what_those_of_fit_did(fitted, column, value, message):
+def test_new_rows_of_another_type_are_refused(fitted, column, value, message):
     x = CELLS.copy()
     x[5, column] = value
     with pytest.raises(ValueError, match=f"^X: {message}") as caught:

@@ -1,4 +1,4 @@
-"""Combinators: what they say and compute, what they read, the nets of Pezeshki et al. in NumPy."""
+"""Combinators: documented formulas and starts, and the nets of Pezeshki et al. in NumPy."""
 
 import functools
 import inspect
@@ -43,20 +43,20 @@ AT_START = {
 
 
 @pytest.mark.parametrize("name", AT_START)
-def test_start(name):
+def test_initial_estimates(name):
     g = COMBINATORS[name]()
     z_hat = g.apply(g.init(jax.random.key(0), (3,)), Z, U)
     np.testing.assert_allclose(z_hat, AT_START[name](np.asarray(Z), np.asarray(U)), atol=1e-6)
 
 
 @pytest.mark.parametrize("name", COMBINATORS)
-def test_every_parameter_matters_and_uses_u_is_true(name):
+def test_every_parameter_has_a_gradient_and_uses_u_is_true(name):
     g = COMBINATORS[name]()
     params = moved(g.init(jax.random.key(0), (3,)))
     cost = jax.jit(lambda p, z, u: jnp.square(g.apply(p, z, u) - 1).sum())
-    grads, by_u = jax.jit(jax.grad(cost, argnums=(0, 2)))(params, Z, U)
+    grads, u_gradient = jax.jit(jax.grad(cost, argnums=(0, 2)))(params, Z, U)
     assert all(float(jnp.abs(leaf).max()) > 0 for leaf in jax.tree.leaves(grads))
-    assert bool(jnp.abs(by_u).max() > 0) == g.uses_u
+    assert bool(jnp.abs(u_gradient).max() > 0) == g.uses_u
     np.testing.assert_allclose(
         cost(params, Z, U), jnp.square(g.apply(params, Z, U) - 1).sum(), rtol=1e-5
     )
@@ -65,7 +65,7 @@ def test_every_parameter_matters_and_uses_u_is_true(name):
 
 
 @pytest.mark.parametrize("name", COMBINATORS)
-def test_name_and_values_in_float64_by_unit_and_by_channel(name):
+def test_name_and_values_in_float64_per_unit_and_per_channel(name):
     g = COMBINATORS[name]()
     assert g.name == name
     params = g.init(jax.random.key(0), (3,))
@@ -78,13 +78,13 @@ def test_name_and_values_in_float64_by_unit_and_by_channel(name):
 
 
 def documentation(name):
-    """What a docstring says before its sections."""
+    """Returns a combinator's docstring up to its first section."""
     text = inspect.getdoc(COMBINATORS[name]) or ""
     return re.split(r"\n\n\w+:\n", text, maxsplit=1)[0]
 
 
 def formulas(name):
-    """Left and right sides of the formulas of a docstring, in Python: "a b" is a product."""
+    """Returns both sides of a docstring's formulas, in Python; "a b" is a product."""
     lines = re.findall(
         r"^(?:Makes |    )(\w[^=:\n]*?) += (.+?)(?:: .+|\.)?$", documentation(name), re.M
     )
@@ -92,8 +92,8 @@ def formulas(name):
 
 
 OWN = [name for name, make in COMBINATORS.items() if not isinstance(make, functools.partial)]
-EVERY = [formula for name in OWN for formula in formulas(name)]
-# Those of vectors, as the nets have, are no Python; test_nets_are_those_of_the_paper has them.
+FORMULAS = [formula for name in OWN for formula in formulas(name)]
+# Formulas of vectors, as of the nets, are not Python; test_nets_equal_the_paper covers them.
 Z_HAT = {
     name: right
     for name in OWN
@@ -103,7 +103,7 @@ Z_HAT = {
 
 
 @pytest.mark.parametrize("name", Z_HAT)
-def test_the_documented_formula_is_what_is_computed(name):
+def test_documented_formulas_hold(name):
     rng = np.random.default_rng(0)
     names = {"s": s, "max": np.maximum, "z": rng.normal(size=(7, 3)), "u": rng.normal(size=(7, 3))}
     g = COMBINATORS[name]()
@@ -111,55 +111,57 @@ def test_the_documented_formula_is_what_is_computed(name):
         params = moved(g.init(jax.random.key(0), (3,)))
         z_hat = g.apply(params, names["z"], names["u"])
         names |= {key: np.asarray(p) for key, p in params.items()}
-    for left, right in EVERY:
+    for left, right in FORMULAS:
         if function := re.fullmatch(r"(\w+)\((\w+)\)", left):
             names[function[1]] = eval(f"lambda {function[2]}: {right}", names)
     np.testing.assert_allclose(z_hat, eval(Z_HAT[name], names), rtol=1e-12)
 
 
-def start(name):
-    """The values that a docstring says the parameters start with, and whether the rest is 0."""
+def start_of(name):
+    """Returns the documented initial parameters, and whether all others start at 0."""
     (text,) = re.findall(r"Start: (.*)", documentation(name), re.DOTALL) or [""]
-    if like := re.match(r"as\s+``(\w+)``", text):
-        return start(like[1])
+    if reference := re.match(r"as\s+``(\w+)``", text):
+        return start_of(reference[1])
     text = re.split(r"\.\s|\.$|,\s+and\s", text)[0]
     equations = re.findall(r"(\w+(?: = \w+)*) = (-?\d+(?:\.\d+)?)", text)
     values = {key: float(value) for keys, value in equations for key in keys.split(" = ")}
     return values, "the rest 0" in text
 
 
-@pytest.mark.parametrize("name", [name for name in OWN if start(name)[0]])
-def test_the_documented_start_is_where_parameters_start(name):
-    values, rest = start(name)
+@pytest.mark.parametrize("name", [name for name in OWN if start_of(name)[0]])
+def test_documented_start_holds(name):
+    values, others_are_zero = start_of(name)
     for key, p in COMBINATORS[name]().init(jax.random.key(0), (3,)).items():
-        documented = values.get(key, values.get(key.partition("_")[0], 0.0 if rest else None))
+        documented = values.get(
+            key, values.get(key.partition("_")[0], 0.0 if others_are_zero else None)
+        )
         assert documented is not None, f"{name}: the docstring does not say where {key} starts"
         np.testing.assert_array_equal(p, np.full(3, documented))
 
 
-def test_docstrings_are_read():
-    assert set(Z_HAT) >= set(AT_START) and start("gaussian") == ({"a2": 1, "a7": 1}, True)
-    assert ("mu(u)", "a1*s(a2*u + a3) + a4*u + a5") in EVERY
+def test_docstrings_are_parsed():
+    assert set(Z_HAT) >= set(AT_START) and start_of("gaussian") == ({"a2": 1, "a7": 1}, True)
+    assert ("mu(u)", "a1*s(a2*u + a3) + a4*u + a5") in FORMULAS
 
 
 @pytest.mark.parametrize("hidden", [(4,), (2, 2), (2, 2, 2)])
 @pytest.mark.parametrize("name", ["mlp", "augmented_mlp"])
 @pytest.mark.parametrize("shared", [True, False])
-def test_nets_are_those_of_the_paper(name, hidden, shared):
+def test_nets_equal_the_paper(name, hidden, shared):
     g = getattr(combinators, name)(hidden, shared=shared)
     params = moved(g.init(jax.random.key(3), (5, 3)))
     z, u = (np.asarray(jax.random.normal(jax.random.key(k), (2, 5, 3))) for k in (4, 5))
     z_hat = np.asarray(g.apply(params, z, u))
     p = {key: np.asarray(value) for key, value in params.items()}
-    for place in np.ndindex(z.shape):
-        inputs = [u[place], z[place]] + [u[place] * z[place]] * (name == "augmented_mlp")
-        own = {key: value if shared else value[..., *place[1:]] for key, value in p.items()}
+    for index in np.ndindex(z.shape):
+        inputs = [u[index], z[index]] + [u[index] * z[index]] * (name == "augmented_mlp")
+        weights = {key: value if shared else value[..., *index[1:]] for key, value in p.items()}
         h = np.array(inputs)
         for i in range(1, len(hidden) + 1):
-            h = h @ own[f"W{i}"] + own[f"b{i}"]
+            h = h @ weights[f"W{i}"] + weights[f"b{i}"]
             h = np.where(h > 0, h, 0.1 * h)
-        h = h @ own[f"W{len(hidden) + 1}"] + own[f"b{len(hidden) + 1}"]
-        np.testing.assert_allclose(z_hat[place], h[0], rtol=1e-4, atol=1e-5)
+        h = h @ weights[f"W{len(hidden) + 1}"] + weights[f"b{len(hidden) + 1}"]
+        np.testing.assert_allclose(z_hat[index], h[0], rtol=1e-4, atol=1e-5)
 
 
 def test_nets_start_small():
@@ -178,7 +180,7 @@ PLOTS = pathlib.Path(__file__).parent.parent / "docs" / "combinators"
 
 
 @pytest.mark.parametrize("plot", sorted(PLOTS.iterdir()), ids=lambda plot: plot.stem)
-def test_plots_are_of_combinators_and_fit_a_dark_page(plot):
+def test_plots_show_combinators_and_fit_a_dark_page(plot):
     assert plot.stem in OWN
     assert ElementTree.parse(plot).getroot().tag.endswith("svg")
     assert "prefers-color-scheme: dark" in plot.read_text()

@@ -1,4 +1,4 @@
-"""The training command, run as people run it, on good and on bad input."""
+"""The training command as users run it, with good and with bad input."""
 
 import ast
 import gzip
@@ -32,22 +32,22 @@ LIBRARY = ROOT / "ladder_jax"
 SMALL = ["--config.epochs=2", "--config.units=(8,)", "--config.denoising_cost=(1.0,)"]
 
 
-def train_alone(*flags, **variables):
-    """Without the report, unless it is asked for."""
+def train_in_new_process(*flags, **variables):
+    """Runs the command in a new process, without the report unless requested."""
     environment = os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"} | variables
     command = [sys.executable, "-m", "experiments.train", "--noreport", *flags]
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
 
 
 def train(*flags):
-    """The same in a fork, which spares it the imports."""
+    """Runs the command in a fork, which saves the imports, without the report."""
     command = commands.begin("experiments.train", "--noreport", *flags)
     output, errors = command.communicate()
     return subprocess.CompletedProcess(flags, command.returncode, output, errors)
 
 
 def write_small(folder, images=120, size=3):
-    """A small set in the four files; labels run through the ten classes."""
+    """Writes a small set in the four files; labels cycle through the ten classes."""
     x = np.random.default_rng(0).integers(0, 256, (2, images, size, size))
     y = np.arange(images) % 10
     write_idx(folder, (x[0], y, x[1], y))
@@ -56,7 +56,7 @@ def write_small(folder, images=120, size=3):
 def test_writes_everything_and_refuses_to_overwrite(tmp_path):
     work = tmp_path / "work"
     flags = [*SMALL, f"--workdir={work}", "--seeds=2", "--compare=label_spreading", "--report"]
-    done = train_alone(*flags)
+    done = train_in_new_process(*flags)
     assert done.returncode == 0, done.stderr
     assert (
         "ladder " in done.stdout and "label_spreading" in done.stdout and str(work) in done.stdout
@@ -94,7 +94,7 @@ def test_writes_everything_and_refuses_to_overwrite(tmp_path):
     assert (work / "summary.json").read_bytes() == before
 
 
-def test_variations_as_one_program(tmp_path):
+def test_variations_in_one_program(tmp_path):
     flags = [*SMALL, "--seeds=2", "--vary=learning_rate=0.001,0.01", "--population=on"]
     done = train(*flags, "--validation=200", "--compare=none", f"--workdir={tmp_path / 'work'}")
     assert done.returncode == 0, done.stderr
@@ -110,8 +110,8 @@ def test_idx_files_from_a_folder(tmp_path):
     write_small(tmp_path)
     task = inputs.prepare(Config(dataset="mnist", data_dir=str(tmp_path), labels=20))
     assert task.train.unlabeled.shape == (120, 9) and task.train.labeled.shape == (20, 9)
-    everything = inputs.prepare(Config(dataset="mnist", data_dir=str(tmp_path), labels=0))
-    assert everything.sizes.tied
+    all_labels = inputs.prepare(Config(dataset="mnist", data_dir=str(tmp_path), labels=0))
+    assert all_labels.sizes.tied
 
 
 BAD_FLAGS = [
@@ -150,7 +150,7 @@ BAD_FLAGS = [
 
 
 def test_bad_flags_end_in_one_line(tmp_path):
-    """Each in a folder of its own, which stays empty."""
+    """Runs each in its own folder, which stays empty."""
     folders = [tmp_path / str(number) for number in range(len(BAD_FLAGS))]
     for folder in folders:
         folder.mkdir()
@@ -167,17 +167,17 @@ def test_bad_flags_end_in_one_line(tmp_path):
 
 
 def messages_of(path):
-    """The strings of a file that may be shown: not those of one word, nor docstrings."""
+    """Yields the strings of a file that users may see: neither single words nor docstrings."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    about = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     for node in ast.walk(tree):
         value = getattr(node, "value", None) if isinstance(node, ast.Constant) else None
-        if isinstance(value, str) and " " in value and id(node) not in about:
+        if isinstance(value, str) and " " in value and id(node) not in docstrings:
             yield value
 
 
-def test_messages_of_the_library_name_no_flag_or_command():
-    """But those of ``data``."""
+def test_library_messages_name_no_flag_or_command():
+    """Checks every module except those of ``data``."""
     paths = [p for p in LIBRARY.rglob("*.py") if p.relative_to(LIBRARY).parts[0] != "data"]
     found = [(path.name, text) for path in paths for text in messages_of(path)]
     assert len(found) > 100
@@ -208,7 +208,7 @@ def test_parameters_are_shown_as_flags(message, shown):
         ("broken", "initialize(): no driver"),
     ],
 )
-def test_a_platform_that_is_not_there_ends_in_one_line(tmp_path, platform, message):
+def test_unavailable_platforms_end_in_one_line(tmp_path, platform, message):
     if platform == "cuda" and importlib.util.find_spec("jax_plugins"):
         pytest.skip("jax has plugins here, so CUDA may be there")
     plugins = tmp_path / "plugins" / "jax_plugins" / "broken"
@@ -218,7 +218,9 @@ def test_a_platform_that_is_not_there_ends_in_one_line(tmp_path, platform, messa
     (plugins / "__init__.py").write_text(text or "def initialize(): pass\n", encoding="utf-8")
     paths = os.pathsep.join([str(ROOT), str(tmp_path / "plugins")])
     work = tmp_path / "work"
-    done = train_alone(*SMALL, f"--workdir={work}", JAX_PLATFORMS=platform, PYTHONPATH=paths)
+    done = train_in_new_process(
+        *SMALL, f"--workdir={work}", JAX_PLATFORMS=platform, PYTHONPATH=paths
+    )
     assert done.returncode == 1 and not work.exists()
     assert message in done.stderr and "give JAX_PLATFORMS=cpu" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
@@ -245,17 +247,17 @@ def test_a_platform_that_is_not_there_ends_in_one_line(tmp_path, platform, messa
         ),
     ],
 )
-def test_lists_follow_another_depth(config, given, changed):
+def test_lists_follow_the_depth(config, given, changed):
     values = base.config_dict(configs.load(config)).to_dict()
-    found = members.followed(values | given, set(given))
-    assert found == changed
+    followed = members.followed(values | given, set(given))
+    assert followed == changed
     if "denoising_cost" not in given:
         assert program.build_ladder(
-            Config.create(values | given | found), (64,), targets.classes(10)
+            Config.create(values | given | followed), (64,), targets.classes(10)
         )
 
 
-def test_lists_that_fit_no_rule_are_left():
+def test_lists_that_fit_no_rule_are_unchanged():
     values = {"units": (5,), "encoder": "", "combinators": ("gaussian",), "noise_std": (0.3,)}
     values["denoising_cost"] = (5.0, 4.0, 3.0, 2.0, 1.0)
     assert members.followed(values, {"units"}) == {}
@@ -295,12 +297,12 @@ def test_bad_idx_files(tmp_path, damage):
         (np.zeros((0, 3)), np.zeros(0, int), "no examples"),
     ],
 )
-def test_examples_that_are_wrong(x, y, message):
+def test_bad_examples(x, y, message):
     with pytest.raises(DataError, match=message):
         check_examples("train", x, y, classes=10)
 
 
-def test_settings_that_are_wrong():
+def test_bad_settings():
     for bad in ({"epochs": 0}, {"epochs": True}, {"units": [0]}, {"decay_from": 2.0}, {"x": 1}):
         with pytest.raises(ConfigError, match=next(iter(bad))):
             Config.create(bad)
@@ -321,8 +323,8 @@ def test_validation_is_held_out():
     task = inputs.prepare(Config(validation=200, labels=50))
     assert task.validation is not None
     rows = {row.tobytes() for row in np.asarray(task.train.unlabeled)}
-    held = {row.tobytes() for row in np.asarray(task.validation[0])}
-    assert len(held & rows) <= 2  # the set itself has a few equal images
+    held_out = {row.tobytes() for row in np.asarray(task.validation[0])}
+    assert len(held_out & rows) <= 2  # the set itself has a few equal images
     assert len(task.train.unlabeled) + len(task.validation[0]) == 1297
 
 
@@ -336,7 +338,7 @@ def test_unwritable_folder(tmp_path):
         pass
 
 
-def test_errors_of_numbers_are_no_percentages(tmp_path):
+def test_errors_of_numbers_are_not_percentages(tmp_path):
     x = np.random.default_rng(0).normal(size=(60, 3))
     np.savez(tmp_path / "line.npz", x=x, y=1e4 * x[:, 0] + 0.5)
     flags = [*SMALL, f"--dataset={tmp_path / 'line.npz'}", "--labels=20"]
@@ -355,20 +357,20 @@ def test_errors_of_numbers_are_no_percentages(tmp_path):
     assert re.search(rf"ladder +{summary['ladder']['mean']:.0f}\n", done.stdout)
 
 
-def test_rows_of_features_have_a_config(tmp_path):
+def test_config_for_rows_of_features_is_hinted(tmp_path):
     x = np.random.default_rng(0).normal(size=(40, 3))
     y = np.where(np.arange(40) < 30, np.where(x[:, 0] > 0, "up", "down"), "")
     np.savez(tmp_path / "rows.npz", x=x, y=y)
     flags = ["--validation=20", "--compare=none", f"--dataset={tmp_path / 'rows.npz'}"]
     flags += ["--config.batch_unlabeled=20", "--config.units=(4,)", "--config.epochs=1000"]
     hint = "rows has rows of features, for which --config=table has settings\n"
-    for config, told in (("digits", True), ("table", False)):
+    for config, hinted in (("digits", True), ("table", False)):
         done = train(f"--config={config}", *flags, f"--workdir={tmp_path / config}")
         assert done.returncode == 0, done.stderr
-        assert (hint in done.stdout) is told and "updates in all" not in done.stdout
+        assert (hint in done.stdout) is hinted and "updates in all" not in done.stdout
 
 
-def test_masks_want_layers_for_them(tmp_path):
+def test_masks_require_matching_layers(tmp_path):
     x = np.random.default_rng(0).uniform(size=(20, 4, 4))
     np.savez(tmp_path / "masks.npz", x=x, y=(x > 0.5).astype(int))
     done = train(f"--dataset={tmp_path / 'masks.npz'}", "--labels=4", "--validation=4")

@@ -1,4 +1,4 @@
-"""Compiled programs are kept for the next process, where the user wants them, or nowhere."""
+"""Persistent cache of compiled programs: its folder, its use, its size, and how to disable it."""
 
 import contextlib
 import json
@@ -69,9 +69,9 @@ print(json.dumps([zlib.crc32(leaves), kept, events["cache_hits"], events["cache_
 
 @pytest.fixture
 def fork(tmp_path):
-    """Starts programs like ``start``, forked where what they need is imported."""
-    none = dict.fromkeys(name for name in os.environ if "_CACHE" in name)
-    with contextlib.closing(Runner(**none)) as runner:
+    """Returns a function like ``start`` that forks a process which has imported the modules."""
+    unset = dict.fromkeys(name for name in os.environ if "_CACHE" in name)
+    with contextlib.closing(Runner(**unset)) as runner:
 
         def begin(program, **variables):
             name = f"program_{len(list(tmp_path.glob('program_*')))}"
@@ -84,85 +84,87 @@ def fork(tmp_path):
 
 
 def start(program, **variables):
-    """A process in which any warning is an error."""
-    ours = {k: v for k, v in os.environ.items() if "_CACHE" not in k}
-    ours |= {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"} | variables
-    words = [sys.executable, "-W", "error", "-c", BEGIN + program + END]
+    """Starts a process in which any warning is an error."""
+    environment = {k: v for k, v in os.environ.items() if "_CACHE" not in k}
+    environment |= {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"} | variables
+    command = [sys.executable, "-W", "error", "-c", BEGIN + program + END]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(words, env=ours, **pipes)
+    return subprocess.Popen(command, env=environment, **pipes)
 
 
 def result(process):
-    """What it printed; it says nothing else."""
+    """Returns the JSON value that a process printed; standard error must be empty."""
     output, errors = process.communicate()
     assert process.returncode == 0 and not errors, errors
     return json.loads(output)
 
 
-def test_the_next_process_compiles_nothing(tmp_path):
+def test_next_process_compiles_nothing(tmp_path):
     first = result(start(FIT, XDG_CACHE_HOME=str(tmp_path)))
-    again = result(start(FIT, XDG_CACHE_HOME=str(tmp_path)))
+    second = result(start(FIT, XDG_CACHE_HOME=str(tmp_path)))
     folder = tmp_path / "ladder_jax"
-    assert first[:2] == again[:2] and pathlib.Path(first[1]).parent == folder
-    assert first[3] > 0 and again[3] == 0 and again[2] >= first[3]
+    assert first[:2] == second[:2] and pathlib.Path(first[1]).parent == folder
+    assert first[3] > 0 and second[3] == 0 and second[2] >= first[3]
     assert len(list(folder.rglob("*-cache"))) == first[3]
     if os.name == "posix":
-        assert stat.S_IMODE(folder.stat().st_mode) == 0o700  # what is in it is run
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700  # its contents are executed
 
 
-def test_nowhere_or_elsewhere(tmp_path, fork):
-    """The same numbers, whether programs are kept or not."""
+def test_other_folders_and_no_cache(tmp_path, fork):
+    """Checks that numbers are the same with and without a cache."""
     names = ("default", "off", "jax", "disabled", "lost", "full", "avx512", "told")
     places = {name: tmp_path / name for name in names}
-    at = {name: {"XDG_CACHE_HOME": str(folder)} for name, folder in places.items()}
+    variables = {name: {"XDG_CACHE_HOME": str(folder)} for name, folder in places.items()}
     (tmp_path / "file").touch()
-    given = {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "given")}
-    given["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
-    begun = {
-        "default": fork(INIT, **at["default"]),
-        "off": fork(INIT, **at["off"], LADDER_JAX_CACHE="off"),
-        "jax": start(AVX512 + INIT + UNCHANGED, **at["jax"], **given),
-        "disabled": start(INIT, **at["disabled"], JAX_ENABLE_COMPILATION_CACHE="0"),
-        "lost": fork(INIT + LOSE, **at["lost"]),
-        "full": fork(FULL + INIT, **at["full"]),
-        "avx512": fork(AVX512 + INIT + UNCHANGED, **at["avx512"]),
-        "told": fork(AVX512 + INIT + UNCHANGED, **at["told"], TF_CPP_MIN_LOG_LEVEL="0"),
+    jax_variables = {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "given")}
+    jax_variables["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    processes = {
+        "default": fork(INIT, **variables["default"]),
+        "off": fork(INIT, **variables["off"], LADDER_JAX_CACHE="off"),
+        "jax": start(AVX512 + INIT + UNCHANGED, **variables["jax"], **jax_variables),
+        "disabled": start(INIT, **variables["disabled"], JAX_ENABLE_COMPILATION_CACHE="0"),
+        "lost": fork(INIT + LOSE, **variables["lost"]),
+        "full": fork(FULL + INIT, **variables["full"]),
+        "avx512": fork(AVX512 + INIT + UNCHANGED, **variables["avx512"]),
+        "told": fork(AVX512 + INIT + UNCHANGED, **variables["told"], TF_CPP_MIN_LOG_LEVEL="0"),
         "unwritable": fork(INIT, XDG_CACHE_HOME=str(tmp_path / "file" / "below")),
     }
-    found = {name: result(process) for name, process in begun.items()}
-    assert len({numbers for numbers, *_ in found.values()}) == 1
-    kept = {name: folder and pathlib.Path(folder) for name, (_, folder, *_) in found.items()}
-    marks = {kept[name].relative_to(places[name] / "ladder_jax") for name in ("default", "lost")}
-    assert len(marks) == 1  # that of the processor
-    assert kept["avx512"].parent == places["avx512"] / "ladder_jax"
-    assert not marks & {pathlib.Path(kept["avx512"].name)}
-    assert [kept[name] for name in ("off", "disabled", "unwritable", "full")] == [None] * 4
-    assert kept["jax"] == tmp_path / "given" and any(kept["jax"].iterdir())
+    results = {name: result(process) for name, process in processes.items()}
+    assert len({numbers for numbers, *_ in results.values()}) == 1
+    folders = {name: folder and pathlib.Path(folder) for name, (_, folder, *_) in results.items()}
+    subfolders = {
+        folders[name].relative_to(places[name] / "ladder_jax") for name in ("default", "lost")
+    }
+    assert len(subfolders) == 1  # named after the processor
+    assert folders["avx512"].parent == places["avx512"] / "ladder_jax"
+    assert not subfolders & {pathlib.Path(folders["avx512"].name)}
+    assert [folders[name] for name in ("off", "disabled", "unwritable", "full")] == [None] * 4
+    assert folders["jax"] == tmp_path / "given" and any(folders["jax"].iterdir())
     assert [places[name].exists() for name in ("off", "jax", "disabled")] == [False] * 3
 
 
-def test_another_value_is_refused_before_training(monkeypatch):
+def test_unknown_values_are_refused_before_training(monkeypatch):
     monkeypatch.setenv(compilation_cache.VARIABLE, "no")
     with pytest.raises(ConfigError, match="LADDER_JAX_CACHE=no; give off, or leave it out"):
         LadderClassifier(units=(3, 5, 3), epochs=1).fit([[0.0], [1.0]], [0, 1])
 
 
-def test_what_was_read_last_stays(tmp_path):
+def test_pruning_keeps_recently_read_files(tmp_path):
     (tmp_path / "below").mkdir()
     for age, name in enumerate(["new-cache", "below/middle", "old-cache"]):
         (tmp_path / name).write_bytes(b"12345")
         os.utime(tmp_path / name, (1000 - age, 0))
     compilation_cache.prune(tmp_path, limit=10)
-    left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
-    assert left == {"new-cache", str(pathlib.Path("below", "middle"))}
+    remaining = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert remaining == {"new-cache", str(pathlib.Path("below", "middle"))}
 
 
-def test_the_folder_is_the_platforms(monkeypatch, tmp_path):
+def test_folder_follows_the_platform(monkeypatch, tmp_path):
     monkeypatch.setattr(pathlib.Path, "home", lambda: tmp_path)
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setattr(sys, "platform", "linux")
     assert compilation_cache.user_folder() == tmp_path / ".cache"
-    monkeypatch.setenv("XDG_CACHE_HOME", "relative")  # as its specification has it
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")  # ignored, as the XDG specification requires
     assert compilation_cache.user_folder() == tmp_path / ".cache"
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "mine"))
     assert compilation_cache.user_folder() == tmp_path / "mine"

@@ -1,4 +1,4 @@
-"""Noisy predictions of unlabelled rows follow the clean ones where these are sure."""
+"""Consistency cost: noisy predictions of unlabelled rows follow confident clean ones."""
 
 import dataclasses
 
@@ -18,10 +18,10 @@ from ladder_jax.run.inputs import Spec
 from ladder_jax.run.program import compile_program
 from ladder_jax.types import Consistency
 
-HOW = Consistency(cost=3.0, threshold=0.5, temperature=0.7)
+CONSISTENCY = Consistency(cost=3.0, threshold=0.5, temperature=0.7)
 COST = jax.jit(consistency_cost, static_argnums=0)
 PLAIN = ladder((6,), [dense(5), dense(3)])
-NET = ladder((6,), [dense(5), dense(3)], consistency=HOW)
+NET = ladder((6,), [dense(5), dense(3)], consistency=CONSISTENCY)
 
 
 def softmax(z):
@@ -29,12 +29,12 @@ def softmax(z):
     return e / e.sum(-1, keepdims=True)
 
 
-def expected(how, clean, noisy):
-    """Row by row in NumPy."""
+def expected(consistency, clean, noisy):
+    """Computes the cost row by row in NumPy."""
     total = 0.0
     for c, n in zip(clean, noisy, strict=True):
-        if softmax(c).max() >= how.threshold:
-            total -= softmax(c / how.temperature) @ np.log(softmax(n))
+        if softmax(c).max() >= consistency.threshold:
+            total -= softmax(c / consistency.temperature) @ np.log(softmax(n))
     return total / len(clean)
 
 
@@ -47,48 +47,50 @@ def make_batch(dtype=jnp.float32):
 @given(st.integers(0, 2**31 - 1), st.sampled_from([0.1, 1.0, 4.0]))
 def test_equals_numpy(seed, scale):
     clean, noisy = scale * np.random.default_rng(seed).normal(size=(2, 7, 4))
-    found = COST(HOW, jnp.asarray(clean, jnp.float32), jnp.asarray(noisy, jnp.float32))
-    np.testing.assert_allclose(found, expected(HOW, clean, noisy), rtol=1e-4, atol=1e-6)
+    cost = COST(CONSISTENCY, jnp.asarray(clean, jnp.float32), jnp.asarray(noisy, jnp.float32))
+    np.testing.assert_allclose(cost, expected(CONSISTENCY, clean, noisy), rtol=1e-4, atol=1e-6)
 
 
-def test_rows_that_are_not_sure_do_not_count():
-    flat = jnp.zeros((5, 3))
+def test_unconfident_rows_do_not_count():
+    uniform = jnp.zeros((5, 3))
     noisy = jax.random.normal(jax.random.key(0), (5, 3))
-    assert float(COST(Consistency(threshold=0.5), flat, noisy)) == 0.0
-    assert float(COST(Consistency(threshold=0.0), flat, noisy)) > 1.0
+    assert float(COST(Consistency(threshold=0.5), uniform, noisy)) == 0.0
+    assert float(COST(Consistency(threshold=0.0), uniform, noisy)) > 1.0
 
 
-def test_gradient_reaches_the_noisy_pass_alone():
+def test_only_the_noisy_pass_has_a_gradient():
     with jax.enable_x64():
         rng = np.random.default_rng(0)
         clean, noisy = rng.normal(size=(2, 7, 4))
-        of_clean, of_noisy = jax.grad(consistency_cost, argnums=(1, 2))(HOW, clean, noisy)
-        assert not of_clean.any()
+        clean_grad, noisy_grad = jax.grad(consistency_cost, argnums=(1, 2))(
+            CONSISTENCY, clean, noisy
+        )
+        assert not clean_grad.any()
         direction, step = rng.normal(size=noisy.shape), 1e-6
-        up, down = (expected(HOW, clean, noisy + s * direction) for s in (step, -step))
+        up, down = (expected(CONSISTENCY, clean, noisy + s * direction) for s in (step, -step))
         slope = (up - down) / (2 * step)
-        np.testing.assert_allclose((of_noisy * direction).sum(), slope, rtol=1e-7)
+        np.testing.assert_allclose((noisy_grad * direction).sum(), slope, rtol=1e-7)
 
 
-def test_is_a_part_of_the_loss():
+def test_is_part_of_the_loss():
     batch, key, params = make_batch(), jax.random.key(3), NET.init(jax.random.key(0))
     total, metrics = jax.jit(NET.loss)(params, batch, key)
-    without, others = jax.jit(PLAIN.loss)(params, batch, key)
+    plain_loss, plain_metrics = jax.jit(PLAIN.loss)(params, batch, key)
     noise = PLAIN.draw_noise(key, 4, 8)
     passes = (PLAIN.encode(params, batch.unlabeled, n) for n in (None, noise.unlabeled))
-    clean, noisy = (found.logits for found in passes)
-    wanted = expected(HOW, np.asarray(clean), np.asarray(noisy))
+    clean, noisy = (outputs.logits for outputs in passes)
+    wanted = expected(CONSISTENCY, np.asarray(clean), np.asarray(noisy))
     assert wanted > 0
     np.testing.assert_allclose(metrics["consistency"], wanted, rtol=1e-4)
-    np.testing.assert_allclose(total, without + 3.0 * wanted, rtol=1e-5)
-    assert metrics["loss"] == total and "consistency" not in others
+    np.testing.assert_allclose(total, plain_loss + 3.0 * wanted, rtol=1e-5)
+    assert metrics["loss"] == total and "consistency" not in plain_metrics
 
 
-def test_needs_no_decoder_and_goes_with_adversarial_noise():
-    net = ladder((6,), [dense(5), dense(3)], combinators=None, consistency=HOW)
+def test_without_decoder_and_with_adversarial_noise():
+    net = ladder((6,), [dense(5), dense(3)], combinators=None, consistency=CONSISTENCY)
     batch, params = make_batch(), net.init(jax.random.key(0))
-    for made in (net, virtual_adversarial(net)):
-        loss, metrics = jax.jit(made.loss)(params, batch, jax.random.key(3))
+    for variant in (net, virtual_adversarial(net)):
+        loss, metrics = jax.jit(variant.loss)(params, batch, jax.random.key(3))
         assert float(metrics["consistency"]) > 0 and not metrics["denoising"].any()
         np.testing.assert_allclose(
             loss, metrics["cross_entropy"] + 3.0 * metrics["consistency"], rtol=1e-5
@@ -111,7 +113,7 @@ def test_bad_settings(wrong, message):
         ladder((6,), [dense(3)], consistency=Consistency(**wrong))
 
 
-def test_config_names_them():
+def test_config_settings():
     with pytest.raises(ConfigError, match="threshold is 2"):
         Config(consistency=1.0, consistency_threshold=2.0)
     config = Config(units=(4,), consistency=1.0, consistency_temperature=1.0)
@@ -119,21 +121,21 @@ def test_config_names_them():
     assert config.supervised().consistency == 0.0
 
 
-def test_begins_where_the_config_says():
-    """Before, the step is that without consistency; from there on, it is that with it."""
+def test_begins_at_consistency_from():
+    """Compares steps before and after ``consistency_from`` with those without and with the cost."""
     config = Config(
         units=(5,), consistency=3.0, consistency_threshold=0.0, consistency_from=0.5, epochs=1
     )
     always = dataclasses.replace(config, consistency_from=0.0)
     never = dataclasses.replace(config, consistency=0.0)
     batch, spec = make_batch(), Spec((6,), targets.classes(3), steps=4)
-    every = [compile_program(setting, spec) for setting in (config, always, never)]
-    steps, state = [program.step for program in every], every[0].init(jax.random.key(0))
-    found = []
+    programs = [compile_program(setting, spec) for setting in (config, always, never)]
+    steps, state = [program.step for program in programs], programs[0].init(jax.random.key(0))
+    matches = []
     for number in range(4):
-        at = state._replace(step=jnp.asarray(number))
-        leaves = [jax.tree.leaves(step(at, batch)[0].params) for step in steps]
-        found.append([all(map(np.allclose, leaves[0], other)) for other in leaves[1:]])
-    assert found == [[False, True], [False, True], [True, False], [True, False]]
+        at_step = state._replace(step=jnp.asarray(number))
+        leaves = [jax.tree.leaves(step(at_step, batch)[0].params) for step in steps]
+        matches.append([all(map(np.allclose, leaves[0], other)) for other in leaves[1:]])
+    assert matches == [[False, True], [False, True], [True, False], [True, False]]
     with pytest.raises(ConfigError, match=r"consistency_from is 1.0; give 0 or more, below 1"):
         Config(consistency=1.0, consistency_from=1.0)

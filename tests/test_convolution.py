@@ -1,4 +1,4 @@
-"""Convolutions and max pooling: values and gradients of all orders are XLA's, on every platform."""
+"""Convolutions and max pooling: values and gradients of all orders equal XLA's everywhere."""
 
 import functools
 import itertools
@@ -20,7 +20,7 @@ from ladder_jax._convolution import convolve, largest, pads_down, pads_up
 PLAIN = {"dimension_numbers": ("NHWC", "HWIO", "NHWC")}
 
 
-def of_xla(x, kernel, strides, padding, lhs_dilation, rhs_dilation):
+def xla_convolve(x, kernel, strides, padding, lhs_dilation, rhs_dilation):
     return lax.conv_general_dilated(
         x, kernel, strides, padding, lhs_dilation, rhs_dilation, **PLAIN
     )
@@ -32,14 +32,14 @@ def operands(shape, kernel, channels, dtype=np.float32, seed=0):
     return x, rng.standard_normal((kernel, kernel, shape[-1], channels)).astype(dtype)
 
 
-def both(strides=(1, 1), padding=((0, 0), (0, 0)), dilation=(1, 1), kernel_dilation=(1, 1)):
+def ours_and_xla(strides=(1, 1), padding=((0, 0), (0, 0)), dilation=(1, 1), kernel_dilation=(1, 1)):
     window = {"strides": strides, "padding": padding, "lhs_dilation": dilation}
     window["rhs_dilation"] = kernel_dilation
-    return [functools.partial(f, **window) for f in (convolve, of_xla)]
+    return [functools.partial(f, **window) for f in (convolve, xla_convolve)]
 
 
 def curved(f):
-    """A scalar of a map whose derivatives of both orders depend on both operands."""
+    """Returns a scalar whose first and second derivatives depend on both operands of a map."""
     return lambda x, kernel: jnp.sum(jnp.sin(f(x, kernel)))
 
 
@@ -60,7 +60,7 @@ def assert_close(ours, theirs, rtol):
     st.booleans(),
     st.integers(1, 3),
 )
-def test_gradients_are_xlas_in_float64(shape, kernel, channels, stride, padding, down, dilation):
+def test_gradients_equal_xla_in_float64(shape, kernel, channels, stride, padding, down, dilation):
     if padding == "valid":
         kernel = min(kernel, (min(shape[1:3]) - 1) // dilation + 1)
     reach, steps, ones = dilation * (kernel - 1) + 1, (stride, stride), (1, 1)
@@ -73,13 +73,13 @@ def test_gradients_are_xlas_in_float64(shape, kernel, channels, stride, padding,
         window = (ones, pads, steps, (dilation, dilation))
         shape = (shape[0], *out_shape[:2], shape[-1])
     with jax.enable_x64(True):
-        found, wanted = (
+        ours, wanted = (
             jax.jit(jax.value_and_grad(curved(f), argnums=(0, 1)))(
                 *operands(shape, kernel, channels, np.float64)
             )
-            for f in both(*window)
+            for f in ours_and_xla(*window)
         )
-        assert_close(found, wanted, rtol=1e-12)
+        assert_close(ours, wanted, rtol=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_gradients_are_xlas_in_float64(shape, kernel, channels, stride, padding,
         (conv(2, 2, stride=2, padding="same", dilation=2), (2, 5, 4, 2)),
     ],
 )
-def test_gradients_are_difference_quotients_to_the_second_order(layer, shape):
+def test_gradients_equal_finite_differences_to_second_order(layer, shape):
     with jax.enable_x64(True):
         params, out_shape = layer.init(jax.random.key(0), shape[1:])
         params = jax.tree.map(np.float64, params)
@@ -105,30 +105,32 @@ def test_gradients_are_difference_quotients_to_the_second_order(layer, shape):
 
 
 @pytest.mark.parametrize(("channels", "dilation"), [(1, 1), (7, 1), (3, 2)])
-def test_mixes_with_vmap_and_second_derivatives(channels, dilation):
-    """Also where each member of a population has a kernel of its own."""
+def test_vmap_and_second_derivatives(channels, dilation):
+    """Includes the case that each member of a population has its own kernel."""
     pairs = [operands((3, 5, 5, 2), 3, channels, seed=seed) for seed in range(2)]
     x, kernel = (jnp.stack(arrays) for arrays in zip(*pairs, strict=True))
-    full = both(padding=((2, 2), (2, 2)), kernel_dilation=(dilation, dilation))
+    full = ours_and_xla(padding=((2, 2), (2, 2)), kernel_dilation=(dilation, dilation))
 
     def slope(f):
         gradient = jax.grad(curved(f), argnums=1)
         return lambda x, kernel: jnp.square(gradient(x, kernel)).sum()
 
     for derive in (jax.grad, jax.jacfwd):
-        found, wanted = (jax.jit(jax.vmap(derive(slope(f), (0, 1))))(x, kernel) for f in full)
-        assert_close(found, wanted, rtol=1e-4)
+        ours, wanted = (jax.jit(jax.vmap(derive(slope(f), (0, 1))))(x, kernel) for f in full)
+        assert_close(ours, wanted, rtol=1e-4)
 
 
-def test_bfloat16_adds_up_in_float32():
-    """In bfloat16 one more would be lost beside 256."""
+def test_bfloat16_accumulates_in_float32():
+    """A sum in bfloat16 would stay at 256, as 256 + 1 is rounded to 256."""
     x, kernel = jnp.ones((4096, 3, 3, 1), jnp.bfloat16), jnp.ones((1, 1, 1, 1), jnp.bfloat16)
-    gradient = jax.jit(jax.grad(lambda kernel: jnp.float32(both()[0](x, kernel)).sum()))(kernel)
+    gradient = jax.jit(jax.grad(lambda kernel: jnp.float32(ours_and_xla()[0](x, kernel)).sum()))(
+        kernel
+    )
     assert gradient.dtype == jnp.bfloat16 and float(gradient[0, 0, 0, 0]) == 9 * 4096
 
 
 def lowered(f, *args):
-    """The program by platform."""
+    """Returns the lowered program for each platform."""
     traced = jax.jit(f).trace(*args)
     return {p: traced.lower(lowering_platforms=(p,)).as_text() for p in ("cpu", "cuda", "tpu")}
 
@@ -138,27 +140,27 @@ def operations(text):
 
 
 @pytest.mark.parametrize(("kernel", "dilation"), [(1, 1), (3, 1), (2, 3)])
-def test_on_a_cpu_alone_the_gradient_of_a_kernel_is_products(kernel, dilation):
+def test_kernel_gradients_are_products_on_cpu_only(kernel, dilation):
     args = operands((4, 6, 6, 2), kernel, 2)
-    pair = both(kernel_dilation=(dilation, dilation))
-    found, wanted = (lowered(jax.grad(curved(f), (0, 1)), *args) for f in pair)
+    pair = ours_and_xla(kernel_dilation=(dilation, dilation))
+    ours, wanted = (lowered(jax.grad(curved(f), (0, 1)), *args) for f in pair)
     for platform in ("cuda", "tpu"):
-        assert operations(found[platform]) == operations(wanted[platform]) == [3, 0, 0]
-    assert operations(found["cpu"]) == [2, kernel, 1]
+        assert operations(ours[platform]) == operations(wanted[platform]) == [3, 0, 0]
+    assert operations(ours["cpu"]) == [2, kernel, 1]
     # Nothing is computed for an operand that has no gradient.
     for argnum, number in ((0, [2, 0, 0]), (1, [1, kernel, 1])):
         text = lowered(jax.grad(curved(pair[0]), argnum), *args)["cpu"]
         assert operations(text) == number
 
 
-def test_in_a_loop_on_a_cpu_all_convolutions_have_the_fast_form():
-    """Another order of a kernel's channels takes XLA three times as long."""
+def test_convolutions_in_a_cpu_loop_have_the_fast_layout():
+    """XLA takes three times as long with a kernel's channels in another order."""
     x, first = operands((4, 6, 6, 2), 3, 3)
     second = jnp.ones((3, 3, 3, 4))
-    one = both(padding=((1, 1), (1, 1)))[0]
+    apply = ours_and_xla(padding=((1, 1), (1, 1)))[0]
 
     def cost(kernels):
-        return jnp.square(one(jnp.sin(one(x, kernels[0])), kernels[1])).mean()
+        return jnp.square(apply(jnp.sin(apply(x, kernels[0])), kernels[1])).mean()
 
     def step(kernels, _):
         return jax.tree.map(lambda k, g: k - g, kernels, jax.grad(cost)(kernels)), None
@@ -168,14 +170,14 @@ def test_in_a_loop_on_a_cpu_all_convolutions_have_the_fast_form():
     assert re.findall(r"dim_labels=([^,\s]+)", text) == 3 * ["b01f_01io->b01f"]
 
 
-def test_a_kernel_larger_than_the_image_is_left_to_xla():
+def test_kernels_larger_than_an_image_are_left_to_xla():
     args = operands((2, 6, 6, 2), 4, 2)
-    assert operations(lowered(jax.grad(curved(both()[0]), 1), *args)["cpu"]) == [2, 0, 0]
+    assert operations(lowered(jax.grad(curved(ours_and_xla()[0]), 1), *args)["cpu"]) == [2, 0, 0]
 
 
 def test_exports_gradients_for_all_platforms_and_any_number_of_rows():
     def gradients(kernel, x):
-        dilated = both(kernel_dilation=(2, 1))[0]
+        dilated = ours_and_xla(kernel_dilation=(2, 1))[0]
         return jax.grad(curved(lambda x, kernel: largest(dilated(x, kernel), 2)), (0, 1))(x, kernel)
 
     x, kernel = operands((3, 5, 5, 2), 2, 3)
@@ -190,8 +192,8 @@ def test_exports_gradients_for_all_platforms_and_any_number_of_rows():
 @pytest.mark.parametrize(
     ("shape", "size"), [((2, 6, 4, 3), 2), ((2, 5, 7, 2), 3), ((1, 2, 2, 1), 4)]
 )
-def test_pooling_is_xlas_to_the_bit(shape, size, dtype):
-    """Values and gradients, with many ties: small numbers, cut off at 0 as after relu."""
+def test_pooling_equals_xla_bit_for_bit(shape, size, dtype):
+    """Compares values and gradients with many ties: small integers clipped at 0, as after relu."""
     rng = np.random.default_rng(0)
     x = jnp.asarray(rng.integers(-3, 3, size=shape).clip(0), dtype)
     pads = [(0, -side % size) for side in shape[1:3]]
@@ -200,22 +202,20 @@ def test_pooling_is_xlas_to_the_bit(shape, size, dtype):
         lambda x: nn.max_pool(x, (size, size), (size, size), pads),
     )
     cotangent = jnp.asarray(rng.standard_normal(maps[1](x).shape), dtype)
-    found, wanted = (
-        jax.jit(lambda x, f=f: (f(x), jax.vjp(f, x)[1](cotangent)[0]))(x) for f in maps
-    )
-    for a, b in zip(found, wanted, strict=True):
+    ours, wanted = (jax.jit(lambda x, f=f: (f(x), jax.vjp(f, x)[1](cotangent)[0]))(x) for f in maps)
+    for a, b in zip(ours, wanted, strict=True):
         assert a.dtype == b.dtype
         np.testing.assert_array_equal(np.float32(a), np.float32(b))
 
 
-def test_pooling_shows_a_nan_wherever_it_is():
+def test_pooling_propagates_nan():
     for i, j in itertools.product(range(2), range(2)):
         x = jnp.ones((1, 2, 2, 1)).at[0, i, j, 0].set(jnp.nan)
         assert np.isnan(largest(x, 2)).all()
 
 
-def test_pooling_scatters_nothing_on_a_cpu():
+def test_pooling_does_not_scatter_on_cpu():
     x = jnp.ones((1, 4, 4, 1))
-    found = lowered(jax.grad(lambda x: largest(x, 2).sum()), x)
-    scatters = {platform: "select_and_scatter" in text for platform, text in found.items()}
+    programs = lowered(jax.grad(lambda x: largest(x, 2).sum()), x)
+    scatters = {platform: "select_and_scatter" in text for platform, text in programs.items()}
     assert scatters == {"cpu": False, "cuda": True, "tpu": True}

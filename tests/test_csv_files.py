@@ -1,4 +1,4 @@
-"""Tables in CSV files: what is read, by name and in the order of training, and what is refused."""
+"""CSV files: reading, columns matched by name to those of training, and refused files."""
 
 import numpy as np
 import pytest
@@ -15,9 +15,9 @@ FEATURES = ("a", "b", "c d")
 
 
 def write(path, labels, name="class", where=1, x=X):
-    """A file whose column of labels is not the last one."""
-    heads = [*FEATURES[:where], name, *FEATURES[where:]]
-    lines = [",".join(f'"{head}"' for head in heads)]
+    """Writes a file whose column of labels is not the last one."""
+    header = [*FEATURES[:where], name, *FEATURES[where:]]
+    lines = [",".join(f'"{name_of_column}"' for name_of_column in header)]
     for row, label in zip(x.tolist(), labels, strict=True):
         cells = list(map(str, row))
         lines.append(",".join([*cells[:where], label, *cells[where:]]))
@@ -34,21 +34,23 @@ def write(path, labels, name="class", where=1, x=X):
         ("NUMBER", ["1", "2", "3", "4"], [[1.0], [2.0], [3.0], [4.0]], ("0",)),
     ],
 )
-def test_a_table_equals_arrays(tmp_path, name, labels, y, names):
-    own = data.load(write(tmp_path / "own.csv", labels, name))
-    assert own.name == "own" and own.feature_names == FEATURES and own.class_names == names
-    np.testing.assert_array_equal(own.x_train, X)
-    np.testing.assert_array_equal(own.y_train, y)
-    assert own.kind == ("numbers" if np.ndim(y) == 2 else "classes") and not len(own.y_test)
+def test_csv_equals_arrays(tmp_path, name, labels, y, names):
+    dataset = data.load(write(tmp_path / "own.csv", labels, name))
+    assert (
+        dataset.name == "own" and dataset.feature_names == FEATURES and dataset.class_names == names
+    )
+    np.testing.assert_array_equal(dataset.x_train, X)
+    np.testing.assert_array_equal(dataset.y_train, y)
+    assert dataset.kind == ("numbers" if np.ndim(y) == 2 else "classes") and not len(dataset.y_test)
 
 
 @pytest.mark.parametrize("mark", [";", "\t"])
 def test_semicolons_and_tabs(tmp_path, mark):
     lines = ["a,p", "b", "class"], ["1", "2.5", "up, or so"], ["3", "4", "down"]
     (tmp_path / "own.csv").write_text("\n".join(map(mark.join, lines)))
-    own = data.load(str(tmp_path / "own.csv"))
-    assert own.feature_names == ("a,p", "b") and own.class_names == ("down", "up, or so")
-    assert own.x_train.tolist() == [[1, 2.5], [3, 4]]
+    dataset = data.load(str(tmp_path / "own.csv"))
+    assert dataset.feature_names == ("a,p", "b") and dataset.class_names == ("down", "up, or so")
+    assert dataset.x_train.tolist() == [[1, 2.5], [3, 4]]
     (part,) = new_examples.read(tmp_path / "own.csv", (2,), names=("b", "a,p"))
     assert part.x.tolist() == [[2.5, 1], [4, 3]]
     (tmp_path / "plain.csv").write_text(f"1{mark}2\n3{mark}4\n")
@@ -56,10 +58,10 @@ def test_semicolons_and_tabs(tmp_path, mark):
     assert part.x.tolist() == [[1, 2], [3, 4]]
 
 
-def test_whole_numbers_are_those_of_an_array_of_integers(tmp_path):
+def test_whole_numbers_are_read_as_integers(tmp_path):
     x = np.array([[0, 255, 3], [1, 2, 3]])
-    own = data.load(write(tmp_path / "own.csv", ["a", "b"], x=x))
-    assert own.scale == data.from_arrays(x, np.array([0, 1])).scale == "pixels"
+    dataset = data.load(write(tmp_path / "own.csv", ["a", "b"], x=x))
+    assert dataset.scale == data.from_arrays(x, np.array([0, 1])).scale == "pixels"
 
 
 BAD = {
@@ -91,14 +93,14 @@ def test_bad_tables(tmp_path, monkeypatch, case):
     assert wanted in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_no_file():
+def test_missing_file():
     with pytest.raises(errors.DataError, match=r"nowhere\.csv: No such file"):
         data.load("nowhere.csv")
 
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    """A run on a table of three columns, and a command in its folder."""
+    """Writes a run on a table of three columns; returns a function that runs a command on it."""
     monkeypatch.chdir(tmp_path)
     write_run(tmp_path / "run", tiny((3,)))
     summary = files.json.loads((tmp_path / "run" / "result.json").read_text())
@@ -114,7 +116,7 @@ def run(tmp_path, monkeypatch):
 
 def test_columns_are_found_by_name(run, tmp_path, capsys):
     x = rows((3,), 5)
-    note = "an example " * 300  # a long text that is left out
+    note = "an example " * 300  # a long text in an ignored column
     lines = ["c d,id,b,a,label", *(f"{c},{note},{b},{a},{NAMES[2]}" for a, b, c in x.tolist())]
     (tmp_path / "new.csv").write_text("\n".join(lines))
     np.savez(tmp_path / "new.npz", x=x)
@@ -137,7 +139,7 @@ def test_columns_are_found_by_name(run, tmp_path, capsys):
         run(predict.main, "--input=new.csv")
 
 
-def test_labels_are_left_out_where_features_have_no_names(tmp_path):
+def test_labels_are_skipped_without_feature_names(tmp_path):
     (tmp_path / "new.csv").write_text("label,p,q\nx,1,2\ny,3,4\n")
     (part,) = new_examples.read(tmp_path / "new.csv", (2,))
     assert part.x.tolist() == [[1, 2], [3, 4]]
@@ -145,7 +147,7 @@ def test_labels_are_left_out_where_features_have_no_names(tmp_path):
         list(new_examples.read(tmp_path / "new.csv", (4,)))
 
 
-def test_numbers_to_test_on(tmp_path):
+def test_numbers_for_evaluation(tmp_path):
     path = write(tmp_path / "new.csv", ["1", "2", "0.5", "4"], "number")
     x, y, _ = data.load_test_csv(path, ("0",), 3, "numbers", FEATURES[::-1])
     np.testing.assert_array_equal(x, X[:, ::-1])

@@ -1,4 +1,4 @@
-"""IDX and npz files: what is read, what is refused, and that damage never does worse."""
+"""IDX and npz files: reading, refused files, and fuzzing with damaged ones."""
 
 import gzip
 import io
@@ -42,7 +42,7 @@ def test_real_mnist():
 
 
 def one_line(load, *args):
-    """The message of the error that a call ends with."""
+    """Returns the message of the error that a call raises, which is one line."""
     with pytest.raises(errors.DataError) as caught:
         load(*args)
     message = str(caught.value)
@@ -139,12 +139,12 @@ def test_bad_npz(tmp_path, case):
 @pytest.mark.parametrize(
     "content", [pickle.dumps(Bomb()), b"", b"PK\x03\x04", b"\x93NUMPY\x01\x00"]
 )
-def test_no_npz_at_all(tmp_path, content):
+def test_files_other_than_npz(tmp_path, content):
     (tmp_path / "own.npz").write_bytes(content)
     assert "not an .npz file" in one_line(data.load, str(tmp_path / "own.npz"))
 
 
-def test_npz_has_no_minus_one():
+def test_labels_minus_one_requires_unlabelled_rows():
     full = data.from_arrays(X, abs(Y))
     from ladder_jax.config import Config
     from ladder_jax.run.inputs import choose_rows
@@ -153,8 +153,8 @@ def test_npz_has_no_minus_one():
 
 
 def peak(call):
-    """The most memory that a call takes, and its result."""
-    for _ in range(2):  # again if much, as a garbage collection may fall into the first
+    """Returns the peak memory of a call, and its result."""
+    for _ in range(2):  # repeated if large: the first may include a garbage collection
         tracemalloc.reset_peak()
         before = tracemalloc.get_traced_memory()[0]
         result = call()
@@ -172,7 +172,7 @@ def traced():
 
 
 ROOM = 1_000_000
-"""Buffers of zipfile, zlib and error messages; no array of the tests is larger."""
+"""Bytes for buffers of zipfile, zlib and error messages; no array of the tests is larger."""
 
 
 def npy_header(shape, dtype="|u1"):
@@ -181,25 +181,25 @@ def npy_header(shape, dtype="|u1"):
     return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode()
 
 
-def test_headers_that_lie_take_no_memory(tmp_path, traced):
+def test_false_headers_take_no_memory(tmp_path, traced):
     path = tmp_path / "own.npz"
     for shape in [(10**12,), (10**6, 10**6), (2**63, 2)]:
         with zipfile.ZipFile(path, "w") as archive:
             archive.writestr("x.npy", npy_header(shape) + b"0000")
         used, _ = peak(lambda: one_line(read_npz, path))
         assert used < ROOM
-    used, _ = peak(lambda: one_line(idx.read_idx, lying_idx(tmp_path), idx.LABELS))
+    used, _ = peak(lambda: one_line(idx.read_idx, false_idx(tmp_path), idx.LABELS))
     assert used < ROOM
 
 
-def lying_idx(folder):
+def false_idx(folder):
     path = folder / "labels.gz"
     path.write_bytes(gzip.compress(np.array([2049, 2**32 - 1], ">u4").tobytes() + b"000"))
     return path
 
 
-def test_bombs_take_what_they_declare(tmp_path, traced):
-    """Files that unpack to far more than their header says are read no further."""
+def test_decompression_bombs_are_not_unpacked(tmp_path, traced):
+    """Files that unpack to far more than their header declares are not read further."""
     zeros = bytes(30_000_000)
     path = tmp_path / "labels.gz"
     path.write_bytes(gzip.compress(np.array([2049, 1000], ">u4").tobytes() + zeros))
@@ -214,22 +214,24 @@ def test_bombs_take_what_they_declare(tmp_path, traced):
 
 
 def mutants(originals, count, seed):
-    """Originals with bytes flipped, cut out, doubled, or made extreme numbers."""
+    """Yields originals with bytes replaced, removed, doubled or set to extreme numbers."""
     rng = np.random.default_rng(seed)
     for i in range(count):
         content = bytearray(originals[i % len(originals)])
         for _ in range(rng.integers(1, 4)):
-            at, kind = int(rng.integers(len(content) + 1)), rng.integers(5)
+            start, kind = int(rng.integers(len(content) + 1)), rng.integers(5)
             if kind == 0:
-                content[at : at + 1] = rng.bytes(1)
+                content[start : start + 1] = rng.bytes(1)
             elif kind == 1:
-                del content[at : at + int(rng.integers(1, 30))]
+                del content[start : start + int(rng.integers(1, 30))]
             elif kind == 2:
-                del content[at:]
+                del content[start:]
             elif kind == 3:
-                content[at:at] = content[at : at + int(rng.integers(1, 30))]
+                content[start:start] = content[start : start + int(rng.integers(1, 30))]
             else:
-                content[at : at + 4] = rng.choice([b"\xff" * 4, bytes(4), b"\x7f\xff\xff\xff"])
+                content[start : start + 4] = rng.choice(
+                    [b"\xff" * 4, bytes(4), b"\x7f\xff\xff\xff"]
+                )
         yield bytes(content)
 
 
@@ -258,7 +260,7 @@ def test_fuzz_npz(tmp_path, traced):
 
 
 def test_fuzz_npz_headers(tmp_path, traced):
-    """Members whose checksums are right, so that damage reaches the array's header."""
+    """Damages members with valid checksums, so that the array's damaged header is parsed."""
     file = io.BytesIO()
     np.save(file, Y)
     path, outcomes = tmp_path / "mutant.npz", {True: 0, False: 0}
@@ -270,7 +272,7 @@ def test_fuzz_npz_headers(tmp_path, traced):
 
 
 def survives(load, path, *args):
-    """Whether a file was read; the one documented error, in bounded memory, if not."""
+    """Returns whether a file was read; requires the documented error if not, and bounded memory."""
 
     def call():
         try:
@@ -285,7 +287,7 @@ def survives(load, path, *args):
 
 
 def test_deflate_ratio():
-    """The bound of ``base.MOST_DEFLATED`` is above what zlib can do."""
+    """Checks that ``base.MOST_DEFLATED`` exceeds the highest ratio that zlib reaches."""
     from ladder_jax.data.base import MOST_DEFLATED
 
     assert 1000 < 10**7 / len(zlib.compress(bytes(10**7), 9)) < MOST_DEFLATED

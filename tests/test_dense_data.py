@@ -1,4 +1,4 @@
-"""Labels that are no classes of rows: masks, numbers, several at once; files, folders, choices."""
+"""Masks, numbers and several labels per row: arrays, files, folders, and the choice of rows."""
 
 import shutil
 import types
@@ -28,63 +28,69 @@ NUMBERS = np.array([0.5, 2, np.nan, -1, 2, 3])
 SEVERAL = np.array([[0, 1, 1], [1, 0, -1], [-1, -1, -1], [0, 0, 0], [1, 1, 1], [0, 1, 0]])
 
 
-def line(call, *given, **named):
-    """The message of the error that a call ends with."""
+def error_of(call, *args, **kwargs):
+    """Returns the message of the error that a call raises, which is one line."""
     with pytest.raises(errors.DataError) as caught:
-        call(*given, **named)
+        call(*args, **kwargs)
     message = str(caught.value)
     assert "\n" not in message and message.endswith(".")
     return message
 
 
 def test_masks():
-    own = data.from_arrays(IMAGES, MASKS, IMAGES[:1], MASKS[:1])
-    assert own.kind == "pixels" and own.class_names == ("0", "1", "2") and own.scale == "bytes"
-    assert own.x_train.shape == (6, 3, 4, 1) and own.x_test.shape == (1, 3, 4, 1)
-    assert own.y_train.dtype == own.y_test.dtype == np.int32
-    np.testing.assert_array_equal(own.y_train, np.where(MASKS == 255, -1, MASKS))
-    assert labels.has_label(own.y_train, "pixels").tolist() == [True, False] + [True] * 4
+    dataset = data.from_arrays(IMAGES, MASKS, IMAGES[:1], MASKS[:1])
+    assert (
+        dataset.kind == "pixels"
+        and dataset.class_names == ("0", "1", "2")
+        and dataset.scale == "bytes"
+    )
+    assert dataset.x_train.shape == (6, 3, 4, 1) and dataset.x_test.shape == (1, 3, 4, 1)
+    assert dataset.y_train.dtype == dataset.y_test.dtype == np.int32
+    np.testing.assert_array_equal(dataset.y_train, np.where(MASKS == 255, -1, MASKS))
+    assert labels.has_label(dataset.y_train, "pixels").tolist() == [True, False] + [True] * 4
     coloured = data.from_arrays(np.stack([IMAGES] * 3, -1), MASKS[..., None])
     assert coloured.x_train.shape == (6, 3, 4, 3)
-    np.testing.assert_array_equal(coloured.y_train, own.y_train)
-    of_bytes = data.from_arrays(IMAGES, (MASKS % 256).astype(np.uint8))  # -1 is 255
-    np.testing.assert_array_equal(of_bytes.y_train, own.y_train)
+    np.testing.assert_array_equal(coloured.y_train, dataset.y_train)
+    from_bytes = data.from_arrays(IMAGES, (MASKS % 256).astype(np.uint8))  # -1 is 255
+    np.testing.assert_array_equal(from_bytes.y_train, dataset.y_train)
 
 
-def test_what_a_mask_ignores_can_be_named():
-    other = np.where(MASKS == 255, 7, np.maximum(MASKS, 0))
-    own = data.from_arrays(IMAGES, other, ignore=(7, 2))
-    assert own.class_names == ("0", "1") and (own.y_train[1] == -1).all()
-    assert ((own.y_train == -1) == np.isin(other, (7, 2))).all()
+def test_ignored_values_of_masks():
+    masks = np.where(MASKS == 255, 7, np.maximum(MASKS, 0))
+    dataset = data.from_arrays(IMAGES, masks, ignore=(7, 2))
+    assert dataset.class_names == ("0", "1") and (dataset.y_train[1] == -1).all()
+    assert ((dataset.y_train == -1) == np.isin(masks, (7, 2))).all()
 
 
-def test_a_class_that_is_named_may_have_no_pixel():
-    own = data.from_arrays(IMAGES, MASKS, class_names=["sky", "sea", "sand", "ship"])
-    assert own.class_names[3] == "ship" and own.y_train.max() == 2
-    assert "no pixel of class 1" in line(data.from_arrays, IMAGES, np.where(MASKS == 1, 0, MASKS))
+def test_named_class_may_have_no_pixel():
+    dataset = data.from_arrays(IMAGES, MASKS, class_names=["sky", "sea", "sand", "ship"])
+    assert dataset.class_names[3] == "ship" and dataset.y_train.max() == 2
+    assert "no pixel of class 1" in error_of(
+        data.from_arrays, IMAGES, np.where(MASKS == 1, 0, MASKS)
+    )
 
 
 def test_numbers():
-    own = data.from_arrays(X, NUMBERS, X[:2], NUMBERS[:2])
-    assert own.kind == "numbers" and own.class_names == ("0",)
-    assert own.y_train.dtype == np.float64 and own.y_train.shape == (6, 1)
-    np.testing.assert_array_equal(own.y_train[:, 0], NUMBERS)
+    dataset = data.from_arrays(X, NUMBERS, X[:2], NUMBERS[:2])
+    assert dataset.kind == "numbers" and dataset.class_names == ("0",)
+    assert dataset.y_train.dtype == np.float64 and dataset.y_train.shape == (6, 1)
+    np.testing.assert_array_equal(dataset.y_train[:, 0], NUMBERS)
     table = np.stack([NUMBERS, NUMBERS[::-1]], 1).astype(np.float32)
     two = data.from_arrays(X, table, X[:1], table[:1], class_names=["height", "width"])
     assert two.y_train.dtype == np.float32 and two.class_names == ("height", "width")
-    assert labels.has_label(two.y_train, "numbers").all()  # one of both is known in each row
-    whole = data.from_arrays(X, np.arange(6), kind="numbers")
-    assert whole.y_train[:, 0].tolist() == [0, 1, 2, 3, 4, 5] and whole.kind == "numbers"
+    assert labels.has_label(two.y_train, "numbers").all()  # each row has at least one of both
+    integers = data.from_arrays(X, np.arange(6), kind="numbers")
+    assert integers.y_train[:, 0].tolist() == [0, 1, 2, 3, 4, 5] and integers.kind == "numbers"
 
 
 def test_several():
-    own = data.from_arrays(X, SEVERAL, X[:2], SEVERAL[:2], class_names=["a", "b", "c"])
-    assert own.kind == "several" and own.y_train.dtype == np.int32
-    np.testing.assert_array_equal(own.y_train, SEVERAL)
-    assert labels.has_label(own.y_train, "several").sum() == 5
-    assert labels.has_label(own.y_test[:0], "several").shape == (0,)
-    yes = data.from_arrays(X, SEVERAL > 0)
-    np.testing.assert_array_equal(yes.y_train, SEVERAL > 0)
+    dataset = data.from_arrays(X, SEVERAL, X[:2], SEVERAL[:2], class_names=["a", "b", "c"])
+    assert dataset.kind == "several" and dataset.y_train.dtype == np.int32
+    np.testing.assert_array_equal(dataset.y_train, SEVERAL)
+    assert labels.has_label(dataset.y_train, "several").sum() == 5
+    assert labels.has_label(dataset.y_test[:0], "several").shape == (0,)
+    booleans = data.from_arrays(X, SEVERAL > 0)
+    np.testing.assert_array_equal(booleans.y_train, SEVERAL > 0)
 
 
 @pytest.mark.parametrize(
@@ -103,41 +109,41 @@ def test_several():
         (np.zeros((2, 3, 4)), "pixels"),
     ],
 )
-def test_kinds_are_told(y, kind):
+def test_kinds_are_recognised(y, kind):
     assert labels.kind_of("y", y) == kind
 
 
 @pytest.mark.parametrize("y", [[0.0, 1.0], [25.0, 346.0], [0.0, 1.0, np.nan], [[1.0, 0.0]]])
-def test_whole_floats_are_asked_about(y):
-    assert "give integers if they are classes, or say kind='numbers'" in line(
+def test_whole_floats_are_ambiguous(y):
+    assert "give integers if they are classes, or say kind='numbers'" in error_of(
         labels.kind_of, "y", np.array(y)
     )
 
 
 def test_npz_equals_arrays(tmp_path):
     path, kinds = tmp_path / "mine.npz", []
-    for x, y, more in (
+    for x, y, options in (
         (IMAGES, MASKS, {"ignore": [255]}),
         (X, NUMBERS, {"class_names": ["height"]}),
         (X, np.arange(6.0), {"kind": "numbers"}),
         (X, SEVERAL, {}),
     ):
-        y = np.maximum(y, 0) if "ignore" in more else y
-        np.savez(path, x=x, y=y, x_test=x[:1], y_test=y[:1], **more)
-        ours = data.load(str(path))
-        theirs = data.from_arrays(x, y, x[:1], y[:1], name="mine", **more)
-        assert ours.kind == theirs.kind and ours.class_names == theirs.class_names
-        for a, b in zip(ours[1:5], theirs[1:5], strict=True):
+        y = np.maximum(y, 0) if "ignore" in options else y
+        np.savez(path, x=x, y=y, x_test=x[:1], y_test=y[:1], **options)
+        loaded = data.load(str(path))
+        expected = data.from_arrays(x, y, x[:1], y[:1], name="mine", **options)
+        assert loaded.kind == expected.kind and loaded.class_names == expected.class_names
+        for a, b in zip(loaded[1:5], expected[1:5], strict=True):
             np.testing.assert_array_equal(a, b)
-        x_test, y_test, _ = data.load_test_npz(path, ours.class_names, ours.kind)
-        np.testing.assert_array_equal(y_test, ours.y_test)
-        assert y_test.dtype == ours.y_test.dtype and len(x_test) == 1
-        kinds.append(ours.kind)
+        x_test, y_test, _ = data.load_test_npz(path, loaded.class_names, loaded.kind)
+        np.testing.assert_array_equal(y_test, loaded.y_test)
+        assert y_test.dtype == loaded.y_test.dtype and len(x_test) == 1
+        kinds.append(loaded.kind)
     assert kinds == ["pixels", "numbers", "numbers", "several"]
     for wrong, wanted in (({"kind": "pixel"}, "give one of classes, pixels"), ({"kind": 1}, "kind "
         "must be a string"), ({"ignore": [0.5]}, "list of integers")):  # fmt: skip
         np.savez(path, x=X, y=NUMBERS, **wrong)
-        assert wanted in line(data.load, str(path))
+        assert wanted in error_of(data.load, str(path))
 
 
 def changed(array, place, value):
@@ -185,8 +191,8 @@ BAD = {
 
 @pytest.mark.parametrize("case", BAD)
 def test_bad_labels(case):
-    x, y, more, wanted = BAD[case]
-    assert wanted in line(data.from_arrays, x, y, name="mine", **more)
+    x, y, options, wanted = BAD[case]
+    assert wanted in error_of(data.from_arrays, x, y, name="mine", **options)
 
 
 @pytest.mark.parametrize(
@@ -202,15 +208,15 @@ def test_bad_labels(case):
     ],
 )
 def test_bad_test_labels(tmp_path, x, y, y_test, wanted):
-    assert wanted in line(data.from_arrays, x, y, x, y_test)
-    own = data.from_arrays(x, y)
+    assert wanted in error_of(data.from_arrays, x, y, x, y_test)
+    dataset = data.from_arrays(x, y)
     np.savez(tmp_path / "new.npz", x=x, y=y_test)
-    found = line(data.load_test_npz, tmp_path / "new.npz", own.class_names, own.kind)
+    found = error_of(data.load_test_npz, tmp_path / "new.npz", dataset.class_names, dataset.kind)
     assert wanted in found and "new.npz" in found
 
 
 def save(path, pixels, palette=False):
-    """Writes an image; with a palette, of no more bits than its numbers need."""
+    """Writes an image; a palette has three colours unless the numbers need more."""
     path.parent.mkdir(parents=True, exist_ok=True)
     image = Image.fromarray(np.asarray(pixels, np.uint8))
     if palette:
@@ -218,8 +224,8 @@ def save(path, pixels, palette=False):
     image.save(path)
 
 
-def folder_of(folder, palette=False):
-    """Six images, of which the second has no mask and the third some void pixels."""
+def write_masks(folder, palette=False):
+    """Writes six images; the second has no mask, the third some void pixels."""
     for i, (image, mask) in enumerate(zip(IMAGES, MASKS, strict=True)):
         save(folder / "images" / f"{i}.png", image)
         if i != 1:
@@ -229,49 +235,51 @@ def folder_of(folder, palette=False):
 
 @pytest.mark.parametrize("palette", [False, True])
 def test_folder_equals_arrays(tmp_path, palette):
-    ours = data.load(str(folder_of(tmp_path / "scans", palette)))
-    theirs = data.from_arrays(IMAGES, MASKS, name="scans")
-    assert ours.name == "scans" and ours.kind == "pixels" and not len(ours.y_test)
-    for a, b in zip(ours[1:5], theirs[1:5], strict=True):
+    loaded = data.load(str(write_masks(tmp_path / "scans", palette)))
+    expected = data.from_arrays(IMAGES, MASKS, name="scans")
+    assert loaded.name == "scans" and loaded.kind == "pixels" and not len(loaded.y_test)
+    for a, b in zip(loaded[1:5], expected[1:5], strict=True):
         np.testing.assert_array_equal(a, b)
 
 
 def test_folder_with_a_test_set_colours_and_names(tmp_path, monkeypatch):
     folder = tmp_path / "scans"
-    folder_of(folder / "train")
+    write_masks(folder / "train")
     save(folder / "train" / "images" / "0.png", np.stack([IMAGES[0]] * 3, -1))  # one is coloured
     save(folder / "test" / "images" / "z.PNG", IMAGES[0])
     save(folder / "test" / "masks" / "z.png", MASKS[0])
     (folder / "classes.txt").write_text("sky\nsea \n\nsand\nship\n")
     monkeypatch.chdir(tmp_path)
-    own = data.load("scans")
-    assert own.class_names == ("sky", "sea", "sand", "ship") and data.is_file("scans")
-    assert own.x_train.shape == (6, 3, 4, 3) and own.x_test.shape == (1, 3, 4, 3)
-    np.testing.assert_array_equal(own.y_test[0], MASKS[0])
+    dataset = data.load("scans")
+    assert dataset.class_names == ("sky", "sea", "sand", "ship") and data.is_file("scans")
+    assert dataset.x_train.shape == (6, 3, 4, 3) and dataset.x_test.shape == (1, 3, 4, 3)
+    np.testing.assert_array_equal(dataset.y_test[0], MASKS[0])
     assert data.is_file(data.located("scans")) and data.located("") == ""
-    for name in data.NAMES:  # a folder of that name changes nothing
+    for name in data.NAMES:  # a folder of that name does not replace the set
         (tmp_path / name / "images").mkdir(parents=True)
         assert not data.is_file(name)
 
 
-def test_folder_to_test_on(tmp_path):
-    folder = folder_of(tmp_path / "scans")
-    found = line(data.load_test_folder, folder, "abc", (3, 4, 1))
+def test_folder_for_evaluation(tmp_path):
+    folder = write_masks(tmp_path / "scans")
+    found = error_of(data.load_test_folder, folder, "abc", (3, 4, 1))
     assert "no mask 1.png; give one for each test image" in found
     (folder / "images" / "1.png").unlink()
     x, y, names = data.load_test_folder(folder, "abc", (3, 4, 1))
     assert x.dtype == np.uint8 and names == ()
     np.testing.assert_array_equal(x[..., 0], np.delete(IMAGES, 1, 0))
     np.testing.assert_array_equal(y, np.delete(np.where(MASKS == 255, -1, MASKS), 1, 0))
-    assert "label 2 in row 0" in line(data.load_test_folder, folder, "ab", (3, 4, 1))
-    assert "wanted 4 x 4, as in training" in line(data.load_test_folder, folder, "abc", (4, 4, 1))
+    assert "label 2 in row 0" in error_of(data.load_test_folder, folder, "ab", (3, 4, 1))
+    assert "wanted 4 x 4, as in training" in error_of(
+        data.load_test_folder, folder, "abc", (4, 4, 1)
+    )
     save(folder / "test" / "images" / "a.png", IMAGES[0])
     save(folder / "test" / "masks" / "a.png", MASKS[0])
     assert len(data.load_test_folder(folder, "abc", (3, 4, 3))[0]) == 1
 
 
 def spoil(folder, name, pixels=None, mode=None):
-    """Writes a file into a folder of images and masks; None removes it."""
+    """Writes an image into a folder of images and masks; removes it if ``pixels`` is None."""
     path = folder / name
     if pixels is None:
         path.unlink()
@@ -302,43 +310,45 @@ BAD_FOLDERS = {
 @pytest.mark.parametrize("case", BAD_FOLDERS)
 def test_bad_folders(tmp_path, case):
     files, wanted = BAD_FOLDERS[case]
-    folder = folder_of(tmp_path / "scans")
+    folder = write_masks(tmp_path / "scans")
     for name, content in files.items():
         spoil(folder, name, *content)
-    assert wanted in line(data.load, str(folder))
+    assert wanted in error_of(data.load, str(folder))
 
 
 def test_other_bad_folders(tmp_path):
-    assert "not a folder; give one that holds images" in line(data.load, str(tmp_path / "nowhere"))
-    folder_of(tmp_path / "train")
+    assert "not a folder; give one that holds images" in error_of(
+        data.load, str(tmp_path / "nowhere")
+    )
+    write_masks(tmp_path / "train")
     save(tmp_path / "test" / "images" / "z.png", IMAGES[0])
-    assert "no mask z.png; give one for each test image" in line(data.load, str(tmp_path))
+    assert "no mask z.png; give one for each test image" in error_of(data.load, str(tmp_path))
     (tmp_path / "train" / "masks" / "0.png").write_bytes(b"no image")
     (tmp_path / "test" / "images" / "z.png").unlink()
-    assert "test/images: no PNG or JPEG files" in line(data.load, str(tmp_path))
+    assert "test/images: no PNG or JPEG files" in error_of(data.load, str(tmp_path))
     save(tmp_path / "test" / "images" / "z.png", IMAGES[0])
-    assert "0.png: not a PNG file, or a corrupt one" in line(data.load, str(tmp_path))
+    assert "0.png: not a PNG file, or a corrupt one" in error_of(data.load, str(tmp_path))
 
 
 PETS = [*["cat"] * 2, *["dog"] * 2, *["unlabeled"] * 2]
 PET_NUMBERS = [0, 0, 1, 1, -1, -1]
 
 
-def pets(folder):
-    """Six images, two of each class and two of none."""
+def write_pets(folder):
+    """Writes six images: two per class, and two unlabelled ones."""
     for i, (image, name) in enumerate(zip(IMAGES, PETS, strict=True)):
         save(folder / name / f"{i}.png", image)
     return folder
 
 
 def test_folders_of_classes_equal_arrays(tmp_path, monkeypatch):
-    folder = pets(tmp_path / "pets")
+    folder = write_pets(tmp_path / "pets")
     (folder / "cat" / "about.txt").write_text("no image")
     (folder / ".git").mkdir()
-    ours = data.load(str(folder))
-    theirs = data.from_arrays(IMAGES[..., None], PET_NUMBERS, class_names=["cat", "dog"])
-    assert ours.name == "pets" and ours.kind == "classes" and not len(ours.y_test)
-    for a, b in zip(ours[1:], theirs[1:], strict=True):
+    loaded = data.load(str(folder))
+    expected = data.from_arrays(IMAGES[..., None], PET_NUMBERS, class_names=["cat", "dog"])
+    assert loaded.name == "pets" and loaded.kind == "classes" and not len(loaded.y_test)
+    for a, b in zip(loaded[1:], expected[1:], strict=True):
         np.testing.assert_array_equal(a, b)
     monkeypatch.chdir(tmp_path)
     assert data.is_file("pets") and data.load("pets").class_names == ("cat", "dog")
@@ -347,53 +357,55 @@ def test_folders_of_classes_equal_arrays(tmp_path, monkeypatch):
 
 def test_folders_of_classes_with_a_test_set(tmp_path):
     folder = tmp_path / "pets"
-    pets(folder / "train")
-    grey = np.full((3, 4, 3), 99, np.uint8)  # which JPEG keeps
+    write_pets(folder / "train")
+    grey = np.full((3, 4, 3), 99, np.uint8)  # unchanged by JPEG
     save(folder / "test" / "dog" / "9.JPG", grey)
-    own = data.load(str(folder))
-    assert own.x_train.shape == (6, 3, 4, 3) and own.y_test.tolist() == [1]
-    assert own.y_train.tolist() == PET_NUMBERS
-    np.testing.assert_allclose(own.x_test, 99 / 255, rtol=1e-6)
+    dataset = data.load(str(folder))
+    assert dataset.x_train.shape == (6, 3, 4, 3) and dataset.y_test.tolist() == [1]
+    assert dataset.y_train.tolist() == PET_NUMBERS
+    np.testing.assert_allclose(dataset.x_test, 99 / 255, rtol=1e-6)
     x, y, names = data.load_test_folder(folder, ("cat", "dog"), (3, 4, 1), "classes")
     assert x.tolist() == np.full((1, 3, 4, 1), 99).tolist() and y.tolist() == [1]
     assert names == ("cat", "dog")
-    flat, _, _ = data.load_test_folder(folder, names, (3, 4), "classes")  # as Keras has images
+    flat, _, _ = data.load_test_folder(
+        folder, names, (3, 4), "classes"
+    )  # without channels, as in Keras
     np.testing.assert_array_equal(flat, x[..., 0])
     wanted = "images, but in training an example was (12,), no image"
-    assert wanted in line(data.load_test_folder, folder, names, (12,), "classes")
-    ours = types.SimpleNamespace(
+    assert wanted in error_of(data.load_test_folder, folder, names, (12,), "classes")
+    predictor = types.SimpleNamespace(
         class_names=names, target=targets.classes(2), example_shape=(3, 4, 3)
     )
-    x, y = evaluate.examples(ours, Config(dataset="digits"), str(folder), "")
+    x, y = evaluate.examples(predictor, Config(dataset="digits"), str(folder), "")
     assert x.shape == (1, 3, 4, 3) and y.tolist() == [1]
 
 
 def test_images_of_any_size(tmp_path, monkeypatch):
-    """Scaled, a plain image stays plain; what sticks out is cropped on both sides alike."""
+    """Scaling keeps a plain image plain; excess is cropped equally on both sides."""
     folder, bands = tmp_path / "pets", np.repeat([[0, 90, 0]], 4, 0).astype(np.uint8)
     save(folder / "train" / "cat" / "wide.png", np.repeat(bands, 4, 1))  # 4 x 12
     save(folder / "train" / "dog" / "high.png", np.repeat(bands, 4, 1).T)
     save(folder / "train" / "dog" / "large.png", np.full((9, 9), 30, np.uint8))
     save(folder / "train" / "unlabeled" / "fits.png", np.arange(16, dtype=np.uint8).reshape(4, 4))
     save(folder / "test" / "cat" / "small.png", np.full((2, 3, 3), (1, 2, 3), np.uint8))
-    own = inputs.load_data(Config(dataset=str(folder), image_size=4))
-    assert own.x_train.shape == (4, 4, 4, 3) and own.y_train.tolist() == [0, 1, 1, -1]
-    for image, plain in zip(own.x_train, (90, 90, 30), strict=False):
+    dataset = inputs.load_data(Config(dataset=str(folder), image_size=4))
+    assert dataset.x_train.shape == (4, 4, 4, 3) and dataset.y_train.tolist() == [0, 1, 1, -1]
+    for image, plain in zip(dataset.x_train, (90, 90, 30), strict=False):
         np.testing.assert_allclose(image, plain / 255, rtol=1e-6)
-    np.testing.assert_allclose(255 * own.x_train[3, ..., 0].ravel(), np.arange(16), rtol=1e-6)
-    np.testing.assert_allclose(255 * own.x_test[0], np.full((4, 4, 3), (1, 2, 3)), rtol=1e-6)
+    np.testing.assert_allclose(255 * dataset.x_train[3, ..., 0].ravel(), np.arange(16), rtol=1e-6)
+    np.testing.assert_allclose(255 * dataset.x_test[0], np.full((4, 4, 3), (1, 2, 3)), rtol=1e-6)
     x, *_ = data.load_test_folder(folder, ("cat", "dog"), (4, 4, 3), "classes", fit=True)
-    np.testing.assert_allclose(x / 255, own.x_test, rtol=1e-6)
+    np.testing.assert_allclose(x / 255, dataset.x_test, rtol=1e-6)
     monkeypatch.setattr(images, "_MOST_PIXELS", 80)
-    found = line(data.load, str(folder), image_size=4)
+    found = error_of(data.load, str(folder), image_size=4)
     assert "large.png: 9 x 9 pixels; scale it to 80 pixels or fewer" in found
 
 
 @pytest.mark.parametrize(("orientation", "turned"), [(1, 0), (3, 2), (6, 3), (8, 1)])
-def test_a_photograph_is_turned_as_it_is_shown(tmp_path, orientation, turned):
+def test_exif_orientation_is_applied(tmp_path, orientation, turned):
     exif = Image.Exif()
     exif[0x0112] = orientation
-    blocks = np.kron([[10, 90, 170]], np.ones((8, 8))).astype(np.uint8)  # which JPEG keeps
+    blocks = np.kron([[10, 90, 170]], np.ones((8, 8))).astype(np.uint8)  # unchanged by JPEG
     shown, path = np.rot90(blocks, turned), tmp_path / "a.jpg"
     Image.fromarray(blocks).save(path, exif=exif, quality=100)
     assert images.image_shape(path) == (*shown.shape, 1)
@@ -401,16 +413,16 @@ def test_a_photograph_is_turned_as_it_is_shown(tmp_path, orientation, turned):
     np.testing.assert_allclose(found[..., 0].astype(int), shown, atol=2)
 
 
-def test_what_is_not_scaled(tmp_path):
-    masks = folder_of(tmp_path / "scans")
-    assert "image_size=4, but masks are not scaled" in line(data.load, str(masks), image_size=4)
-    assert "but digits is no folder of images" in line(data.load, "digits", image_size=4)
+def test_sets_that_are_not_scaled(tmp_path):
+    masks = write_masks(tmp_path / "scans")
+    assert "image_size=4, but masks are not scaled" in error_of(data.load, str(masks), image_size=4)
+    assert "but digits is no folder of images" in error_of(data.load, "digits", image_size=4)
     with pytest.raises(ConfigError, match="image_size"):
         Config(image_size=-1)
 
 
-def spoiled_pets(folder, case):
-    """Removes or adds what makes folders of classes wrong."""
+def spoil_pets(folder, case):
+    """Adds or removes files so that folders of classes are invalid."""
     if case == "a class of the test set alone":
         save(folder / "test" / "cow" / "0.png", IMAGES[0])
     elif case == "an empty class":
@@ -448,10 +460,10 @@ def spoiled_pets(folder, case):
 )
 def test_bad_folders_of_classes(tmp_path, case, wanted):
     folder = tmp_path / "pets"
-    pets(folder / "train")
+    write_pets(folder / "train")
     save(folder / "test" / "cat" / "0.png", IMAGES[0])
-    spoiled_pets(folder, case)
-    assert wanted in line(data.load, str(folder))
+    spoil_pets(folder, case)
+    assert wanted in error_of(data.load, str(folder))
 
 
 @given(st.integers(2, 60), st.integers(0, 2**32 - 1))
@@ -462,8 +474,8 @@ def test_chosen_rows_have_a_label(count, seed):
     assert np.array_equal(rows, data.choose_uniform(y, count, seed, "numbers"))
 
 
-def test_each_label_has_a_positive_where_it_can():
-    """Of 100 rows, two have the rarest label: a plain choice of ten often misses it."""
+def test_each_label_has_a_positive_if_possible():
+    """Two of 100 rows have the rarest label, so a plain choice of ten often misses it."""
     y = (RNG.random((100, 4)) < [0.5, 0.3, 0.1, 0]).astype(int)
     y[[17, 71], 3] = 1
     y[90:] = -1
@@ -475,12 +487,12 @@ def test_each_label_has_a_positive_where_it_can():
         assert len(set(rows)) == 10 and rows.max() < 90 and (y[rows] == 1).any(0).all()
         missed += not (y[plain] == 1).any(0).all()
         if (y[plain] == 1).any(0).all():
-            assert set(rows) == set(plain)  # a choice without the fault stays
+            assert set(rows) == set(plain)  # a plain choice that has all labels is kept
     assert 20 < missed < 50
-    assert len(data.choose_uniform(y, 1, 0, "several")) == 1  # what cannot be is not
+    assert len(data.choose_uniform(y, 1, 0, "several")) == 1  # one row cannot have all labels
 
 
-def test_each_class_has_a_pixel_where_it_can():
+def test_each_class_has_a_pixel_if_possible():
     y = np.full((40, 2, 2), -1)
     y[:30] = RNG.integers(0, 3, (30, 1, 1))
     y[7, 1, 1] = y[8, 1, 1] = 3
@@ -490,10 +502,12 @@ def test_each_class_has_a_pixel_where_it_can():
     assert data.choose_uniform(y, 0, 0, "pixels").tolist() == list(range(30))
 
 
-def test_rows_that_cannot_be_chosen():
+def test_impossible_choices_are_refused():
     y = np.array([[1.0], [1.0], [2.0], [np.nan]])
-    assert "3 examples have one" in line(data.choose_uniform, y, 4, 0, "numbers")
-    assert "labels=1, seed=0: label 0 is always" in line(data.choose_uniform, y, 1, 0, "numbers")
+    assert "3 examples have one" in error_of(data.choose_uniform, y, 4, 0, "numbers")
+    assert "labels=1, seed=0: label 0 is always" in error_of(
+        data.choose_uniform, y, 1, 0, "numbers"
+    )
 
 
 def test_named_splits_of_other_kinds():
@@ -507,19 +521,19 @@ def textured():
 
 
 def best_threshold(values, figure):
-    """The share of both kinds of pixels, in the mean, that the best threshold tells apart."""
+    """Returns the best threshold's balanced accuracy for figure and ground."""
     edges = np.linspace(values.min(), values.max(), 200)
     below = [
-        np.searchsorted(np.sort(values[part]), edges) / part.sum() for part in (figure, ~figure)
+        np.searchsorted(np.sort(values[kind]), edges) / kind.sum() for kind in (figure, ~figure)
     ]
     return 0.5 + np.abs(below[0] - below[1]).max() / 2
 
 
-def test_texture_alone_tells_digits_from_the_ground(textured):
+def test_only_texture_separates_digits_from_the_ground(textured):
     image, figure = textured.x_train[..., 0], textured.y_train != GROUND
     assert 0.1 < figure.mean() < 0.4
     assert best_threshold(image, figure) < 0.51  # chance is 0.5
-    for order in (1, 2):  # nor do the mean and the spread of what is around a pixel
+    for order in (1, 2):  # nor do the local mean and spread separate them
         moment = smooth((image - image.mean()) ** order)
         assert best_threshold(moment, figure) < 0.57
     down, across = (smooth(part**2) for part in np.gradient(image, axis=(1, 2)))
@@ -527,7 +541,7 @@ def test_texture_alone_tells_digits_from_the_ground(textured):
 
 
 def smooth(image):
-    """The mean of 5 x 5 pixels around each."""
+    """Computes the mean of the 5 x 5 pixels around each."""
     padded = np.pad(image, ((0, 0), (2, 2), (2, 2)), mode="reflect")
     return np.lib.stride_tricks.sliding_window_view(padded, (5, 5), (1, 2)).mean((-1, -2))
 
@@ -541,44 +555,44 @@ def test_every_pixel_has_one_of_11_classes(textured):
     assert set(digits) <= {1, 2, 3} and np.mean(digits) > 2
 
 
-def test_the_seed_decides_everything(textured):
-    first = textured_digits(load_digits(), train=300, test=40)
+def test_seed_determines_everything(textured):
+    again = textured_digits(load_digits(), train=300, test=40)
     other = textured_digits(load_digits(), train=300, test=40, seed=1)
-    for ours, same, theirs in zip(textured[1:5], first[1:5], other[1:5], strict=True):
-        assert np.array_equal(ours, same) and not np.array_equal(ours, theirs)
+    for expected, same, different in zip(textured[1:5], again[1:5], other[1:5], strict=True):
+        assert np.array_equal(expected, same) and not np.array_equal(expected, different)
 
 
-def test_test_digits_are_others():
+def test_test_digits_are_not_training_digits():
     digits = load_digits()
     train, test = digits.y_train == 4, digits.y_test == 7
-    known = digits._replace(
+    two_classes = digits._replace(
         **{"x_train": digits.x_train[train], "y_train": digits.y_train[train]},
         **{"x_test": digits.x_test[test], "y_test": digits.y_test[test]},
     )
-    small = textured_digits(known, train=40, test=30, size=20)
+    small = textured_digits(two_classes, train=40, test=30, size=20)
     assert set(np.unique(small.y_train)) == {4, GROUND}
     assert set(np.unique(small.y_test)) == {7, GROUND} and small.x_test.shape == (30, 20, 20, 1)
 
 
 def test_textured_digits_by_name():
-    own = data.load("textured_digits")
-    assert own.name == "textured_digits" and own.x_train.dtype == np.float32
-    assert (len(own.x_train), len(own.x_test)) == (2000, 500)
-    shares = np.bincount(own.y_train.ravel(), minlength=11)[:10]
+    dataset = data.load("textured_digits")
+    assert dataset.name == "textured_digits" and dataset.x_train.dtype == np.float32
+    assert (len(dataset.x_train), len(dataset.x_test)) == (2000, 500)
+    shares = np.bincount(dataset.y_train.ravel(), minlength=11)[:10]
     assert shares.min() > 0.6 * shares.max()
 
 
-def test_digits_of_mnist_where_it_is(tmp_path, monkeypatch):
+def test_digits_of_mnist_if_available(tmp_path, monkeypatch):
     monkeypatch.setitem(NAMED, "textured_digits", NamedSet(of_digits=lambda digits: digits))
     assert data.load("textured_digits", str(tmp_path)).x_train.shape[1:] == (8, 8, 1)
     write_idx(tmp_path, mnist_like())
     assert data.load("textured_digits", str(tmp_path)).x_train.shape[1:] == (28, 28, 1)
 
 
-def test_digits_of_any_size_and_form():
-    """Digits of other sizes, one of them wider than it is high, fit into an image."""
+def test_digits_of_any_size_and_shape():
+    """Digits of another size, one of them wider than high, fit into an image."""
     flat = np.zeros((2, 28, 28, 1), np.float32)
     flat[0, 12:15, 2:26] = flat[1, 2:26, 12:15] = 1
     y = np.array([0, 1], np.int32)
-    own = textured_digits(data.Dataset("flat", flat, y, flat, y, ("0", "1")), 9, 9, size=24)
-    assert own.x_train.shape == (9, 24, 24, 1) and (own.y_train != GROUND).any((1, 2)).all()
+    dataset = textured_digits(data.Dataset("flat", flat, y, flat, y, ("0", "1")), 9, 9, size=24)
+    assert dataset.x_train.shape == (9, 24, 24, 1) and (dataset.y_train != GROUND).any((1, 2)).all()

@@ -1,4 +1,4 @@
-"""Layers for classes of each pixel: upsampling, dilation, any height and width, both presets."""
+"""Layers for per-pixel classes: upsampling, dilation, any height and width, both presets."""
 
 import itertools
 
@@ -18,19 +18,21 @@ from ladder_jax.layers import upsample
 
 
 def shapes(chain, input_shape):
-    """Of each level, the input's first."""
+    """Returns the shape of each level, the input's first."""
 
-    def above(shape, layer):
-        out = []
-        jax.eval_shape(lambda key: out.append(layer.init(key, shape)[1]), jax.random.key(0))
-        return tuple(out[0])
+    def shape_above(shape, layer):
+        shapes_above = []
+        jax.eval_shape(
+            lambda key: shapes_above.append(layer.init(key, shape)[1]), jax.random.key(0)
+        )
+        return tuple(shapes_above[0])
 
-    return list(itertools.accumulate(chain, above, initial=input_shape))
+    return list(itertools.accumulate(chain, shape_above, initial=input_shape))
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(2, 4))
-def test_upsampling_fills_windows_and_means_are_of_what_is_within(height, width, size):
+def test_upsampling_fills_windows_and_its_way_down_averages_them(height, width, size):
     rng = np.random.default_rng(0)
     below = (-(-height // size), -(-width // size))
     layer = upsample(size, height, width)
@@ -47,17 +49,17 @@ def test_upsampling_fills_windows_and_means_are_of_what_is_within(height, width,
         np.testing.assert_allclose(u[:, i, j], window.mean((1, 2)), rtol=1e-5, atol=1e-6)
 
 
-def test_upsampling_inverts_pooling_and_is_inverted_by_its_own_way_down():
+def test_upsampling_is_inverted_by_pooling_and_by_its_way_down():
     h = jax.random.normal(jax.random.key(0), (2, 3, 4, 2))
     for layer in (upsample(3), upsample(3, 7, 11)):
         z = layer.up({}, h)
         np.testing.assert_allclose(layer.down({}, z, h.shape[1:]), h, rtol=1e-6)
-        # What is spread over windows is as it was, and pooling takes it back.
+        # Upsampling and the way down of pooling agree, and pooling inverts them.
         np.testing.assert_array_equal(max_pool(3).up({}, z), h)
         np.testing.assert_array_equal(max_pool(3).down({}, h, z.shape[1:]), z)
 
 
-def test_upsampling_keeps_the_type_of_its_values():
+def test_upsampling_keeps_the_dtype():
     with jax.enable_x64(True):
         for dtype in (jnp.float32, jnp.float64, jnp.bfloat16):
             z_hat = jnp.ones((2, 5, 4, 1), dtype)
@@ -66,7 +68,7 @@ def test_upsampling_keeps_the_type_of_its_values():
 
 
 @pytest.mark.parametrize(("kernel", "stride", "dilation"), [(3, 1, 2), (2, 2, 3), (3, 3, 1)])
-def test_a_dilated_convolution_is_a_loop_over_pixels(kernel, stride, dilation):
+def test_dilated_convolution_equals_a_loop_over_pixels(kernel, stride, dilation):
     rng = np.random.default_rng(1)
     x = rng.standard_normal((2, 8, 7, 2))
     weights = rng.standard_normal((kernel, kernel, 2, 3))
@@ -82,7 +84,7 @@ def test_a_dilated_convolution_is_a_loop_over_pixels(kernel, stride, dilation):
     assert shapes([layer], x.shape[1:])[-1] == wanted.shape[1:]
 
 
-def test_names_of_old_are_as_they_were_and_dilation_comes_last():
+def test_names_without_dilation_are_unchanged_and_dilation_comes_last():
     names = "conv:3:3-conv:3:3:1:same-conv:3:3:2:valid-conv:3:3:1:valid:2-upsample:2-upsample:3:7:8"
     chain = layers.from_names(names)
     assert layers.to_names(chain) == names
@@ -96,40 +98,40 @@ sides = st.integers(1, 40)
 
 @settings(max_examples=20, deadline=None)
 @given(sides, sides, st.integers(1, 4), st.integers(1, 4))
-def test_an_hourglass_comes_back_to_the_size_of_its_input(height, width, scales, kernel):
+def test_hourglass_restores_the_size_of_its_input(height, width, scales, kernel):
     chain = presets.hourglass_layers((height, width, 2), 3, (4,) * scales, kernel)
     levels = shapes(chain, (height, width, 2))
     assert levels[-1] == (height, width, 3) and len(levels) == 4 * scales - 1
     sizes = [level[:2] for level in levels[:-1]]
     assert sizes == sizes[::-1]  # the same heights and widths up as down
-    least = -(-height // 2 ** (scales - 1)), -(-width // 2 ** (scales - 1))
-    assert sizes[len(sizes) // 2] == least
+    smallest = -(-height // 2 ** (scales - 1)), -(-width // 2 ** (scales - 1))
+    assert sizes[len(sizes) // 2] == smallest
     assert shapes(layers.from_names(layers.to_names(chain)), levels[0]) == levels
 
 
 @settings(max_examples=30, deadline=None)
 @given(sides, sides, st.integers(2, 5))
-def test_any_size_is_halved_by_steps_or_pooling_alike_and_given_back(height, width, size):
+def test_strides_and_pooling_agree_and_upsampling_restores_any_size(height, width, size):
     level = (height, width, 1)
     strided, pooled = conv(1, 3, stride=size, padding="same"), max_pool(size)
-    back = upsample(size, height, width)
+    restore = upsample(size, height, width)
     for below in (strided, pooled):
-        assert shapes([below, back], level)[-1] == level
+        assert shapes([below, restore], level)[-1] == level
     assert shapes([strided], level) == shapes([pooled], level)
 
 
 @settings(max_examples=20, deadline=None)
 @given(sides, sides, st.lists(st.integers(1, 9), min_size=1, max_size=4))
-def test_a_fully_convolutional_net_keeps_every_size(height, width, dilations):
+def test_fully_convolutional_net_keeps_every_size(height, width, dilations):
     chain = presets.fully_convolutional_layers(3, 4, dilations)
     assert {level[:2] for level in shapes(chain, (height, width, 2))} == {(height, width)}
-    again = layers.from_names(layers.to_names(chain))
-    assert shapes(again, (height, width, 2))[1:] == [(height, width, 4)] * len(dilations) + [
+    parsed = layers.from_names(layers.to_names(chain))
+    assert shapes(parsed, (height, width, 2))[1:] == [(height, width, 4)] * len(dilations) + [
         (height, width, 3)
     ]
 
 
-def test_a_pixel_sees_as_far_as_the_dilations_say():
+def test_receptive_field_follows_the_dilations():
     chain = presets.fully_convolutional_layers(2, 1, (1, 2, 4))
     x = jnp.zeros((1, 19, 19, 1)).at[0, 9, 9, 0].set(1)
     for layer in chain:
@@ -147,11 +149,11 @@ PRESETS = {
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_ladders_of_both_presets_train_on_every_level(name):
-    """With the mean over pixels at the top, as no mask is needed to see what the layers do."""
+    """Ends in the mean over pixels, since the layers can be tested without masks."""
     net = ladder((7, 5, 1), [*PRESETS[name], global_mean_pool()])
     x = drawn.normal(2, (8, 7, 5, 1))
     batch, noise = Batch(x[:4], np.arange(4) % 3, x[4:]), drawn.noise(net, 4, 4)
-    # Away from the start, where the combinators let nothing through.
+    # Moved away from the start, where the combinators pass nothing on.
     params = drawn.moved(net.init(jax.random.key(0)))
     gradient = jax.jit(jax.grad(lambda params: net.loss_given(params, batch, noise)[0]))
     for level in gradient(params)[1:]:
@@ -159,12 +161,12 @@ def test_ladders_of_both_presets_train_on_every_level(name):
             assert np.isfinite(leaf).all() and float(jnp.abs(leaf).max()) > 0
 
 
-def test_a_net_of_both_exports_for_all_platforms_and_any_number_of_rows():
+def test_dilation_and_upsampling_export_for_all_platforms_and_any_number_of_rows():
     chain = [conv(2, 2, 1, "same", 2), max_pool(2), upsample(2, 5, 4)]
     kernel = chain[0].init(jax.random.key(0), (5, 4, 1))[0].up
     x = jax.random.normal(jax.random.key(1), (3, 5, 4, 1))
 
-    def there_and_back(kernel, x):
+    def gradients(kernel, x):
         def cost(kernel, x):
             h = chain[2].up({}, chain[1].up({}, chain[0].up(kernel, x)))
             return jnp.square(chain[2].down({}, jnp.sin(h), (3, 2, 2))).sum()
@@ -173,7 +175,7 @@ def test_a_net_of_both_exports_for_all_platforms_and_any_number_of_rows():
 
     (batch,) = export.symbolic_shape("batch")
     like = jax.ShapeDtypeStruct((batch, 5, 4, 1), x.dtype)
-    compiled = jax.jit(there_and_back)
+    compiled = jax.jit(gradients)
     exported = export.export(compiled, platforms=("cpu", "cuda", "tpu"))(kernel, like)
     for a, b in zip(
         jax.tree.leaves(exported.call(kernel, x)), jax.tree.leaves(compiled(kernel, x)), strict=True
@@ -208,7 +210,7 @@ def test_a_net_of_both_exports_for_all_platforms_and_any_number_of_rows():
         (lambda: presets.fully_convolutional_layers(True), "classes is True"),
     ],
 )
-def test_bad_arguments_say_so_in_one_line(build, message):
+def test_bad_arguments_are_refused_in_one_line(build, message):
     with pytest.raises(ValueError, match=message) as error:
         build()
     assert "\n" not in str(error.value)
@@ -227,7 +229,7 @@ def test_bad_arguments_say_so_in_one_line(build, message):
         ("conv:8:3:1:2", "padding is 2"),
     ],
 )
-def test_a_name_of_no_layer_is_refused_by_the_config(name, message):
+def test_config_refuses_unknown_layers(name, message):
     with pytest.raises(ConfigError, match=f"encoder: .*{message}") as error:
         Config(encoder=f"{name}-10")
     assert "\n" not in str(error.value)

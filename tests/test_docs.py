@@ -1,4 +1,4 @@
-"""The documentation as it is built: pages, links to the source, equations, no network."""
+"""The built documentation: pages, links to the source, equations, no network access."""
 
 import functools
 import os
@@ -43,7 +43,7 @@ def test_modules_of_the_api(tmp_path, monkeypatch):
     assert [name for name, _ in public()] == ["data", "ladder"]
 
 
-def test_a_page_per_module(site):
+def test_page_per_module(site):
     index = (site / "api" / "index.html").read_text()
     for name, _ in HOOKS["public_modules"]():
         assert f'href="{name}/"' in index
@@ -51,7 +51,7 @@ def test_a_page_per_module(site):
     assert 'id="ladder_jax.layers.dense"' in (site / "api" / "layers" / "index.html").read_text()
 
 
-def test_links_to_the_source_lead_to_a_definition(site):
+def test_source_links_lead_to_definitions(site):
     found = 0
     for page in (site / "api").glob("*/index.html"):
         for link in Page(page).all("a"):
@@ -80,7 +80,7 @@ def test_equations_are_typeset(site):
         text = path.read_text()
         assert 'class="arithmatex"' not in text
         for equation in re.findall(r"<math .*?</math>", text, re.DOTALL):
-            assert "\\" not in equation  # a command left as it was
+            assert "\\" not in equation  # an unconverted command
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_equations_are_typeset(site):
         (r"\[\hat z\]", "block", '<mo stretchy="false">&#x0005E;</mo>'),
     ],
 )
-def test_an_equation(tex, display, wanted):
+def test_equation(tex, display, wanted):
     tag = {"inline": "span", "block": "div"}[display]
     found = HOOKS["on_page_content"](f'<{tag} class="arithmatex">{tex}</{tag}>')
     assert wanted in found and f'display="{display}"' in found
@@ -100,17 +100,17 @@ def test_an_equation(tex, display, wanted):
 def test_combinators_have_sections(site):
     page = Page(site / "combinators" / "index.html")
     text = (site / "combinators" / "index.html").read_text()
-    drawn = {plot.stem for plot in (ROOT / "docs" / "combinators").iterdir()}
+    plotted = {plot.stem for plot in (ROOT / "docs" / "combinators").iterdir()}
     for name, make in COMBINATORS.items():
         if isinstance(make, functools.partial):
             assert f"<code>{name}</code>" in text
         else:
             assert name in page.sections
-            assert (f'src="{name}.svg"' in text) == (name in drawn)
-    assert text.count('display="block"') > len(drawn)
+            assert (f'src="{name}.svg"' in text) == (name in plotted)
+    assert text.count('display="block"') > len(plotted)
 
 
-def test_a_new_combinator_has_a_section(monkeypatch):
+def test_new_combinator_has_a_section(monkeypatch):
     def brand_new(slope=1.0):
         """Makes z_hat = c7_lat s(u) + z: a test.
 
@@ -134,7 +134,7 @@ def test_a_new_combinator_has_a_section(monkeypatch):
     )
 
 
-def test_results_are_those_of_the_table(site):
+def test_results_page_has_the_figures_of_the_table(site):
     page = Page(site / "results" / "index.html")
     for line in (ROOT / "RESULTS.md").read_text().splitlines():
         if line.startswith("| own"):
@@ -155,19 +155,19 @@ def test_captions_are_sentences(site):
         assert re.fullmatch(r"[A-Z].{20,}\.", caption)
 
 
-def test_pages_follow_one_another(site):
+def test_pages_link_to_their_neighbours(site):
     text = (site / "mathematics" / "index.html").read_text()
     assert 'aria-label="Previous:' in text and 'aria-label="Next:' in text
 
 
-def test_the_example_of_a_report_is_there(site):
+def test_example_report_is_embedded(site):
     page = Page(site / "report" / "index.html")
     (frame,) = page.all("iframe")
     assert Page(site / "report" / frame["src"]).sections[0] == "curves"
 
 
-def test_the_example_is_of_the_present_report():
-    """BUILD.md says how to make it again."""
+def test_example_report_is_current():
+    """BUILD.md says how to rebuild the example."""
     templates = ROOT / "ladder_jax" / "report" / "templates"
     pages = "".join((templates / name).read_text() for name in ("run.html", "classes.html"))
     anchors = re.findall(r'href="#(\w+)"', pages)

@@ -1,4 +1,4 @@
-"""Docstrings: the first line says with a verb what it does, sections have their usual names."""
+"""Docstrings: first lines begin with a verb, sections have their usual names."""
 
 import ast
 import pathlib
@@ -16,7 +16,7 @@ SECTIONS = {"Args", "Attributes", "Examples", "Raises", "References", "Returns",
 
 
 def docstrings(source):
-    """Name and docstring of each function, and of each class that is no error."""
+    """Yields name and docstring of each function, and of each class that is not an error."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.ClassDef) and re.search("Error|Interrupted", node.name):
             continue

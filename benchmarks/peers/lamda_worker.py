@@ -1,4 +1,4 @@
-"""Times the training step of LAMDA-SSL's ladder, and its PyTorch's matrix product."""
+"""Times the training step of LAMDA-SSL's ladder and the matrix product of its PyTorch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchmarks.peers.torch_worker import facts, matrix_timer, random_data
 
 
 def step_timer(settings: dict[str, Any]) -> Timer:
-    """Times the body of its training loop, on rows that are tensors already."""
+    """Makes a timer of the body of its training loop, on rows that are already tensors."""
     widths, rows, steps = settings["widths"], settings["rows"], settings["steps"]
     model = LadderNetwork(
         dim_in=widths[0],
@@ -28,8 +28,8 @@ def step_timer(settings: dict[str, Any]) -> Timer:
     order = torch.randperm(steps * rows).reshape(steps, rows)
 
     def step(number: int) -> None:
-        again = torch.randperm(rows)
-        outcome = model.train(labeled[again], labels[again], x[order[number]])
+        shuffled = torch.randperm(rows)
+        outcome = model.train(labeled[shuffled], labels[shuffled], x[order[number]])
         model.end_fit_batch(outcome)
 
     return repeated(step, steps)

@@ -1,4 +1,4 @@
-"""The peer's side of the talk: one JSON line in, one out, a timing each."""
+"""The peer's side of the exchange: one JSON line in and one out per timing."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ Timer = Callable[[], float]
 
 
 def serve(prepare: Callable[[dict[str, Any]], tuple[dict[str, Timer], dict[str, str]]]) -> None:
-    """Runs timers as they are asked for, until there is no more to ask.
+    """Runs timers on request, until the end of standard input.
 
-    The first line in holds the settings, the first line out the facts that
-    ``prepare`` tells and the timers' names. Then each line in is a timer's name
-    and each line out its seconds.
+    The first line in holds the settings; the first line out holds the facts from
+    ``prepare`` and the timers' names. Then each line in is a timer's name and each
+    line out its seconds.
 
     Args:
       prepare: ``(settings) -> (timers, facts)``; each timer runs once before the
-        first line goes out, which compiles what is compiled.
+        first line goes out, so that no later timing includes compilation.
     """
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what libraries print must not come between
+    os.dup2(2, 1)  # keeps the output of libraries out of the answers
 
     def answer(value: dict[str, Any]) -> None:
         answers.write(json.dumps(value) + "\n")
@@ -39,7 +39,7 @@ def serve(prepare: Callable[[dict[str, Any]], tuple[dict[str, Timer], dict[str, 
 
 
 def repeated(work: Callable[[int], object], times: int) -> Timer:
-    """Makes a timer of ``work(0), work(1), ...``; seconds for one."""
+    """Makes a timer of ``work(0), work(1), ...`` that returns the seconds per call."""
 
     def run() -> float:
         started = time.perf_counter()

@@ -1,9 +1,9 @@
 """The ladder in plain PyTorch: the maths of ladder_jax, rewritten as functions.
 
-As there: noise on the input and on every level; three streams (labelled noisy,
-unlabelled noisy, unlabelled clean) that share weights and one matrix product a
+As in ladder_jax: noise on the input and on every level; three streams (labelled noisy,
+unlabelled noisy, unlabelled clean) that share weights and one matrix product per
 level, each normalised with its own batch statistics; the gaussian combinator with
-ten parameters a unit; costs in units of the clean statistics, and gradients
+ten parameters per unit; costs in units of the clean statistics, and gradients
 through all of it.
 """
 
@@ -22,7 +22,7 @@ Noise: TypeAlias = list[Tensor]
 
 EPSILON = 1e-10
 STARTS = {f"a{i}": float(i in (2, 7)) for i in range(1, 11)}
-"""Of the gaussian combinator: a2 and a7 start at 1, the rest at 0."""
+"""Initial parameters of the gaussian combinator: a2 and a7 are 1, the rest 0."""
 
 
 def init(widths: Sequence[int]) -> list[Level]:
@@ -42,9 +42,9 @@ def init(widths: Sequence[int]) -> list[Level]:
 
 
 def draw_noise(widths: Sequence[int], like: Tensor) -> Noise:
-    """Draws standard normal arrays of levels 0 to L, as many rows and on the device as ``like``.
+    """Draws standard normal arrays for levels 0 to L, with the rows and device of ``like``.
 
-    The device is named, as what ``torch.compile`` traces does not know the default one.
+    The device is given, as code that ``torch.compile`` traces does not know the default one.
     """
     return [torch.randn(len(like), width, device=like.device) for width in widths]
 
@@ -78,32 +78,32 @@ def loss(
     """Computes the cross-entropy of the noisy labelled rows plus the weighted denoising costs.
 
     Args:
-      params: of ``init``.
-      labeled: ``[N, features]``.
-      labels: ``[N]``.
-      unlabeled: ``[M, features]``.
-      noise: of ``draw_noise``, of the labelled and of the unlabelled rows.
-      noise_std: of every level.
-      denoising_cost: of levels 0 to L.
+      params: parameters as from ``init``.
+      labeled: labelled rows ``[N, features]``.
+      labels: their integer classes ``[N]``.
+      unlabeled: unlabelled rows ``[M, features]``.
+      noise: arrays from ``draw_noise``, for the labelled and for the unlabelled rows.
+      noise_std: standard deviation of the noise on every level.
+      denoising_cost: weights of the costs of levels 0 to L.
     """
-    top, cut = len(params) - 1, [len(labeled), len(unlabeled), len(unlabeled)]
-    corrupted, noisy_rows = noise
-    z_noisy = [unlabeled + noise_std * noisy_rows[0]]
+    top, sizes = len(params) - 1, [len(labeled), len(unlabeled), len(unlabeled)]
+    labeled_noise, unlabeled_noise = noise
+    z_noisy = [unlabeled + noise_std * unlabeled_noise[0]]
     z_clean = [unlabeled]
     statistics: list[tuple[Tensor, Tensor] | None] = [None]
-    h = torch.cat([labeled + noise_std * corrupted[0], z_noisy[0], unlabeled])
+    h = torch.cat([labeled + noise_std * labeled_noise[0], z_noisy[0], unlabeled])
     affine = h
     for level in range(1, top + 1):
-        first, second, clean = (h @ params[level]["up"]).split(cut)
+        supervised, noisy, clean = (h @ params[level]["up"]).split(sizes)
         mean, var = moments(clean)
         statistics.append((mean, var))
         z_clean.append(normalize(clean, mean, var))
-        z_noisy.append(normalize(second, *moments(second)) + noise_std * noisy_rows[level])
-        z_labeled = normalize(first, *moments(first)) + noise_std * corrupted[level]
+        z_noisy.append(normalize(noisy, *moments(noisy)) + noise_std * unlabeled_noise[level])
+        z_labeled = normalize(supervised, *moments(supervised)) + noise_std * labeled_noise[level]
         affine = torch.cat([z_labeled, z_noisy[level], z_clean[level]]) + params[level]["bias"]
         if level < top:
             h = torch.relu(affine)
-    logits, unlabeled_logits, _ = (affine * params[top]["gain"]).split(cut)
+    logits, unlabeled_logits, _ = (affine * params[top]["gain"]).split(sizes)
     total = F.cross_entropy(logits, labels)
     u = torch.softmax(unlabeled_logits, -1)
     for level in range(top, -1, -1):

@@ -49,9 +49,9 @@ def step_timer(settings: dict[str, Any], compiled: bool) -> Timer:
     order = torch.randperm(steps * rows).reshape(steps, rows)
 
     def step(number: int) -> None:
-        again = torch.randperm(rows)  # the labelled rows in a new order, as in our epoch
+        shuffled = torch.randperm(rows)  # a new order of labelled rows, as in ladder_jax
         optimizer.zero_grad()
-        loss(labeled[again], labels[again], x[order[number]]).backward()
+        loss(labeled[shuffled], labels[shuffled], x[order[number]]).backward()
         optimizer.step()
 
     return repeated(step, steps)
@@ -59,7 +59,7 @@ def step_timer(settings: dict[str, Any], compiled: bool) -> Timer:
 
 def prepare(settings: dict[str, Any]) -> tuple[dict[str, Timer], dict[str, str]]:
     torch.manual_seed(0)
-    # Noise drawn as in eager mode, which on a CPU is faster than what is compiled.
+    # Noise is drawn as in eager mode, which on a CPU is faster than compiled code.
     torch._inductor.config.fallback_random = True
     timers = {
         "peak": matrix_timer(settings["matrix"]),
