@@ -160,6 +160,18 @@ def test_missing_numbers_in_a_plain_array():
         clone(TINY).fit(filled, Y).predict(np.hstack([x, filled[:, -1:]]))
 
 
+def test_masked_entries_are_missing():
+    rng = np.random.default_rng(0)
+    for values in (rng.normal(size=(20, 3)), rng.integers(9, size=(20, 3)), as_array(table())):
+        mask = np.arange(values.size).reshape(values.shape) % 7 == 1
+        gaps = np.where(mask, None if values.dtype == object else np.nan, values)
+        encoder, expected = (TableEncoder().fit(x) for x in (np.ma.array(values, mask=mask), gaps))
+        assert encoder.state() == expected.state()
+        np.testing.assert_array_equal(
+            encoder.transform(np.ma.array(values, mask=mask)), expected.transform(gaps)
+        )
+
+
 @pytest.mark.parametrize("kind", [sparse.csr_array, sparse.coo_matrix])
 def test_sparse_equals_dense(kind):
     x = np.random.default_rng(1).normal(size=(ROWS, 12)).clip(0)
@@ -294,6 +306,11 @@ def test_new_rows_of_another_type_are_refused(fitted, column, value, message):
 def test_decimals_are_numbers():
     x = np.array([[decimal.Decimal("1.5")], [None]], object)
     np.testing.assert_array_equal(TableEncoder().fit_transform(x), [[1.5, 0], [1.5, 1]])
+
+
+def test_lazy_frames_are_refused():
+    with pytest.raises(ValueError, match=r"X is a LazyFrame.*; give X.collect\(\)\."):
+        clone(TINY).fit(as_polars({"a": np.arange(ROWS)}).lazy(), Y)
 
 
 def test_bad_tables(fitted, monkeypatch, frame_of):

@@ -79,8 +79,8 @@ def read(estimator: Any, X: Any, *, reset: bool) -> Any:  # noqa: N803
         has more than ``MAX_ENTRIES`` entries, zeros included; or ``X`` is lazy.
       ValueError: ``X`` is not a table, or has another number of columns or other names.
     """
-    if hasattr(X, "collect"):  # asking for its columns would resolve the query
-        raise DataError(f"X is a {type(X).__name__}, not yet computed; give X.collect().")
+    if type(X).__name__ == "LazyFrame":
+        raise DataError("X is a LazyFrame, which has no rows yet; give X.collect().")
     X = unmask(X)  # noqa: N806
     if _is_frame(X):
         names = list(X.columns)
