@@ -306,7 +306,7 @@ def check_processes(config: Config, *, together: bool = False) -> None:
         )
     if multiprocess.is_multiprocess() and together:
         raise ConfigError(
-            "a population is trained by one process alone; train its members one after another, "
+            "a population is trained by a single process; train its members one after another, "
             "each on all devices."
         )
 
@@ -337,8 +337,8 @@ def _not_finite(run: Run, epoch: int, wrong: Sequence[int]) -> NotFiniteError:
         names = ", ".join(run.members[k].folder.name for k in wrong)
         note = f"; checkpoints up to epoch {saved.epochs[-1]} are kept" if saved.epochs else ""
         return NotFiniteError(
-            f"NaN or infinity in epoch {epoch} of {names}{note}. Train such a member alone to "
-            "learn the step and the level, or leave it out."
+            f"NaN or infinity in epoch {epoch} of {names}{note}. Train such a member by "
+            "itself to learn the step and the level, or leave it out."
         )
     state, reached = run.start()
     for _ in range(reached.epoch + 1, epoch):

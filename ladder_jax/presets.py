@@ -261,9 +261,7 @@ def hourglass_layers(
     """
     sizes = as_shape("input_shape", input_shape)
     if len(sizes) != 3:
-        raise ValueError(
-            f"input_shape is {input_shape!r}; give that of an image, (height, width, channels)."
-        )
+        raise ValueError(f"input_shape is {input_shape!r}; give (height, width, channels).")
     _check_classes(classes)
     *finer, coarsest = (
         layers.conv(n, kernel, padding="same") for n in as_shape("channels", channels)

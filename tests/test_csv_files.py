@@ -70,15 +70,15 @@ BAD = {
     "twice": (b"a,a,class\n1,2,x\n", "line 1: a column without a name of its own"),
     "nameless": (b"a,,class\n1,2,x\n", "line 1: a column without a name of its own"),
     "short": (b"a,class\n1,x\n\n2\n", "line 4: 1 values; wanted 2, as names in line 1"),
-    "text": (b"a,class\nred,x\n", "line 2, column a: 'red' is no number; give one"),
-    "missing": (b"a,class\n1,x\n,y\n", "line 3, column a: '' is no number"),
+    "text": (b"a,class\nred,x\n", "line 2, column a: 'red' is not a number; give one"),
+    "missing": (b"a,class\n1,x\n,y\n", "line 3, column a: '' is not a number"),
     "no rows": (b"a,class\n", "no examples; give at least one"),
     "nothing": (b"", "empty; give a line of column names"),
     "labels alone": (b"class\nx\ny\n", "shape (2, 0)"),
     "latin": (b"a,class\n1,\xe4\n", "not UTF-8 text"),
     "long": (b"a,class\n" + b"1" * 99, "a line of more than 90 characters"),
-    "words": (b"a,target\n1,x\n2,3\n", "label 'x' of example 0 is no number"),
-    "one class": (b"a,class\n1,x\n2,x\n", "one class alone"),
+    "words": (b"a,target\n1,x\n2,3\n", "label 'x' of example 0 is not a number"),
+    "one class": (b"a,class\n1,x\n2,x\n", "only one class"),
     "infinite": (b"a,class\n1,x\ninf,y\n", "inf"),
 }
 
@@ -128,7 +128,7 @@ def test_columns_are_found_by_name(run, tmp_path, capsys):
     run(evaluate.main, "--dataset=new.csv")
     assert " of 5 examples" in capsys.readouterr().out
     for changed, wanted in (
-        (lines[0].replace("b", "B"), "no column 'b', which there was in training"),
+        (lines[0].replace("b", "B"), "no column 'b', which the training data had"),
         (lines[0].replace("label", "target"), "no column of labels that are classes"),
     ):
         (tmp_path / "new.csv").write_text("\n".join([changed, *lines[1:]]))

@@ -109,7 +109,7 @@ BAD_NPZ = {
     "skipped": ({"x": X, "y": Y * 2 * (Y > 0) - (Y < 0)}, "no example of class 1"),
     "all -1": ({"x": X, "y": np.full(6, -1)}, "all labels are -1"),
     "-2": ({"x": X, "y": Y * 2}, "label -2 in row 2"),
-    "one class": ({"x": X, "y": np.zeros(6, int)}, "one class alone"),
+    "one class": ({"x": X, "y": np.zeros(6, int)}, "only one class"),
     "float labels": ({"x": X, "y": Y.astype(float)}, "dtype float64"),
     "words": ({"x": X.astype(str), "y": Y}, "give numbers"),
     "no features": ({"x": X[:, 0], "y": Y}, "give [rows, features]"),

@@ -162,8 +162,8 @@ BAD = {
     ),
     "negative": (IMAGES, changed(MASKS, (0, 0, 1), -2), {}, "label -2 in row 0, position (0, 1)"),
     "grey levels": (IMAGES, MASKS % 3 * 100, {}, "no pixel of class 1, though there are 201"),
-    "0 and 255": (IMAGES, MASKS // 2 % 2 * 255, {}, "one class alone; give at least two, numbered"),
-    "colours": (IMAGES, np.stack([MASKS] * 3, -1), {}, "3 values per pixel, as of colours"),
+    "0 and 255": (IMAGES, MASKS // 2 % 2 * 255, {}, "only one class; give at least two, numbered"),
+    "colours": (IMAGES, np.stack([MASKS] * 3, -1), {}, "3 values per pixel, like a colour"),
     "float masks": (IMAGES, MASKS / 255, {}, "give masks of class numbers as integers"),
     "all ignored": (IMAGES, np.full_like(MASKS, 255), {}, "no pixel of any mask has a label"),
     "huge": (IMAGES, changed(MASKS, (0, 0, 1), 2**40), {}, "label 1099511627776; number"),
@@ -447,7 +447,7 @@ def spoil_pets(folder, case):
     [
         (
             "a class of the test set alone",
-            "test/cow: no class in training, where they were cat, dog",
+            "test/cow: not a class of the training data (cat, dog)",
         ),
         ("an empty class", "train/ant: no PNG or JPEG files in it; remove it"),
         ("no label to test on", "test/unlabeled: images without a label"),
@@ -455,7 +455,7 @@ def spoil_pets(folder, case):
         ("no class", "train: no folder in it; put the images of each class in one of its name"),
         ("size", "9.png: 4 x 3 pixels; wanted 3 x 4, as the first image"),
         ("corrupt", "9.jpeg: not a JPEG file, or a corrupt one"),
-        ("one class", "one class alone"),
+        ("one class", "only one class"),
     ],
 )
 def test_bad_folders_of_classes(tmp_path, case, wanted):

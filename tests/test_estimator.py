@@ -341,7 +341,7 @@ def test_bad_settings(settings, message):
     ("y", "message"),
     [
         (np.full(40, -1), "y has no class beside -1"),
-        (np.where(np.arange(40) < 20, 1, -1), "y has one class alone, 1, beside -1"),
+        (np.where(np.arange(40) < 20, 1, -1), "y has only one class, 1, beside -1"),
         (np.linspace(0, 1, 40), "Unknown label type"),
         (np.array(["a", 1] * 20, object), "labels that are not of one kind"),
         (np.full(40, None), "y has no class beside -1"),

@@ -294,11 +294,11 @@ WRONG = [
     (NUMBERS, X, KNOWN, {"top_gain": False}, "top_gain is False"),
     (MASKS, IMAGES, CLASSES[:, 1:], {}, "masks are 4 x 6, but examples are 5 x 6"),
     (MASKS, IMAGES, CLASSES[:-1], {}, "10 examples but 9 labels"),
-    (MASKS, IMAGES, np.stack([CLASSES] * 3, -1), {}, "as of colours"),
+    (MASKS, IMAGES, np.stack([CLASSES] * 3, -1), {}, "like a colour"),
     (MASKS, IMAGES, CLASSES / 2, {}, "give masks of class numbers as integers"),
     (MASKS, IMAGES, CLASSES - 9, {}, r"y\[0, 0, 0\] is -2; give classes from 0, or -1 or 255"),
     (MASKS, IMAGES, np.full_like(CLASSES, 255), {}, "no class beside -1 or 255"),
-    (MASKS, IMAGES, np.where(CLASSES == 7, 255, 0), {}, "one class alone, 0, beside -1 or 255"),
+    (MASKS, IMAGES, np.where(CLASSES == 7, 255, 0), {}, "only one class, 0, beside -1 or 255"),
     (MASKS, IMAGES, CLASSES, {"ignore": ("a",)}, r"ignore is \('a',\); give whole numbers"),
     (MASKS, IMAGES, CLASSES, {"class_weight": {5: 1}}, r"class_weight has 5; give classes of 3, 7"),
     (MASKS, IMAGES, CLASSES, {"encoder": "conv:3:1"}, "encoder ends with a level of shape"),
@@ -330,7 +330,7 @@ def test_bad_input_raises_one_line_before_training(estimator, x, y, settings, me
         (np.where(np.arange(48) == 5, -1.0, 1.0), r"sample_weight\[5\] is -1\.0"),
         (np.full(48, np.nan), r"sample_weight\[0\] is nan"),
         (np.zeros(48), "sample_weight is zero"),
-        (BINARY, "above 0 for one class alone, 1"),
+        (BINARY, "above 0 for only one class, 1"),
     ],
 )
 def test_bad_weights(weight, message):

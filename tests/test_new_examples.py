@@ -102,7 +102,7 @@ def test_advice_matches_the_cause(tmp_path):
     (tmp_path / "file").touch()
     for path, advice in (
         (tmp_path / "nowhere" / "a.json", "make its folder first"),
-        (tmp_path / "file" / "a.json", "whose folders are none of them files"),
+        (tmp_path / "file" / "a.json", "that has no file among its folders"),
         (tmp_path, "give the name of a file"),
         (tmp_path / ("a" * 252), "give a shorter name"),
     ):
@@ -112,7 +112,7 @@ def test_advice_matches_the_cause(tmp_path):
         (errno.EROFS, "give a folder that may be written"),
         (errno.EACCES, "give a folder that may be written"),
         (errno.EDQUOT, "make room"),
-        (errno.EIO, "mend that, or give another path"),
+        (errno.EIO, "fix that, or give another path"),
     ):
         assert advice in files.advice(OSError(code, os.strerror(code)), tmp_path)
         assert advice in files.advice(

@@ -125,7 +125,7 @@ def test_runs_that_need_one_process(monkeypatch):
     monkeypatch.setattr(multiprocess, "is_multiprocess", lambda: True)
     with pytest.raises(ConfigError, match="resident is False"):
         loop.check_processes(Config(resident=False))
-    with pytest.raises(ConfigError, match="a population is trained by one process alone"):
+    with pytest.raises(ConfigError, match="a population is trained by a single process"):
         loop.check_processes(Config(), together=True)
     loop.check_processes(Config())
 

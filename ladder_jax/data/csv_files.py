@@ -111,7 +111,7 @@ def feature_columns(
     names = [name.strip() for name in names]
     for name in known:
         if name not in names:
-            raise DataError(f"{path}: no column {name!r}, which there was in training; add it.")
+            raise DataError(f"{path}: no column {name!r}, which the training data had; add it.")
     if known:
         return [names.index(name) for name in known]
     label = label_column(names) if len(names) == size + 1 else None
@@ -248,7 +248,7 @@ def _features(where: str, line: list[str], names: list[str], columns: list[int])
     except ValueError as error:
         column = next(i for i in columns if as_number(line[i]) is None)
         raise DataError(
-            f"{where}, column {names[column]}: {line[column][:30]!r} is no number; give one. "
+            f"{where}, column {names[column]}: {line[column][:30]!r} is not a number; give one. "
             "(LadderClassifier takes categories and missing values.)"
         ) from error
 
@@ -267,5 +267,5 @@ def _numbers(path: pathlib.Path, cells: list[str]) -> np.ndarray:
     numbers = [as_number(cell) if cell else np.nan for cell in cells]
     if None in numbers:
         row = numbers.index(None)
-        raise DataError(f"{path}: label {cells[row][:30]!r} of example {row} is no number.")
+        raise DataError(f"{path}: label {cells[row][:30]!r} of example {row} is not a number.")
     return np.array(numbers, np.float64)

@@ -156,7 +156,7 @@ def _of_classes(split: pathlib.Path, names: Sequence[str]) -> list[pathlib.Path]
     for folder in _folders(split):
         if folder.name not in (*names, UNLABELED):
             raise DataError(
-                f"{folder}: no class in training, where they were {', '.join(names)}; remove it."
+                f"{folder}: not a class of the training data ({', '.join(names)}); remove it."
             )
         images = sorted(filter(is_image, folder.iterdir()))
         if not images:

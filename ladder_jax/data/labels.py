@@ -123,7 +123,7 @@ def kind_of(name: str, y: np.ndarray) -> str:
     gapless = np.array_equal(values, np.arange(len(values)))
     if known.size and (known % 1 == 0).all() and (known.size == y.size or gapless):
         raise DataError(
-            f"{name}: dtype {y.dtype}, but whole numbers alone; give integers if they are classes, "
+            f"{name}: dtype {y.dtype}, but only whole numbers; give integers if they are classes, "
             "or say kind='numbers'."
         )
     return "numbers"
@@ -161,7 +161,7 @@ def as_kind(name: str, y: np.ndarray, kind: str, ignore: Sequence[int] = VOID) -
     if kind == "pixels" and y.ndim == 4:
         if y.shape[-1] != 1:
             raise DataError(
-                f"{name}: shape {y.shape}, {y.shape[-1]} values per pixel, as of colours; give the "
+                f"{name}: shape {y.shape}, {y.shape[-1]} values per pixel, like a colour; give the "
                 "number of its class."
             )
         y = y[..., 0]
@@ -280,7 +280,7 @@ def check_training(
         )
     if min(known, len(present)) < 2:
         hint = "" if kind == "classes" else ", numbered from 0 (-1 and 255 mark no label)"
-        raise DataError(f"{name}, y: one class alone; give at least two{hint}.")
+        raise DataError(f"{name}, y: only one class; give at least two{hint}.")
 
 
 def check_varies(name: str, y: np.ndarray, names: Sequence[str] = ()) -> None:

@@ -125,8 +125,8 @@ def load(name: str, data_dir: str = "", *, in_memory: bool = True, image_size: i
         return load_folder(name, image_size)
     if image_size:
         raise DataError(
-            f"image_size={image_size}, but {name} is no folder of images, which alone are scaled; "
-            "leave it out."
+            f"image_size={image_size}, but {name} is no folder of images, and only those are "
+            "scaled; leave it out."
         )
     if is_file(name):
         return load_csv(name) if name.endswith(".csv") else load_npz(name)

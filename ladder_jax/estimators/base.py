@@ -115,7 +115,9 @@ def row_weights(sample_weight: Any, labeled: np.ndarray) -> np.ndarray | None:
     check_values("sample_weight", weight, is_valid, "a finite number, 0 or more")
     largest = weight[labeled].max(initial=0.0)
     if not largest:
-        raise ValueError("sample_weight is zero for all labelled rows; give one of them more.")
+        raise ValueError(
+            "sample_weight is zero for all labelled rows; give at least one of them more."
+        )
     scaled: np.ndarray = weight / largest  # a weighted mean does not depend on their scale
     return scaled
 

@@ -140,7 +140,7 @@ def number_classes(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         check_classification_targets(known)
     classes, numbers[labeled] = np.unique(known, return_inverse=True)
     if len(classes) < 2:
-        given = f"one class alone, {classes[0]}," if len(classes) else "no class"
+        given = f"only one class, {classes[0]}," if len(classes) else "no class"
         raise ValueError(
             f"y has {given} beside -1, which means no label; give labels of at least two classes, "
             "other than -1."
@@ -313,7 +313,7 @@ class LadderClassifier(
             weighted = numbers[(numbers != data.NO_LABEL) & (weight > 0)]
             if len(np.unique(weighted)) < 2:
                 raise ValueError(
-                    f"sample_weight is above 0 for one class alone, {classes[weighted[0]]}; give "
+                    f"sample_weight is above 0 for only one class, {classes[weighted[0]]}; give "
                     "weight to labelled rows of at least two classes."
                 )
         rows = data.from_arrays(X, numbers, name="fit", kind=kind)._replace(scale="numbers")

@@ -48,7 +48,7 @@ def number_pixels(y: np.ndarray, ignore: Sequence[int]) -> tuple[np.ndarray, np.
     labeled = masks != data.NO_LABEL
     classes = np.unique(masks[labeled])
     if len(classes) < 2:
-        given = f"one class alone, {classes[0]}," if len(classes) else "no class"
+        given = f"only one class, {classes[0]}," if len(classes) else "no class"
         raise ValueError(
             f"y has {given} beside {_ignored(ignore)}, which means no label; give pixels of at "
             "least two classes, or say what else to ignore."

@@ -79,7 +79,7 @@ _ADVICE = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "make room, then do the same again"),
     **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "give a folder that may be written"),
     errno.ENOENT: "make its folder first",
-    errno.ENOTDIR: "give a path whose folders are none of them files",
+    errno.ENOTDIR: "give a path that has no file among its folders",
     errno.EISDIR: "give the name of a file",
     errno.ENAMETOOLONG: "give a shorter name",
 }
@@ -92,7 +92,7 @@ def advice(error: Exception, path: pathlib.Path) -> str:
     code = getattr(error, "errno", None)
     if code is None:  # a library's own error that quotes the system's message
         code = next((number for number in _ADVICE if os.strerror(number) in str(error)), 0)
-    return _ADVICE.get(code, "mend that, or give another path")
+    return _ADVICE.get(code, "fix that, or give another path")
 
 
 @contextlib.contextmanager
