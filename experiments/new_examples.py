@@ -203,8 +203,8 @@ def _is_header(path: pathlib.Path, lines: list[list[str]], header: str) -> bool:
         return header == "yes"
     if _is_ramp(first) and not any(map(_is_ramp, remaining)):
         raise DataError(
-            f"{path}, line 1: {', '.join(lines[0][:2])} ... {lines[0][-1]} may be an example or "
-            "column names. Say --header=yes or --header=no."
+            f"{path}, line 1: {', '.join(lines[0][:2])} ... {lines[0][-1]} in order, an example or "
+            "column names; say --header=yes or --header=no."
         )
     return all(number is None for number in first)
 

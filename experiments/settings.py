@@ -106,12 +106,12 @@ def tell_unsuited(config: Config, dataset: data.Dataset, task: inputs.Task) -> N
         if dataset.scale == "pixels":
             advice = f"give pixels as bytes (uint8), which become 0 to 1, or {advice}"
         print(
-            f"the standard deviation of {dataset.name} is {spread:.3g}, compared with which the "
-            f"noise is small and the denoising costs are large; {advice}"
+            f"the standard deviation of {dataset.name} is {spread:.3g}, for which the noise is "
+            f"too small and the denoising costs are too large; {advice}"
         )
     if updates < FEW_UPDATES:
         epochs = math.ceil(config.epochs * FEW_UPDATES / updates)
-        print(f"{updates} updates in all are few; --config.epochs={epochs} makes {FEW_UPDATES}")
+        print(f"only {updates} updates in all; --config.epochs={epochs} makes {FEW_UPDATES}")
 
 
 def _spread(dataset: data.Dataset, task: inputs.Task) -> float:

@@ -350,7 +350,7 @@ def test_errors_of_numbers_are_not_percentages(tmp_path):
     )
     done = train(*flags)
     assert done.returncode == 0, done.stderr
-    assert "4 updates in all are few; --config.epochs=500 makes 1000\n" in done.stdout
+    assert "only 4 updates in all; --config.epochs=500 makes 1000\n" in done.stdout
     assert "for which --config=table_numbers has settings\n" in done.stdout
     assert "validation error (RMSE), " in done.stdout and "%" not in done.stdout + done.stderr
     summary = json.loads((tmp_path / "work" / "summary.json").read_text())

@@ -118,10 +118,15 @@ def test_invalid_text_labels(y, wanted):
 @pytest.mark.parametrize(
     ("shape", "size", "config", "told"),
     [
-        ((4, 4), 60, {}, "own is 60, beside .* give pixels as bytes .uint8., which become 0 to 1"),
+        (
+            (4, 4),
+            60,
+            {},
+            "own is 60, for which .* give pixels as bytes .uint8., which become 0 to 1",
+        ),
         ((4, 4), 60.3, {}, "is 60.3, .* large; --config.preprocess=standardize makes it 1"),
         ((4, 4), 60, {"preprocess": "standardize"}, ""),
-        ((4, 4), 1.5, {"epochs": 3}, "^3 updates in all are few; --config.epochs=1000 makes 1000"),
+        ((4, 4), 1.5, {"epochs": 3}, "^only 3 updates in all; --config.epochs=1000 makes 1000"),
         ((16,), 60, {}, "^own has rows of features, for which --config=table has settings\n$"),
     ],
 )
