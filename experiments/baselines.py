@@ -6,7 +6,6 @@ scikit-learn takes a second to import, so functions import it only when they nee
 from __future__ import annotations
 
 import contextlib
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -78,13 +77,6 @@ def quiet() -> Iterator[None]:
         for kind in (ConvergenceWarning, FutureWarning, RuntimeWarning):
             warnings.simplefilter("ignore", kind)
         yield
-
-
-def timed_error(name: str, task: Task) -> tuple[float, float]:
-    """Returns ``baseline_error`` on the test examples and the seconds it took."""
-    started = time.perf_counter()
-    error = baseline_error(name, task, "test")
-    return error, time.perf_counter() - started
 
 
 def baseline_error(name: str, task: Task, measured: str) -> float:

@@ -23,21 +23,6 @@ Known = tuple[Config, inputs.Task]
 """A config and the data prepared for it."""
 SUMMARY = "summary.json"
 """Name of the file that a command writes last."""
-_DATA_SETTINGS = (
-    *("dataset", "data_dir", "labels", "label_choice", "split", "validation", "preprocess"),
-    *("resident", "seed", "batch_labeled", "batch_unlabeled", "images"),
-)
-"""Settings that prepared data depend on."""
-
-
-def same_inputs(config: Config, other: Config) -> bool:
-    """Returns whether the data prepared for one config serve another.
-
-    Examples:
-      >>> same_inputs(Config(), Config(epochs=3)), same_inputs(Config(), Config(seed=3))
-      (True, False)
-    """
-    return all(getattr(config, name) == getattr(other, name) for name in _DATA_SETTINGS)
 
 
 def in_percent(dataset: data.Dataset) -> bool:
@@ -77,7 +62,7 @@ def train_all(
         cores and a population takes longer (``python -m benchmarks``), with balanced
         class weights, and with several processes, which cannot train a population.
       overwrite: whether to discard earlier runs and start again.
-      known: a config and the data already prepared for it.
+      known: the config of one seed and the data already prepared for it and its variations.
       finished: called with the folder of each finished member.
     """
     percent = in_percent(dataset)
@@ -95,7 +80,7 @@ def train_all(
     for name, config in members.items():
         is_done = not overwrite and workfolder.is_done(folder / name)
         with shown(name, config.epochs, done=is_done, percent=percent) as progress:
-            task = known[1] if known and same_inputs(config, known[0]) else None
+            task = known[1] if known and known[0].seed == config.seed else None
             result = loop.train_task(
                 *(config, folder / name, task or inputs.prepare(config, dataset)),
                 overwrite=overwrite,

@@ -78,6 +78,24 @@ def is_whole(value: Any, least: int = 1) -> bool:
     return is_integer and bool(value >= least)
 
 
+def check_count(name: str, value: object, least: int = 1) -> None:
+    """Raises a ``ValueError`` unless ``value`` is a whole number, ``least`` or more."""
+    if not is_whole(value, least):
+        raise ValueError(f"{name} is {value!r}; give a whole number, {least} or more.")
+
+
+def check_values(name: str, labels: Any, fits: Callable[[Any], Any], give: str) -> None:
+    """Checks the values of labels, unless traced; the error names the first wrong one."""
+    if isinstance(labels, jax.core.Tracer):  # whose values are unknown
+        return
+    known = np.asarray(labels)
+    wrong = np.argwhere(~fits(known))
+    if len(wrong):
+        position = tuple(wrong[0])
+        index = ", ".join(map(str, position))
+        raise ValueError(f"{name}[{index}] is {known[position]}; give {give}.")
+
+
 def as_shape(name: str, value: Any) -> Shape:
     """Returns a shape as a tuple of positive ints; a single int is the shape of a vector.
 
@@ -174,10 +192,5 @@ def _check_weight(weight: Any, rows: int) -> None:
             f"batch.weight has shape {tuple(weight.shape)} for {rows} labelled rows; give one "
             "number per row."
         )
-    if not isinstance(weight, jax.core.Tracer):  # traced values are unknown
-        known = np.asarray(weight)
-        wrong = np.flatnonzero(~(np.isfinite(known) & (known >= 0)))
-        if len(wrong):
-            raise ValueError(
-                f"batch.weight[{wrong[0]}] is {known[wrong[0]]}; give finite numbers, 0 or more."
-            )
+    is_valid = lambda w: np.isfinite(w) & (w >= 0)
+    check_values("batch.weight", weight, is_valid, "finite numbers, 0 or more")

@@ -21,8 +21,6 @@ from ladder_jax import _checks, activations, targets
 from ladder_jax import combinators as combinators_lib
 from ladder_jax._noise import normal, split
 from ladder_jax.normalization import batch_normalize, known, normalize
-from ladder_jax.targets import consistency_cost as consistency_cost
-from ladder_jax.targets import supervised_cost as supervised_cost
 from ladder_jax.types import (
     Activation,
     Array,

@@ -64,8 +64,7 @@ def shift(pixels: int) -> Augmentation:
       >>> sorted(moved)
       [(0.0, 1.0, 2.0), (1.0, 0.0, 1.0), (1.0, 2.0, 1.0)]
     """
-    if not _checks.is_whole(pixels, 1):
-        raise ValueError(f"shift: pixels is {pixels!r}; give a whole number, 1 or more.")
+    _checks.check_count("shift: pixels", pixels)
 
     def augment(key: Array, x: Array) -> Array:
         if pixels >= min(x.shape[1:3]):

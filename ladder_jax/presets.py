@@ -5,15 +5,14 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
-from ladder_jax import layers, targets
-from ladder_jax._checks import as_shape, is_whole, per_level
+from ladder_jax import layers
+from ladder_jax._checks import as_shape, check_count, is_whole, per_level
 from ladder_jax.activations import softmax
 from ladder_jax.algorithm import ladder
-from ladder_jax.combinators import gaussian
 from ladder_jax.layers import dense, global_mean_pool, max_pool, upsample
-from ladder_jax.types import Combinator, Ladder, Layer, Shape
+from ladder_jax.types import Ladder, Layer, Shape
 
 Model = Literal["full", "bottom", "gamma", "supervised"]
 Labels = Literal[50, 100, 1000, "all"]
@@ -44,12 +43,12 @@ class Settings(NamedTuple):
     top_gain: bool = True
 
 
-def _build(settings: Settings, combinator: Combinator) -> Ladder:
+def _build(settings: Settings) -> Ladder:
     """Builds the ladder of a table row."""
     return ladder(
         settings.input_shape,
         settings.layers,
-        combinators=[combinator if decoded else None for decoded in settings.decoded],
+        combinators=["gaussian" if decoded else None for decoded in settings.decoded],
         denoising_cost=settings.denoising_cost,
         noise_std=settings.noise_std,
         activation=settings.activation,
@@ -108,21 +107,18 @@ def mnist_settings(labels: Labels = 100, model: Model = "full") -> Settings:
     return Settings((784,), dense_layers, decoded, costs, (0.3,) + (noise,) * n_above)
 
 
-def mnist_mlp(
-    labels: Labels = 100, model: Model = "full", *, combinator: Combinator | None = None
-) -> Ladder:
+def mnist_mlp(labels: Labels = 100, model: Model = "full") -> Ladder:
     """Builds the paper's permutation-invariant MNIST ladder for rows of 784 pixels in [0, 1].
 
     Args:
       labels: as for ``mnist_settings``.
       model: as for ``mnist_settings``.
-      combinator: combinator of every decoded level; None for ``gaussian``.
 
     Examples:
       >>> mnist_mlp().shapes
       ((784,), (1000,), (500,), (250,), (250,), (250,), (10,))
     """
-    return _build(mnist_settings(labels, model), combinator or gaussian())
+    return _build(mnist_settings(labels, model))
 
 
 _full = functools.partial(layers.conv, padding="full")
@@ -183,7 +179,7 @@ def conv(name: str) -> Ladder:
     """
     if name not in CONV:
         raise ValueError(f"name is {name!r}; known are {', '.join(CONV)}.")
-    return _build(CONV[name], gaussian())
+    return _build(CONV[name])
 
 
 def mlp(features: int, units: int | Sequence[int], **settings: object) -> Ladder:
@@ -222,15 +218,10 @@ def noise_by_depth(levels: int) -> float:
       >>> [round(noise_by_depth(levels), 3) for levels in (7, 22, 34)]
       [0.3, 0.167, 0.134]
     """
-    if not is_whole(levels) or levels < 1:
+    if not is_whole(levels):
         raise ValueError(f"levels is {levels!r}; give how many levels have noise, at least 1.")
     paper_levels = len(MNIST_UNITS) + 1
     return math.sqrt((1.0 + 0.3**2) ** (paper_levels / levels) - 1.0)
-
-
-def _check_classes(classes: int) -> None:
-    if not is_whole(classes, 2):
-        raise ValueError(f"classes is {classes!r}; give a whole number, 2 or more.")
 
 
 def hourglass_layers(
@@ -262,7 +253,7 @@ def hourglass_layers(
     sizes = as_shape("input_shape", input_shape)
     if len(sizes) != 3:
         raise ValueError(f"input_shape is {input_shape!r}; give (height, width, channels).")
-    _check_classes(classes)
+    check_count("classes", classes, 2)
     *finer, coarsest = (
         layers.conv(n, kernel, padding="same") for n in as_shape("channels", channels)
     )
@@ -302,7 +293,7 @@ def fully_convolutional_layers(
       >>> fully_convolutional_layers(5, 8, (1, 2))
       [conv:8:3:1:same, conv:8:3:1:same:2, conv:5:1]
     """
-    _check_classes(classes)
+    check_count("classes", classes, 2)
     steps = as_shape("dilations", dilations)
     widths = per_level("channels", channels, len(steps), 1)
     convolutions = [
@@ -310,60 +301,3 @@ def fully_convolutional_layers(
         for n, step in zip(widths, steps, strict=True)
     ]
     return [*convolutions, layers.conv(classes, 1)]
-
-
-def hourglass(
-    input_shape: Shape,
-    classes: int,
-    channels: int | Sequence[int] = (16, 32, 64),
-    kernel: int = 3,
-    **settings: object,
-) -> Ladder:
-    """Builds a ladder from ``hourglass_layers``, for masks.
-
-    Args:
-      input_shape: shape of an image, ``(height, width, channels)``.
-      classes: number of classes of a pixel.
-      channels: channels of each scale, the finest first; one number: one scale.
-      kernel: height and width of the kernels.
-      **settings: as for ``ladder``.
-
-    Examples:
-      >>> hourglass((9, 6, 1), 3, (2, 4)).shapes[-2:]
-      ((9, 6, 2), (9, 6, 3))
-    """
-    chain = hourglass_layers(input_shape, classes, channels, kernel)
-    return _pixel_ladder(input_shape, chain, classes, settings)
-
-
-def fully_convolutional(
-    input_shape: Shape,
-    classes: int,
-    channels: int | Sequence[int] = 32,
-    dilations: Sequence[int] = (1, 1, 2, 4),
-    kernel: int = 3,
-    **settings: object,
-) -> Ladder:
-    """Builds a ladder from ``fully_convolutional_layers``, for masks.
-
-    Args:
-      input_shape: shape of an image, ``(height, width, channels)``.
-      classes: number of classes of a pixel.
-      channels: channels of all convolutions, or one number per convolution.
-      dilations: dilation of each convolution.
-      kernel: height and width of the kernels.
-      **settings: as for ``ladder``.
-
-    Examples:
-      >>> fully_convolutional((9, 6, 1), 3, 4, (1, 2)).shapes[1:]
-      ((9, 6, 4), (9, 6, 4), (9, 6, 3))
-    """
-    chain = fully_convolutional_layers(classes, channels, dilations, kernel)
-    return _pixel_ladder(input_shape, chain, classes, settings)
-
-
-def _pixel_ladder(
-    input_shape: Shape, chain: Sequence[Layer], classes: int, settings: dict[str, Any]
-) -> Ladder:
-    """Builds a ladder whose top level has the classes of each pixel."""
-    return ladder(input_shape, chain, **{"target": targets.pixels(classes), **settings})

@@ -263,7 +263,6 @@ class Target(NamedTuple):
       top: default activation of level L; the decoder starts from its output.
       check_labels: ``(name, labels, rows, top_shape)``, raises a ``ValueError`` or ``TypeError``
         if the labels do not fit; checks their values too, unless they are traced.
-      entries: ``(labels) -> `` bool of the labels' shape: which entries are labelled.
       cost: ``(outputs, labels, weight=None) -> (cost, error)``, scalars: the mean cost of the
         labelled entries, with rows weighted by ``weight [N]``, and their error as in
         ``summary``, but a fraction where that is a percentage; 0 if nothing is labelled.
@@ -288,7 +287,6 @@ class Target(NamedTuple):
     size: int
     top: Activation
     check_labels: Callable[[str, Any, int, Shape], None]
-    entries: Callable[[Any], Any]
     cost: Callable[..., tuple[Array, Array]]
     measures: Callable[[Array, Array], Sums]
     summary: Callable[..., dict[str, float]]
@@ -325,11 +323,6 @@ class Target(NamedTuple):
     def outputs(self, affine: Array) -> Array:
         """Reshapes the top's ``[B, *shape]`` to outputs, ``[B, size]`` unless it has positions."""
         return affine if self.positions else affine.reshape(affine.shape[0], -1)
-
-    def labeled(self, labels: Any) -> Any:
-        """Returns which rows have any label, bool ``[N]``."""
-        entries = self.entries(labels)
-        return entries.any(tuple(range(1, entries.ndim)))
 
 
 class Level(NamedTuple):

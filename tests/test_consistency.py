@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from ladder_jax import Batch, dense, ladder, targets
 from ladder_jax.adversarial import virtual_adversarial
-from ladder_jax.algorithm import consistency_cost
 from ladder_jax.config import Config
 from ladder_jax.errors import ConfigError
 from ladder_jax.run.inputs import Spec
 from ladder_jax.run.program import compile_program
+from ladder_jax.targets import consistency_cost
 from ladder_jax.types import Consistency
 
 CONSISTENCY = Consistency(cost=3.0, threshold=0.5, temperature=0.7)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ladder_jax import Batch, data, predictor, presets, training
+from ladder_jax import Batch, data, parallel, predictor, presets, training
 from ladder_jax.report import measures
 from ladder_jax.run import evaluation
 from ladder_jax.types import Trained
@@ -64,9 +64,11 @@ def test_prediction_and_error_rate(world):
     np.testing.assert_allclose(predicted, logits, rtol=1e-3, atol=1e-3)
     y = np.arange(ROWS) % 2
     expected = np.mean(logits.argmax(-1) != y)
-    for make in (training.make_error_rate, evaluation.make_error_rate):
-        error = float(make(NET)(params, statistics, x, y))
-        assert error == pytest.approx(expected, abs=3 / ROWS)
+    error = float(training.make_error_rate(NET)(params, statistics, x, y))
+    assert error == pytest.approx(expected, abs=3 / ROWS)
+    sums = evaluation.make_measures(NET, parallel.make_mesh(), 1000)(params, statistics, x, y)
+    error = NET.structure.target.summary(sums)["error"] / 100
+    assert error == pytest.approx(expected, abs=3 / ROWS)
     trained = Trained(params, statistics, None)
     predictions = predictor.Predictor(NET, trained, ("a", "b"), (3,))(x)
     np.testing.assert_allclose(predictions.logits, logits, rtol=1e-3, atol=1e-3)

@@ -186,7 +186,7 @@ def unmask(values: Any, integer: float = math.nan) -> Any:
     if numbers.dtype.kind in "iuf":
         missing = np.asarray(integer if numbers.dtype.kind in "iu" else math.nan)
         return np.where(is_masked, missing, numbers)
-    return np.where(is_masked, None, numbers.astype(object))
+    return np.where(is_masked, np.asarray(None), numbers.astype(object))
 
 
 def place(wrong: np.ndarray) -> str:

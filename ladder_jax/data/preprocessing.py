@@ -43,16 +43,16 @@ class Preprocessing(NamedTuple):
     scale: str = "unknown"  # of the training rows, one of ``data.SCALES``
 
 
-def contrast_normalize(x: np.ndarray, scale: float = CONTRAST_SCALE) -> np.ndarray:
-    """Normalises global contrast: centres each row and scales it to the length ``scale``.
+def contrast_normalize(x: np.ndarray) -> np.ndarray:
+    """Normalises global contrast: centres each row and scales it to the length 55.
 
-    ``scale (x - mean) / |x - mean|``, with mean and length over all features of the
+    ``55 (x - mean) / |x - mean|``, with mean and length over all features of the
     row. A row without contrast becomes 0, one whose length overflows becomes NaN.
     """
     xp = x.__array_namespace__()
     rows = x.reshape(x.shape[0], -1)
     rows = rows - rows.mean(1, keepdims=True)
-    length = xp.sqrt(xp.square(rows).sum(1, keepdims=True)) / scale
+    length = xp.sqrt(xp.square(rows).sum(1, keepdims=True)) / CONTRAST_SCALE
     length = xp.where(xp.isfinite(length), length, xp.nan)  # dividing by infinity would give 0
     normalized: np.ndarray = rows / xp.where(length < CONTRAST_EPSILON, 1, length)
     return normalized.reshape(x.shape)

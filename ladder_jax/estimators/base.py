@@ -17,6 +17,7 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ladder_jax import data, targets
+from ladder_jax._checks import check_values
 from ladder_jax.config import ADDED, Config, current_names
 from ladder_jax.data import preprocessing
 from ladder_jax.data.arrays import read_npz
@@ -28,7 +29,6 @@ from ladder_jax.run import files, inputs, multiprocess, nan_search, precision, w
 from ladder_jax.run.evaluation import Evaluator
 from ladder_jax.run.inputs import Scaling, Spec, Task
 from ladder_jax.run.program import Program, compile_program
-from ladder_jax.targets.base import check_values
 from ladder_jax.types import Trained
 
 FORMAT = 1

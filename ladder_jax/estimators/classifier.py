@@ -15,10 +15,10 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 
 from ladder_jax import data
+from ladder_jax._checks import check_values
 from ladder_jax.estimators.base import LadderEstimator, row_weights, silent, weight_setting
 from ladder_jax.estimators.columns import AUTO, FLOATS, kind_of, missing
 from ladder_jax.loop import Progress
-from ladder_jax.targets.base import check_values
 
 _CONSISTENCY, _FEW = 3.0, 5
 """Default consistency weight, and the labelled rows per class above which it is reduced."""

@@ -10,10 +10,10 @@ import numpy as np
 from sklearn.utils import Tags, check_array
 
 from ladder_jax import data, targets
+from ladder_jax._checks import check_values
 from ladder_jax.data import labels
 from ladder_jax.estimators.base import LadderEstimator, row_weights, silent, weight_setting
 from ladder_jax.loop import Progress
-from ladder_jax.targets.base import check_values
 
 
 def _ignored(ignore: Sequence[int]) -> str:

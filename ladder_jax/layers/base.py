@@ -131,8 +131,3 @@ def init_module(module: nn.Module, key: Array, in_shape: Shape) -> Params:
     """Draws the parameters of a Linen module without applying it, which would compile it."""
     row = jax.eval_shape(lambda: jnp.zeros((1, *in_shape)))
     return cast(Params, module.lazy_init(key, row)["params"])
-
-
-def check_count(name: str, value: object, least: int = 1) -> None:
-    if not _checks.is_whole(value, least):
-        raise ValueError(f"{name} is {value!r}; give a whole number, {least} or more.")

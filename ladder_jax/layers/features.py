@@ -12,9 +12,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ladder_jax._checks import check_count
 from ladder_jax._noise import scaled, split
 from ladder_jax._products import dot_general
-from ladder_jax.layers.base import apply_module, check_count, init_module, registered
+from ladder_jax.layers.base import apply_module, init_module, registered
 from ladder_jax.types import Array, Layer, LayerParams, Params, Shape
 
 

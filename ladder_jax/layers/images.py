@@ -10,9 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ladder_jax._checks import check_count
 from ladder_jax._convolution import Padding, Pairs, convolve, largest, pads_down, pads_up
 from ladder_jax._noise import split
-from ladder_jax.layers.base import apply_module, check_count, init_module, registered
+from ladder_jax.layers.base import apply_module, init_module, registered
 from ladder_jax.types import Array, Layer, LayerParams, Params, Shape
 
 _UNIFORM = nn.initializers.variance_scaling(1.0, "fan_in", "uniform")

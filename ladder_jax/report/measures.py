@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import pathlib
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -14,7 +14,7 @@ import numpy as np
 from ladder_jax import data
 from ladder_jax.config import Config
 from ladder_jax.errors import ConfigError
-from ladder_jax.predictor import Outputs, Predictor, load
+from ladder_jax.predictor import Predictor, load
 from ladder_jax.run import inputs
 from ladder_jax.run.workfolder import LABELED, check_data, load_summary, read_config, read_lines
 from ladder_jax.types import Array, Params
@@ -173,14 +173,9 @@ class Findings(NamedTuple):
     unlabeled: Score | None  # of training examples whose classes training did not see
 
 
-def gathered(
-    ladder: Predictor,
-    x: data.Examples,
-    of: Callable[[Outputs], np.ndarray] = lambda outputs: outputs.probabilities,
-    name: str = "x",
-) -> np.ndarray:
-    """Computes a function of the outputs, by default probabilities, part by part."""
-    return np.concatenate([of(part) for part in ladder.parts(x, name)])
+def gathered(ladder: Predictor, x: data.Examples, name: str = "x") -> np.ndarray:
+    """Computes probabilities, part by part."""
+    return np.concatenate([part.probabilities for part in ladder.parts(x, name)])
 
 
 def find(folder: pathlib.Path, dataset: data.Dataset) -> Findings:

@@ -131,19 +131,6 @@ def make_pooled_statistics(
     return statistics
 
 
-def make_error_rate(net: Ladder) -> Callable[[Params, Statistics, Examples, np.ndarray], Array]:
-    """Makes a function that computes the fraction of misclassified rows, chunk by chunk."""
-    error_rate = training.make_error_rate(net)
-
-    def chunked(params: Params, statistics: Statistics, x: Examples, y: np.ndarray) -> Array:
-        wrong = jnp.zeros(())
-        for part, labels in zip(chunks(x), chunks(y), strict=True):
-            wrong += error_rate(params, statistics, part, labels) * len(labels)
-        return wrong / len(y)
-
-    return chunked
-
-
 def make_measures(
     net: Ladder, mesh: Mesh, rows: int | None = None
 ) -> Callable[[Params, Statistics, Examples, np.ndarray], Sums]:
@@ -179,7 +166,6 @@ def outputs(net: Ladder, trained: Trained, x: Array) -> tuple[Array, Array, Arra
 class Functions(NamedTuple):
     """Holds the compiled functions that evaluate a ladder, for any parameters and examples."""
 
-    error_rate: Callable[..., Any]  # (params, statistics, x, y) -> scalar from 0 to 1; for classes
     measures: Callable[..., Sums]  # (params, statistics, x, y) -> the target's sums
     statistics: Callable[..., Statistics]  # (params, x) -> Statistics
     decoder_statistics: Callable[..., Statistics]  # (params, statistics, x) -> Statistics
@@ -194,22 +180,15 @@ def make_functions(config: Config, net: Ladder, mesh: Mesh) -> Functions:
     decoder, predict = jax.jit(net.decoder_statistics), jax.jit(functools.partial(outputs, net))
     target, at_once = net.structure.target, functools.partial(rows_at_once, net)
     images = as_images(config, target)
-    rate: Callable[..., Any]
     statistics: Callable[..., Statistics]
     if config.resident and not images:
-        place = parallel.shard_batch(mesh)
-        rate, statistics = (
-            training.make_error_rate(net, place),
-            training.make_statistics(net, place),
-        )
+        statistics = training.make_statistics(net, parallel.shard_batch(mesh))
         measures = make_measures(net, mesh)
     else:
-        make = functools.partial(make_pooled_statistics, rows=at_once(500))
-        rate, statistics = make_error_rate(net), make(net) if images else make_statistics(net)
+        pooled = functools.partial(make_pooled_statistics, rows=at_once(500))
+        statistics = pooled(net) if images else make_statistics(net)
         measures = make_measures(net, mesh, at_once(1000))
-    return Functions(
-        *(rate, measures, statistics, decoder, predict), mesh, target, rows=at_once(1000)
-    )
+    return Functions(measures, statistics, decoder, predict, mesh, target, rows=at_once(1000))
 
 
 class Evaluation(NamedTuple):
@@ -262,11 +241,7 @@ class Evaluator(NamedTuple):
         if rows is None:
             return {}
         functions, known = self.functions, (evaluation.params, evaluation.statistics)
-        figures, in_classes = dict[str, float](), functions.target.kind == "classes"
-        if further or not in_classes:
-            sums, scaling = functions.measures(*known, *rows), self.task.scaling
-            figures = functions.target.summary(sums, scaling.scale if scaling else 1.0)
-        if in_classes:
-            figures["error"] = 100 * float(functions.error_rate(*known, *rows))
+        sums, scaling = functions.measures(*known, *rows), self.task.scaling
+        figures = functions.target.summary(sums, scaling.scale if scaling else 1.0)
         selected = figures if further else {"error": figures["error"]}
         return {f"{name}_{figure}": value for figure, value in selected.items()}

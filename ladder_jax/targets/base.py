@@ -8,7 +8,6 @@ import math
 from collections.abc import Callable, Hashable
 from typing import Any, TypeVar, cast
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -73,12 +72,6 @@ def from_name(name: str, **settings: Any) -> Target:
     )
 
 
-def check_count(name: str, value: object, least: int) -> None:
-    """Raises a ``ValueError`` unless ``value`` is a whole number, ``least`` or more."""
-    if not _checks.is_whole(value, least):
-        raise ValueError(f"{name} is {value!r}; give a whole number, {least} or more.")
-
-
 def check_labels(
     name: str, labels: Any, shape: Shape, fits: Callable[[Any], Any], give: str, value: str
 ) -> None:
@@ -86,7 +79,7 @@ def check_labels(
     if not (jnp.issubdtype(labels.dtype, jnp.integer) or labels.dtype == bool):
         raise TypeError(f"{name} has dtype {labels.dtype}; give class numbers as integers.")
     check_shape(name, labels, shape, give)
-    check_values(name, labels, fits, value)
+    _checks.check_values(name, labels, fits, value)
 
 
 def check_shape(name: str, labels: Any, shape: Shape, give: str) -> None:
@@ -95,18 +88,6 @@ def check_shape(name: str, labels: Any, shape: Shape, give: str) -> None:
         raise ValueError(
             f"{name} has shape {tuple(labels.shape)} for {shape[0]} labelled rows; give {give}."
         )
-
-
-def check_values(name: str, labels: Any, fits: Callable[[Any], Any], give: str) -> None:
-    """Checks the values of labels, unless traced; the error names the first wrong one."""
-    if isinstance(labels, jax.core.Tracer):  # whose values are unknown
-        return
-    known = np.asarray(labels)
-    wrong = np.argwhere(~fits(known))
-    if len(wrong):
-        position = tuple(wrong[0])
-        index = ", ".join(map(str, position))
-        raise ValueError(f"{name}[{index}] is {known[position]}; give {give}.")
 
 
 def whole(labels: Any) -> Any:

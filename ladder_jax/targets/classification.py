@@ -186,7 +186,7 @@ def classes(k: int, *, class_weight: Weights = None) -> Target:
       ...     target.measures(outputs, labels)).items()}
       {'error': 33.3, 'balanced_error': 33.3, 'macro_f1': 55.6}
     """
-    base.check_count("classes: k", k, 2)
+    _checks.check_count("classes: k", k, 2)
     _check_weights("classes: class_weight", class_weight, k)
 
     def check_labels(name: str, labels: Any, rows: int, shape: Shape) -> None:
@@ -209,7 +209,6 @@ def classes(k: int, *, class_weight: Weights = None) -> Target:
         size=k,
         top=activations.softmax(),
         check_labels=check_labels,
-        entries=functools.partial(base.is_class, k=k),
         cost=functools.partial(supervised_cost, class_weight=class_weight),
         measures=_counts,
         summary=summary,
@@ -241,7 +240,7 @@ def pixels(k: int, ignore: tuple[int, ...] = (-1, 255), *, class_weight: Weights
       >>> target.summary(target.measures(jnp.eye(2)[jnp.array([[[0, 1], [0, 0]]])], masks))
       {'error': 50.0, 'mean_iou': 50.0, 'pixel_accuracy': 66.66666666666666}
     """
-    base.check_count("pixels: k", k, 2)
+    _checks.check_count("pixels: k", k, 2)
     _check_weights("pixels: class_weight", class_weight, k)
     values: Any = ignore  # callers may pass other types
     values = values if isinstance(values, tuple) else (None,)

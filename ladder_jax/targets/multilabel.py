@@ -11,6 +11,7 @@ import numpy as np
 import optax
 
 from ladder_jax import activations
+from ladder_jax._checks import check_count
 from ladder_jax.targets import base
 from ladder_jax.types import Array, Consistency, Shape, Sums, Target
 
@@ -54,7 +55,7 @@ def several(k: int) -> Target:
       >>> target.summary(target.measures(outputs, labels))
       {'error': 25.0, 'macro_f1': 50.0, 'exact_match': 50.0}
     """
-    base.check_count("several: k", k, 1)
+    check_count("several: k", k, 1)
     entries = functools.partial(base.is_class, k=2)
 
     def check_labels(name: str, labels: Any, rows: int, shape: Shape) -> None:
@@ -100,7 +101,6 @@ def several(k: int) -> Target:
         size=k,
         top=activations.sigmoid(),
         check_labels=check_labels,
-        entries=entries,
         cost=cost,
         measures=measures,
         summary=summary,

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ladder_jax import activations
+from ladder_jax._checks import check_count, check_values
 from ladder_jax.targets import base
 from ladder_jax.types import Array, Shape, Sums, Target
 
@@ -27,7 +28,7 @@ def _check_labels(d: int, name: str, labels: Any, rows: int, shape: Shape) -> No
     wanted = (rows,) if d == 1 and labels.ndim == 1 else (rows, d)
     base.check_shape(name, labels, wanted, f"numbers of shape {(rows, d)}")
     fits = lambda y: np.isnan(y) | _is_number(y)
-    base.check_values(name, labels, fits, "finite numbers, or NaN where there is no label")
+    check_values(name, labels, fits, "finite numbers, or NaN where there is no label")
 
 
 def _summary(d: int, sums: Sums, scale: Any = 1.0) -> dict[str, float]:
@@ -64,7 +65,7 @@ def numbers(d: int, variance: bool = False) -> Target:
       >>> target.summary(target.measures(outputs, labels), scale=10.0)
       {'error': 14.142135623730951, 'rmse': 14.142135623730951, 'mae': 10.0, 'r2': 0.5}
     """
-    base.check_count("numbers: d", d, 1)
+    check_count("numbers: d", d, 1)
 
     def moments(outputs: Any) -> tuple[Any, Any]:
         """Returns mean and log-variance, which is 0 without ``variance``."""
@@ -111,7 +112,6 @@ def numbers(d: int, variance: bool = False) -> Target:
         size=2 * d if variance else d,
         top=activations.affine(),
         check_labels=functools.partial(_check_labels, d),
-        entries=_is_number,
         cost=cost,
         measures=measures,
         summary=functools.partial(_summary, d),
@@ -157,7 +157,7 @@ def standardize(labels: Any, name: str = "labels") -> Standardized:
       ([-1.0, 1.0, nan], [3.0], [2.0])
     """
     values = np.asarray(labels, np.float64)
-    base.check_values(name, values, lambda y: ~np.isinf(y), "finite numbers, or NaN for no label")
+    check_values(name, values, lambda y: ~np.isinf(y), "finite numbers, or NaN for no label")
     columns = values.reshape(len(values), -1)
     mean, scale = np.zeros((2, columns.shape[1]))
     for i, column in enumerate(columns.T):
