@@ -182,11 +182,12 @@ def config(command: str) -> Config:
         combinators = decoder_names(args.decoder_spec, levels)
     except ValueError as error:
         raise ConfigError(f"--decoder-spec: {error}") from error
+    validation = images - args.unlabeled_samples if args.unlabeled_samples else 10000
     return Config(
         name=args.save_to,
         dataset=args.dataset,
-        labels=0 if args.labeled_samples in (0, images) else args.labeled_samples,
-        validation=images - args.unlabeled_samples if args.unlabeled_samples else 10000,
+        labels=0 if args.labeled_samples in (0, images - validation) else args.labeled_samples,
+        validation=validation,
         activation=ACTIVATIONS[args.act],
         top_gain=args.top_c == "True",
         combinators=combinators,

@@ -149,7 +149,7 @@ def as_rows(name: str, x: Any, input_shape: Shape, *, at_least: int) -> Any:
             f"{name} has {x.shape[0]} row(s); batch normalisation needs at least {at_least} "
             "(one row has no variance)."
         )
-    return x
+    return jnp.asarray(x)  # NumPy's float64 becomes JAX's dtype
 
 
 def _as_array(name: str, value: Any) -> Any:

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 
 from ladder_jax._checks import as_batch
 from ladder_jax.normalization import inverse_norm
-from ladder_jax.types import Array, Batch, Hyper, Ladder, Metrics, Noise, Params
+from ladder_jax.types import Array, Batch, Hyper, Ladder, Metrics, Params
 
 Levels = Literal["input", "all"]
 RowsNoise = tuple[Array, ...]
@@ -49,8 +49,10 @@ def divergence(
 
 def _to_noise_length(noise: Array) -> Array:
     """Scales each row to the typical length of standard normal noise, sqrt(its size)."""
-    length = math.sqrt(math.prod(noise.shape[1:]))
-    return noise * length * inverse_norm(noise, tuple(range(1, noise.ndim)))
+    length, axes = math.sqrt(math.prod(noise.shape[1:])), tuple(range(1, noise.ndim))
+    largest = abs(noise).max(axes, keepdims=True)  # the square of a small gradient would be 0
+    noise = noise / jnp.where(largest > 0, largest, 1.0)
+    return noise * length * inverse_norm(noise, axes)
 
 
 def _replace_zero_rows(gradient: Array, noise: Array) -> Array:
@@ -140,13 +142,13 @@ def virtual_adversarial(
         std = (net.hyper if hyper is None else hyper).noise_std
 
         def turn(x: Array, noise: RowsNoise) -> RowsNoise:
-            if not x.shape[0]:
-                return noise
             return adversarial_noise(
                 net, params, x, noise, levels=levels, noise_std=std, steps=steps, xi=xi
             )
 
-        noise = Noise(turn(batch.labeled, drawn.labeled), turn(batch.unlabeled, drawn.unlabeled))
+        noise = drawn._replace(labeled=turn(batch.labeled, drawn.labeled))
+        if net.structure.sees_unlabeled:
+            noise = noise._replace(unlabeled=turn(batch.unlabeled, drawn.unlabeled))
         return net.loss_given(params, batch, noise, hyper)
 
     return dataclasses.replace(net, loss=loss)

@@ -177,11 +177,19 @@ def epoch_order(
     Returns:
       ``(labelled, unlabelled)``, int32 ``[steps, rows per step]`` each.
 
+    Raises:
+      ValueError: there are fewer unlabelled rows than a step takes.
+
     Examples:
       >>> labeled, unlabeled = epoch_order(jax.random.key(0), 0, 2, 6, BatchSizes(2, 3))
       >>> labeled.shape, sorted(unlabeled.ravel().tolist())
       ((2, 2), [0, 1, 2, 3, 4, 5])
     """
+    if n_unlabeled < sizes.unlabeled:
+        raise ValueError(
+            f"unlabeled has {n_unlabeled} row(s), fewer than the {sizes.unlabeled} of a step; give "
+            "more, or BatchSizes with fewer."
+        )
     steps = n_unlabeled // sizes.unlabeled
     # Steps fold 0, 1, 2, ... into the key; orders fold from the other end.
     epoch = jnp.asarray(step // steps).astype("uint32")

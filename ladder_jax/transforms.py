@@ -115,7 +115,10 @@ def average_params(decay: float) -> optax.GradientTransformation:
         steps = optax.safe_increment(state.steps)
         weight = (1 - decay) / (1 - decay**steps)  # 1 at first, which drops the initial parameters
         new = optax.apply_updates(params, updates)
-        return updates, AverageState(steps, optax.incremental_update(new, state.average, weight))
+        average = optax.incremental_update(new, state.average, weight)
+        # The weight may have a wider dtype than the parameters.
+        average = jax.tree.map(lambda a, old: a.astype(old.dtype), average, state.average)
+        return updates, AverageState(steps, average)
 
     return optax.GradientTransformation(init, update)
 

@@ -344,7 +344,11 @@ def test_ladder_is_a_static_argument_and_its_repr_lists_levels():
 def test_batches_as_dicts_tuples_and_lists():
     params, batch, key = perturbed(FULL), make_batch(), jax.random.key(3)
     expected = FULL.loss(params, batch, key)
-    for form in (batch._asdict(), tuple(batch), [np.asarray(part).tolist() for part in batch]):
+    doubles = jax.tree.map(lambda part: np.asarray(part, np.float64), batch)._replace(
+        labels=np.asarray(batch.labels)
+    )
+    lists = [np.asarray(part).tolist() for part in batch]
+    for form in (batch._asdict(), tuple(batch), lists, doubles):
         assert_same(FULL.loss(params, form, key), expected)
     partial = {"labeled": batch.labeled, "labels": batch.labels, "unlabeled": None}
     emptied = batch._replace(unlabeled=batch.unlabeled[:0])
@@ -353,6 +357,9 @@ def test_batches_as_dicts_tuples_and_lists():
         jax.jit(virtual_adversarial(SUPERVISED).loss)(params, partial, key)[0],
         jax.jit(virtual_adversarial(SUPERVISED).loss)(params, emptied, key)[0],
     )
+    one = batch._replace(unlabeled=batch.unlabeled[:1])  # more than the supervised net reads
+    for net in (SUPERVISED, virtual_adversarial(SUPERVISED)):
+        assert jnp.isfinite(net.loss(params, one, key)[0])
 
 
 def _cross_entropy_of_labelled(logits, labels):

@@ -170,6 +170,12 @@ def test_original_commands_give_our_configs(name, command):
     assert preset == Config(**{**vars(converted), "name": preset.name, "seed": 0})
 
 
+def test_all_labels_beside_a_validation_set():
+    command = "run.py train --encoder-layers 10 --labeled-samples 50000 --unlabeled-samples 50000 x"
+    converted = original.config(command)
+    assert (converted.labels, converted.validation) == (0, 10000)
+
+
 @pytest.mark.parametrize(
     ("command", "message"),
     [

@@ -564,6 +564,8 @@ def test_bad_weights(weight, message):
         ("pixels:3", np.full((8, 3, 4), 255, np.uint8)),
         ("several:3", np.ones((8, 3), bool)),
         ("numbers:2", np.arange(16).reshape(8, 2)),
+        ("numbers:2", np.arange(16, dtype=np.int32).reshape(8, 2)),
+        ("numbers:2", np.arange(16, dtype=np.uint8).reshape(8, 2)),
     ],
 )
 def test_labels_of_other_dtypes(name, labels):

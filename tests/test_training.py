@@ -80,6 +80,11 @@ def test_order_consists_of_whole_passes(rows, steps, batch):
     assert not np.array_equal(order, other)
 
 
+def test_epoch_of_fewer_rows_than_a_step_is_refused():
+    with pytest.raises(ValueError, match=r"unlabeled has 80 row\(s\), fewer than the 100"):
+        training.epoch_order(jax.random.key(0), 0, 20, 80, training.BatchSizes())
+
+
 def test_epoch_is_deterministic_and_compiled_once():
     epoch = training.make_epoch(STEP, BatchSizes(4, 5))
     ends = []

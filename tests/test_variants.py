@@ -61,6 +61,13 @@ def test_unit_norm_keeps_other_updates():
         assert (changed[level].up["kernel"] != 1).any()
 
 
+def test_average_keeps_the_dtype_of_the_parameters():
+    with jax.enable_x64(True):
+        params, optimizer = {"w": jnp.ones(2, jnp.float32)}, average_params(0.9)
+        _, state = optimizer.update(params, optimizer.init(params), params)
+    assert averaged(state)["w"].dtype == jnp.float32 and (averaged(state)["w"] == 2).all()
+
+
 def test_bad_decay():
     with pytest.raises(ValueError, match="decay is 1"):
         average_params(1.0)
@@ -92,6 +99,22 @@ def test_adversarial_noise_beats_random_noise_of_its_norm(seed, levels):
     adversarial, random, lengths = divergences(seed, levels)
     assert adversarial > random
     np.testing.assert_allclose(lengths, 1.0, rtol=1e-4)
+
+
+def test_adversarial_noise_keeps_its_length_where_predictions_are_confident():
+    net = presets.mlp(4, [3, 2], noise_std=0.01)
+    keys = jax.random.split(jax.random.key(0), 3)
+    *lower, top = net.init(keys[0])
+    x, noise = jax.random.normal(keys[1], (6, 4)), net.draw_noise(keys[2], 2, 6).unlabeled
+
+    @jax.jit
+    def lengths(gain):
+        confident = top._replace(activation=top.activation | {"gain": jnp.full(2, gain)})
+        direction, *_ = adversarial_noise(net, (*lower, confident), x, noise)
+        return jnp.linalg.norm(direction, axis=1)
+
+    for gain in (5.0, 40.0, 80.0):  # the squares of the gradients of the last two are 0
+        np.testing.assert_allclose(lengths(gain), 2.0, rtol=1e-4)
 
 
 def test_adversarial_ladder_replaces_the_noise_it_draws():

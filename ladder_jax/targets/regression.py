@@ -23,7 +23,7 @@ def _is_number(labels: Any) -> Any:
 
 
 def _check_labels(d: int, name: str, labels: Any, rows: int, shape: Shape) -> None:
-    if not (jnp.issubdtype(labels.dtype, jnp.floating) or jnp.issubdtype(labels.dtype, int)):
+    if not any(jnp.issubdtype(labels.dtype, kind) for kind in (jnp.floating, jnp.integer)):
         raise TypeError(f"{name} has dtype {labels.dtype}; give numbers, e.g. float32.")
     wanted = (rows,) if d == 1 and labels.ndim == 1 else (rows, d)
     base.check_shape(name, labels, wanted, f"numbers of shape {(rows, d)}")
