@@ -183,7 +183,7 @@ def from_arrays(
       ([0, 1, -1], ('no', 'yes'), 0)
     """
     no_label = math.nan if kind == "numbers" else labels.NO_LABEL
-    x, y = _features(f"{name}, x", x), np.asarray(base.unmask(y, no_label))
+    x, y = _features(f"{name}, x", x), labels.as_array(base.unmask(y, no_label))
     names = tuple(str(item) for item in class_names)
     if kind in ("", "classes") and labels.is_text(y):
         y, names = labels.number_text(f"{name}, y", y, names)
@@ -200,7 +200,7 @@ def from_arrays(
     else:
         x_test, y_test = (
             _features(f"{name}, x_test", x_test),
-            np.asarray(base.unmask(y_test, no_label)),
+            labels.as_array(base.unmask(y_test, no_label)),
         )
         if kind == "classes" and names and labels.is_text(y_test):
             y_test, _ = labels.number_text(f"{name}, y_test", y_test, names)

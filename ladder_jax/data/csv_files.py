@@ -62,7 +62,7 @@ def as_number(cell: str) -> float | None:
       (1.5, None)
     """
     try:
-        return float(cell)
+        return float(cell) if "_" not in cell else None  # Python reads 1_2 as 12
     except ValueError:
         return None
 
@@ -74,7 +74,7 @@ def is_whole(cell: str) -> bool:
       >>> is_whole("-12 "), is_whole("1.0")
       (True, False)
     """
-    return cell.strip().lstrip("+-").isdigit()
+    return cell.strip().lstrip("+-").isdecimal()
 
 
 def label_column(names: Sequence[str]) -> int | None:
@@ -243,14 +243,14 @@ def _read(
 def _features(where: str, line: list[str], names: list[str], columns: list[int]) -> np.ndarray:
     """Returns the features of one line."""
     cells = cells_of(where, line, len(names), columns)
-    try:
-        return np.array(list(map(float, cells)))
-    except ValueError as error:
-        column = next(i for i in columns if as_number(line[i]) is None)
+    numbers = [as_number(cell) for cell in cells]
+    if None in numbers:
+        column = columns[numbers.index(None)]
         raise DataError(
             f"{where}, column {names[column]}: {line[column][:30]!r} is not a number; give one. "
             "(LadderClassifier takes categories and missing values.)"
-        ) from error
+        )
+    return np.array(numbers)
 
 
 def _classes(path: pathlib.Path, cells: list[str]) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -258,7 +258,9 @@ def _classes(path: pathlib.Path, cells: list[str]) -> tuple[np.ndarray, tuple[st
     names = set(cells) - {"", str(labels.NO_LABEL)}
     whole = all(map(is_whole, names))
     return labels.number_text(
-        f"{path}", np.array(cells), sorted(names, key=(lambda name: int(name)) if whole else None)
+        f"{path}",
+        np.array(cells),
+        sorted(names, key=(lambda name: (int(name), name)) if whole else None),
     )
 
 

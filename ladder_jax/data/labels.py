@@ -71,6 +71,19 @@ def _is_none(value: Any) -> bool:
     return is_missing(value) or value in ("", str(NO_LABEL))
 
 
+def as_array(y: Any) -> np.ndarray:
+    """Returns labels as an array; a missing value in a list of text does not become "nan".
+
+    Examples:
+      >>> as_array(["cat", float("nan")]).tolist()
+      ['cat', '']
+    """
+    labels = np.asarray(y)
+    if labels.dtype.kind != "U" or not isinstance(y, list | tuple):
+        return labels
+    return np.where([is_missing(value) for value in y], "", labels) if labels.ndim == 1 else labels
+
+
 def number_text(
     name: str, y: np.ndarray, names: Sequence[str] = ()
 ) -> tuple[np.ndarray, tuple[str, ...]]:

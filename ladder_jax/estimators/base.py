@@ -261,7 +261,8 @@ class LadderEstimator(BaseEstimator):  # type: ignore[misc]
 
     def _fit_rows(self, X: Any, y: Any, **checks: Any) -> tuple[np.ndarray, np.ndarray]:  # noqa: N803
         """Returns the rows of a table as numbers and the labels, with scikit-learn's checks."""
-        self.__dict__.pop("columns_", None)
+        for name in ("columns_", "predictor_", "_arrays"):  # of an earlier fit
+            self.__dict__.pop(name, None)
         if self.preprocess != AUTO:
             rows, y = validate_data(self, data.unmask(X), y, **checks)
             return rows, y
@@ -279,6 +280,9 @@ class LadderEstimator(BaseEstimator):  # type: ignore[misc]
             return numbers
         rows: np.ndarray = validate_data(self, data.unmask(X), reset=False, dtype=FLOATS)
         return rows
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return "_arrays" in vars(self)  # a fit that failed may have set other attributes
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -381,15 +385,18 @@ class LadderEstimator(BaseEstimator):  # type: ignore[misc]
         parameters = current_names(about["parameters"])
         parameters = {"joint_norm": ADDED["joint_norm"]} | parameters
         estimator = cls(**{name: _as_setting("", value) for name, value in parameters.items()})
-        if isinstance(parameters.get("class_weight"), list):
-            estimator.class_weight = dict(parameters["class_weight"])
+        weights = parameters.get("class_weight")
+        if isinstance(weights, list) and all(isinstance(pair, list) for pair in weights):
+            estimator.class_weight = dict(weights)
         estimator.config_, estimator.target_ = Config.create(about["config"]), target
         estimator.n_iter_, estimator._one_column = about["n_iter"], about.get("one_column", False)
         estimator._shape = tuple(about["shape"] if "shape" in about else [about["n_features"]])
         estimator._scaling = about.get("scaling") and Scaling(*map(tuple, about["scaling"]))
         if "classes" in arrays:
             estimator.classes_ = arrays["classes"]
-        if "pixels" not in cls.KINDS:
+        if "pixels" in cls.KINDS:
+            estimator.image_shape_ = estimator._shape
+        else:
             estimator.n_features_in_ = estimator._shape[0]
         if about.get("columns"):
             estimator.columns_ = TableEncoder.from_state(about["columns"])

@@ -76,6 +76,8 @@ def fill_missing(y: Any) -> Any:
     """
     y = data.unmask(y, data.NO_LABEL)
     labels = np.asarray(y)
+    if labels.dtype.kind == "U" and isinstance(y, list | tuple):
+        labels = np.array(y, object)  # NumPy makes NaN in a list of text "nan"
     if sparse.issparse(y) or labels.dtype.kind not in "fO":
         return y
     is_missing = missing(labels)

@@ -344,11 +344,13 @@ def _check(name: str, column: np.ndarray, fits: Callable[[Any], bool], wanted: s
 
 def _is_number(value: Any) -> bool:
     """Returns whether a value, or every value of an array, converts to float, as text may."""
+    values = np.asarray(value, object)
     try:
-        np.asarray(value, object).astype(np.float64)
+        values.astype(np.float64)
     except (TypeError, ValueError):
         return False
-    return True
+    # Python reads the text 1_2 as 12.
+    return not any(isinstance(item, str) and "_" in item for item in values.ravel())
 
 
 def _as_numbers(name: str, column: np.ndarray) -> np.ndarray:

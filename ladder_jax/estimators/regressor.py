@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
-from sklearn.utils import Tags
+from sklearn.utils import Tags, check_array
 from sklearn.utils.validation import check_consistent_length
 
 from ladder_jax import data, targets
@@ -163,7 +163,7 @@ class LadderRegressor(
         Raises:
           ValueError: a column has no target, or shapes do not match.
         """
-        predicted, y = self.predict(X), np.asarray(data.unmask(y), np.float64)
+        predicted, y = self.predict(X), check_array(data.unmask(y), **_TARGETS)
         columns = [array.reshape(len(array), -1).T for array in (y, predicted)]
         if columns[0].shape != columns[1].shape:
             raise ValueError(f"y has shape {y.shape}; give numbers of shape {predicted.shape}.")

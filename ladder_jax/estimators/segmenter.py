@@ -162,7 +162,8 @@ class LadderSegmenter(LadderEstimator):
         X, y = self._checked(X, ensure_min_samples=2), _unmasked(y)  # noqa: N806
         classes, numbers = number_pixels(y, self._void())
         class_weight = weight_setting(self.class_weight, numbers, classes)
-        images = data.from_arrays(X, numbers, name="fit", kind="pixels")
+        void = (data.NO_LABEL,)  # ``numbers`` has no other, and 255 may be a class
+        images = data.from_arrays(X, numbers, name="fit", kind="pixels", ignore=void)
         weight = row_weights(sample_weight, data.has_label(numbers, "pixels"))
         shape = tuple(images.x_train.shape[1:])
         fitted = {"classes_": classes, "image_shape_": shape}

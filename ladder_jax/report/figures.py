@@ -305,7 +305,9 @@ def feature_map(
         axes.spines[:].set_visible(False)
         if n <= _LEGEND:
             for name, shade in zip(names, shades, strict=True):
-                axes.plot([], [], "o", color=shade, ms=4, label=name[:16])
+                # A zero-width space, as matplotlib omits labels that begin with "_".
+                label = "\u200b" * name.startswith("_") + name[:16]
+                axes.plot([], [], "o", color=shade, ms=4, label=label)
 
     return plot(draw, "map", *words, size=(5, 4.2))
 
