@@ -160,6 +160,15 @@ def test_missing_numbers_in_a_plain_array():
         clone(TINY).fit(filled, Y).predict(np.hstack([x, filled[:, -1:]]))
 
 
+def test_text_with_underscores_is_no_number():
+    codes = np.array([["1_1"], ["1_2"], ["2_1"]] * 4, object)
+    assert TableEncoder().fit(codes).get_feature_names_out().tolist() == [
+        "x0_1_1",
+        "x0_1_2",
+        "x0_2_1",
+    ]
+
+
 def test_masked_entries_are_missing():
     rng = np.random.default_rng(0)
     for values in (rng.normal(size=(20, 3)), rng.integers(9, size=(20, 3)), as_array(table())):

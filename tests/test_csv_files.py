@@ -30,6 +30,8 @@ def write(path, labels, name="class", where=1, x=X):
     [
         ("Class", ["dog", "", "cat", "dog"], [1, -1, 0, 1], ("cat", "dog")),
         ("label", ["2", "10", "-1", "10"], [0, 1, -1, 1], ("2", "10")),
+        ("label", ["②", "①", "", "②"], [1, 0, -1, 1], ("①", "②")),
+        ("label", ["01", "2", "+1", "1"], [1, 3, 0, 2], ("+1", "01", "1", "2")),
         ("target", ["1", "2.5", "", "-3"], [[1.0], [2.5], [np.nan], [-3.0]], ("0",)),
         ("NUMBER", ["1", "2", "3", "4"], [[1.0], [2.0], [3.0], [4.0]], ("0",)),
     ],
@@ -71,6 +73,7 @@ BAD = {
     "nameless": (b"a,,class\n1,2,x\n", "line 1: a column without a name of its own"),
     "short": (b"a,class\n1,x\n\n2\n", "line 4: 1 values; wanted 2, as names in line 1"),
     "text": (b"a,class\nred,x\n", "line 2, column a: 'red' is not a number; give one"),
+    "underscore": (b"a,class\n1_2,x\n", "line 2, column a: '1_2' is not a number; give one"),
     "missing": (b"a,class\n1,x\n,y\n", "line 3, column a: '' is not a number"),
     "no rows": (b"a,class\n", "no examples; give at least one"),
     "nothing": (b"", "empty; give a line of column names"),

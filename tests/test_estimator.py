@@ -255,6 +255,7 @@ def test_pickle(fitted):
 def test_save_and_load(fitted, dtype, tmp_path):
     x, y, _ = examples()
     saved = clone(TINY).set_params(random_state=np.random.RandomState(0), units=[5])
+    saved.set_params(class_weight=[1.0, 2.0, 1.5])
     y = y if dtype is int else np.where(y >= 0, NAMES[y].astype(object), -1)
     saved.fit(x, y).save(tmp_path / "ladder.npz")
     assert [path.name for path in tmp_path.iterdir()] == ["ladder.npz"]
@@ -433,6 +434,7 @@ def test_labels_of_any_kind():
         (lambda y: [None if i < 0 else NAMES[i].item() for i in y], NAMES.tolist()),
         (lambda y: np.array([math.nan if i < 0 else f"{i}" for i in y], object), list("012")),
         (lambda y: [None if i < 0 else bool(i) for i in y], [False, True]),
+        (lambda y: [math.nan if i < 0 else NAMES[i].item() for i in y], NAMES.tolist()),
         (lambda y: np.where(y < 0, None, y), [0, 1, 2]),
         (lambda y: np.ma.array(np.abs(y), mask=y < 0, dtype=np.uint8), [0, 1, 2]),
     ],
@@ -459,6 +461,25 @@ def test_several_labels_with_missing_ones():
     ladder, expected = (clone(TINY).fit(x, labels) for labels in (missing, known))
     np.testing.assert_array_equal(ladder.predict(x), expected.predict(x))
     assert ladder.score(x, missing) == expected.score(x, known)
+
+
+def test_refit_that_is_stopped_leaves_no_fit():
+    x, y, _ = examples()
+    words = [
+        np.array([[row[0], "xyz"[i % 2 + new]] for i, row in enumerate(x)], object)
+        for new in (0, 1)
+    ]
+    ladder = clone(TINY).set_params(preprocess="auto").fit(words[0], y)
+
+    def stop(line):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ladder.fit(words[1], y, progress=stop)
+    for method in (ladder.predict, ladder.transform):
+        with pytest.raises(NotFittedError):
+            method(words[0])
+    assert ladder.fit(words[0], y).predict(words[0]).shape == y.shape
 
 
 def test_progress_is_checked_before_training(fitted, tmp_path):

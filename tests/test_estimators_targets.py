@@ -99,6 +99,9 @@ def test_score_is_r2_of_known_numbers(regressor):
     known[:3, 1] = np.nan
     r2_by_column = [r2_score(known[k:20, i], predicted[k:20, i]) for i, k in enumerate((0, 3))]
     assert regressor.score(x, known) == pytest.approx(np.mean(r2_by_column))
+    pandas = pytest.importorskip("pandas", reason="pandas is optional, and is not installed")
+    frame = pandas.DataFrame(known, columns=["a", "b"]).astype({"a": "Float64"})
+    assert regressor.score(x, frame) == regressor.score(x, known)
     for y, message in ((known[:, :1], r"shape \(48, 1\)"), (np.nan * known, "NaN in all rows")):
         with pytest.raises(ValueError, match=message):
             regressor.score(x, y)
@@ -143,6 +146,14 @@ def test_score_is_the_mean_iou_of_labelled_pixels(segmenter):
     for wrong, message in ((y[:, 1:], "give masks of shape"), (void, "no labelled pixel")):
         with pytest.raises(ValueError, match=message):
             segmenter.score(x, wrong)
+
+
+def test_255_is_a_class_unless_ignored():
+    y = np.arange(2 * 256).reshape(2, 16, 16) % 256
+    ladder = (
+        clone(MASKS).set_params(units=(1,), epochs=1, ignore=(-1,)).fit(np.zeros((2, 16, 16)), y)
+    )
+    assert ladder.target_ == "pixels:256" and ladder.classes_.tolist() == list(range(256))
 
 
 def test_bytes_are_divided_by_255(segmenter):
@@ -197,6 +208,10 @@ def test_masked_entries_are_unknown(fitted):
         clone(fitted).set_params(preprocess="none").fit(np.ma.array(x, mask=x > 0.5), masked)
 
 
+def is_fitted_name(name):
+    return name.endswith("_") and not name.startswith("_")
+
+
 def test_pickle_save_and_load(fitted, tmp_path):
     x = data_for(fitted)[0]
     fitted.save(tmp_path / "ladder.npz")
@@ -206,6 +221,7 @@ def test_pickle_save_and_load(fitted, tmp_path):
         np.testing.assert_array_equal(restored.predict(x), fitted.predict(x))
         assert restored.predict(x).dtype == fitted.predict(x).dtype
         assert restored.config_ == fitted.config_ and restored.target_ == fitted.target_
+        assert {*filter(is_fitted_name, vars(fitted))} <= {*vars(restored), "predictor_"}
     other = LadderRegressor if isinstance(fitted, LadderSegmenter) else LadderSegmenter
     with pytest.raises(ConfigError, match=f"not a {other.__name__}.*it learnt {fitted.target_}"):
         other.load(tmp_path / "ladder.npz")

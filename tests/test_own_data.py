@@ -80,6 +80,7 @@ def test_text_labels(tmp_path, none):
     built = data.from_arrays(X[:6], y, X[:4], words[:, None])
     assert built.class_names == ("cat", "dog", "eel") and built.kind == "classes"
     assert built.y_train.tolist() == [1, 0, 2, 1, -1, -1] and built.y_test.tolist() == [1, 0, 2, 1]
+    assert data.from_arrays(X[:6], y.tolist()).y_train.tolist() == built.y_train.tolist()
     ordered = data.from_arrays(X[:6], y, class_names=["eel", "dog", "cat"])
     assert ordered.y_train.tolist() == [1, 2, 0, 1, -1, -1]
     with pytest.raises(errors.DataError, match="y: label 'cat' in row 1; the classes are dog, eel"):
