@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,8 +13,9 @@ from experiments.members import seeded
 from experiments.progress import shown
 from ladder_jax import data, loop, population
 from ladder_jax.config import Config
+from ladder_jax.errors import DataError
 from ladder_jax.report.measures import over_seeds
-from ladder_jax.run import inputs, multiprocess, workfolder
+from ladder_jax.run import files, inputs, multiprocess, workfolder
 from ladder_jax.run.evaluation import error_text
 
 Errors = dict[str, list[float]]
@@ -38,6 +40,32 @@ def is_population(members: Mapping[str, Config], together: str) -> bool:
     by_default = jax.default_backend() != "cpu" and first.class_weight != "balanced"
     by_default = by_default and not multiprocess.is_multiprocess()
     return is_possible and (together == "on" or (together == "auto" and by_default))
+
+
+def remove_runs(folder: pathlib.Path) -> None:
+    """Removes the runs of an earlier command, whose members may have been others.
+
+    Args:
+      folder: folder of the command.
+    """
+    for path in files.listed(folder):
+        if re.fullmatch(r"(ladder|supervised)(-\d+)+|checkpoints-[0-9a-f]{8}", path.name):
+            files.remove(path)
+
+
+def error_of(name: str, result: loop.Result, measured: str) -> float:
+    """Returns the error of a finished member.
+
+    Raises:
+      DataError: the error is NaN or infinite.
+    """
+    error = result.summary[f"{measured}_error"]
+    if error is None:
+        raise DataError(
+            f"{name}: the {measured} error is not a finite number, as a {measured} example is too "
+            "far from those of training; remove or scale it."
+        )
+    return float(error)
 
 
 def train_all(
@@ -75,7 +103,7 @@ def train_all(
             )
         for name in members:
             finished(folder / name)
-        return [float(r.summary[f"{measured}_error"]) for r in results.values()]
+        return [error_of(name, results[name], measured) for name in members]
     errors = []
     for name, config in members.items():
         is_done = not overwrite and workfolder.is_done(folder / name)
@@ -86,7 +114,7 @@ def train_all(
                 overwrite=overwrite,
                 progress=progress,
             )
-        errors.append(float(result.summary[f"{measured}_error"]))
+        errors.append(error_of(name, result, measured))
         finished(folder / name)
     return errors
 

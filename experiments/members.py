@@ -60,6 +60,11 @@ def variations(config: Config, words: Sequence[str], sample: int = 0) -> dict[st
       ['learning_rate=0.1 noise_std=0.3', 'learning_rate=0.2 noise_std=0.3']
     """
     settings = dict(map(read_variation, words))
+    if len(settings) < len(words):
+        raise ConfigError(
+            "--vary names a setting twice; give all its values at once, e.g. "
+            "--vary=noise_std=0.2,0.3."
+        )
     varied = {}
     for values in itertools.product(*settings.values()):
         changes = dict(zip(settings, values, strict=True))

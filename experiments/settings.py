@@ -73,7 +73,7 @@ def read_config() -> Config:
     if cli.LABELS.value is not None and _SPLIT.value is not None:
         raise ConfigError("--split says how many labels; leave --labels out.")
     if cli.LABELS.value is not None:
-        if not (cli.LABELS.value.isdigit() or cli.LABELS.value == "all"):
+        if not (cli.LABELS.value.isdecimal() or cli.LABELS.value == "all"):
             raise ConfigError(f"--labels={cli.LABELS.value}; give a number, or 'all'.")
         values["labels"] = 0 if cli.LABELS.value == "all" else int(cli.LABELS.value)
     return Config.create(values | members.followed(values, _overridden()))

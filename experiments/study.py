@@ -7,6 +7,7 @@ stored before it is trained: a resumed study has the same trials as an uninterru
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.util
 import math
 import pathlib
@@ -166,7 +167,9 @@ def open_study(
         with contextlib.closing(sqlite3.connect(path)) as connection:
             # Fails on a corrupt file, which Optuna would leave open.
             connection.execute("PRAGMA schema_version")
-        storage = optuna.storages.RDBStorage(f"sqlite:///{path}")
+        # Some characters of a path would have a meaning in the URL.
+        connect = functools.partial(sqlite3.connect, path, check_same_thread=False)
+        storage = optuna.storages.RDBStorage(f"sqlite:///{STUDY}", {"creator": connect})
         try:
             kept = optuna.create_study(study_name="sweep", storage=storage, load_if_exists=True)
             workfolder.check_same(folder, kept.user_attrs.get("settings", requested), requested)

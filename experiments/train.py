@@ -122,9 +122,9 @@ def run(config: Config, dataset: data.Dataset, task: inputs.Task, folder: pathli
     summary = compare.summarize(errors)
     if not multiprocess.is_primary():
         return
-    files.write_json(folder / compare.SUMMARY, summary)
     if _REPORT.value:
         report.of_command(folder, errors)
+    files.write_json(folder / compare.SUMMARY, summary)  # last: marks the command as done
     print(table(config, task, summary))
     print(f"config, metrics, labels and parameters are in {folder}")
     if _REPORT.value:
@@ -165,6 +165,8 @@ def main() -> None:
         overwrite = settings.OVERWRITE.value
         with workfolder.open_run(workdir, config, task.checksums, overwrite=overwrite) as folder:
             files.remove(folder / compare.SUMMARY)
+            if overwrite:
+                compare.remove_runs(folder)
             with settings.resumable(folder):
                 run(config, dataset, task, folder)
 

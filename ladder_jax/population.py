@@ -82,6 +82,11 @@ def gather(
     if dataset is None:
         dataset = load_data(configs[0])
     rows = [choose_rows(config, dataset) for config in configs]
+    if len(numbers := {len(labeled) for labeled, _, _ in rows}) > 1:
+        raise ConfigError(
+            f"members have {' and '.join(map(str, sorted(numbers)))} labels; those of one "
+            "population must have the same number: give splits of as many labels."
+        )
     first, first_rows = prepare(configs[0], dataset, rows[0]), rows[0][1]
     dtype = precision.settle(configs[0], first.spec, workdir).compute_dtype
     configs = [dataclasses.replace(config, compute_dtype=dtype) for config in configs]
@@ -167,6 +172,9 @@ def train_population(
         if all(map(workfolder.is_done, folders)):
             results = [load_result(path, program.net) for path in folders]
             return dict(zip(members, results, strict=True))
+        for path in folders:  # a finished member is trained again, with new lines
+            for name in ("result.json", workfolder.REPORT):
+                files.remove(path / name)
         digest = zlib.crc32(" ".join(members).encode())  # members share their checkpoints
         checkpoint_folder = folder / f"{workfolder.CHECKPOINTS}-{digest:08x}"
         if overwrite:

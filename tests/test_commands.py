@@ -11,6 +11,7 @@ import shlex
 import struct
 import subprocess
 import sys
+import types
 
 import commands
 import numpy as np
@@ -18,7 +19,7 @@ import pytest
 from commands import a_job, run_jobs
 from data_files import write_idx
 
-from experiments import cli, configs, members
+from experiments import cli, compare, configs, members
 from experiments.configs import base
 from ladder_jax import Batch, data, targets
 from ladder_jax.config import Config
@@ -119,6 +120,7 @@ BAD_FLAGS = [
     (["--labels=105"], "cannot be shared equally"),
     (["--labels=5000"], "give fewer"),
     (["--labels=some"], "give a number, or 'all'"),
+    (["--labels=²"], "give a number, or 'all'"),
     (["--dataset=minst"], "not known; known are"),
     (["--dataset=mnist"], "give the folder of its original files"),
     (["--dataset=mnist", "--data_dir=/nowhere"], "not a folder"),
@@ -145,6 +147,7 @@ BAD_FLAGS = [
     (["--vary=learning_rate=0.1"], "--validation=200"),
     (["--vary=epochs=3", "--validation=200"], "not one of learning_rate"),
     (["--vary=noise_std=x", "--validation=200"], "give values"),
+    (["--vary=noise_std=0.2", "--vary=noise_std=0.3", "--validation=200"], "a setting twice"),
     (["stray"], "unexpected argument"),
 ]
 
@@ -164,6 +167,23 @@ def test_bad_flags_end_in_one_line(tmp_path):
         assert status and message in output, (flags, output)
         assert len(output.strip().splitlines()) == 1, (flags, output)
         assert not any(folder.iterdir()), flags
+
+
+def test_overwriting_removes_the_runs_of_an_earlier_command(tmp_path):
+    runs = ["ladder-0", "ladder-1-12", "supervised-3", "checkpoints-0123abcd"]
+    others = ["ladder", "ladder-0-notes", "mine"]
+    for name in runs + others:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").touch()
+    compare.remove_runs(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == others
+
+
+def test_undefined_errors_are_refused():
+    result = types.SimpleNamespace(summary={"test_error": None, "validation_error": 2.5})
+    assert compare.error_of("ladder-0", result, "validation") == 2.5
+    with pytest.raises(DataError, match=r"^ladder-0: the test error is not a finite number"):
+        compare.error_of("ladder-0", result, "test")
 
 
 def messages_of(path):

@@ -11,6 +11,7 @@ from ladder_jax import loop, population, targets
 from ladder_jax.checkpoints import Checkpoints
 from ladder_jax.config import Config
 from ladder_jax.errors import ConfigError, Interrupted, NotFiniteError
+from ladder_jax.run import workfolder
 from ladder_jax.run.inputs import Spec
 from ladder_jax.run.program import Members, compile_program
 from ladder_jax.training import TrainData
@@ -74,6 +75,19 @@ def test_population_resumes(results, tmp_path):
             assert (tmp_path / name / file).read_bytes() == (folder / name / file).read_bytes()
 
 
+def test_member_that_is_trained_again_is_not_done(tmp_path):
+    population.train_population({"a": MEMBERS["a"]}, tmp_path)
+    assert workfolder.is_done(tmp_path / "a")
+
+    def stop(metrics):
+        if metrics["epoch"] == 1:
+            signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(Interrupted):
+        population.train_population({name: MEMBERS[name] for name in "ab"}, tmp_path, progress=stop)
+    assert not any(workfolder.is_done(tmp_path / name) for name in "ab")
+
+
 def test_best_epoch_per_member_and_of_their_mean(tmp_path):
     """Holds for a population that stops and resumes, too."""
     settings = {"validation": 200, "epochs": 6, "learning_rate": 0.1}
@@ -122,6 +136,9 @@ def test_members_must_be_alike():
             population.check_alike([TINY, dataclasses.replace(TINY, **other)])
     with pytest.raises(ConfigError, match="resident"):
         population.check_alike([dataclasses.replace(TINY, resident=False)])
+    splits = [dataclasses.replace(TINY, split=f"digits.0@{number}") for number in (100, 50)]
+    with pytest.raises(ConfigError, match=r"members have 50 and 100 labels; .* the same number"):
+        population.gather(splits)
     with pytest.raises(ConfigError, match="no member"):
         population.check_alike([])
 

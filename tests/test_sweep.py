@@ -28,6 +28,17 @@ TRIALS = 5
 """Number of trials; in batches of two, the last batch is not full."""
 
 
+@pytest.mark.parametrize("name", ["q?x", "b{x}", "c%41", "h#x"])
+def test_study_is_in_its_folder(tmp_path, name):
+    folder = tmp_path / name
+    folder.mkdir()
+    for _ in range(2):
+        with study.open_study(folder, [], 0, {}):
+            pass
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (folder / study.STUDY).stat().st_size
+
+
 def run_sweep(folder, *more):
     """Runs the command in this process."""
     given = [f"--config.{name}={value}" for name, value in SETTINGS.items()]

@@ -234,7 +234,7 @@ class Evaluator(NamedTuple):
         """
         figures = [self._figures(evaluation, name, further=True) for name in ("test", "validation")]
         known = figures[0] | figures[1] | evaluation.errors
-        return {name: None if math.isnan(value) else value for name, value in known.items()}
+        return {name: value if math.isfinite(value) else None for name, value in known.items()}
 
     def _figures(self, evaluation: Evaluation, name: str, *, further: bool) -> dict[str, float]:
         rows = getattr(self.task, name)

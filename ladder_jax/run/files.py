@@ -119,7 +119,7 @@ def make_writable(folder: pathlib.Path) -> None:
     make_folder(folder)
     probe = folder / ".writable"
     probe.touch()
-    probe.unlink()
+    probe.unlink(missing_ok=True)  # another process may probe too
 
 
 def listed(folder: pathlib.Path) -> list[pathlib.Path]:
