@@ -35,12 +35,13 @@ cifar10_small are the paper's Conv-Small with half the channels, for 5000 update
 "gamma" was chosen on 4000 training images held out, its noise is the paper's. Of textured_digits
 the error is 100 minus the mean IoU, labels are images that have a mask, and costs and updates were
 chosen on 400 training images held out. "published" is the paper's own figure (Rasmus et al. 2015).
-Wall time, in minutes, is of one run on the device named in its file, and machines are shared:
-compare what follows instead. Operations, in 10^12, are those of all steps of a run as the compiler
-counts them, in brackets their ratio to those of the supervised net with as many labels. "time" is
-the same ratio of times, from the step times of `python -m benchmarks.rows`, all taking turns on
-one machine and in float32. "products" is the type of a run's matrix products, which
-`--compute_dtype` sets for the machine at hand; they add up in float32 always.
+Wall time, in minutes, is that of the program that trained a run on the device named in its file; a
+GPU may train several seeds in one program, and machines are shared: compare what follows instead.
+Operations, in 10^12, are those of all steps of a run as the compiler counts them, in brackets their
+ratio to those of the supervised net with as many labels. "time" is the same ratio of times, from
+the step times of `python -m benchmarks.rows`, all taking turns on one machine and in float32.
+"products" is the type of a run's matrix products, which `--compute_dtype` sets for the machine at
+hand; they add up in float32 always.
 
 To fill a row: `python -m experiments.reproduce --table=TABLE --rows=ROW --labels=LABELS --seeds=N`.
 """

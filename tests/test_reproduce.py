@@ -286,6 +286,7 @@ def test_limits_page_matches_the_results():
         "Fashion-MNIST, 100, both tuned": ("fashion_mnist", "100", "tuned", "tuned_baseline"),
         "Fashion-MNIST, 1000": ("fashion_mnist", "1000"),
         "Fashion-MNIST, 1000, both tuned": ("fashion_mnist", "1000", "tuned", "tuned_baseline"),
+        "CIFAR-10, 4000, small, full": ("cifar10_small", "4000"),
         "CIFAR-10, 4000, small, the Γ-model": ("cifar10_small", "4000", "gamma", "baseline"),
         "textured digits, a class per pixel, 10 images": ("textured_digits", "10"),
         "textured digits, 20 images": ("textured_digits", "20"),
