@@ -260,7 +260,7 @@ def train(
         outcome |= {"errors": test_errors}
     epoch_times = [after - previous for previous, after in itertools.pairwise(times[1:])]
     outcome |= {"epoch_seconds": statistics.median(epoch_times)} if epoch_times else {}
-    return outcome | {"of": epochs, "seeds": len(population), "done": outcome["epochs"] == epochs}
+    return outcome | {"of": epochs, "seeds": len(population), "done": "errors" in outcome}
 
 
 def read(path: pathlib.Path, device: str) -> Part | None:
@@ -345,13 +345,14 @@ def plan(
     """Returns the measurements that the flags request, by name and in order."""
     on_cpu = jax.default_backend() == "cpu"
     sizes = Sizes(matrix=timers.MATRIX if on_cpu else _MATRIX)
-    name, seeds = f"population-{config.name}", members.seeded(config, _MEMBERS.value)
+    trained, seeds = f"population-{config.name}", members.seeded(config, _MEMBERS.value)
     population = {f"seed-{member.seed}": member for member in seeds}
     steps = functools.partial(measure_steps, sizes=sizes, rounds=ROUNDS, python=_PYTHON.value)
+    suffix = "-torch" if _PYTHON.value else ""  # a part without PyTorch is not one with it
     return {
-        **{f"steps-{precision}": functools.partial(steps, precision) for precision in PRECISIONS},
+        **{f"steps-{name}{suffix}": functools.partial(steps, name) for name in PRECISIONS},
         "kernels": functools.partial(measure_kernels, sizes),
-        name: functools.partial(train, population, folder / name, dataset, left),
+        trained: functools.partial(train, population, folder / trained, dataset, left),
     }
 
 

@@ -43,6 +43,7 @@ from benchmarks.tables_report import Fit, Fits, Key
 from benchmarks.tables_tasks import TASKS, Method, Task, settings_of
 from experiments import cli
 from experiments.baselines import quiet
+from experiments.record import for_dark_pages
 from ladder_jax.errors import ConfigError
 from ladder_jax.run import files, workfolder
 
@@ -225,7 +226,8 @@ def main() -> None:
     print(f"{len(sets)} set(s), {SPLITS.value} split(s), {machine()}; {path}")
     if figure is not None:
         with files.replacing(figure) as temporary:
-            temporary.write_bytes(tables_report.diagrams(by_labels, task.unit).content)
+            picture = tables_report.diagrams(by_labels, task.unit)
+            temporary.write_bytes(for_dark_pages(picture.content))
 
 
 if __name__ == "__main__":

@@ -94,7 +94,7 @@ def timed(
         config.seed,
         workfolder.read_config(folder).compute_dtype,
         config.epochs,
-        seconds_to(error, lines),
+        seconds_to(error, list({line["epoch"]: line for line in lines}.values())),  # the last try
         summary.get("validation_error"),
         summary["test_error"],
         summary["seconds"],

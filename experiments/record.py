@@ -200,12 +200,16 @@ def text(results: pathlib.Path) -> str:
     return "\n".join([HEADING, *parts])
 
 
+def for_dark_pages(svg: bytes) -> bytes:
+    """Adds a style to a transparent plot: on dark pages its lightness is inverted."""
+    style = b"@media (prefers-color-scheme: dark) {svg {filter: invert(1) hue-rotate(180deg)}}"
+    return svg.replace(b"</style>", b" " + style + b"</style>", 1)
+
+
 def save_svg(figure: Figure, path: pathlib.Path) -> None:
     """Saves a plot with a transparent background; dark pages invert its lightness."""
     figure.savefig(path, transparent=True, metadata={"Date": None})
-    dark_style = "@media (prefers-color-scheme: dark) {svg {filter: invert(1) hue-rotate(180deg)}}"
-    svg = path.read_text(encoding="utf-8").replace("</style>", f" {dark_style}</style>", 1)
-    path.write_text(svg, encoding="utf-8")
+    path.write_bytes(for_dark_pages(path.read_bytes()))
 
 
 def plot(results: pathlib.Path, table: str, runs: list[Run]) -> None:
@@ -236,4 +240,4 @@ def plot(results: pathlib.Path, table: str, runs: list[Run]) -> None:
         plt.close(figure)
     if errors_by_row := over_labels(table, runs):
         picture = error_over_labels(errors_by_row, "test", f"{table}_labels")
-        (results / f"{picture.name}.svg").write_bytes(picture.content)
+        (results / f"{picture.name}.svg").write_bytes(for_dark_pages(picture.content))

@@ -10,6 +10,7 @@ from typing import Any
 from absl import flags
 
 from experiments import cli, configs
+from experiments.record import for_dark_pages
 from ladder_jax import data
 from ladder_jax.config import Config
 from ladder_jax.report.figures import Picture
@@ -66,4 +67,4 @@ def write(path: pathlib.Path, config: Config, picture: Picture, **measured: Any)
     settings = {name: getattr(config, name) for name in ("labels", "epochs", "compute_dtype")}
     versions = {"versions": workfolder.versions(), "commit": workfolder.commit()}
     files.write_json(path, {"base": _BASE.value} | settings | measured | versions)
-    path.with_suffix(".svg").write_bytes(picture.content)
+    path.with_suffix(".svg").write_bytes(for_dark_pages(picture.content))

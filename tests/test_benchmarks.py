@@ -412,6 +412,21 @@ def test_accelerator_stops_in_time(tmp_path):
     assert len((tmp_path / "seed-1" / "metrics.jsonl").read_text().splitlines()) == 3
 
 
+def test_accelerator_stopped_in_the_last_epoch_is_not_done(tmp_path):
+    seconds = iter([math.inf, 0.0])
+    part = accelerator.train(MEMBERS, tmp_path, data.load("digits"), left=lambda: next(seconds))
+    assert part["epochs"] == part["of"] == 3 and not part["done"] and "errors" not in part
+
+
+def test_accelerator_parts_with_pytorch_are_parts_of_their_own(tmp_path):
+    flags.FLAGS.mark_as_parsed()
+    plan = lambda: accelerator.plan(MEMBERS["seed-0"], data.load("digits"), tmp_path, lambda: 0.0)
+    with flagsaver.flagsaver(torch_python="python"):
+        steps = {name for name in plan() if name.startswith("steps-")}
+    assert steps == {f"steps-{precision}-torch" for precision in accelerator.PRECISIONS}
+    assert not steps & set(plan())
+
+
 def test_accelerator_parts(tmp_path):
     numbers = itertools.count()
     parts = {

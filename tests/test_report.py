@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 import types
+import xml.etree.ElementTree
 
 import numpy as np
 import pytest
@@ -280,6 +281,8 @@ def test_precision_recall_and_f1_by_counting():
         if n_predicted + n_true:
             parts.append(np.nan_to_num(wanted[2:]))
     np.testing.assert_allclose(overall[3:], np.mean(parts, axis=0))
+    # A class that is predicted but does not occur has no recall, as in the balanced accuracy.
+    assert measures.scores(np.array([0, 0, 1, 1]), np.array([0, 2, 1, 1]), "abc")[0].recall == 75
     assert (overall.wrong, overall.n) == (np.sum(y != found), 200) and np.isnan(classes[3].error)
 
 
@@ -330,6 +333,21 @@ def test_combination_is_drawn_as_quartiles_of_its_units(monkeypatch):
         for x, *ends in zip(z[:, 0], low, high, strict=True):
             heights = corners[np.isclose(corners[:, 0], x), 1]
             assert (heights.min(), heights.max()) == pytest.approx(ends, rel=1e-4, abs=1e-5)
+
+
+def test_plots_of_odd_names_are_valid():
+    names = ["x" * 200, "bell\x07", "\udce9", "_a", "\u0641\u0627"]
+    pictures = [
+        figures.confusion(np.eye(5, dtype=int), names),
+        figures.feature_map(np.zeros((5, 2)), np.arange(5), np.ones(5, bool), names, "a map"),
+    ]
+    for picture in pictures:
+        text = "".join(xml.etree.ElementTree.fromstring(picture.content).itertext())
+        assert "x" * 15 in text and "x" * 40 not in text and "bell\ufffd" in text and "_a" in text
+
+
+def test_thirty_curves_look_different():
+    assert len({tuple(figures.look(index).values()) for index in range(30)}) == 30
 
 
 @pytest.mark.parametrize("names", [[f"level {k}" for k in range(7)], ["a" * 16] * 12, ["b" * 70]])

@@ -112,6 +112,30 @@ def test_comparison_with_published_results():
         assert re.fullmatch(r"https://arxiv\.org/abs/\d{4}\.\d{5}", method.source)
 
 
+def test_plots_fit_a_dark_page():
+    for folder in (RESULTS, ROOT / "docs", ROOT / "benchmarks" / "results"):
+        for path in folder.glob("*.svg"):
+            assert "prefers-color-scheme: dark" in path.read_text() or path.stem == "colab"
+
+
+def test_paths_of_the_home_folder(command, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "results").mkdir()
+    page = tmp_path / "page.md"
+    page.write_text(record.text(tmp_path / "results"))
+    with flagsaver.flagsaver(check=True, results="~/results", page="~/page.md"):
+        reproduce.main()
+
+
+def test_operations_of_convolutions_grow_with_the_batch():
+    net = {"encoder": "conv:8:5:1:same-conv:11:1", "combinators": ("none",)}
+    counts = []
+    for rows in (4, 24):
+        config = Config(dataset="textured_digits", labels=50, batch_labeled=rows, **net)
+        counts.append(reproduce.operations(config, inputs.prepare(config)))
+    assert counts[1] / counts[0] == pytest.approx(6, rel=0.01)
+
+
 def test_page_shows_every_plot():
     """One plot of all seeds per table with runs, and one over the labels if there are several."""
     page = (ROOT / "RESULTS.md").read_text()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import math
+import re
 import textwrap
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -28,10 +29,27 @@ Curve = tuple[tuple[Sequence[int], Sequence[float]], dict[str, Any]]
 """Epochs, values, and keyword arguments of ``Axes.plot``."""
 _LEGEND, _NUMBERS = 12, 20
 """Maximum numbers of classes for which a plot shows names and numbers."""
+_NOT_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _STYLE: Any = {"axes.grid": True, "grid.alpha": 0.3, "font.size": 9, "legend.fontsize": 8}
 _STYLE |= {"axes.spines.right": False, "axes.spines.top": False, "svg.hashsalt": "ladder_jax"}
 _STYLE["svg.fonttype"] = "none"  # browsers have glyphs that DejaVu lacks
 _STYLE["text.parse_math"] = False  # names may contain a $
+
+
+def label(name: str, most: int = 24) -> str:
+    """Returns a name for a plot: shortened, without characters that SVG cannot hold.
+
+    Examples:
+      >>> label("a name of more than twenty-four characters"), label("bell\\x07")
+      ('a name of more than twe…', 'bell�')
+    """
+    name = _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", name)
+    return name if len(name) <= most else f"{name[: most - 1]}\N{HORIZONTAL ELLIPSIS}"
+
+
+def look(index: int) -> dict[str, Any]:
+    """Returns the colour and line style of a curve, different for the first thirty."""
+    return {"c": f"C{index}", "ls": ("-", "--", ":")[index // 10 % 3]}
 
 
 class Picture(NamedTuple):
@@ -184,7 +202,10 @@ def learning_curves(
     pictures.append(_by_epoch([((epochs, cost), {})], *words, log=True))
     if decoded:
         epochs, costs = series(lines, "denoising")
-        curves = [((epochs, [cost[k] for cost in costs]), {"label": f"level {k}"}) for k in decoded]
+        curves = [
+            ((epochs, [cost[k] for cost in costs]), {"label": f"level {k}", **look(i)})
+            for i, k in enumerate(decoded)
+        ]
         ends = ", ".join(f"level {k} {costs[-1][k]:.3g}" for k in decoded)
         alt = f"denoising cost by epoch; at the end {ends}"
         words = "mean squared error", "denoising_cost", alt, "Denoising cost, unweighted"
@@ -199,8 +220,8 @@ def error_curves(
     curves: list[Curve] = []
     for index, (kind, kind_runs) in enumerate(runs.items()):
         for number, lines in enumerate(kind_runs):
-            label = kind if number == 0 and len(runs) <= _LEGEND else None
-            options = {"c": f"C{index}", "alpha": 0.6, "lw": 1, "label": label}
+            shown = kind if number == 0 and len(runs) <= _LEGEND else None
+            options = {**look(index), "alpha": 0.6, "lw": 1, "label": shown}
             curves.append((series(lines, f"{measured}_error"), options))
     words = f"{measured} error by epoch of {len(curves)} runs", "Error during training, per run"
     return _by_epoch(curves, f"{measured} {error_name(percent)}", "error_by_epoch", *words)
@@ -219,7 +240,7 @@ def confusion(counts: np.ndarray, names: Sequence[str], what: str = "examples") 
         axes.imshow(parts, cmap="Blues", vmin=0, vmax=1)
         axes.grid(visible=False)
         ticks = range(0, n, 1 + n // 30)
-        labels = [names[tick] for tick in ticks]
+        labels = [label(names[tick]) for tick in ticks]
         axes.set_xticks(ticks, labels, rotation=90 if max(map(len, labels)) > 3 else 0)
         axes.set_yticks(ticks, labels)
         axes.set(xlabel="predicted class", ylabel="true class")
@@ -274,11 +295,12 @@ def combination(
 
     def draw(axes: Axes) -> None:
         axes.plot(z, z, ":", color="#999999")
-        lines = zip(signals, ("C0", "C7", "C3"), *quartiles, strict=False)
-        for signal, color, low, middle, high in lines:
+        looks = ("C0", "--"), ("C7", "-"), ("C3", "-.")
+        lines = zip(signals, looks, *quartiles, strict=False)
+        for signal, (color, style), low, middle, high in lines:
             axes.fill_between(z, low, high, color=color, alpha=0.15, lw=0)
-            label = f"u = {signal:g}" if combinator.uses_u else None
-            axes.plot(z, middle, color=color, label=label)
+            shown = f"u = {signal:g}" if combinator.uses_u else None
+            axes.plot(z, middle, style, color=color, label=shown)
         axes.set(xlabel="noisy z", ylabel="estimate of z")
 
     for_u = f" for u of {', '.join(f'{u:g}' for u in SIGNALS)}" if combinator.uses_u else ""
@@ -306,8 +328,8 @@ def feature_map(
         if n <= _LEGEND:
             for name, shade in zip(names, shades, strict=True):
                 # A zero-width space, as matplotlib omits labels that begin with "_".
-                label = "\u200b" * name.startswith("_") + name[:16]
-                axes.plot([], [], "o", color=shade, ms=4, label=label)
+                shown = "\u200b" * name.startswith("_") + label(name, 16)
+                axes.plot([], [], "o", color=shade, ms=4, label=shown)
 
     return plot(draw, "map", *words, size=(5, 4.2))
 
@@ -360,7 +382,7 @@ def error_over_labels(
         from matplotlib.ticker import NullLocator
 
         for index, (kind, errors_of) in enumerate(kinds.items()):
-            dots_and_means(axes, errors_of, kind, f"C{index}")
+            dots_and_means(axes, errors_of, kind, f"C{index}", f".{look(index)['ls']}")
         axes.set(xscale="log", xlabel="labelled examples")
         axes.set(ylabel=f"{measured} {error_name(percent)}")
         axes.set_xticks(counts, [str(count) for count in counts])

@@ -87,8 +87,9 @@ def scores(
     from sklearn.metrics import precision_recall_fscore_support as score
 
     # As in scikit-learn, a class that is never predicted counts as 0 in the mean.
-    mean = score(y, predicted, average="macro", zero_division=0)[:3]
+    precision, _, f1, _ = score(y, predicted, average="macro", zero_division=0)
     *each, n = score(y, predicted, labels=range(len(names)), zero_division=np.nan)
+    mean = precision, np.nanmean(each[1]), f1  # recall as in the balanced accuracy
     wrong = np.bincount(y[y != predicted], minlength=len(names))
     rows = [(every, wrong.sum(), len(y), *mean), *zip(names, wrong, n, *each, strict=True)]
     return [

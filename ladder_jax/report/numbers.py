@@ -146,7 +146,8 @@ def _over_true(
         if std is not None:
             axes.errorbar(y, predicted, std, fmt="none", ecolor="C0", alpha=0.3, lw=0.8)
         axes.plot(y, predicted, "o", color="C0", ms=3, alpha=0.5, mew=0)
-        axes.set(xlabel=f"true {name}", ylabel=f"predicted {name}")
+        shown = figures.label(name)
+        axes.set(xlabel=f"true {shown}", ylabel=f"predicted {shown}")
 
     caption = f"{name}: predicted over true; dotted: equal"
     caption += "; bars: a standard deviation to each side" if std is not None else ""
@@ -160,7 +161,7 @@ def _residuals(y: np.ndarray, predicted: np.ndarray, name: str, suffix: str) -> 
     def draw(axes: Axes) -> None:
         axes.axhline(0, ls=":", color="#999999")
         axes.plot(predicted, y - predicted, "o", color="C0", ms=3, alpha=0.5, mew=0)
-        axes.set(xlabel=f"predicted {name}", ylabel="true minus predicted")
+        axes.set(xlabel=f"predicted {figures.label(name)}", ylabel="true minus predicted")
 
     caption = f"{name}: residuals, true minus predicted"
     alt = f"{name}: residuals of {len(y)} examples over the predicted numbers"

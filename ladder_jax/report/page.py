@@ -79,7 +79,8 @@ def write_page(
             temporary.write_bytes(picture.content)
     text = environment.get_template(template).render(content, files=names)
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        # A folder's name may be no valid text.
+        temporary.write_text(text, encoding="utf-8", errors="replace")
     return path
 
 
