@@ -13,6 +13,7 @@ reads. Values are scaled as in training (see python -m experiments.predict --hel
 from __future__ import annotations
 
 import math
+import pathlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -24,7 +25,7 @@ from ladder_jax import data, errors, predictor
 from ladder_jax.config import Config
 from ladder_jax.predictor import Predictor
 from ladder_jax.report.measures import BINS, calibration, scores
-from ladder_jax.run import signals, workfolder
+from ladder_jax.run import inputs, signals, workfolder
 
 
 class Judged(NamedTuple):
@@ -70,7 +71,12 @@ def measure(ladder: Predictor, x: data.Examples, y: np.ndarray, name: str = "x")
 
 
 def examples(
-    ladder: Predictor, config: Config, name: str, data_dir: str, features: Sequence[str] = ()
+    ladder: Predictor,
+    config: Config,
+    name: str,
+    data_dir: str,
+    features: Sequence[str] = (),
+    folder: pathlib.Path | None = None,
 ) -> tuple[data.Examples, np.ndarray]:
     """Loads the test examples.
 
@@ -80,6 +86,7 @@ def examples(
       name: name of a data set, or path of a file or folder; "" for the run's own data.
       data_dir: folder of the data set; "" for the run's, if it is the run's own data set.
       features: names of the features in training, if they had any.
+      folder: folder of the run, whose own test examples must not have changed.
 
     Returns:
       ``(x, y)``.
@@ -100,6 +107,9 @@ def examples(
         size = config.image_size if is_own else 0
         dataset = data.load(name, directory, in_memory=False, image_size=size)
         x, y, names = dataset.x_test, dataset.y_test, dataset.class_names
+        if folder and isinstance(x, np.ndarray):
+            known = {"test examples": inputs.checksums(dataset)["test examples"]}
+            workfolder.check_data(folder, known, "give those that it was tested on as --dataset")
         if dataset.kind != kind:
             raise errors.DataError(
                 f"{name} has labels that are {dataset.kind}, but the run was trained on {kind}; "
@@ -155,7 +165,7 @@ def table(judged: Judged, class_names: tuple[str, ...]) -> str:
       error          10.00 %  (95 % interval 1.79 to 40.42, Wilson), 1 of 10 examples
       cross-entropy  0.2500 nats
       calibration    5.00 %  expected calibration error (ECE), 15 bins
-      macro average  precision 50.00 %, recall 45.00 %, F1 47.37 %
+      macro average  precision 50.00 %, recall 90.00 %, F1 47.37 %
       <BLANKLINE>
       class  examples  error %          95 %  precision %  recall %    F1 %  most often taken for
       no           10    10.00   1.8 to 40.4       100.00     90.00   94.74  yes (1)
@@ -203,7 +213,8 @@ def main() -> None:
         ladder, config = predictor.load(folder), workfolder.read_config(folder)
         name = cli.DATASET.value or ""
         features = workfolder.load_summary(folder).get("feature_names", ())
-        x, y = examples(ladder, config, name, cli.DATA_DIR.value or "", features)
+        own = None if name else folder
+        x, y = examples(ladder, config, name, cli.DATA_DIR.value or "", features, own)
         title = name or config.dataset
         if ladder.target.kind == "classes":
             text = table(measure(ladder, x, y, title), ladder.class_names)

@@ -3,7 +3,7 @@
   python -m experiments.export --workdir=RUN
   python -m experiments.export --workdir=RUN --output=model.stablehlo
 
-The file includes parameters, statistics and preprocessing, and accepts any batch size. Next to
+The file includes parameters, statistics and preprocessing, and accepts one example or more. Next to
 it, FILE.json gives the names of the classes, the shape of an example and the output: class
 probabilities, per example or per pixel, label probabilities, or numbers in their own units.
 examples/load_exported.py loads the file.

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ladder_jax.types import Batch, Combinator, Shape, Structure
+from ladder_jax.types import Array, Batch, Combinator, Shape, Structure
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -159,6 +159,14 @@ def _as_array(name: str, value: Any) -> Any:
         return jnp.asarray(value)
     except (TypeError, ValueError) as error:
         raise TypeError(f"{name} is a {type(value).__name__}; give an array of numbers.") from error
+
+
+def check_level_count(name: str, values: Array, count: int) -> None:
+    """Checks that an array has one number per level; JAX would repeat the last one."""
+    if values.shape != (count,):
+        raise ValueError(
+            f"{name} has shape {values.shape}; give one number for each of the {count} levels."
+        )
 
 
 def as_batch(batch: Any, s: Structure) -> Batch:

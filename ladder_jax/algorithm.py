@@ -180,6 +180,7 @@ def encode(
     at_least = 2 if statistics is None else 1
     x = _checks.as_rows("x", x, s.levels[0].shape, at_least=at_least)
     std = jnp.asarray(s.hyper.noise_std if noise_std is None else noise_std)
+    _checks.check_level_count("noise_std", std, len(s.levels))
     return encode_streams(s, params, [Stream(x, noise, statistics)], std)[0]
 
 
@@ -297,6 +298,8 @@ def _loss(
     """Computes the loss of a checked batch."""
     active = s.hyper if hyper is None else hyper
     noise_std, denoising_cost = map(jnp.asarray, active[:2])
+    _checks.check_level_count("hyper.noise_std", noise_std, len(s.levels))
+    _checks.check_level_count("hyper.denoising_cost", denoising_cost, len(s.levels))
     labeled, *unlabeled = _encode_batch(s, params, batch, noise, noise_std)
     supervised, error = s.target.cost(labeled.logits, batch.labels, batch.weight)
     zero = jnp.zeros_like(supervised)

@@ -86,7 +86,7 @@ def export(predictor: Predictor) -> bytes:
 
     Returns:
       Bytes for ``jax.export.deserialize``: a function from float32 ``[batch, *example_shape]``,
-      for any batch size, to float32 probabilities ``[batch, classes]``, or another output that
+      for one example or more, to float32 probabilities ``[batch, classes]``, or another output that
       ``description`` describes.
 
     Raises:

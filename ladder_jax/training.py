@@ -92,7 +92,7 @@ def create_train_state(
     """Creates a fresh state; ``key`` seeds both the parameters and the run's randomness.
 
     Args:
-      optimizer: any optax transformation.
+      optimizer: any optax transformation, also one that takes the loss (``optax.lbfgs``).
       key: a typed key, ``jax.random.key(seed)``.
     """
     key_params, key_run = split(key, 2)
@@ -134,13 +134,18 @@ def make_train_step(
       The step function; its metrics are those of ``net.loss``.
     """
 
+    update = optax.with_extra_args_support(optimizer).update
+
     @jax.jit
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(state.key, state.step)
         batch = augmented(augmentation, state, batch)
         step_hyper = hyper(state.step) if callable(hyper) else hyper
-        grads, metrics = jax.grad(net.loss, has_aux=True)(state.params, batch, key, step_hyper)
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        loss = lambda params: net.loss(params, batch, key, step_hyper)
+        grads, metrics = jax.grad(loss, has_aux=True)(state.params)
+        # For optimizers with a line search or a schedule by the loss; others ignore it.
+        extra = {"value": metrics["loss"], "grad": grads, "value_fn": lambda p: loss(p)[0]}
+        updates, opt_state = update(grads, state.opt_state, state.params, **extra)
         params = optax.apply_updates(state.params, updates)
         return TrainState(state.step + 1, params, opt_state, state.key), metrics
 

@@ -17,12 +17,14 @@ import jax.numpy as jnp
 import optax
 
 from ladder_jax.normalization import inverse_norm
-from ladder_jax.types import Array, Hyper, Params
+from ladder_jax.types import Array, Hyper, LevelParams, Params
 
 
 def _is_weight(path: tuple[object, ...], leaf: Array) -> bool:
-    """Returns whether a leaf of a ladder's parameters is a weight array of the encoder."""
-    return len(path) > 1 and getattr(path[1], "name", None) == "up" and leaf.ndim > 1
+    """Returns whether a leaf is a weight array of an encoder, wherever its ladder is in a tree."""
+    names = (getattr(key, "name", getattr(key, "key", None)) for key in path)
+    part = next((name for name in names if name in LevelParams._fields), None)
+    return part == "up" and leaf.ndim > 1
 
 
 def project_weights(params: Params) -> Params:

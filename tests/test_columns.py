@@ -160,6 +160,15 @@ def test_missing_numbers_in_a_plain_array():
         clone(TINY).fit(filled, Y).predict(np.hstack([x, filled[:, -1:]]))
 
 
+def test_categories_that_are_intervals():
+    pandas = pytest.importorskip("pandas", reason="pandas is optional, and is not installed")
+    frame = pandas.DataFrame({"c": pandas.cut([0.1, 0.6, 0.7, np.nan], [0, 0.5, 1])})
+    encoder = TableEncoder().fit(frame)
+    names = ["c_(0.0, 0.5]", "c_(0.5, 1.0]", "c_None"]
+    assert encoder.get_feature_names_out().tolist() == names
+    np.testing.assert_array_equal(encoder.transform(frame), np.eye(3)[[0, 1, 1, 2]])
+
+
 def test_text_with_underscores_is_no_number():
     codes = np.array([["1_1"], ["1_2"], ["2_1"]] * 4, object)
     assert TableEncoder().fit(codes).get_feature_names_out().tolist() == [

@@ -101,7 +101,11 @@ def test_score_is_r2_of_known_numbers(regressor):
     assert regressor.score(x, known) == pytest.approx(np.mean(r2_by_column))
     pandas = pytest.importorskip("pandas", reason="pandas is optional, and is not installed")
     frame = pandas.DataFrame(known, columns=["a", "b"]).astype({"a": "Float64"})
-    assert regressor.score(x, frame) == regressor.score(x, known)
+    with_na = np.where(np.isnan(known), pandas.NA, known)
+    for y in (frame, with_na):
+        assert regressor.score(x, y) == regressor.score(x, known)
+    refitted = clone(regressor).fit(x, with_na)
+    np.testing.assert_array_equal(refitted.predict(x), clone(regressor).fit(x, known).predict(x))
     for y, message in ((known[:, :1], r"shape \(48, 1\)"), (np.nan * known, "NaN in all rows")):
         with pytest.raises(ValueError, match=message):
             regressor.score(x, y)

@@ -92,6 +92,15 @@ def test_one_program_serves_a_sweep():
     assert sweep._cache_size() == 1
 
 
+@pytest.mark.parametrize("values", [0.3, [0.3, 0.1], [0.3] * 5])
+def test_hyper_of_other_levels_is_refused(values):
+    params, batch, key = FULL.init(jax.random.key(0)), make_batch(), jax.random.key(1)
+    for name in ("noise_std", "denoising_cost"):
+        hyper = FULL.hyper._replace(**{name: jnp.asarray(values)})
+        with pytest.raises(ValueError, match=rf"hyper.{name} has shape .* each of the 4 levels"):
+            FULL.loss(params, batch, key, hyper)
+
+
 def test_vmap_over_seeds():
     keys = jax.random.split(jax.random.key(0), 3)
     params = jax.vmap(FULL.init)(keys)

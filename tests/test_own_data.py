@@ -300,6 +300,23 @@ def test_changed_data_are_refused(tmp_path, what):
         assert (tmp_path / "old" / "examples.json").exists()
 
 
+def test_evaluation_refuses_other_test_examples(tmp_path):
+    config = dataclasses.replace(TINY, dataset=str(tmp_path / "mine.npz"))
+    names = tuple(str(number) for number in range(int(Y.max()) + 1))
+    ladder = types.SimpleNamespace(
+        target=targets.classes(len(names)),
+        class_names=names,
+        fitted=types.SimpleNamespace(scale="numbers"),
+    )
+    np.savez(config.dataset, x=X, y=Y_KNOWN, x_test=X, y_test=Y)
+    begin_run(tmp_path / "run", config, None)
+    x, _ = evaluate.examples(ladder, config, "", "", folder=tmp_path / "run")
+    np.testing.assert_array_equal(x, X)
+    np.savez(config.dataset, x=X, y=Y_KNOWN, x_test=X * 2, y_test=Y)
+    with pytest.raises(ConfigError, match=r"test examples have changed; give those"):
+        evaluate.examples(ladder, config, "", "", folder=tmp_path / "run")
+
+
 def test_checksum_reads_all_of_an_array_and_few_computed_rows():
     x = np.zeros((5000, 2000), np.float32)  # 40 MB
     dataset = data.from_arrays(x, np.arange(5000) % 2)

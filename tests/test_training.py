@@ -52,6 +52,18 @@ def test_learning_rate_reaches_the_parameters():
     assert moves[4:] == [0, 0]
 
 
+def test_optimizers_that_take_the_loss():
+    batch = Batch(DATA.labeled, DATA.labels, X)
+    optimizer = optax.chain(optax.adam(0.01), optax.contrib.reduce_on_plateau(patience=1))
+    state = training.create_train_state(NET, optimizer, jax.random.key(0))
+    plateau = training.make_train_step(NET, optimizer)(state, batch)[0]
+    adam = training.create_train_state(NET, optax.adam(0.01), jax.random.key(0))
+    plain, metrics = training.make_train_step(NET, optax.adam(0.01))(adam, batch)
+    for a, b in zip(jax.tree.leaves(plateau.params), jax.tree.leaves(plain.params), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert plateau.opt_state[1].best_value == metrics["loss"]
+
+
 def test_hyperparameters_may_follow_a_schedule():
     def noisier(step):
         return NET.hyper._replace(noise_std=jnp.where(step < 2, 0.0, NET.hyper.noise_std))

@@ -51,6 +51,14 @@ def test_projection_keeps_clean_predictions():
     np.testing.assert_allclose(before, after, rtol=1e-3, atol=1e-4)
 
 
+def test_unit_norm_of_a_ladder_within_other_parameters():
+    nested = {"ladder": NET.init(jax.random.key(0)), "head": {"kernel": jnp.full((3, 2), 5.0)}}
+    projected = project_weights(nested)
+    for level in projected["ladder"][1:]:
+        np.testing.assert_allclose(jnp.linalg.norm(level.up["kernel"], axis=0), 1, rtol=1e-5)
+    assert (projected["head"]["kernel"] == 5).all()
+
+
 def test_unit_norm_keeps_other_updates():
     params = NET.init(jax.random.key(0))
     updates = jax.tree.map(jnp.ones_like, params)

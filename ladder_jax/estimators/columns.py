@@ -54,6 +54,14 @@ def kind_of(value: Any) -> str:
     return next((kind for kind, types in _KINDS.items() if isinstance(value, types)), "")
 
 
+def _cells(column: Any) -> np.ndarray:
+    """Returns a data frame's column as an array; categories that are intervals or dates as text."""
+    is_category = getattr(getattr(column, "dtype", None), "name", "") == "category"
+    if not is_category or all(is_missing(cell) or kind_of(cell) for cell in column):
+        return np.asarray(column)
+    return np.array([None if is_missing(cell) else str(cell) for cell in column], object)
+
+
 def _word(value: Any) -> str:
     """Returns the name of a category, which is the same for 1 and 1.0."""
     if kind_of(value) == "numbers" and float(value).is_integer():
@@ -169,7 +177,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         if isinstance(table, np.ndarray) and table.dtype in FLOATS:
             return list(table.T)
         frame = _is_frame(table)
-        columns = [np.asarray(table[name]) for name in table.columns] if frame else list(table.T)
+        columns = [_cells(table[name]) for name in table.columns] if frame else list(table.T)
         for i, (name, column) in enumerate(zip(self._names(), columns, strict=True)):
             if column.ndim != 1 or column.dtype.kind not in "biufOUT":
                 dtype = getattr(table[table.columns[i]] if frame else column, "dtype", "")

@@ -14,11 +14,18 @@ from sklearn.utils.validation import check_consistent_length
 
 from ladder_jax import data, targets
 from ladder_jax.estimators.base import LadderEstimator, row_weights, silent
-from ladder_jax.estimators.columns import AUTO, FLOATS
+from ladder_jax.estimators.columns import AUTO, FLOATS, missing
 from ladder_jax.loop import Progress
 
 _ROWS = {"dtype": FLOATS, "ensure_min_samples": 2}
 _TARGETS = {"dtype": np.float64, "ensure_all_finite": False, "ensure_2d": False}
+
+
+def _with_nan(y: Any) -> Any:
+    """Returns targets with NaN for missing values among objects, e.g. None or pandas' NA."""
+    y = data.unmask(y)
+    numbers = np.asarray(y)
+    return np.where(missing(numbers), np.nan, numbers) if numbers.dtype == object else y
 
 
 @dataclasses.dataclass(eq=False, repr=False)
@@ -119,8 +126,7 @@ class LadderRegressor(
           NotFiniteError: the loss is NaN or infinite.
           RuntimeError: this process was forked from one that has used JAX.
         """
-        y = data.unmask(y)
-        X, y = self._fit_rows(X, y, validate_separately=(_ROWS, _TARGETS))  # noqa: N806
+        X, y = self._fit_rows(X, _with_nan(y), validate_separately=(_ROWS, _TARGETS))  # noqa: N806
         check_consistent_length(X, y)
         if y.ndim > 2:
             raise ValueError(f"y has shape {y.shape}; give numbers, [n] or [n, d].")
@@ -163,7 +169,7 @@ class LadderRegressor(
         Raises:
           ValueError: a column has no target, or shapes do not match.
         """
-        predicted, y = self.predict(X), check_array(data.unmask(y), **_TARGETS)
+        predicted, y = self.predict(X), check_array(_with_nan(y), **_TARGETS)
         columns = [array.reshape(len(array), -1).T for array in (y, predicted)]
         if columns[0].shape != columns[1].shape:
             raise ValueError(f"y has shape {y.shape}; give numbers of shape {predicted.shape}.")

@@ -94,6 +94,7 @@ def compute_in(dtype: Any, layer: Layer) -> Layer:
 
     Each map casts its parameters and input to ``dtype`` and its result back to the input's
     dtype. Stored parameters, gradients, normalisation, combinators and costs stay in float32.
+    Derivatives are those of reverse mode; bfloat16 products have no forward mode.
 
     Args:
       dtype: e.g. ``jnp.bfloat16``.
