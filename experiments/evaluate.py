@@ -23,6 +23,7 @@ import numpy as np
 from experiments import cli, score_tables
 from ladder_jax import data, errors, predictor
 from ladder_jax.config import Config
+from ladder_jax.data.csv_files import is_whole
 from ladder_jax.predictor import Predictor
 from ladder_jax.report.measures import BINS, calibration, scores
 from ladder_jax.run import inputs, signals, workfolder
@@ -86,7 +87,7 @@ def examples(
       name: name of a data set, or path of a file or folder; "" for the run's own data.
       data_dir: folder of the data set; "" for the run's, if it is the run's own data set.
       features: names of the features in training, if they had any.
-      folder: folder of the run, whose own test examples must not have changed.
+      folder: folder of the run, whose own data must not have changed; None: not checked.
 
     Returns:
       ``(x, y)``.
@@ -108,8 +109,10 @@ def examples(
         dataset = data.load(name, directory, in_memory=False, image_size=size)
         x, y, names = dataset.x_test, dataset.y_test, dataset.class_names
         if folder and isinstance(x, np.ndarray):
-            known = {"test examples": inputs.checksums(dataset)["test examples"]}
-            workfolder.check_data(folder, known, "give those that it was tested on as --dataset")
+            known = inputs.checksums(dataset)
+            if "test_error" not in workfolder.load_summary(folder):
+                del known["test examples"]  # the run has not seen them
+            workfolder.check_data(folder, known, "give the test examples as --dataset=FILE")
         if dataset.kind != kind:
             raise errors.DataError(
                 f"{name} has labels that are {dataset.kind}, but the run was trained on {kind}; "
@@ -140,7 +143,10 @@ def _test_file(
     """Loads test examples from a file or a folder of images."""
     kind = ladder.target.kind
     if name.endswith(".npz"):
-        return data.load_test_npz(name, ladder.class_names, kind)
+        # Classes that a CSV file or folders name by numbers may not be numbered from 0.
+        is_npz = config.dataset.endswith(".npz") or not data.is_file(config.dataset)
+        by_name = not is_npz and all(map(is_whole, ladder.class_names))
+        return data.load_test_npz(name, ladder.class_names, kind, by_name=by_name)
     if name.endswith(".csv"):
         size = math.prod(ladder.example_shape)
         return data.load_test_csv(name, ladder.class_names, size, kind, features)

@@ -178,7 +178,7 @@ def check_folder(path: pathlib.Path, replace: bool, given: str) -> None:
     on_disk = path.exists() and not files.is_bucket(path)
     if on_disk and pathlib.Path(given).expanduser().resolve().is_relative_to(path.resolve()):
         raise ConfigError(f"--output={path} holds the examples; give another folder.")
-    existing = files.listed(path)
+    existing = [other for other in files.listed(path) if not other.name.startswith(".")]
     if existing and not replace:
         raise ConfigError(
             f"{path} holds files; give another --output, or --overwrite_output to replace them."

@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import export as jax_export
 
 from ladder_jax import data
@@ -90,13 +91,22 @@ def export(predictor: Predictor) -> bytes:
       ``description`` describes.
 
     Raises:
-      ConfigError: flatbuffers, with which JAX writes the file, is not installed.
+      ConfigError: flatbuffers, with which JAX writes the file, is not installed; or numbers need
+        more digits than the program's float32 has.
     """
     if importlib.util.find_spec("flatbuffers") is None:
         raise ConfigError(
             "flatbuffers is not installed, and JAX writes an exported program with it: pip install "
             "flatbuffers."
         )
+    if (scaling := predictor.scaling) is not None:
+        mean, scale = (np.asarray(part, np.float32) for part in scaling)
+        if not (np.spacing(np.abs(mean)) < 0.01 * scale).all() or np.isinf(scale).any():
+            raise ConfigError(
+                f"numbers with the mean {scaling.mean} and the standard deviation {scaling.scale} "
+                "have more digits than float32, in which an exported program computes; subtract a "
+                "constant from the labels, or give them in another unit."
+            )
     (batch,) = jax_export.symbolic_shape("batch")
     x = jax.ShapeDtypeStruct(  # type: ignore[no-untyped-call]
         (batch, *predictor.example_shape), jnp.float32

@@ -141,7 +141,10 @@ def make_train_step(
         key = jax.random.fold_in(state.key, state.step)
         batch = augmented(augmentation, state, batch)
         step_hyper = hyper(state.step) if callable(hyper) else hyper
-        loss = lambda params: net.loss(params, batch, key, step_hyper)
+
+        def loss(params: Params) -> tuple[Array, Metrics]:
+            return net.loss(params, batch, key, step_hyper)
+
         grads, metrics = jax.grad(loss, has_aux=True)(state.params)
         # For optimizers with a line search or a schedule by the loss; others ignore it.
         extra = {"value": metrics["loss"], "grad": grads, "value_fn": lambda p: loss(p)[0]}

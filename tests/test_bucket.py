@@ -74,6 +74,11 @@ def output_of(process):
     return printed
 
 
+def test_bucket_paths_of_windows():
+    assert files.is_bucket(pathlib.PureWindowsPath("gs://bucket/run"))
+    assert not files.is_bucket(pathlib.PureWindowsPath("g:/bucket/run"))
+
+
 def test_resume_with_a_corrupt_checkpoint(here, tmp_path, caplog):
     uninterrupted = loop.train_and_evaluate(OWN, tmp_path / "whole", dataset=own_data())
     run = files.as_path("gs://bucket/some/run")

@@ -466,6 +466,12 @@ def test_bad_folders_of_classes(tmp_path, case, wanted):
     assert wanted in error_of(data.load, str(folder))
 
 
+def test_one_image_with_a_mask_is_too_few():
+    dataset = data.from_arrays(IMAGES, np.where(np.arange(6)[:, None, None] < 1, MASKS, -1))
+    config = Config(units=(2,), labels=-1, batch_unlabeled=3)
+    assert "fewer than two labelled examples; give" in error_of(inputs.prepare, config, dataset)
+
+
 @given(st.integers(2, 60), st.integers(0, 2**32 - 1))
 def test_chosen_rows_have_a_label(count, seed):
     y = np.where(np.arange(100) % 5 < 3, np.arange(100.0), np.nan)[:, None]

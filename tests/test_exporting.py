@@ -14,12 +14,21 @@ from tiny_predictors import NAMES, rows, tiny
 from ladder_jax import data, exporting
 from ladder_jax.data import preprocessing
 from ladder_jax.errors import ConfigError
+from ladder_jax.run.inputs import Scaling
 
 LOADER = pathlib.Path(__file__).parent.parent / "examples" / "load_exported.py"
 LADDERS = {
     "dense": {"preprocess": "standardize+zca"},
     "conv": {"shape": (4, 4, 1), "encoder": "convs:2:3:1:1-maxpool:2:2-fc:3"},
 }
+
+
+@pytest.mark.parametrize(("mean", "scale"), [(1.7e9, 10.0), (0.0, 1e39)])
+def test_numbers_beyond_float32_are_refused(mean, scale):
+    predictor = tiny()
+    predictor.scaling = Scaling((mean,), (scale,))
+    with pytest.raises(ConfigError, match="more digits than float32"):
+        exporting.export(predictor)
 
 
 @pytest.mark.parametrize("kind", LADDERS)

@@ -13,7 +13,7 @@ from ladder_jax import data, errors, loop, population, targets
 from ladder_jax.config import Config
 from ladder_jax.data import preprocessing
 from ladder_jax.errors import ConfigError
-from ladder_jax.run import inputs, workfolder
+from ladder_jax.run import files, inputs, workfolder
 
 RNG = np.random.default_rng(0)
 CENTRES = np.array([[0.0, 900.0, 1e-3], [5.0, 100.0, 3e-3]])
@@ -310,11 +310,20 @@ def test_evaluation_refuses_other_test_examples(tmp_path):
     )
     np.savez(config.dataset, x=X, y=Y_KNOWN, x_test=X, y_test=Y)
     begin_run(tmp_path / "run", config, None)
+    files.write_json(tmp_path / "run" / "result.json", {"test_error": 0.0})
     x, _ = evaluate.examples(ladder, config, "", "", folder=tmp_path / "run")
     np.testing.assert_array_equal(x, X)
     np.savez(config.dataset, x=X, y=Y_KNOWN, x_test=X * 2, y_test=Y)
-    with pytest.raises(ConfigError, match=r"test examples have changed; give those"):
+    with pytest.raises(ConfigError, match=r"test examples have changed; give the test examples"):
         evaluate.examples(ladder, config, "", "", folder=tmp_path / "run")
+
+
+def test_integers_may_name_classes(tmp_path):
+    np.savez(tmp_path / "new.npz", x=X[:3], y=[2, 1, 2])
+    names = ("1", "2", "3")
+    for by_name, numbers in ((True, [1, 0, 1]), (False, [2, 1, 2])):
+        _, y, _ = data.load_test_npz(tmp_path / "new.npz", names, by_name=by_name)
+        assert y.tolist() == numbers
 
 
 def test_checksum_reads_all_of_an_array_and_few_computed_rows():

@@ -293,6 +293,7 @@ def test_predicted_masks(runs, tmp_path, capsys, monkeypatch):
         np.testing.assert_array_equal(found["denoised"], wanted.denoised[[2, 1, 0]])
     with pytest.raises(ConfigError, match=r"predictions holds files; .*--overwrite_output"):
         run(predict.main, *flags)
+    (tmp_path / "predictions" / ".DS_Store").touch()
     run(predict.main, *flags, "--overwrite_output")
     np.savez("new.npz", x=x[:2])
     run(predict.main, f"--workdir={folder}", "--input=new.npz", "--output=of_rows")

@@ -258,7 +258,11 @@ def load_npz(path: str | pathlib.Path) -> Dataset:
 
 
 def load_test_npz(
-    path: str | pathlib.Path, classes: Sequence[str], kind: str = "classes"
+    path: str | pathlib.Path,
+    classes: Sequence[str],
+    kind: str = "classes",
+    *,
+    by_name: bool = False,
 ) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
     """Loads test examples from an ``.npz`` file: ``x_test, y_test`` or, if absent, ``x, y``.
 
@@ -266,6 +270,7 @@ def load_test_npz(
       path: path of the file.
       classes: names of the classes, or of the columns of ``y``, in training.
       kind: kind of the labels, one of ``KINDS``.
+      by_name: whether integers are names of classes, if the file names none, or else numbers.
 
     Returns:
       ``(x, y, class names)``: x as stored in the file; the names are empty if it has none.
@@ -284,6 +289,8 @@ def load_test_npz(
     x_key, y_key = f"x{suffix}", f"y{suffix}"
     require_arrays(path, arrays, (x_key, y_key))
     x, y = _features(f"{path}, {x_key}", arrays[x_key]), arrays[y_key]
+    if by_name and kind == "classes" and y.dtype.kind in "iu" and not options["class_names"]:
+        y = y.astype(str)
     if kind == "classes" and labels.is_text(y):
         y, _ = labels.number_text(f"{path}, {y_key}", y, classes)
     y = labels.as_kind(f"{path}, {y_key}", y, kind, options["ignore"])

@@ -22,8 +22,8 @@ import numpy as np
 from ladder_jax.errors import ConfigError, WriteError
 
 _LIBRARIES = {"gs": "gcsfs", "s3": "s3fs"}  # libraries that access each kind of bucket
-# pathlib turns two slashes into one.
-_URL = re.compile(r"(?:(gs|s3):/+|(\w[\w+.-]+)://)(.*)", re.DOTALL)
+# pathlib turns two slashes into one, and on Windows into backslashes.
+_URL = re.compile(r"(?:(gs|s3):[/\\]+|(\w[\w+.-]+)://)(.*)", re.DOTALL)
 
 
 def is_bucket(path: str | os.PathLike[str]) -> bool:
@@ -37,7 +37,7 @@ def as_path(path: str | os.PathLike[str]) -> pathlib.Path:
         return pathlib.Path(path).expanduser()
     if isinstance(path, pathlib.PurePath) and not isinstance(path, pathlib.Path):
         return path  # type: ignore[return-value]  # converted before
-    scheme, location = url[1] or url[2], url[3].lstrip("/")
+    scheme, location = url[1] or url[2], url[3].replace("\\", "/").lstrip("/")
     if scheme not in _LIBRARIES:
         raise ConfigError(
             f"{path}: {scheme}:// is not known; give gs:// or s3://, or a path on a disk."

@@ -267,7 +267,7 @@ def prepare(
             f"batch_unlabeled={config.batch_unlabeled}, but there are {len(remaining)} training "
             "examples; give fewer."
         )
-    if len(labeled) < 2 and dataset.kind != "pixels":
+    if len(labeled) < 2:
         raise errors.DataError(
             f"{dataset.name}: fewer than two labelled examples; give at least two."
         )
