@@ -100,7 +100,8 @@ def export(predictor: Predictor) -> bytes:
             "flatbuffers."
         )
     if (scaling := predictor.scaling) is not None:
-        mean, scale = (np.asarray(part, np.float32) for part in scaling)
+        with np.errstate(over="ignore"):
+            mean, scale = (np.asarray(part, np.float32) for part in scaling)
         if not (np.spacing(np.abs(mean)) < 0.01 * scale).all() or np.isinf(scale).any():
             raise ConfigError(
                 f"numbers with the mean {scaling.mean} and the standard deviation {scaling.scale} "
