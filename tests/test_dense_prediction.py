@@ -201,7 +201,10 @@ def test_dilation_and_upsampling_export_for_all_platforms_and_any_number_of_rows
             lambda: ladder((6, 6, 1), [conv(3, 3, dilation=3), dense(2)]),
             "is 6 x 6, smaller than the kernel, 7 x 7 with dilation 3; give a smaller kernel or",
         ),
-        (lambda: presets.hourglass_layers((27, 35), 3), "input_shape is \\(27, 35\\); give that"),
+        (
+            lambda: presets.hourglass_layers((27, 35), 3),
+            "input_shape is \\(27, 35\\); give \\(height, width, channels\\)",
+        ),
         (lambda: presets.hourglass_layers((27, 35, 1), 1), "classes is 1; give a whole number, 2"),
         (lambda: presets.hourglass_layers((27, 35, 1), 3, ()), "channels is \\(\\)"),
         (lambda: presets.hourglass_layers((27, 35, 1), 3, 4, 0), "kernel is 0"),

@@ -4,6 +4,7 @@ import csv
 import errno
 import json
 import os
+import pathlib
 import re
 import shutil
 
@@ -121,6 +122,12 @@ def test_advice_matches_the_cause(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
+def test_probe_of_a_folder_may_be_removed_by_another_process(tmp_path, monkeypatch):
+    monkeypatch.setattr(pathlib.Path, "touch", lambda path: None)
+    files.make_writable(tmp_path / "new")
+    assert not any((tmp_path / "new").iterdir())
+
+
 def test_predict_command(trained, tmp_path, capsys, monkeypatch):
     work, path = trained
     monkeypatch.chdir(tmp_path)
@@ -153,7 +160,7 @@ def test_meaning_of_the_first_line_is_printed(trained, tmp_path, capsys, monkeyp
         lines = capsys.readouterr().out
         assert f"first line of new.csv taken as {meaning}\n" in lines and f"of {count} ex" in lines
         assert len(read_table(tmp_path / "predictions.csv")[1]) == count
-    with pytest.raises(errors.DataError, match="Say --header=yes or --header=no"):
+    with pytest.raises(errors.DataError, match="or column names; say --header=yes or --header=no"):
         run(predict.main, *flags)
 
 

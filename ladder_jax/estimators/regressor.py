@@ -25,7 +25,9 @@ def _with_nan(y: Any) -> Any:
     """Returns targets with NaN for missing values among objects, e.g. None or pandas' NA."""
     y = data.unmask(y)
     numbers = np.asarray(y)
-    return np.where(missing(numbers), np.nan, numbers) if numbers.dtype == object else y
+    if numbers.dtype != object or not numbers.ndim:
+        return y
+    return np.where(missing(numbers), np.nan, numbers)
 
 
 @dataclasses.dataclass(eq=False, repr=False)
