@@ -49,7 +49,9 @@ def remove_runs(folder: pathlib.Path) -> None:
       folder: folder of the command.
     """
     for path in files.listed(folder):
-        if re.fullmatch(r"(ladder|supervised)(-\d+)+|checkpoints-[0-9a-f]{8}", path.name):
+        if re.fullmatch(
+            rf"(ladder|supervised)(-\d+)+|{workfolder.CHECKPOINTS}-[0-9a-f]{{8}}", path.name
+        ):
             files.remove(path)
 
 

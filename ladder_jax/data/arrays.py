@@ -198,10 +198,8 @@ def from_arrays(
     if x_test is None:
         x_test, y_test = x[:0], y[:0]
     else:
-        x_test, y_test = (
-            _features(f"{name}, x_test", x_test),
-            labels.as_array(base.unmask(y_test, no_label)),
-        )
+        x_test = _features(f"{name}, x_test", x_test)
+        y_test = labels.as_array(base.unmask(y_test, no_label))
         if kind == "classes" and names and labels.is_text(y_test):
             y_test, _ = labels.number_text(f"{name}, y_test", y_test, names)
         y_test = labels.as_kind(f"{name}, y_test", y_test, kind, ignore)

@@ -72,16 +72,15 @@ def _is_none(value: Any) -> bool:
 
 
 def as_array(y: Any) -> np.ndarray:
-    """Returns labels as an array; a missing value in a list of text does not become "nan".
+    """Returns labels as an array, of objects if NumPy would turn NaN among text into "nan".
 
     Examples:
-      >>> as_array(["cat", float("nan")]).tolist()
-      ['cat', '']
+      >>> as_array(["cat", float("nan")]).tolist(), as_array(["cat", "dog"]).dtype.kind
+      (['cat', nan], 'U')
     """
     labels = np.asarray(y)
-    if labels.dtype.kind != "U" or not isinstance(y, list | tuple):
-        return labels
-    return np.where([is_missing(value) for value in y], "", labels) if labels.ndim == 1 else labels
+    is_list = labels.dtype.kind == "U" and isinstance(y, list | tuple)
+    return np.array(y, object) if is_list and any(map(is_missing, y)) else labels
 
 
 def number_text(

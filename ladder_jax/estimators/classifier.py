@@ -16,6 +16,7 @@ from sklearn.utils.validation import column_or_1d
 
 from ladder_jax import data
 from ladder_jax._checks import check_values
+from ladder_jax.data.labels import as_array
 from ladder_jax.estimators.base import LadderEstimator, row_weights, silent, weight_setting
 from ladder_jax.estimators.columns import AUTO, FLOATS, kind_of, missing
 from ladder_jax.loop import Progress
@@ -75,9 +76,7 @@ def fill_missing(y: Any) -> Any:
       (['a', -1], [0, -1])
     """
     y = data.unmask(y, data.NO_LABEL)
-    labels = np.asarray(y)
-    if labels.dtype.kind == "U" and isinstance(y, list | tuple):
-        labels = np.array(y, object)  # NumPy makes NaN in a list of text "nan"
+    labels = as_array(y)
     if sparse.issparse(y) or labels.dtype.kind not in "fO":
         return y
     is_missing = missing(labels)

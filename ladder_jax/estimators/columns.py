@@ -56,8 +56,8 @@ def kind_of(value: Any) -> str:
 
 def _cells(column: Any) -> np.ndarray:
     """Returns a data frame's column as an array; categories that are intervals or dates as text."""
-    is_category = getattr(getattr(column, "dtype", None), "name", "") == "category"
-    if not is_category or all(is_missing(cell) or kind_of(cell) for cell in column):
+    dtype: Any = getattr(column, "dtype", None)
+    if getattr(dtype, "name", "") != "category" or all(map(kind_of, dtype.categories)):
         return np.asarray(column)
     return np.array([None if is_missing(cell) else str(cell) for cell in column], object)
 
