@@ -6,7 +6,8 @@
   python -m experiments.reproduce --check
 
 Finished runs are skipped and stopped ones resume; RESULTS.md is rewritten after each run. On an
-accelerator, the seeds of a row are trained as one population. --compute_dtype sets the type of
+accelerator, all seeds of a row are trained as one population, together with those of rows that
+differ only in noise, costs or learning rate. --compute_dtype sets the type of
 matrix products, to choose the one that is faster on your machine. --check trains nothing: it fails
 if RESULTS.md differs from the JSON files.
 """
@@ -17,7 +18,8 @@ import dataclasses
 import pathlib
 import sys
 import time
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +31,7 @@ from experiments.tables import TABLES, Row
 from ladder_jax import data
 from ladder_jax.config import Config
 from ladder_jax.errors import ConfigError
+from ladder_jax.population import common_settings
 from ladder_jax.run import files, inputs, signals, workfolder
 from ladder_jax.run.program import compile_program
 
@@ -68,6 +71,13 @@ def chosen_rows() -> list[Row]:
     if not chosen:
         raise ConfigError(f"the table {_TABLE.value} has no row {rows} with {labels} labels.")
     return chosen
+
+
+class Run(NamedTuple):
+    """Holds one run of a row."""
+
+    row: Row
+    config: Config
 
 
 def settings(row: Row, seed: int) -> Config:
@@ -122,28 +132,28 @@ def described(row: Row, config: Config, dataset: data.Dataset, members: int) -> 
     }
 
 
-def run_ladders(row: Row, configs: list[Config], dataset: data.Dataset) -> None:
-    """Trains seeds of a row and records each run."""
+def run_ladders(runs: Sequence[Run], dataset: data.Dataset) -> None:
+    """Trains runs, several as one population, and records each."""
     folder = files.as_path(cli.WORKDIR.value or "runs/reproduce") / _TABLE.value
-    members = {record.name_of(folder, row, config.seed): config for config in configs}
-    descriptions = {  # before training, for the commit at its start
-        name: described(row, config, dataset, len(configs)) for name, config in members.items()
-    }
+    names = [record.name_of(folder, row, config.seed) for row, config in runs]
+    # Before training, for the commit at its start.
+    descriptions = [described(*run, dataset, len(runs)) for run in runs]
+    members = {name: run.config for name, run in zip(names, runs, strict=True)}
     compare.train_all(members, folder, "test", dataset, together="auto", overwrite=False)
-    dtype = workfolder.read_config(folder / next(iter(members))).compute_dtype
-    first = dataclasses.replace(configs[0], compute_dtype=dtype)
-    count = operations(first, inputs.prepare(first, dataset))  # the same for all seeds
-    for name, config in members.items():
+    dtype = workfolder.read_config(folder / names[0]).compute_dtype
+    first = dataclasses.replace(runs[0].config, compute_dtype=dtype)
+    count = operations(first, inputs.prepare(first, dataset))  # the same for all runs
+    for name, (row, config), description in zip(names, runs, descriptions, strict=True):
         summary = workfolder.load_summary(folder / name)
-        run = descriptions[name] | {
-            "config": descriptions[name]["config"] | {"compute_dtype": dtype},
+        results = {
+            "config": description["config"] | {"compute_dtype": dtype},
             "test_error": round(summary["test_error"], 4),
             "steps": summary["steps"],
             "wall_time": summary["seconds"],
             "versions": summary["versions"],
             "operations": count,
         }
-        write(row, config.seed, run)
+        write(row, config.seed, description | results)
 
 
 def run_baseline(row: Row, config: Config, dataset: data.Dataset) -> None:
@@ -184,28 +194,39 @@ def check() -> None:
     print(f"{page} agrees with {_RESULTS.value}")
 
 
+def missing_runs() -> list[list[Run]]:
+    """Returns the selected runs that have no file yet, those of one population in one list."""
+    results, table = _results(), _TABLE.value
+    groups: dict[tuple[Any, ...], list[Run]] = {}
+    for row in chosen_rows():
+        for seed in cli.seeds():
+            if not record.file_of(results, table, row, seed).exists():
+                config = settings(row, seed)
+                model = row.row if row.row in baselines.BASELINES else "ladder"
+                key = (model, *common_settings(config).items())
+                groups.setdefault(key, []).append(Run(row, config))
+    return list(groups.values())
+
+
 def main() -> None:
     """Trains every selected run that is not recorded yet."""
     if _CHECK.value:
         check()
         return
-    results, table = _results(), _TABLE.value
-    for row in chosen_rows():
-        wanted = [settings(row, seed) for seed in cli.seeds()]
-        missing = [c for c in wanted if not record.file_of(results, table, row, c.seed).exists()]
-        if not missing:
-            continue
+    for runs in missing_runs():
+        row, config = runs[0]
         with signals.at_once():
-            data_dir = cli.DATA_DIR.value or missing[0].data_dir
-            dataset = data.load(missing[0].dataset, data_dir, in_memory=missing[0].resident)
+            data_dir = cli.DATA_DIR.value or config.data_dir
+            dataset = data.load(config.dataset, data_dir, in_memory=config.resident)
             if row.row in baselines.BASELINES:
-                for config in missing:
-                    run_baseline(row, config, dataset)
+                for run in runs:
+                    run_baseline(*run, dataset)
             elif jax.default_backend() == "cpu":
-                for config in missing:
-                    run_ladders(row, [config], dataset)
+                for run in runs:
+                    run_ladders([run], dataset)
             else:
-                run_ladders(row, missing, dataset)
+                run_ladders(runs, dataset)
+    results, table = _results(), _TABLE.value
     record.plot(results, table, record.read(results, table))
     _page().write_text(record.text(results), encoding="utf-8")
 

@@ -8,7 +8,7 @@ import os
 import pathlib
 import zlib
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -39,6 +39,17 @@ _MAY_DIFFER = ("name", "seed", "split", *Config.TRACED)
 """Settings in which the members of a population may differ."""
 
 
+def common_settings(config: Config) -> dict[str, Any]:
+    """Returns the settings that the members of a population have in common.
+
+    Examples:
+      >>> common_settings(Config(seed=0)) == common_settings(Config(seed=1, noise_std=(0.2,)))
+      True
+    """
+    names = [field.name for field in dataclasses.fields(Config)]
+    return {name: getattr(config, name) for name in names if name not in _MAY_DIFFER}
+
+
 def check_alike(configs: Sequence[Config]) -> None:
     """Checks that configs can be members of the same population.
 
@@ -51,8 +62,8 @@ only in name, seed, split, learning_rate, noise_std, denoising_cost.
     """
     if not configs:
         raise ConfigError("there is no member; give at least one.")
-    settings = [field.name for field in dataclasses.fields(Config) if field.name not in _MAY_DIFFER]
-    differing = [s for s in settings if len({getattr(config, s) for config in configs}) > 1]
+    common = common_settings(configs[0])
+    differing = [name for name in common if len({getattr(config, name) for config in configs}) > 1]
     if differing:
         raise ConfigError(
             f"members differ in {', '.join(differing)}; those of one population may differ "

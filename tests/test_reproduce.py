@@ -6,6 +6,7 @@ import pathlib
 import re
 import statistics
 
+import jax
 import numpy as np
 import pytest
 from absl import flags
@@ -40,8 +41,8 @@ def command(tmp_path, monkeypatch):
     flags.FLAGS.mark_as_parsed()
 
     def run(**given):
-        folders = {"workdir": str(tmp_path / "runs"), "results": str(tmp_path / "results")}
-        with flagsaver.flagsaver(**folders, page=str(tmp_path / "RESULTS.md"), **given):
+        folders = {"workdir": str(tmp_path / "runs"), "results": str(tmp_path / "results")} | given
+        with flagsaver.flagsaver(**folders, page=str(tmp_path / "RESULTS.md")):
             reproduce.main()
 
     return run
@@ -75,6 +76,29 @@ def test_missing_runs_are_filled_in(command, tmp_path, capsys):
     files[0].write_text(json.dumps(run | {"seed": 0, "test_error": 13.5}))
     with pytest.raises(SystemExit, match=r"is not what .* says"):
         command(check=True)
+
+
+def test_an_accelerator_trains_alike_rows_as_one_population(monkeypatch, command, tmp_path):
+    costs = {"full": (1000.0, 10.0, 0.1), "bottom": (1000.0, 0.0, 0.0)}
+    small = Config(units=(4,), epochs=1)
+    settings = lambda row, seed: dataclasses.replace(
+        small, labels=int(row.labels), denoising_cost=costs[row.row], seed=seed
+    )
+    monkeypatch.setattr(tables.Row, "settings", settings)
+    chosen = {"rows": ["full", "bottom"], "seeds": 1}
+    command(**chosen, labels="100")
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    more = {"results": str(tmp_path / "more"), "workdir": str(tmp_path / "together")}
+    command(**chosen, labels="50,100", **more)
+    alone, together = (
+        {(run["row"], run["labels"]): run for run in record.read(tmp_path / folder, "mnist")}
+        for folder in ("results", "more")
+    )
+    assert [run["members"] for run in alone.values()] == [1, 1]
+    assert [run["members"] for run in together.values()] == [2, 2, 2, 2]
+    assert alone["full", "100"]["test_error"] != alone["bottom", "100"]["test_error"]
+    for row, run in alone.items():
+        assert together[row]["test_error"] == pytest.approx(run["test_error"], abs=1)  # rounding
 
 
 @pytest.mark.parametrize(
