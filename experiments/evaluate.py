@@ -24,6 +24,7 @@ from experiments import cli, score_tables
 from ladder_jax import data, errors, predictor
 from ladder_jax.config import Config
 from ladder_jax.data.csv_files import is_whole
+from ladder_jax.data.named import table_suffix
 from ladder_jax.predictor import Predictor
 from ladder_jax.report.measures import BINS, calibration, scores
 from ladder_jax.run import inputs, signals, workfolder
@@ -142,12 +143,13 @@ def _test_file(
 ) -> tuple[data.Examples, np.ndarray, tuple[str, ...]]:
     """Loads test examples from a file or a folder of images."""
     kind = ladder.target.kind
-    if name.endswith(".npz"):
+    suffix = table_suffix(name)
+    if suffix == ".npz":
         # Classes that a CSV file or folders name by numbers may not be numbered from 0.
-        is_npz = config.dataset.endswith(".npz") or not data.is_file(config.dataset)
+        is_npz = table_suffix(config.dataset) == ".npz" or not data.is_file(config.dataset)
         by_name = not is_npz and all(map(is_whole, ladder.class_names))
         return data.load_test_npz(name, ladder.class_names, kind, by_name=by_name)
-    if name.endswith(".csv"):
+    if suffix == ".csv":
         size = math.prod(ladder.example_shape)
         return data.load_test_csv(name, ladder.class_names, size, kind, features)
     if kind not in ("classes", "pixels"):

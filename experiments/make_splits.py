@@ -14,6 +14,7 @@ from experiments import cli
 from ladder_jax import data
 from ladder_jax.data import splits
 from ladder_jax.errors import ConfigError
+from ladder_jax.run import files
 
 LABELS = (20, 50, 100, 1000, 4000)
 SEEDS = 10
@@ -46,10 +47,17 @@ def main() -> None:
         raise ConfigError("--dataset is not given; name the set, e.g. --dataset=mnist.")
     out = cli.local_path(_OUT.value, "--out") if _OUT.value else None
     dataset = data.load(cli.DATASET.value, cli.DATA_DIR.value or "")
+    if dataset.kind != "classes":
+        raise ConfigError(
+            f"--dataset={cli.DATASET.value}: labels are {dataset.kind}, but splits are of classes; "
+            "name another set."
+        )
     arrays = make_splits(dataset.y_train, len(dataset.class_names))
     path = out or pathlib.Path(str(splits.FOLDER / f"{dataset.name}.npz"))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
+    with files.writing(path):
+        files.make_folder(path.parent)
+    with files.replacing(path) as new, new.open("wb") as file:
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
     print(path)
 
 

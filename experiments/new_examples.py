@@ -20,6 +20,7 @@ from ladder_jax.data.base import check_new
 from ladder_jax.data.csv_files import (
     MOST_LINE,
     as_number,
+    bad_quotes,
     cells_of,
     feature_columns,
     is_whole,
@@ -80,8 +81,9 @@ def read(
         images, in the order of their names.
       shape: shape of one example in training.
       header: whether the first line of a CSV file names its columns: "yes", "no" or "auto": yes
-        if it contains no number. "auto" refuses a first line of numbers that rise or fall from
-        column to column, such as wavelengths, unless the second line does so too.
+        if it contains no number, or all ``names`` and not only numbers. "auto" refuses a first
+        line of numbers that are the ``names``, or that rise or fall from column to column, such
+        as wavelengths, unless the second line does so too.
       tell: function called with a line that says how the first line of a CSV file was read.
       fit: whether images of another size are scaled and cropped.
       names: names of the features in training, used to find the columns of a CSV file; other
@@ -173,7 +175,7 @@ def _csv_rows(
     try:
         first_lines = list(itertools.islice(lines, 2))
         if first_lines:
-            is_header = _is_header(path, [cells for _, cells in first_lines], header)
+            is_header = _is_header(path, [cells for _, cells in first_lines], header, names)
             tell(f"first line of {path} taken as {'names' if is_header else 'an example'}")
             if is_header:
                 header_cells = first_lines.pop(0)[1]
@@ -185,7 +187,7 @@ def _csv_rows(
         for number, cells in itertools.chain(first_lines, lines):
             yield _numbers(f"{path}, line {number}", cells, size)
     except csv.Error as error:
-        raise DataError(f"{path}, line {reader.line_num}: {error}.") from error
+        raise bad_quotes(path, reader, error) from error
 
 
 def _chosen(
@@ -196,14 +198,20 @@ def _chosen(
     return number, cells_of(f"{path}, line {number}", cells, wanted, columns)
 
 
-def _is_header(path: pathlib.Path, lines: list[list[str]], header: str) -> bool:
+def _is_header(
+    path: pathlib.Path, lines: list[list[str]], header: str, names: Sequence[str]
+) -> bool:
     """Returns whether the first of the given lines, the first in the file, names columns."""
     first, *remaining = [[as_number(cell) for cell in cells] for cells in lines]
     if header != "auto":
         return header == "yes"
-    if _is_ramp(first) and not any(map(_is_ramp, remaining)):
+    has_names = bool(names) and {cell.strip() for cell in lines[0]}.issuperset(names)
+    if has_names and None in first:
+        return True
+    if has_names or (_is_ramp(first) and not any(map(_is_ramp, remaining))):
+        like = "the names of the features in training" if has_names else "in order"
         raise DataError(
-            f"{path}, line 1: {', '.join(lines[0][:2])} ... {lines[0][-1]} in order, an example or "
+            f"{path}, line 1: {', '.join(lines[0][:2])} ... {lines[0][-1]} {like}, an example or "
             "column names; say --header=yes or --header=no."
         )
     return all(number is None for number in first)

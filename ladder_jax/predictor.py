@@ -15,7 +15,7 @@ import numpy as np
 
 from ladder_jax import data, errors
 from ladder_jax.data import preprocessing
-from ladder_jax.data.base import chunks
+from ladder_jax.data.base import as_array, chunks
 from ladder_jax.errors import ConfigError
 from ladder_jax.run import evaluation, multiprocess
 from ladder_jax.run.files import as_path
@@ -210,7 +210,7 @@ class Predictor:
 
     def _checked_parts(self, x: np.ndarray, name: str = "x", first: int = 0) -> Iterator[Outputs]:
         multiprocess.check_fork()
-        x = np.asarray(data.unmask(x))
+        x = as_array(name, x)
         data.check_new(name, x, self.example_shape)
         return self.parts(x, name, first)
 

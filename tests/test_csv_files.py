@@ -83,6 +83,13 @@ BAD = {
     "words": (b"a,target\n1,x\n2,3\n", "label 'x' of example 0 is not a number"),
     "one class": (b"a,class\n1,x\n2,x\n", "only one class"),
     "infinite": (b"a,class\n1,x\ninf,y\n", "inf"),
+    "open quote": (b'a,class\n1,x\n2,"y\n3,x\n4,y\n', "line 5: unexpected end of data; close each"),
+    "two open quotes": (
+        b'a,class\n1,"x\n2,y\n3,"y\n4,x\n',
+        "line 4: ',' expected after '\"'; close",
+    ),
+    "minus one": (b"a,class\n1,0.0\n2,-1.0\n3,1.0\n", "label '-1.0' may mean that there is none"),
+    "signs": (b"a,class\n1,--5\n2,--5\n", "only one class"),
 }
 
 
@@ -94,6 +101,37 @@ def test_bad_tables(tmp_path, monkeypatch, case):
     with pytest.raises(errors.DataError) as caught:
         data.load(str(tmp_path / "bad.csv"))
     assert wanted in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("mark", ["nan", "NaN", "NaT", "NA", "<NA>", "None", "NULL"])
+def test_marks_of_missing_labels_are_no_classes(tmp_path, mark):
+    path = write(tmp_path / "own.csv", ["dog", mark, "cat", "dog"])
+    with pytest.raises(
+        errors.DataError, match=f"label '{mark}' may mean that there is none; leave"
+    ):
+        data.load(path)
+    with pytest.raises(
+        errors.DataError, match=f"label '{mark}' in row 1; the classes are cat, dog"
+    ):
+        data.load_test_csv(path, ("cat", "dog"), 3)
+
+
+def test_other_marks_between_quotes(tmp_path):
+    (tmp_path / "own.csv").write_text('"a;b","p\tq",class\n1,2.5,"up, or ""so"""\n3,4,down\n')
+    dataset = data.load(str(tmp_path / "own.csv"))
+    assert dataset.feature_names == ("a;b", "p\tq")
+    assert dataset.class_names == ("down", 'up, or "so"')
+    (part,) = new_examples.read(tmp_path / "own.csv", (2,), names=("p\tq", "a;b"))
+    assert part.x.tolist() == [[2.5, 1], [4, 3]]
+
+
+def test_suffix_in_upper_case(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "OWN.CSV", ["dog", "", "cat", "dog"])
+    assert data.is_file("OWN.CSV") and data.load("OWN.CSV").class_names == ("cat", "dog")
+    with (tmp_path / "OWN.NPZ").open("wb") as file:
+        np.savez(file, x=X, y=[0, 1, 1, 0])
+    assert data.is_file("OWN.NPZ") and data.load("OWN.NPZ").name == "OWN"
 
 
 def test_missing_file():
@@ -128,11 +166,14 @@ def test_columns_are_found_by_name(run, tmp_path, capsys):
         run(predict.main, f"--input={source}", f"--output={source}.out")
         tables.append((tmp_path / f"{source}.out").read_text())
     assert tables[0] == tables[1]
-    run(evaluate.main, "--dataset=new.csv")
-    assert " of 5 examples" in capsys.readouterr().out
+    for name in ("new.csv", "NEW.CSV"):
+        (tmp_path / "new.csv").rename(tmp_path / name)
+        run(evaluate.main, f"--dataset={name}")
+        assert " of 5 examples" in capsys.readouterr().out
     for changed, wanted in (
         (lines[0].replace("b", "B"), "no column 'b', which the training data had"),
         (lines[0].replace("label", "target"), "no column of labels that are classes"),
+        (lines[0].replace("id", "b"), "2 columns 'b'; keep one of them"),
     ):
         (tmp_path / "new.csv").write_text("\n".join([changed, *lines[1:]]))
         with pytest.raises(errors.DataError, match=wanted):

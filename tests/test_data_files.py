@@ -144,6 +144,15 @@ def test_files_other_than_npz(tmp_path, content):
     assert "not an .npz file" in one_line(data.load, str(tmp_path / "own.npz"))
 
 
+@pytest.mark.parametrize("name", ["y", "class_names", "kind"])
+@pytest.mark.parametrize("order", "<>")
+def test_corrupt_text(tmp_path, name, order):
+    text = np.array("ab" if name == "kind" else ["a", "b"], f"{order}U2")
+    text.reshape(-1).view(f"{order}u4")[0] = 0x110000
+    np.savez(tmp_path / "own.npz", **{"x": X[:2], "y": [0, 1], name: text})
+    assert f"{name}: corrupt text" in one_line(data.load, str(tmp_path / "own.npz"))
+
+
 def test_labels_minus_one_requires_unlabelled_rows():
     full = data.from_arrays(X, abs(Y))
     from ladder_jax.config import Config
@@ -183,9 +192,12 @@ def npy_header(shape, dtype="|u1"):
 
 def test_false_headers_take_no_memory(tmp_path, traced):
     path = tmp_path / "own.npz"
-    for shape in [(10**12,), (10**6, 10**6), (2**63, 2)]:
+    for shape, dtype in [
+        *(((10**12,), "|u1"), ((10**6, 10**6), "|u1"), ((2**63, 2), "|u1")),
+        ((10**6,), "<U0"),  # NumPy makes it <U1
+    ]:
         with zipfile.ZipFile(path, "w") as archive:
-            archive.writestr("x.npy", npy_header(shape) + b"0000")
+            archive.writestr("x.npy", npy_header(shape, dtype) + b"0000")
         used, _ = peak(lambda: one_line(read_npz, path))
         assert used < ROOM
     used, _ = peak(lambda: one_line(idx.read_idx, false_idx(tmp_path), idx.LABELS))

@@ -1,7 +1,10 @@
 """Masks, numbers and several labels per row: arrays, files, folders, and the choice of rows."""
 
+import errno
+import pathlib
 import shutil
 import types
+import zlib
 
 import numpy as np
 import pytest
@@ -113,7 +116,9 @@ def test_kinds_are_recognised(y, kind):
     assert labels.kind_of("y", y) == kind
 
 
-@pytest.mark.parametrize("y", [[0.0, 1.0], [25.0, 346.0], [0.0, 1.0, np.nan], [[1.0, 0.0]]])
+@pytest.mark.parametrize(
+    "y", [[0.0, 1.0], [25.0, 346.0], [0.0, 1.0, np.nan], [3.0, np.nan, 2.0, 1.0], [[1.0, 0.0]]]
+)
 def test_whole_floats_are_ambiguous(y):
     assert "give integers if they are classes, or say kind='numbers'" in error_of(
         labels.kind_of, "y", np.array(y)
@@ -307,6 +312,16 @@ BAD_FOLDERS = {
 }
 
 
+BAD_FOLDERS |= {
+    "TIFF": (
+        {"images/7.tif": (IMAGES[0], None)},
+        "7.tif: only PNG and JPEG files are read; convert",
+    ),
+    "BMP mask": ({"masks/1.bmp": (IMAGES[0], None)}, "1.bmp: only PNG and JPEG files are read"),
+    "JPEG mask": ({"masks/1.jpg": (IMAGES[0], None)}, "1.jpg: a JPEG file changes class numbers"),
+}
+
+
 @pytest.mark.parametrize("case", BAD_FOLDERS)
 def test_bad_folders(tmp_path, case):
     files, wanted = BAD_FOLDERS[case]
@@ -328,6 +343,32 @@ def test_other_bad_folders(tmp_path):
     assert "test/images: no PNG or JPEG files" in error_of(data.load, str(tmp_path))
     save(tmp_path / "test" / "images" / "z.png", IMAGES[0])
     assert "0.png: not a PNG file, or a corrupt one" in error_of(data.load, str(tmp_path))
+
+
+def test_grey_masks_of_few_bits(tmp_path):
+    """Pillow would read 15, the largest of four bits, as 255, which means no label."""
+
+    def chunk(kind, content):
+        body = kind + content
+        return len(content).to_bytes(4) + body + zlib.crc32(body).to_bytes(4)
+
+    header = (4).to_bytes(4) + (1).to_bytes(4) + bytes([4, 0, 0, 0, 0])
+    chunks = (b"IHDR", header), (b"IDAT", zlib.compress(b"\0\x0f\x01")), (b"IEND", b"")
+    path = tmp_path / "mask.png"
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in chunks))
+    assert "mask.png: grey values of 4 bits; write them with 8" in error_of(
+        images.read_mask, path, 1, 4
+    )
+
+
+def test_unreadable_folders(tmp_path, monkeypatch):
+    folder = write_pets(tmp_path / "pets")
+
+    def refuse(path):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(pathlib.Path, "iterdir", refuse)
+    assert f"{folder}: Permission denied." == error_of(data.load, str(folder))
 
 
 PETS = [*["cat"] * 2, *["dog"] * 2, *["unlabeled"] * 2]
@@ -401,7 +442,9 @@ def test_images_of_any_size(tmp_path, monkeypatch):
     assert "large.png: 9 x 9 pixels; scale it to 80 pixels or fewer" in found
 
 
-@pytest.mark.parametrize(("orientation", "turned"), [(1, 0), (3, 2), (6, 3), (8, 1)])
+@pytest.mark.parametrize(
+    ("orientation", "turned"), [(1, 0), (3, 2), (6, 3), (8, 1), (0, 0), (9, 0)]
+)
 def test_exif_orientation_is_applied(tmp_path, orientation, turned):
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -434,6 +477,10 @@ def spoil_pets(folder, case):
     elif case == "no class":
         shutil.rmtree(folder / "train")
         (folder / "train").mkdir()
+    elif case == "misspelt":
+        (folder / "train" / "unlabeled").rename(folder / "train" / "Unlabelled")
+    elif case == "GIF":
+        save(folder / "train" / "dog" / "9.GIF", IMAGES[0])
     elif case == "size":
         save(folder / "train" / "dog" / "9.png", IMAGES[0].T)
     elif case == "corrupt":
@@ -453,6 +500,8 @@ def spoil_pets(folder, case):
         ("no label to test on", "test/unlabeled: images without a label"),
         ("unlabelled ones outside", "pets/unlabeled: move it into "),
         ("no class", "train: no folder in it; put the images of each class in one of its name"),
+        ("misspelt", "train/Unlabelled: would be a class; call the folder unlabeled"),
+        ("GIF", "dog/9.GIF: only PNG and JPEG files are read; convert it, or remove it"),
         ("size", "9.png: 4 x 3 pixels; wanted 3 x 4, as the first image"),
         ("corrupt", "9.jpeg: not a JPEG file, or a corrupt one"),
         ("one class", "only one class"),

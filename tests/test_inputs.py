@@ -107,6 +107,7 @@ BAD = {
     "null.csv": (b"1,3,2,4,5,6\n1,2\0,3,4,5,6\n", "line 2"),
     "long.csv": (b"1," * 100_000, "more than 1600 characters"),
     "quoted.csv": (b'"' + b"1\n" * 100_000, "field larger than"),
+    "open.csv": (b'1,3,2,4,5,6\n1,2,3,4,5,"6\n1,2,3,4,5,6\n', "line 3: unexpected end of data"),
 }
 
 
@@ -147,6 +148,30 @@ def test_first_line_is_names_or_an_example(tmp_path, text, header, rows_wanted, 
     assert lines == [f"first line of {path} taken as {said}"]
     if said == "names":
         np.testing.assert_array_equal(x[0].ravel(), [1, 1, 2, 1, 1, 1])
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("id,b,a,b\n7,2,1,2\n", "2 columns 'b'; keep one of them"),
+        ('id,b,a\n"7,2,1\n8,2,1\n', "line 3: unexpected end of data; close each quote"),
+    ],
+)
+def test_bad_columns(tmp_path, text, wanted):
+    (tmp_path / "new.csv").write_text(text)
+    with pytest.raises(DataError, match=wanted):
+        read(tmp_path / "new.csv", (2,), "numbers", names=("a", "b"))
+
+
+def test_names_of_features_that_are_numbers(tmp_path):
+    path, how = tmp_path / "new.csv", {"shape": (2,), "scale": "numbers"}
+    path.write_text("1, 0\n5,7\n")
+    with pytest.raises(DataError, match="the names of the features in training, an example or col"):
+        read(path, names=("0", "1"), **how)
+    assert read(path, names=("0", "1"), header="yes", **how)[1].tolist() == [[7, 5]]
+    assert read(path, names=("0", "1"), header="no", **how)[1].tolist() == [[1, 0], [5, 7]]
+    path.write_text("1,b\n5,7\n")  # some of them are not
+    assert read(path, names=("b", "1"), **how)[1].tolist() == [[7, 5]]
 
 
 def test_unknown_header(tmp_path):

@@ -7,6 +7,7 @@ import types
 
 import numpy as np
 import pytest
+from tiny_predictors import tiny
 
 from experiments import evaluate, settings
 from ladder_jax import data, errors, loop, population, targets
@@ -92,6 +93,39 @@ def test_text_labels(tmp_path, none):
         assert y_test.tolist() == [1]
         with pytest.raises(errors.DataError, match="'dog' in row 0; the classes are cat, eel"):
             data.load_test_npz(tmp_path / "own.npz", ("cat", "eel"))
+
+
+def test_text_that_may_mean_no_label(tmp_path):
+    y = np.array(["cat", None, np.nan, "dog"], object).astype(str)  # as pandas writes them, too
+    np.savez(tmp_path / "own.npz", x=X[:4], y=y)
+    for load in (lambda: data.from_arrays(X[:4], y), lambda: data.load(str(tmp_path / "own.npz"))):
+        with pytest.raises(errors.DataError, match="y: label 'None' may mean that there is none"):
+            load()
+    named = data.from_arrays(X[:4], y, class_names=["None", "cat", "dog", "nan"])
+    assert named.y_train.tolist() == [1, 0, 3, 2]
+
+
+def test_no_class_is_called_minus_one():
+    y = ["", "-1", "a", "b"]
+    with pytest.raises(errors.DataError, match="no example of class 0, though there are 3"):
+        data.from_arrays(X[:4], y, class_names=["-1", "a", "b"])
+
+
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        (lambda rows: data.from_arrays(rows, [0, 1]), "arrays, x"),
+        (lambda rows: data.from_arrays(X[:2], rows), "arrays, y"),
+        (lambda rows: data.from_arrays(X[:2], [0, 1], rows, [0, 1]), "arrays, x_test"),
+        (lambda rows: data.from_arrays(X[:2], [0, 1], X[:2], rows), "arrays, y_test"),
+        (lambda rows: data.new_rows("new", rows, (2,)), "new"),
+        (lambda rows: tiny((3,)).predict(rows), "x"),
+    ],
+)
+@pytest.mark.parametrize("rows", [[[1, 2], [3]], [np.zeros((2, 3)), np.zeros((3, 3))]])
+def test_rows_of_different_shapes(call, name, rows):
+    with pytest.raises(errors.DataError, match=f"^{name}: rows of different shapes; give each"):
+        call(rows)
 
 
 def test_masked_entries():

@@ -1,5 +1,6 @@
 """Data sets in tensorflow-datasets' layout are prepared without TensorFlow and round-trip."""
 
+import errno
 import hashlib
 import importlib.util
 import io
@@ -228,6 +229,13 @@ def test_cifar10_unpacked(tmp_path, monkeypatch, inner):
     with pytest.raises(errors.DataError, match=r"data_batch_2\.bin: wanted"):
         idx.read_cifar10(tmp_path)
 
+    def refuse(path, mode):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(idx.pathlib.Path, "open", refuse)
+    with pytest.raises(errors.DataError, match=r"data_batch_1\.bin: Permission denied\.$"):
+        idx.read_cifar10(tmp_path)
+
 
 def test_cifar10_archive(tmp_path, monkeypatch, any_checksum):
     path = tmp_path / idx.ARCHIVE
@@ -246,9 +254,18 @@ def test_cifar10_archive(tmp_path, monkeypatch, any_checksum):
         assert loaded.class_names == NAMED["cifar10"].class_names
         assert np.array_equal(loaded.y_train, y[:50])
         assert np.array_equal(loaded.x_train, x[:50] / np.float32(255))
-    path.write_bytes(path.read_bytes()[:-500])
-    with pytest.raises(errors.DataError, match="corrupt archive"):
-        idx.read_cifar10(tmp_path)
+    whole = path.read_bytes()
+    half = len(whole) // 2
+    for content in (
+        whole[:-500],
+        whole[:half] + bytes(half),
+        whole[:half] + b"\xff" * half,
+        whole[:half] + bytes([whole[half] ^ 1]) + whole[half + 1 :],  # a pixel, perhaps
+        b"no archive",
+    ):
+        path.write_bytes(content)
+        with pytest.raises(errors.DataError, match="corrupt archive"):
+            idx.read_cifar10(tmp_path)
 
 
 def test_cifar10_mosaics(tmp_path, monkeypatch):
@@ -265,6 +282,9 @@ def test_cifar10_mosaics(tmp_path, monkeypatch):
     with pytest.raises(errors.DataError, match=r"50 \+ 10 images"):
         idx.read_cifar10(tmp_path)
     np.save(tmp_path / "labels.npy", y.astype(object))
+    with pytest.raises(errors.DataError, match="corrupt"):
+        idx.read_cifar10(tmp_path)
+    (tmp_path / "labels.npy").write_bytes(b"")
     with pytest.raises(errors.DataError, match="corrupt"):
         idx.read_cifar10(tmp_path)
 

@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+from absl.testing import flagsaver
 from data_files import real_folder
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments import make_splits
+from experiments import cli, make_splits
 from ladder_jax import data, errors
 from ladder_jax.config import Config
 from ladder_jax.data import splits
@@ -78,6 +79,34 @@ def test_split_files_match_the_choice(name):
         assert np.bincount(y[rows]).tolist() == [labels // 10] * 10
     with pytest.raises(errors.DataError, match="in the official order"):
         data.named_split(f"{name}.3@100", y[::-1], 10)
+
+
+def run_make_splits(*flags):
+    with flagsaver.flagsaver():
+        cli._parse(["make_splits", *flags], None)
+        make_splits.main()
+
+
+def test_make_splits_command(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(make_splits, "LABELS", (20,))
+    out = tmp_path / "new" / "splits"  # written under this very name
+    run_make_splits("--dataset=digits", f"--out={out}")
+    assert capsys.readouterr().out == f"{out}\n"
+    assert [path.name for path in out.parent.iterdir()] == ["splits"]
+    y = data.load("digits").y_train
+    with out.open("rb") as file, np.load(file) as arrays:
+        assert np.array_equal(arrays["3@20"], data.choose_labeled(y, 20, 3, 10))
+    (tmp_path / "file").touch()
+    with pytest.raises(errors.WriteError, match="cannot write"):
+        run_make_splits("--dataset=digits", f"--out={tmp_path}/file/splits.npz")
+
+
+@pytest.mark.parametrize(("name", "kind"), [("textured_digits", "pixels"), ("own.npz", "numbers")])
+def test_make_splits_of_other_kinds(tmp_path, monkeypatch, name, kind):
+    monkeypatch.chdir(tmp_path)
+    np.savez("own.npz", x=np.zeros((4, 2)), y=[0.5, 1, 2, 3])
+    with pytest.raises(errors.ConfigError, match=f"labels are {kind}, but splits are of classes"):
+        run_make_splits(f"--dataset={name}", "--out=splits.npz")
 
 
 def test_named_split_of_any_dataset():

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import pathlib
+import sys
 import zipfile
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -134,7 +135,7 @@ def new_rows(
       >>> new_rows("x", np.full((2, 4), 255, np.uint8), (2, 2))[1].tolist()
       [[1.0, 1.0], [1.0, 1.0]]
     """
-    x = np.asarray(base.unmask(x))
+    x = base.as_array(name, x)
     base.check_new(name, x, shape)
     x = x.reshape(len(x), *shape)
     base.check_finite(name, x, first)
@@ -183,7 +184,7 @@ def from_arrays(
       ([0, 1, -1], ('no', 'yes'), 0)
     """
     no_label = math.nan if kind == "numbers" else labels.NO_LABEL
-    x, y = _features(f"{name}, x", x), labels.as_array(base.unmask(y, no_label))
+    x, y = _features(f"{name}, x", x), labels.as_array(f"{name}, y", y, no_label)
     names = tuple(str(item) for item in class_names)
     if kind in ("", "classes") and labels.is_text(y):
         y, names = labels.number_text(f"{name}, y", y, names)
@@ -199,7 +200,7 @@ def from_arrays(
         x_test, y_test = x[:0], y[:0]
     else:
         x_test = _features(f"{name}, x_test", x_test)
-        y_test = labels.as_array(base.unmask(y_test, no_label))
+        y_test = labels.as_array(f"{name}, y_test", y_test, no_label)
         if kind == "classes" and names and labels.is_text(y_test):
             y_test, _ = labels.number_text(f"{name}, y_test", y_test, names)
         y_test = labels.as_kind(f"{name}, y_test", y_test, kind, ignore)
@@ -220,7 +221,7 @@ def from_arrays(
 
 
 def _features(name: str, values: Any) -> np.ndarray:
-    x: np.ndarray = np.asarray(base.unmask(values))
+    x = base.as_array(name, values)
     if x.dtype.kind not in "biuf":
         raise DataError(f"{name}: dtype {x.dtype}; give numbers.")
     if x.ndim < 2 or 0 in x.shape[1:]:
@@ -315,10 +316,7 @@ def _read(path: pathlib.Path) -> tuple[dict[str, Any], dict[str, Any]]:
         raise DataError(f"{path}: kind must be a string, one of {', '.join(labels.KINDS)}.")
     if ignore.ndim > 1 or ignore.dtype.kind not in "iu":
         raise DataError(f"{path}: ignore must be a list of integers.")
-    try:
-        options = {"class_names": tuple(names.tolist()), "kind": str(kind)}
-    except ValueError as error:  # bytes that are not valid characters
-        raise DataError(f"{path}: class_names or kind are corrupt ({error}).") from error
+    options = {"class_names": tuple(names.tolist()), "kind": str(kind)}
     return arrays, options | {"ignore": ignore.reshape(-1).tolist()}
 
 
@@ -371,10 +369,14 @@ def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> 
                 f"{name}: holds Python objects (pickles), which are refused; save numbers, or "
                 "text by astype(str)."
             )
-        size = math.prod(shape) * dtype.itemsize
+        size = math.prod(shape) * max(dtype.itemsize, 1)  # NumPy gives empty text a character
         if not 0 <= size <= limit:
             raise DataError(f"{name}: declares {size} bytes, more than the file holds.")
         array = np.empty(shape[::-1] if fortran else shape, dtype)
         if size and (not base.read_into(file, array) or file.read(1)):
             raise DataError(f"{name}: not the {size} bytes that its header declares.")
+        if size and dtype.kind == "U":
+            codes = array.reshape(-1).view(np.dtype(np.uint32).newbyteorder(dtype.byteorder))
+            if codes.max() > sys.maxunicode:
+                raise DataError(f"{name}: corrupt text; write it again with numpy.savez.")
     return array.T if fortran else array

@@ -162,6 +162,26 @@ def to_float(x: np.ndarray) -> np.ndarray:
         return x.astype(np.float32 if small else np.float64, copy=False)
 
 
+def as_array(name: str, values: Any, integer: float = math.nan) -> np.ndarray:
+    """Returns values as an array, with the entries that a masked array hides made missing.
+
+    Args:
+      name: name of the values, for messages.
+      values: an array, or what NumPy makes one of.
+      integer: number in place of masked integers, as for ``unmask``.
+
+    Raises:
+      DataError: the rows of a list differ in shape.
+    """
+    try:
+        return np.asarray(unmask(values, integer))
+    except ValueError as error:  # "inhomogeneous shape"
+        raise DataError(
+            f"{name}: rows of different shapes; give each the same number of values, images the "
+            "same height and width."
+        ) from error
+
+
 def unmask(values: Any, integer: float = math.nan) -> Any:
     """Makes the masked entries of a masked array missing, which NumPy and JAX would ignore.
 

@@ -6,6 +6,7 @@ import contextlib
 import csv
 import itertools
 import pathlib
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any, TextIO
 
@@ -29,11 +30,12 @@ def reader_of(path: pathlib.Path, file: TextIO, most: int = MOST_LINE) -> Any:
     Args:
       path: path of the file, for messages.
       file: the opened file; its cells are separated by tabs or semicolons if its first line has
-        any, else by commas.
+        any outside of quotes, else by commas.
       most: maximum number of characters in a line.
 
     Raises:
       DataError: a line is longer, once the reader reaches it.
+      csv.Error: likewise, quotes are not closed, or followed by more text in their cell.
 
     Examples:
       >>> import io
@@ -42,8 +44,18 @@ def reader_of(path: pathlib.Path, file: TextIO, most: int = MOST_LINE) -> Any:
     """
     lines = _bounded_lines(path, file, most)
     first = next(lines, "")
-    delimiter = next((delimiter for delimiter in "\t;" if delimiter in first), ",")
-    return csv.reader(itertools.chain([first], lines), delimiter=delimiter)
+    unquoted = re.sub('"[^"]*"', "", first)
+    delimiter = next((delimiter for delimiter in "\t;" if delimiter in unquoted), ",")
+    # Unless strict, a quote that is not closed makes all lines below it one cell.
+    return csv.reader(itertools.chain([first], lines), delimiter=delimiter, strict=True)
+
+
+def bad_quotes(path: pathlib.Path, reader: Any, error: csv.Error) -> DataError:
+    """Returns the error that says where a ``csv.reader`` failed, nearly always for its quotes."""
+    return DataError(
+        f"{path}, line {reader.line_num}: {error}; close each quote that opens a cell, and double "
+        "those within."
+    )
 
 
 def _bounded_lines(path: pathlib.Path, file: TextIO, most: int) -> Iterator[str]:
@@ -74,7 +86,7 @@ def is_whole(cell: str) -> bool:
       >>> is_whole("-12 "), is_whole("1.0")
       (True, False)
     """
-    return cell.strip().lstrip("+-").isdecimal()
+    return re.fullmatch(r"[+-]?\d+", cell.strip()) is not None
 
 
 def label_column(names: Sequence[str]) -> int | None:
@@ -100,7 +112,7 @@ def feature_columns(
       known: names of the features in training, if they had any; other columns are then ignored.
 
     Raises:
-      DataError: a feature has no column.
+      DataError: a feature has no column, or several.
 
     Examples:
       >>> feature_columns(pathlib.Path("a.csv"), ["b", "id", "a"], 2, ["a", "b"])
@@ -112,6 +124,8 @@ def feature_columns(
     for name in known:
         if name not in names:
             raise DataError(f"{path}: no column {name!r}, which the training data had; add it.")
+        if names.count(name) > 1:
+            raise DataError(f"{path}: {names.count(name)} columns {name!r}; keep one of them.")
     if known:
         return [names.index(name) for name in known]
     label = label_column(names) if len(names) == size + 1 else None
@@ -131,8 +145,8 @@ def load_csv(path: str | pathlib.Path) -> Dataset:
     Cells are separated by commas, semicolons or tabs.
 
     The label column is called class or label (text or whole numbers, numbered in sorted order)
-    or number or target (numbers); an empty cell means no label. All other columns are features,
-    with a number in each cell.
+    or number or target (numbers); an empty cell, or -1 for a class, means no label. All other
+    columns are features, with a number in each cell.
 
     Raises:
       DataError: the file is missing or not a table of this form, or values are wrong.
@@ -221,7 +235,7 @@ def _opened(path: pathlib.Path) -> Iterator[tuple[list[str], Iterator[tuple[str,
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 text; save it as UTF-8.") from error
     except csv.Error as error:
-        raise DataError(f"{path}, line {reader.line_num}: {error}.") from error
+        raise bad_quotes(path, reader, error) from error
 
 
 def _read(
@@ -256,6 +270,7 @@ def _features(where: str, line: list[str], names: list[str], columns: list[int])
 def _classes(path: pathlib.Path, cells: list[str]) -> tuple[np.ndarray, tuple[str, ...]]:
     """Numbers the classes in sorted order; whole numbers are sorted by value."""
     names = set(cells) - {"", str(labels.NO_LABEL)}
+    labels.check_found(f"{path}", names)
     whole = all(map(is_whole, names))
     return labels.number_text(
         f"{path}",

@@ -26,6 +26,10 @@ IMAGES, MASKS, NAMES = "images", "masks", "classes.txt"
 UNLABELED = "unlabeled"
 """Name of the folder, beside those of the classes, of images without a label."""
 
+_UNREAD = (".avif", ".bmp", ".gif", ".heic", ".jfif", ".jp2", ".tif", ".tiff", ".webp")
+"""Suffixes of images that are not read."""
+_MISSPELT = ("unlabeled", "unlabelled")
+"""Names, in any case, that a folder of images without a label is likely to be given."""
 _FIRST = "as the first image; image_size=N scales them all"
 
 
@@ -43,15 +47,39 @@ def is_folder(name: str) -> bool:
     return any((root / IMAGES).is_dir() or _holds_classes(root) for root in roots)
 
 
+def _listed(folder: pathlib.Path) -> list[pathlib.Path]:
+    """Returns what is in a folder, in the order of names, without what is hidden.
+
+    Raises:
+      DataError: the folder cannot be read.
+    """
+    try:
+        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except OSError as error:
+        raise DataError(f"{folder}: {error.strerror}.") from error
+
+
 def _folders(split: pathlib.Path) -> list[pathlib.Path]:
     """Returns the subfolders of a split in the order of their names, without hidden ones."""
-    inside = split.iterdir() if split.is_dir() else ()
-    return sorted(path for path in inside if path.is_dir() and not path.name.startswith("."))
+    return [path for path in (_listed(split) if split.is_dir() else ()) if path.is_dir()]
 
 
 def _holds_classes(split: pathlib.Path) -> bool:
     """Returns whether any subfolder of a split holds an image."""
-    return any(any(map(is_image, folder.iterdir())) for folder in _folders(split))
+    return any(any(map(is_image, _listed(folder))) for folder in _folders(split))
+
+
+def _images_in(folder: pathlib.Path) -> list[pathlib.Path]:
+    """Returns the images in a folder, in the order of their names; other files are ignored.
+
+    Raises:
+      DataError: an image is of a format that is not read, so that it would be missing unnoticed.
+    """
+    paths = _listed(folder)
+    for path in paths:
+        if path.suffix.lower() in _UNREAD:
+            raise DataError(f"{path}: only PNG and JPEG files are read; convert it, or remove it.")
+    return list(filter(is_image, paths))
 
 
 def load_folder(path: str | pathlib.Path, image_size: int = 0) -> Dataset:
@@ -72,7 +100,8 @@ def load_folder(path: str | pathlib.Path, image_size: int = 0) -> Dataset:
         have the same size, which they keep.
 
     Raises:
-      DataError: a file is missing, corrupt or not an image; images differ in size; the class of a
+      DataError: a file is missing, corrupt or not an image; an image is of another format, such
+        as GIF or TIFF, or a mask is a JPEG file; images differ in size; the class of a
         test image does not occur in training; a mask has another size than its image, colours
         or a class outside the range, or would have to be scaled.
     """
@@ -142,6 +171,9 @@ def load_test_folder(
 def _classes(split: pathlib.Path) -> list[str]:
     """Returns the names of the class folders."""
     names = [folder.name for folder in _folders(split) if folder.name != UNLABELED]
+    for name in names:
+        if name.lower() in _MISSPELT:
+            raise DataError(f"{split / name}: would be a class; call the folder {UNLABELED}.")
     if not names:
         raise DataError(
             f"{split}: no folder in it; put the images of each class in one of its name, or all "
@@ -158,7 +190,7 @@ def _of_classes(split: pathlib.Path, names: Sequence[str]) -> list[pathlib.Path]
             raise DataError(
                 f"{folder}: not a class of the training data ({', '.join(names)}); remove it."
             )
-        images = sorted(filter(is_image, folder.iterdir()))
+        images = _images_in(folder)
         if not images:
             raise DataError(f"{folder}: no PNG or JPEG files in it; remove it, or put some there.")
         paths += images
@@ -179,7 +211,7 @@ def _numbers(images: list[pathlib.Path], names: Sequence[str], must: bool) -> np
 def _images(split: pathlib.Path) -> list[pathlib.Path]:
     """Returns the images of a split in the order of their names."""
     folder = split / IMAGES
-    paths = sorted(filter(is_image, folder.iterdir())) if folder.is_dir() else []
+    paths = _images_in(folder) if folder.is_dir() else []
     if not paths:
         raise DataError(f"{folder}: no PNG or JPEG files in it, or no folder; put images there.")
     for previous, path in itertools.pairwise(paths):
@@ -194,8 +226,10 @@ def _read_masks(
     """Reads the masks of images, ``[n, height, width]``; -1 everywhere if an image has none."""
     folder, stems = split / MASKS, {path.stem: row for row, path in enumerate(images)}
     masks = np.full((len(images), *shape[:2]), labels.NO_LABEL, np.int32)
-    paths = sorted(filter(is_png, folder.iterdir())) if folder.is_dir() else []
+    paths = _images_in(folder) if folder.is_dir() else []
     for path in paths:
+        if not is_png(path):
+            raise DataError(f"{path}: a JPEG file changes class numbers; write masks as PNG.")
         if path.stem not in stems:
             raise DataError(f"{path}: no image {path.stem}.png in {split / IMAGES}; remove it.")
         masks[stems[path.stem]] = read_mask(path, *shape[:2])

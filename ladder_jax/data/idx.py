@@ -134,20 +134,25 @@ def _read_unpacked(folder: pathlib.Path) -> Iterator[tuple[str, bytes]]:
     for name in _BATCHES:
         if not (folder / name).is_file():
             raise DataError(f"{folder}: no {name}; unpack all of {ARCHIVE} there.")
-        with (folder / name).open("rb") as file:
-            yield name, file.read(_ROWS * _RECORD + 1)
+        try:
+            with (folder / name).open("rb") as file:
+                yield name, file.read(_ROWS * _RECORD + 1)
+        except OSError as error:
+            raise DataError(f"{folder / name}: {error.strerror}.") from error
 
 
 def _read_archive(path: pathlib.Path) -> Iterator[tuple[str, bytes]]:
     """Yields the batches, reading at most a byte beyond each; nothing is unpacked to disk."""
     try:
-        with tarfile.open(path, "r:gz") as archive:
+        with gzip.open(path) as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
             for member in archive:
                 name = pathlib.PurePosixPath(member.name).name
-                file = archive.extractfile(member)
+                file = archive.extractfile(member) if member.isfile() else None
                 if name in _BATCHES and file is not None:
                     yield name, file.read(_ROWS * _RECORD + 1)
-    except (EOFError, OSError, ValueError, tarfile.TarError) as error:
+            while stream.read(1 << 20):  # up to the checksum, which gzip then compares
+                pass
+    except (EOFError, OSError, ValueError, tarfile.TarError, zlib.error) as error:
         raise DataError(f"{path}: corrupt archive ({error}); fetch it again.") from error
 
 
@@ -163,7 +168,7 @@ def _read_mosaics(folder: pathlib.Path) -> Splits:
                         tiled = np.asarray(mosaic).reshape(rows, 32, columns, 32, 3)
                     tiles.append(tiled.transpose(0, 2, 1, 3, 4).reshape(-1, 32, 32, 3))
         train, test = (np.concatenate(tiles) for tiles in parts.values())
-    except (OSError, ValueError) as error:
+    except (EOFError, OSError, ValueError) as error:
         raise DataError(f"{folder}: mosaics or labels.npy missing or corrupt ({error}).") from error
     if labels.shape != (len(train) + len(test),):
         raise DataError(

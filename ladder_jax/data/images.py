@@ -18,7 +18,9 @@ _SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 _INDEXED = ("1", "L", "P")
 """Pillow's modes for masks: two values, grey, palette indices."""
 _ORIENTATION = 0x0112
-"""EXIF tag of the orientation; values above 4 swap height and width."""
+"""EXIF tag of the orientation."""
+_TURNED = range(5, 9)
+"""Orientations that swap height and width; 1 to 4 do not, and others are ignored."""
 _MOST_PIXELS = 2**26
 """Maximum number of pixels of an image to be scaled: 256 MiB at four bytes each."""
 
@@ -69,7 +71,7 @@ def _has_exif(image: Any) -> bool:
 def _upright_size(image: Any) -> tuple[int, int]:
     """Returns the height and width of an image as displayed, after its EXIF orientation."""
     width, height = image.size
-    turned = _has_exif(image) and image.getexif().get(_ORIENTATION, 1) > 4
+    turned = _has_exif(image) and image.getexif().get(_ORIENTATION, 1) in _TURNED
     return (width, height) if turned else (height, width)
 
 
@@ -151,11 +153,18 @@ def _check_kind(path: pathlib.Path, image: Any, channels: int) -> None:
             raise DataError(f"{path}: has transparent pixels; put it on a background first.")
 
 
+def _bits(path: pathlib.Path) -> int:
+    """Returns the number of bits per channel of a PNG file, from its header."""
+    with path.open("rb") as file:
+        return file.read(25)[24]
+
+
 def read_mask(path: pathlib.Path, height: int, width: int) -> np.ndarray:
     """Reads a mask as bytes ``[height, width]``: its palette indices or grey values.
 
     Raises:
-      DataError: the mask is missing, corrupt, of another size, or has colours.
+      DataError: the mask is missing, corrupt, of another size, has colours, or has grey values of
+        2 or 4 bits, which Pillow multiplies so that the largest is 255.
     """
     _verify(path, (height, width), "as its image")
     with _opened(path) as image:
@@ -164,4 +173,6 @@ def read_mask(path: pathlib.Path, height: int, width: int) -> np.ndarray:
                 f"{path}: a mask of mode {image.mode}; write class numbers from 0, 255 for none, "
                 "as 8 bits grey or with a palette, not colours."
             )
+        if image.mode == "L" and (bits := _bits(path)) < 8:
+            raise DataError(f"{path}: grey values of {bits} bits; write them with 8.")
         return np.asarray(image).astype(np.uint8)

@@ -13,7 +13,8 @@ several  int32 ``[n, k]``     -1; else 0 or 1        of the labels
 from __future__ import annotations
 
 import collections
-from collections.abc import Sequence
+import math
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,8 @@ _NONE = {
     "several": "all labels are -1 (no label); give some of each",
 }
 _MOST_LABEL = 2**31 - 2
+_MISSING_TEXT = frozenset(("-1.0", "nan", "NaN", "NaT", "NA", "<NA>", "None", "NULL"))
+"""Texts that other programs write for a missing label, and that are seldom names of classes."""
 
 
 def is_text(y: np.ndarray) -> bool:
@@ -71,14 +74,22 @@ def _is_none(value: Any) -> bool:
     return is_missing(value) or value in ("", str(NO_LABEL))
 
 
-def as_array(y: Any) -> np.ndarray:
+def as_array(name: str, y: Any, integer: float = math.nan) -> np.ndarray:
     """Returns labels as an array, of objects if NumPy would turn NaN among text into "nan".
 
+    Args:
+      name: name of the labels, for messages.
+      y: labels of any kind.
+      integer: number in place of masked integers, as for ``base.unmask``.
+
+    Raises:
+      DataError: the rows of a list differ in length.
+
     Examples:
-      >>> as_array(["cat", float("nan")]).tolist(), as_array(["cat", "dog"]).dtype.kind
+      >>> as_array("y", ["cat", float("nan")]).tolist(), as_array("y", ["cat", "dog"]).dtype.kind
       (['cat', nan], 'U')
     """
-    labels = np.asarray(y)
+    labels = base.as_array(name, y, integer)
     is_list = labels.dtype.kind == "U" and isinstance(y, list | tuple)
     return np.array(y, object) if is_list and any(map(is_missing, y)) else labels
 
@@ -97,7 +108,8 @@ def number_text(
       Integers of the shape of ``y``, and the class names.
 
     Raises:
-      DataError: a label is not one of the names.
+      DataError: a label is not one of the names or, without names, is one that ``check_found``
+        refuses.
 
     Examples:
       >>> numbers, names = number_text("y", np.array(["dog", "", "cat"]))
@@ -105,13 +117,31 @@ def number_text(
       ([1, -1, 0], ('cat', 'dog'))
     """
     given = [str(NO_LABEL) if _is_none(value) else str(value) for value in y.ravel().tolist()]
-    names = tuple(names) or tuple(sorted(set(given) - {str(NO_LABEL)}))
-    numbers = {str(NO_LABEL): NO_LABEL} | {class_name: i for i, class_name in enumerate(names)}
+    if not names:
+        names = sorted(set(given) - {str(NO_LABEL)})
+        check_found(name, names)
+    numbers = {class_name: i for i, class_name in enumerate(names)} | {str(NO_LABEL): NO_LABEL}
     for row, label in enumerate(given):
         if label not in numbers:
             known = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
             raise DataError(f"{name}: label {label[:40]!r} in row {row}; the classes are {known}.")
-    return np.array([numbers[label] for label in given], np.int64).reshape(y.shape), names
+    return np.array([numbers[label] for label in given], np.int64).reshape(y.shape), tuple(names)
+
+
+def check_found(name: str, classes: Collection[str]) -> None:
+    """Checks that names of classes found among the labels are not marks of missing labels.
+
+    Raises:
+      DataError: a name is one that other programs write where there is no label.
+
+    Examples:
+      >>> check_found("y", ["cat", "dog"])
+    """
+    for mark in sorted(_MISSING_TEXT.intersection(classes)):
+        raise DataError(
+            f"{name}: label {mark!r} may mean that there is none; leave it empty if so, or give "
+            "the class another name."
+        )
 
 
 def kind_of(name: str, y: np.ndarray) -> str:
@@ -119,8 +149,7 @@ def kind_of(name: str, y: np.ndarray) -> str:
 
     Integers are classes if ``[n]`` or ``[n, 1]``, several labels if ``[n, k]``, and
     masks if ``[n, height, width]``. Floats are numbers. Whole floats might be classes, so a
-    ``DataError`` asks which they are; if some are NaN, only when the others run from 0
-    without a gap.
+    ``DataError`` asks which they are; if some are NaN, only when the others are consecutive.
 
     Examples:
       >>> kind_of("y", np.array([0.5, 2.0])), kind_of("y", np.array([[0, 1], [1, 1]]))
@@ -132,8 +161,8 @@ def kind_of(name: str, y: np.ndarray) -> str:
         return "several" if y.ndim == 2 and y.shape[1] > 1 else "classes"
     known = y[np.isfinite(y)]
     values = np.unique(known)
-    gapless = np.array_equal(values, np.arange(len(values)))
-    if known.size and (known % 1 == 0).all() and (known.size == y.size or gapless):
+    consecutive = bool((np.diff(values) == 1).all())
+    if known.size and (known % 1 == 0).all() and (known.size == y.size or consecutive):
         raise DataError(
             f"{name}: dtype {y.dtype}, but only whole numbers; give integers if they are classes, "
             "or say kind='numbers'."

@@ -75,8 +75,19 @@ NAMES = tuple(NAMED)
 """Names of all data sets known without tensorflow-datasets."""
 
 
-_TABLES = (".npz", ".csv")
-"""Suffixes of data files."""
+_TABLES = {".csv": load_csv, ".npz": load_npz}
+"""Functions that load data files, by suffix."""
+
+
+def table_suffix(name: str) -> str:
+    """Returns the suffix of a data file's name in lower case; "" if it is not one of a data file.
+
+    Examples:
+      >>> table_suffix("data/MINE.CSV"), table_suffix("mnist")
+      ('.csv', '')
+    """
+    suffix = pathlib.PurePath(name).suffix.lower()
+    return suffix if suffix in _TABLES else ""
 
 
 def is_file(name: str) -> bool:
@@ -86,7 +97,7 @@ def is_file(name: str) -> bool:
       >>> is_file("data/mine.npz"), is_file("mnist")
       (True, False)
     """
-    return name not in NAMED and (name.endswith(_TABLES) or is_folder(name))
+    return name not in NAMED and (bool(table_suffix(name)) or is_folder(name))
 
 
 def located(name: str) -> str:
@@ -121,15 +132,16 @@ def load(name: str, data_dir: str = "", *, in_memory: bool = True, image_size: i
       >>> load("digits").x_test.shape
       (500, 8, 8, 1)
     """
-    if is_file(name) and not name.endswith(_TABLES):
+    suffix = table_suffix(name)
+    if is_file(name) and not suffix:
         return load_folder(name, image_size)
     if image_size:
         raise DataError(
             f"image_size={image_size}, but {name} is no folder of images, and only those are "
             "scaled; leave it out."
         )
-    if is_file(name):
-        return load_csv(name) if name.endswith(".csv") else load_npz(name)
+    if suffix:
+        return _TABLES[suffix](name)
     known = NAMED.get(name)
     if known and known.load:
         return known.load()

@@ -76,7 +76,7 @@ def fill_missing(y: Any) -> Any:
       (['a', -1], [0, -1])
     """
     y = data.unmask(y, data.NO_LABEL)
-    labels = as_array(y)
+    labels = as_array("y", y)
     if sparse.issparse(y) or labels.dtype.kind not in "fO":
         return y
     is_missing = missing(labels)
