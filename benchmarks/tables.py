@@ -22,7 +22,7 @@ deviation of the test targets; a table in the targets' own units follows.
 100 - balanced accuracy; three of KEEL's imbalanced sets. --final: ten others.
 
 Each fit is a line of --output: an interrupted benchmark resumes, and a method whose
-settings have changed since is measured again.
+settings, or a set whose file, have changed since is measured again.
 """
 
 from __future__ import annotations
@@ -89,12 +89,18 @@ def about() -> dict[str, Any]:
     return {"task": _TASK.value, **sizes, "processor": machine(), **versions}
 
 
-def read(path: pathlib.Path, header: Mapping[str, Any]) -> tuple[Fits, int]:
+def read(
+    path: pathlib.Path, header: Mapping[str, Any], checksums: Mapping[str, int | None]
+) -> tuple[Fits, int]:
     """Returns the fits of a file and its number of complete lines.
+
+    Fits of other data files of the same name are left out; lines of earlier versions, which have
+    no checksum, are taken to be of these files.
 
     Args:
       path: file of fits, which need not exist.
       header: first line that the file must have.
+      checksums: checksum of the file of each set that is wanted.
 
     Raises:
       ConfigError: the file holds no fits, or those of another task, machine or version.
@@ -111,6 +117,7 @@ def read(path: pathlib.Path, header: Mapping[str, Any]) -> tuple[Fits, int]:
                 **{name: line[name] for name in Fit._fields if name in line}
             )
             for line in others
+            if line.get("checksum") in (None, checksums.get(line["set"]))
         }
         first = {"task": "classes"} | first  # for files older than the other tasks
         changed = [name for name in header if first[name] != header[name]]
@@ -134,7 +141,9 @@ def measure(
     """
     header, seen = about(), set()
     overwrite = cli.OVERWRITE_OUTPUT.value
-    fits, lines = ({}, 0) if overwrite else read(path, header)
+    names = dict.fromkeys(key.set for key in wanted)
+    checksums = {name: tables_data.checksum(name, task.sets, folder) for name in names}
+    fits, lines = ({}, 0) if overwrite else read(path, header, checksums)
     with files.Log(path, lines) as log:
         if not lines:
             log.append(header)
@@ -145,7 +154,8 @@ def measure(
             program = key._replace(split=0)
             fits[key] = fit(task, task.methods[key.method], part, key.split, program not in seen)
             seen.add(program)
-            log.append(key._asdict() | fits[key]._asdict())
+            mark = {"checksum": checksums[key.set]} if checksums[key.set] is not None else {}
+            log.append(key._asdict() | fits[key]._asdict() | mark)
             log.sync()
     return {key: fits[key] for key in wanted}
 

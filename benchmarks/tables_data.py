@@ -14,6 +14,7 @@ import csv
 import functools
 import math
 import pathlib
+import zlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -168,6 +169,20 @@ def read_csv(path: pathlib.Path) -> Table:
     return Table(np.concatenate(x, axis=1), y)
 
 
+def file_of(name: str, sets: Sets, folder: pathlib.Path | None) -> pathlib.Path | None:
+    """Returns the file of a set that ``choose_sets`` returned; None if it needs none."""
+    if name in _MADE or name in _SHIPPED:
+        return None
+    assert folder is not None  # ensured by choose_sets
+    return folder / f"{name}{sets.source.suffix}"
+
+
+def checksum(name: str, sets: Sets, folder: pathlib.Path | None) -> int | None:
+    """Computes a checksum that identifies the file of a set; None if it needs none."""
+    path = file_of(name, sets, folder)
+    return None if path is None else zlib.crc32(path.read_bytes())
+
+
 def load(name: str, sets: Sets, folder: pathlib.Path | None, seed: int) -> Table:
     """Loads a set that ``choose_sets`` returned.
 
@@ -187,9 +202,9 @@ def load(name: str, sets: Sets, folder: pathlib.Path | None, seed: int) -> Table
     if name in _SHIPPED:
         table = Table(*_SHIPPED[name](return_X_y=True))
     else:
-        assert folder is not None  # ensured by choose_sets
-        read = read_csv if sets.kind == "numbers" else read_dat
-        table = read(folder / f"{name}{sets.source.suffix}")
+        path = file_of(name, sets, folder)
+        assert path is not None
+        table = (read_csv if sets.kind == "numbers" else read_dat)(path)
     if len(table.y) <= ROWS:
         return table
     rows = np.random.default_rng(seed).choice(len(table.y), ROWS, replace=False)

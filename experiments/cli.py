@@ -6,10 +6,12 @@ import dataclasses
 import difflib
 import functools
 import io
+import json
 import logging
 import os
 import pathlib
 import re
+import runpy
 import sys
 import threading
 import traceback
@@ -19,6 +21,7 @@ from typing import Any
 import jax
 from absl import app, flags
 from absl import logging as absl_logging
+from ml_collections import ConfigDict
 
 from experiments import configs, helptext
 from ladder_jax.config import COMPUTE_DTYPES, OLD_NAMES, Config
@@ -30,7 +33,16 @@ from ladder_jax.errors import (
     PeerError,
     WriteError,
 )
-from ladder_jax.run.files import as_path, is_bucket, make_writable, writing
+from ladder_jax.run.files import (
+    as_path,
+    expanded,
+    is_bucket,
+    make_folder,
+    make_writable,
+    reason_of,
+    writing,
+)
+from ladder_jax.run.workfolder import ELSEWHERE
 
 DATASET = flags.DEFINE_string(
     "dataset",
@@ -80,7 +92,29 @@ def local_path(path: str | os.PathLike[str], what: str) -> pathlib.Path:
     """Returns a path on disk, for files that cannot be in a bucket."""
     if is_bucket(path):
         raise ConfigError(f"{path}: {what} cannot be in a bucket; give a path on a disk.")
-    return pathlib.Path(path).expanduser()
+    return expanded(path)
+
+
+def read_json(path: pathlib.Path, needed: Collection[str] = ()) -> dict[str, Any]:
+    """Reads an object from a JSON file that a command wrote.
+
+    Args:
+      path: path of the file.
+      needed: names of the entries that it must have.
+
+    Raises:
+      DataError: it is something else, e.g. cut short or edited.
+    """
+    try:
+        values: Any = json.loads(path.read_bytes())
+        lacking = [name for name in needed if name not in values]
+        reason = f"no {lacking[0]}" if lacking else "" if isinstance(values, dict) else "no object"
+    except (TypeError, ValueError) as error:
+        reason = str(error)
+    if reason:
+        raise DataError(f"{path} is not what a command writes ({reason}); restore or remove it.")
+    entries: dict[str, Any] = values
+    return entries
 
 
 def find_workdir() -> str:
@@ -122,6 +156,8 @@ def output_path(default: str) -> pathlib.Path:
       ConfigError: as for ``check_output``.
     """
     path = as_path(OUTPUT.value or default)
+    if not OUTPUT.value:
+        make_folder(path.parent)
     check_output(path)
     return path
 
@@ -151,7 +187,8 @@ def config_path(name: str) -> str:
     """Returns the path of a config file, with its arguments, from its path or name.
 
     Raises:
-      ConfigError: the file, or its row for these arguments, does not exist.
+      ConfigError: the file, or its row for these arguments, does not exist, or the file cannot be
+        read.
 
     Examples:
       >>> config_path("mnist_100_gamma").endswith("configs/mnist.py:labels=100,model=gamma")
@@ -164,12 +201,34 @@ def config_path(name: str) -> str:
         except ConfigError as error:
             raise ConfigError(f"--config={name}: {error}") from error
         return f"{configs.FOLDER / file}.py{colon}{arguments}"
-    if pathlib.Path(file).is_file():
-        return name
+    if (path := expanded(file)).is_file():
+        _check_config_file(path, arguments)
+        return f"{path}{colon}{arguments}"
     known = ", ".join(configs.names())
     raise ConfigError(
         f"--config={name}: no such file; give a path, or one of {known} (--help lists their rows)."
     )
+
+
+def _check_config_file(path: pathlib.Path, arguments: str) -> None:
+    """Checks that a user's config file defines settings.
+
+    Raises:
+      ConfigError: it does not, or fails.
+    """
+    try:
+        get_config = runpy.run_path(str(path))["get_config"]
+        values = get_config(*filter(None, [arguments]))
+    except Exception as error:  # whatever the user's code raises
+        reason = f"{type(error).__name__}: {reason_of(error)}"
+        raise ConfigError(
+            f"--config={path}: it cannot be read ({reason}); mend its get_config()."
+        ) from error
+    if not isinstance(values, ConfigDict):
+        raise ConfigError(
+            f"--config={path}: its get_config() returns a {type(values).__name__}; return "
+            "base.config_dict(Config(...)), as experiments/configs/digits.py does."
+        )
 
 
 def _with_config_paths(argv: Sequence[str], config: str | None) -> list[str]:
@@ -210,6 +269,8 @@ def as_flags(message: str, listed: Collection[str]) -> str:
       >>> as_flags("seed=3: give labels=9, or overwrite=True", ["config", "labels", "overwrite"])
       '--config.seed=3: give --labels=9, or --overwrite'
     """
+    if "overwrite" not in listed:  # such commands replace no run
+        message = message.replace(ELSEWHERE, ELSEWHERE.partition(",")[0])
     settings = {field.name for field in dataclasses.fields(Config)} if "config" in listed else ()
 
     def flag(parameter: re.Match[str]) -> str:
@@ -326,10 +387,24 @@ def shutdown(status: int, words: str = "") -> None:
         os._exit(status)
 
 
-def _accept_any_text() -> None:
-    """Makes stdout accept any text, escaping characters that its encoding lacks."""
+def _prepare_output() -> None:
+    """Makes stdout accept any text, escaping characters that its encoding lacks.
+
+    Output that the shell has closed, as ``>&-`` does, is discarded.
+    """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8"))
     if isinstance(sys.stdout, io.TextIOWrapper):  # not so in a notebook
         sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _discard_unwritable() -> None:
+    """Discards output that stdout does not take, which would also fail when Python exits."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def run(
@@ -351,7 +426,7 @@ def run(
       about: help texts, by flag, that differ from the flags' own.
       words: whether the command reads ``sys.argv`` itself.
     """
-    _accept_any_text()
+    _prepare_output()
     sys.argv[1:] = map(_with_current_names, sys.argv[1:])  # ml_collections reads it too
     # JAX reports every backend that it does not find.
     flags.FLAGS.set_default("verbosity", absl_logging.WARNING)
@@ -365,26 +440,31 @@ def run(
 
     def guarded(argv: Sequence[str]) -> None:
         del argv
-        status = 1
+        status, line, finished = 1, "", False
         try:
             main()
+            finished = True
             sys.stdout.flush()
             return
         except BrokenPipeError:  # from head and the like; nobody reads the remaining output
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return
+            status = 0 if finished else 1
         except (ConfigError, DataError, NotFiniteError, PeerError, WriteError) as error:
             line = f"error: {as_flags(str(error), listed)}"
         except KeyboardInterrupt as error:
             line = str(error) or "interrupted"
             status = error.status if isinstance(error, Interrupted) else 130
+        except OSError as error:
+            reason = f"{error.filename}: {error.strerror}" if error.filename else error
+            line = f"error: {reason}"
         except Exception:
             platform_error = _platform_error()
             if platform_error is None:
                 shutdown(status, traceback.format_exc())
                 raise
             line = f"error: {platform_error}"
-        print(line, file=sys.stderr)
+        _discard_unwritable()
+        if line:
+            print(line, file=sys.stderr)
         shutdown(status)
         sys.exit(status)
 

@@ -42,17 +42,31 @@ def is_population(members: Mapping[str, Config], together: str) -> bool:
     return is_possible and (together == "on" or (together == "auto" and by_default))
 
 
-def remove_runs(folder: pathlib.Path) -> None:
-    """Removes the runs of an earlier command, whose members may have been others.
+def _remove(folder: pathlib.Path, pattern: str) -> None:
+    """Removes what a folder holds under names that match a pattern."""
+    for path in files.listed(folder):
+        if re.fullmatch(pattern, path.name):
+            files.remove(path)
+
+
+def remove_checkpoints(folder: pathlib.Path) -> None:
+    """Removes the checkpoints of populations, which their members share.
 
     Args:
       folder: folder of the command.
     """
-    for path in files.listed(folder):
-        if re.fullmatch(
-            rf"(ladder|supervised)(-\d+)+|{workfolder.CHECKPOINTS}-[0-9a-f]{{8}}", path.name
-        ):
-            files.remove(path)
+    _remove(folder, rf"{workfolder.CHECKPOINTS}-[0-9a-f]{{8}}")
+
+
+def remove_runs(folder: pathlib.Path, *models: str) -> None:
+    """Removes the runs of an earlier command, whose members may have been others.
+
+    Args:
+      folder: folder of the command.
+      *models: what the names of the runs begin with, before their numbers.
+    """
+    _remove(folder, rf"({'|'.join(models)})(-\d+)+")
+    remove_checkpoints(folder)
 
 
 def error_of(name: str, result: loop.Result, measured: str) -> float:

@@ -75,14 +75,14 @@ def plot(runs: Sequence[varied.Run]) -> figures.Picture:
 
 def main() -> None:
     """Trains all configs together, and writes the file and the plot."""
-    path = cli.output_path("runs/costs.json")
+    path = varied.output_path("costs")
     config, dataset = varied.load()
     config = dataclasses.replace(config, validation=_HOLD_OUT.value)
     folder = files.as_path(cli.WORKDIR.value or "runs/costs")
     members: dict[Config, str] = {}  # unchanged configs, common to all levels, occur once
-    entries = []
+    entries, factors = [], list(dict.fromkeys([1.0, *_FACTORS.value]))
     for seed in cli.seeds():
-        for level, cost, changed_config in changed(config, [1.0, *_FACTORS.value]):
+        for level, cost, changed_config in changed(config, factors):
             member = dataclasses.replace(changed_config, seed=seed)
             name = members.setdefault(member, f"{level}-{cost:g}-{seed}")
             entries.append((name, {"level": level, "cost": cost, "seed": seed}))
@@ -92,10 +92,10 @@ def main() -> None:
         entry | {"validation_error": results[name].summary["validation_error"]}
         for name, entry in entries
     ]
+    varied.write(path, config, plot(runs), hold_out=config.validation, runs=runs)
     for (level,), errors in by_cost(runs).items():
         for cost, values in sorted(errors.items()):
             print(f"level {level}  cost {cost:10g}  {over_seeds(values).mean:6.2f} %", flush=True)
-    varied.write(path, config, plot(runs), hold_out=config.validation, runs=runs)
 
 
 if __name__ == "__main__":

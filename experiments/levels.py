@@ -163,22 +163,22 @@ def plot(runs: Sequence[varied.Run]) -> figures.Picture:
 
 def main() -> None:
     """Trains the runs missing in their folder, and writes the file after each population."""
-    path = cli.output_path("runs/levels.json")
+    path = varied.output_path("levels")
     config, dataset = varied.load()
     folder = files.as_path(cli.WORKDIR.value or "runs/levels")
     runs: list[varied.Run] = []
     gradients: list[varied.Run] = []
-    for levels in _LEVELS.value:
-        for model in _MODELS.value:
+    for levels in dict.fromkeys(_LEVELS.value):
+        for model in dict.fromkeys(_MODELS.value):
             trained, norms = train(config, levels, model, dataset, folder / f"{model}-{levels}")
             runs += trained
             gradients += norms
-            for (_, noise), errors in by_levels(trained).items():
-                mean = over_seeds(errors[levels]).mean
-                print(f"{levels:3} levels  {model:10}  noise {noise:8}  {mean:6.2f} %", flush=True)
             flags_given = {"residual": _RESIDUAL.value, "input_noise": _INPUT_NOISE.value}
             measured = {"width": _WIDTH.value, "runs": runs, "gradients": gradients}
             varied.write(path, config, plot(runs), **flags_given, **measured)
+            for (_, noise), errors in by_levels(trained).items():
+                mean = over_seeds(errors[levels]).mean
+                print(f"{levels:3} levels  {model:10}  noise {noise:8}  {mean:6.2f} %", flush=True)
 
 
 if __name__ == "__main__":

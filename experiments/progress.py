@@ -125,6 +125,12 @@ def lines(
     return progress
 
 
+def _write(line: str) -> None:
+    """Writes a line to stderr; training goes on if nobody reads it any more."""
+    with contextlib.suppress(BrokenPipeError):
+        print(line, file=sys.stderr, flush=True)
+
+
 @contextlib.contextmanager
 def shown(
     title: str, epochs: int, *, done: bool = False, percent: bool = True
@@ -145,8 +151,7 @@ def shown(
         return
     draw = _bar_class()
     if draw is None:
-        write = lambda line: print(line, file=sys.stderr, flush=True)
-        yield lines(title, epochs, write=write, percent=percent)
+        yield lines(title, epochs, write=_write, percent=percent)
         return
     with draw(total=epochs, desc=title, unit="epoch", mininterval=0.5) as bar:
         yield _drawn(bar, percent)

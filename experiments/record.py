@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import pathlib
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from experiments import relative_time
+from experiments import cli, relative_time
 from experiments.configs import RENAMED, mnist
 from experiments.published import LABELS, PERMUTATION_INVARIANT
 from experiments.tables import FASHION_EPOCHS, TABLES, Row
@@ -19,6 +18,8 @@ if TYPE_CHECKING:
 
 Run = dict[str, Any]
 
+_NEEDED = ("row", "labels", "seed", "test_error", "split", "config")
+"""Entries of a run that the tables need."""
 OURS = ("full", *mnist.OURS)
 """Rows of MNIST that are compared with published errors."""
 HEADING = f"""# Results
@@ -66,9 +67,9 @@ def file_of(results: pathlib.Path, table: str, row: Row, seed: int) -> pathlib.P
 
 def read(results: pathlib.Path, table: str) -> list[Run]:
     """Reads all runs of a table in the order of their seeds, with current row names."""
-    runs = [
-        json.loads(path.read_text(encoding="utf-8")) for path in (results / table).glob("*.json")
-    ]
+    # A hidden file is what a crash left of one that was being written.
+    paths = (results / table).glob("[!.]*.json")
+    runs = [cli.read_json(path, _NEEDED) for path in paths]
     runs = [run | {"row": RENAMED.get(run["row"], run["row"])} for run in runs]
     return sorted(runs, key=lambda run: run["seed"])
 

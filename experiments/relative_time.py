@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import pathlib
 from collections.abc import Mapping, Sequence
 
-from experiments import baselines, configs
+from experiments import baselines, cli, configs
 from experiments.tables import Row
 from ladder_jax.config import Config
 
@@ -18,7 +17,7 @@ _IMAGES = 60_000  # training images of MNIST and of Fashion-MNIST, whose nets ar
 def read(results: pathlib.Path) -> dict[str, float]:
     """Reads the milliseconds per step by config; empty if nothing was measured."""
     path = results / FILE
-    step_ms = json.loads(path.read_text(encoding="utf-8"))["step_ms"] if path.exists() else {}
+    step_ms = cli.read_json(path, ["step_ms"])["step_ms"] if path.exists() else {}
     return {configs.current(name): ms for name, ms in step_ms.items()}
 
 

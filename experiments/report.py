@@ -9,7 +9,6 @@ and another page compares them.
 from __future__ import annotations
 
 import dataclasses
-import json
 import pathlib
 import sys
 from collections.abc import Callable
@@ -71,7 +70,7 @@ def main() -> None:
     for run in runs:
         print(report.write(run, dataset, compared=is_command or None))
     if is_command:
-        summary = json.loads((folder / compare.SUMMARY).read_text(encoding="utf-8"))
+        summary = cli.read_json(folder / compare.SUMMARY)
         errors = {title: row["errors"] for title, row in summary.items()}
         print(report.write_comparison(folder, errors))
 

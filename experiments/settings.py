@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import math
 import pathlib
-from collections.abc import Container, Iterator
+import shlex
+from collections.abc import Container, Iterable, Iterator
 
 import jax
 import numpy as np
@@ -17,7 +18,7 @@ from ladder_jax import data, errors
 from ladder_jax.config import Config
 from ladder_jax.data import preprocessing
 from ladder_jax.errors import ConfigError
-from ladder_jax.run import inputs, multiprocess
+from ladder_jax.run import files, inputs, multiprocess, program
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Experiment: the name of a config or the path of its file. Default: digits."
@@ -147,6 +148,24 @@ def check_layers(config: Config, dataset: data.Dataset) -> None:
         )
 
 
+def check_members(configs: Iterable[Config], dataset: data.Dataset, task: inputs.Task) -> None:
+    """Checks, before a folder is made or its content is replaced, that all members can be trained.
+
+    Args:
+      configs: configs of the command, with the first seed.
+      dataset: the data set.
+      task: the data prepared for the first seed.
+
+    Raises:
+      ConfigError: a seed is too large, or the layers do not fit the data.
+      DataError: with one of the seeds, a class has no label.
+    """
+    for config in configs:
+        program.build_ladder(config, task.spec.input_shape, task.spec.target)
+    for seeded in members.seeded(config, cli.SEEDS.value):
+        inputs.choose_rows(seeded, dataset)
+
+
 def check_held_out(what: str, task: inputs.Task) -> None:
     """Checks that there are held-out examples to compare settings on.
 
@@ -168,7 +187,7 @@ def keep_programs() -> None:
     """Sets the persistent compilation cache to the folder in --compilation_cache."""
     if _CACHE.value is not None:
         update = jax.config.update
-        update("jax_compilation_cache_dir", _CACHE.value)  # type: ignore[no-untyped-call]
+        update("jax_compilation_cache_dir", str(files.as_path(_CACHE.value)))  # type: ignore[no-untyped-call]
         update("jax_persistent_cache_min_compile_time_secs", 0)  # type: ignore[no-untyped-call]
 
 
@@ -180,6 +199,6 @@ def resumable(folder: pathlib.Path) -> Iterator[None]:
     except errors.Interrupted as stop:
         if not multiprocess.is_primary():
             raise  # the primary process says how to resume
-        again = f"the same command with --workdir={folder}"
+        again = f"the same command with {shlex.quote(f'--workdir={folder}')}"
         again += " and without --overwrite" if OVERWRITE.value else ""
         raise errors.Interrupted(stop.number, f"{stop}; to resume: {again}") from stop

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import pathlib
 import shlex
-import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -32,7 +31,7 @@ from experiments.study import STUDY, Study, load_optuna, open_study
 from ladder_jax import data
 from ladder_jax.config import Config
 from ladder_jax.errors import NotFiniteError
-from ladder_jax.run import inputs, signals, workfolder
+from ladder_jax.run import files, inputs, signals, workfolder
 
 _TRIALS = flags.DEFINE_integer("trials", 24, "Number of trials.", lower_bound=1)
 _BATCH = flags.DEFINE_integer(
@@ -121,17 +120,7 @@ def train_batch(
         except NotFiniteError as error:
             print(f"trial {number}: {error}")
             study.tell(number, None)
-    for path in folder.glob(f"{workfolder.CHECKPOINTS}-*"):  # left by failed populations
-        shutil.rmtree(path)
-
-
-def begin_anew(folder: pathlib.Path) -> None:
-    """Removes the files of an earlier sweep."""
-    for pattern in ("trial-*-*", f"{workfolder.CHECKPOINTS}-*"):
-        for path in folder.glob(pattern):
-            shutil.rmtree(path)
-    for name in (STUDY, *sweep_report.OUTPUTS):
-        (folder / name).unlink(missing_ok=True)
+    compare.remove_checkpoints(folder)  # left by failed populations
 
 
 def main() -> None:
@@ -149,12 +138,15 @@ def main() -> None:
         settings.check_layers(config, dataset)
         task = inputs.prepare(config, dataset)
         settings.check_held_out("a sweep", task)
+        settings.check_members([config], dataset, task)
         overwrite = settings.OVERWRITE.value
         settings.tell_followed(config)
         settings.tell_unsuited(config, dataset, task)
         with workfolder.open_run(workdir, config, task.checksums, overwrite=overwrite) as folder:
             if overwrite:
-                begin_anew(folder)
+                compare.remove_runs(folder, "trial")
+                for name in (STUDY, *sweep_report.OUTPUTS):
+                    files.remove(folder / name)
             with settings.resumable(folder):
                 sweep = run(config, dataset, folder, tuned)
             command = shlex.join(["python", "-m", "experiments.sweep", *sys.argv[1:]])

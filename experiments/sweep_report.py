@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 import pathlib
+import shlex
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -16,7 +17,8 @@ from ladder_jax.errors import NotFiniteError
 from ladder_jax.run import files, workfolder
 from ladder_jax.run.evaluation import error_name, error_text
 
-OUTPUTS = ("best.py", "sweep.json", "sweep.png", "sweep.svg")
+BEST = "best.py"
+OUTPUTS = (BEST, "sweep.json", "sweep.png", "sweep.svg")
 _SHOWN = 5
 
 
@@ -62,13 +64,14 @@ def write(folder: pathlib.Path, sweep: Sweep, command: str) -> str:
             f"NaN or infinity in each of {len(sweep.trials)} trials, the config's own included; "
             "train only the config with experiments.train, which says where it arises."
         )
-    with files.replacing(folder / "best.py") as path:
-        path.write_text(config_file(sweep, command), encoding="utf-8")
+    with files.replacing(folder / BEST) as path:
+        # A folder's name may have bytes that are no text.
+        path.write_bytes(config_file(sweep, command).encode("utf-8", "backslashreplace"))
     plot(folder, sweep)
     return (
         f"{table(sweep)}\n"
         f"the plot, all trials and the best as a config file are in {folder}; to train it:\n"
-        f"  python -m experiments.train --config={folder / 'best.py'}"
+        f"  python -m experiments.train {shlex.quote(f'--config={folder / BEST}')}"
     )
 
 
@@ -131,10 +134,9 @@ def config_file(sweep: Sweep, command: str) -> str:
     ]
     before = "not finite" if first.errors is None else error_text(first.error, sweep.percent)
     least = error_text(best.error, sweep.percent)
-    command = command.replace("\\", "\\\\").replace('"', '\\"')
-    return f'''"""{sweep.config.name}, tuned: {least} validation error.
+    return f'''"""{_in_docstring(sweep.config.name)}, tuned: {least} validation error.
 
-{command}
+{_in_docstring(command)}
 
 Trial {best.number} of {len(sweep.trials)}, chosen by the mean over {sweep.seeds} seed(s);
 {before} with the settings that the sweep began with. The least of many such errors is
@@ -156,9 +158,20 @@ def get_config() -> ConfigDict:
 '''
 
 
+def _in_docstring(text: str) -> str:
+    """Escapes text for a docstring."""
+    return text.replace("\\", "\\\\").replace('"', '\\"')
+
+
 def _literal(value: object) -> str:
-    """Returns a value as a Python literal, strings in double quotes."""
-    return json.dumps(value) if isinstance(value, str) else repr(value)
+    """Returns a value as a Python literal, strings in double quotes.
+
+    Examples:
+      >>> _literal('a "b"'), _literal((1.0,))
+      ('"a \\\\"b\\\\""', '(1.0,)')
+    """
+    # JSON's escapes are Python's, but for characters beyond 16 bits, which stay as they are.
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
 
 
 def plot(folder: pathlib.Path, sweep: Sweep) -> None:

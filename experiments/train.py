@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import pathlib
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from absl import flags
@@ -102,21 +103,29 @@ def table(config: Config, task: inputs.Task, summary: dict[str, dict[str, Any]])
     return "\n".join([heading, *compare.lines(summary, percent)])
 
 
-def run(config: Config, dataset: data.Dataset, task: inputs.Task, folder: pathlib.Path) -> None:
-    """Trains in a folder; the primary process saves the summary and prints it as a table."""
+def run(
+    configs: Mapping[str, Config], dataset: data.Dataset, known: compare.Known, folder: pathlib.Path
+) -> None:
+    """Trains in a folder; the primary process saves the summary and prints it as a table.
+
+    Args:
+      configs: the config, or each of its variations, as ``members.variations`` returns them.
+      dataset: the data set.
+      known: the config as given, and the data prepared for it.
+      folder: folder of the command.
+    """
     names = [name for name in dict.fromkeys(_COMPARE.value) if name != "none"]
-    configs = members.variations(config, _VARY.value, _SAMPLE.value)
     reporting = _REPORT.value and multiprocess.is_primary()
     errors = compare.compare(
         configs,
         names,
         cli.SEEDS.value,
         folder,
-        measured(config, task),
+        measured(*known),
         dataset,
         together=settings.POPULATION.value,
         overwrite=settings.OVERWRITE.value,
-        known=(config, task),
+        known=known,
         finished=lambda run: report.of_run(run, dataset) if reporting else None,
     )
     summary = compare.summarize(errors)
@@ -125,7 +134,7 @@ def run(config: Config, dataset: data.Dataset, task: inputs.Task, folder: pathli
     if _REPORT.value:
         report.of_command(folder, errors)
     files.write_json(folder / compare.SUMMARY, summary)  # last: marks the command as done
-    print(table(config, task, summary))
+    print(table(*known, summary))
     print(f"config, metrics, labels and parameters are in {folder}")
     if _REPORT.value:
         print(f"to look at: {folder / REPORT}")
@@ -158,6 +167,8 @@ def main() -> None:
         check_compared(dataset)
         task = inputs.prepare(config, dataset)
         measured(config, task)
+        configs = members.variations(config, _VARY.value, _SAMPLE.value)
+        settings.check_members(configs.values(), dataset, task)
         workdir = cli.WORKDIR.value or f"runs/{config.name}-{time.strftime('%Y%m%d-%H%M%S')}"
         multiprocess.broadcast_from_primary(lambda: check_unfinished(workdir))
         settings.tell_followed(config)
@@ -166,9 +177,9 @@ def main() -> None:
         with workfolder.open_run(workdir, config, task.checksums, overwrite=overwrite) as folder:
             files.remove(folder / compare.SUMMARY)
             if overwrite:
-                compare.remove_runs(folder)
+                compare.remove_runs(folder, "ladder", "supervised")
             with settings.resumable(folder):
-                run(config, dataset, task, folder)
+                run(configs, dataset, (config, task), folder)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from experiments import cli, configs
 from experiments.record import for_dark_pages
 from ladder_jax import data
 from ladder_jax.config import Config
+from ladder_jax.errors import ConfigError
 from ladder_jax.report.figures import Picture
 from ladder_jax.run import files, inputs, workfolder
 
@@ -33,6 +34,27 @@ def about(name: str) -> dict[str, str]:
         "output": f"File to write, as JSON, the plot beside it. Default: runs/{name}.json.",
         "workdir": f"Folder of the runs; stopped ones in it resume. Default: runs/{name}.",
     }
+
+
+def output_path(command: str) -> pathlib.Path:
+    """Returns the file to write: ``--output``, or the command's default.
+
+    Raises:
+      ConfigError: it, or the plot beside it, cannot be written or exists already.
+    """
+    path = cli.output_path(f"runs/{command}.json")
+    if _picture(path) == path:
+        raise ConfigError(
+            f"--output={path} is JSON, and the plot beside it ends in {path.suffix}; give a name "
+            "ending in .json."
+        )
+    cli.check_output(_picture(path))
+    return path
+
+
+def _picture(path: pathlib.Path) -> pathlib.Path:
+    """Returns the file of the plot beside a file of runs."""
+    return path.with_suffix(".svg")
 
 
 def load() -> tuple[Config, data.Dataset]:
@@ -67,4 +89,5 @@ def write(path: pathlib.Path, config: Config, picture: Picture, **measured: Any)
     settings = {name: getattr(config, name) for name in ("labels", "epochs", "compute_dtype")}
     versions = {"versions": workfolder.versions(), "commit": workfolder.commit()}
     files.write_json(path, {"base": _BASE.value} | settings | measured | versions)
-    path.with_suffix(".svg").write_bytes(for_dark_pages(picture.content))
+    with files.replacing(_picture(path)) as temporary:
+        temporary.write_bytes(for_dark_pages(picture.content))

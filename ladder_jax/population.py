@@ -89,7 +89,13 @@ def gather(
     dataset: data.Dataset | None = None,
     workdir: pathlib.Path | None = None,
 ) -> Crew:
-    """Prepares the data and settings of all members; ``workdir`` is that of the first."""
+    """Prepares the data and settings of all members.
+
+    Args:
+      configs: config of each member.
+      dataset: data of all members; None: the data set that the configs name.
+      workdir: folder of a member that was begun earlier, for the dtype that it has.
+    """
     if dataset is None:
         dataset = load_data(configs[0])
     rows = [choose_rows(config, dataset) for config in configs]
@@ -170,7 +176,9 @@ def train_population(
     check_alike(configs)
     check_processes(configs[0], together=True)
     folder = files.as_path(workdir)
-    crew = gather(configs, dataset, None if overwrite else folder / next(iter(members)))
+    begun = [] if overwrite else [folder / name for name in members]
+    begun = [path for path in begun if (path / workfolder.CONFIG).is_file()]
+    crew = gather(configs, dataset, begun[0] if begun else None)
     configs = crew.configs
     program = compile_program(configs[0], crew.tasks[0].spec, crew.members)
     with contextlib.ExitStack() as stack:

@@ -494,11 +494,29 @@ def test_helpers_of_the_other_commands():
         assert cli.label_numbers("2,5") == [2, 5]
 
 
+def test_fits_of_another_file_of_a_name_are_measured_again(tmp_path, monkeypatch):
+    def fit(task, method, part, seed, first):
+        return Fit(float(part.x.shape[1]), 0.1, first)
+
+    task, path = TASKS["classes"], tmp_path / "fits.jsonl"
+    monkeypatch.setattr(tables, "fit", fit)
+    errors = []
+    for columns in (1, 2, 1):
+        folder = tmp_path / str(columns)
+        folder.mkdir(exist_ok=True)
+        lines = [", ".join([str(i)] * columns + ["ab"[i % 2]]) for i in range(40)]
+        (folder / "mine.dat").write_text("\n".join(lines))
+        key = Key("mine", 2, 0, "k_nearest", "")
+        errors.append(tables.measure(task, [key], folder, path)[key].error)
+    assert errors == [1.0, 2.0, 1.0]
+    assert len(path.read_text().splitlines()) == 1 + 2  # the first was not measured again
+
+
 def test_documented_errors():
     names = ("ladder", "random_forest", "no_decoder", "logistic_regression", "k_nearest")
     names += ("label_spreading", "label_spreading_rbf", "self_training")
     path = documented.ROOT / "benchmarks" / "results" / "tables_classes.jsonl"
-    fits, lines = tables.read(path, {})
+    fits, lines = tables.read(path, {}, {})
     assert lines == 1 + 23 * 3 * 5 * len(names) == 1 + len(fits)
     page = (documented.ROOT / "docs" / "tables.md").read_text(encoding="utf-8")
     for labels in (2, 5, 10):

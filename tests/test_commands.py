@@ -16,10 +16,12 @@ import types
 import commands
 import numpy as np
 import pytest
+from absl import flags as absl_flags
+from absl.testing import flagsaver
 from commands import a_job, run_jobs
 from data_files import write_idx
 
-from experiments import cli, compare, configs, members
+from experiments import cli, compare, configs, members, settings
 from experiments.configs import base
 from ladder_jax import Batch, data, targets
 from ladder_jax.config import Config
@@ -149,6 +151,10 @@ BAD_FLAGS = [
     (["--vary=noise_std=x", "--validation=200"], "give values"),
     (["--vary=noise_std=0.2", "--vary=noise_std=0.3", "--validation=200"], "a setting twice"),
     (["stray"], "unexpected argument"),
+    (["--config.encoder=dense:5"], "encoder ends with 5 units, but the data have 10 classes"),
+    (["--config.seed=4294967295", "--seeds=2"], "seed is 4294967296"),
+    (["--config.label_choice=uniform", "--labels=20", "--seeds=9"], "no label is left for class"),
+    (["--workdir=~no such user/x"], "the home folder of its ~ is not known"),
 ]
 
 
@@ -175,8 +181,74 @@ def test_overwriting_removes_the_runs_of_an_earlier_command(tmp_path):
     for name in runs + others:
         (tmp_path / name).mkdir()
         (tmp_path / name / "file").touch()
-    compare.remove_runs(tmp_path)
+    compare.remove_runs(tmp_path, "ladder", "supervised")
     assert sorted(path.name for path in tmp_path.iterdir()) == others
+
+
+def test_wrong_settings_overwrite_nothing(tmp_path):
+    earlier = tmp_path / "ladder-0" / "result.json"
+    earlier.parent.mkdir()
+    earlier.write_text("{}")
+    done = train(f"--workdir={tmp_path}", "--overwrite", "--config.encoder=dense:5")
+    assert done.returncode == 1 and "encoder ends with 5 units" in done.stderr
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [earlier]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            "from experiments.configs import base\nget_config = lambda: base.dict(1)\n",
+            "no attribute",
+        ),
+        ("get_config = lambda: {}\n", "returns a dict; return base.config_dict"),
+        ("settings = 1\n", "KeyError: 'get_config'"),
+        ("def get_config(:\n", "SyntaxError"),
+    ],
+)
+def test_config_files_that_cannot_be_read(tmp_path, monkeypatch, content, message):
+    (tmp_path / "mine.py").write_text(content)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(ConfigError, match=rf"^--config={tmp_path}/mine.py: .*{message}"):
+        cli.config_path("~/mine.py")
+    (tmp_path / "mine.py").write_text((configs.FOLDER / "digits.py").read_text())
+    assert cli.config_path("~/mine.py") == f"{tmp_path}/mine.py"
+    with pytest.raises(ConfigError, match="takes 0 positional arguments"):
+        cli.config_path("~/mine.py:x")
+
+
+def test_outputs_that_are_closed_or_full(tmp_path):
+    def status(command, redirected):
+        shell = f"{shlex.quote(sys.executable)} -m {command} {redirected}"
+        environment = os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
+        done = subprocess.run(
+            ["sh", "-c", shell], cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
+        return done.returncode, done.stderr
+
+    assert status("experiments", ">&- 2>&-") == (0, "")
+    if pathlib.Path("/dev/full").exists():
+        full = status("experiments", ">/dev/full")
+        assert full == (1, "error: [Errno 28] No space left on device\n")
+
+
+def test_former_runs_that_are_damaged_end_in_one_line(tmp_path):
+    for name in ("labels.json", "metrics.jsonl"):
+        (tmp_path / name).write_text("[1, 2\n")
+    with pytest.raises(ConfigError, match=r"labels.json is not what a run writes"):
+        workfolder.check_data(tmp_path, {workfolder.LABELED: [1]})
+    with pytest.raises(ConfigError, match=r"metrics.jsonl is not what a run writes"):
+        workfolder.read_lines(tmp_path)
+
+
+def test_compilation_cache_in_the_home_folder(tmp_path, monkeypatch):
+    updates = {}
+    monkeypatch.setattr(settings.jax, "config", types.SimpleNamespace(update=updates.__setitem__))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    absl_flags.FLAGS.mark_as_parsed()
+    with flagsaver.flagsaver(compilation_cache="~/programs"):
+        settings.keep_programs()
+    assert updates["jax_compilation_cache_dir"] == str(tmp_path / "programs")
 
 
 def test_undefined_errors_are_refused():
@@ -218,6 +290,12 @@ def test_library_messages_name_no_flag_or_command():
 def test_parameters_are_shown_as_flags(message, shown):
     assert cli.as_flags(message, ["config", "labels", "overwrite"]) == shown
     assert cli.as_flags(message, []) == message
+
+
+def test_commands_that_replace_no_run_do_not_offer_to():
+    message = f"workdir x is not empty; {workfolder.ELSEWHERE}."
+    assert cli.as_flags(message, ["workdir"]) == "workdir x is not empty; give another folder."
+    assert "or --overwrite to replace what is in it." in cli.as_flags(message, ["overwrite"])
 
 
 @pytest.mark.parametrize(

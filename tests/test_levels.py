@@ -13,6 +13,7 @@ from absl.testing import flagsaver
 from experiments import costs, levels, varied
 from ladder_jax import data, loop, presets
 from ladder_jax.config import Config
+from ladder_jax.errors import ConfigError
 from ladder_jax.run import inputs
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -94,6 +95,38 @@ def test_costs(command, tmp_path, monkeypatch, capsys):
     ]
     assert "level 1  cost        100" in capsys.readouterr().out
     assert "<svg" in (tmp_path / "levels.svg").read_text()
+
+
+@pytest.mark.parametrize("module", [costs, levels])
+def test_values_given_twice_count_once(monkeypatch, tmp_path, capsys, module):
+    """Nothing is trained; the file is written before its errors are printed."""
+    small = Config(units=(3,), denoising_cost=(10.0, 0.0, 0.0))
+    trained = loop.Result((), (), (), {"validation_error": 1.0, "test_error": 1.0, "seconds": 1.0})
+    trained.summary["steps"] = 3
+    monkeypatch.setattr(varied.configs, "load", lambda name: small)
+    monkeypatch.setattr(
+        module.population,
+        "train_population",
+        lambda members, *_, **__: dict.fromkeys(members, trained),
+    )
+    monkeypatch.setattr(levels, "gradient_norms", lambda *_: [[1.0], [1.0]])
+    monkeypatch.chdir(tmp_path)  # without a folder runs
+    flags.FLAGS.mark_as_parsed()
+    printed = []
+    name = module.__name__.rpartition(".")[2]
+    file = tmp_path / "runs" / f"{name}.json"
+    monkeypatch.setattr("builtins.print", lambda *words, **_: printed.append(file.exists()))
+    given = {"factor": [1.0, 10.0, 10.0]} if module is costs else {"kind": ["full", "full"]}
+    with flagsaver.flagsaver(levels=[2, 2], **given):
+        module.main()
+    runs = json.loads(file.read_text())["runs"]
+    assert len(runs) == 2 and all(printed)
+    assert len({json.dumps(run) for run in runs}) == 2
+    (tmp_path / "y.svg").touch()
+    for output, message in (("x.svg", "give a name ending in .json"), ("y.json", "y.svg is there")):
+        given = flagsaver.flagsaver(output=str(tmp_path / output))
+        with given, pytest.raises(ConfigError, match=message):
+            module.main()
 
 
 @pytest.mark.parametrize("data_set", ["digits", "mnist", "mnist_residual"])

@@ -130,6 +130,17 @@ def test_all_labels_share_one_array():
     assert crew.data.train.labeled.shape == (2, 100, 64)
 
 
+def test_dtype_is_that_of_a_member_begun_earlier(tmp_path, monkeypatch):
+    with workfolder.open_run(tmp_path / "b", TINY):
+        pass
+    folders = []
+    monkeypatch.setattr(population, "gather", lambda *given: folders.append(given[2]) or 1 / 0)
+    for overwrite in (False, True):
+        with pytest.raises(ZeroDivisionError):
+            population.train_population(MEMBERS, tmp_path, overwrite=overwrite)
+    assert folders == [tmp_path / "b", None]
+
+
 def test_members_must_be_alike():
     for other in ({"units": (9,)}, {"epochs": 2}, {"labels": 50}):
         with pytest.raises(ConfigError, match=next(iter(other))):

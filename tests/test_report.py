@@ -4,6 +4,7 @@ import base64
 import io
 import itertools
 import json
+import os
 import re
 import shutil
 import struct
@@ -190,6 +191,28 @@ def test_comparison_of_runs(run, pictures, tmp_path):
     assert "means: ladder 5.00 %" in single.all("img")[0]["alt"] and "paired" not in single.sections
     with pytest.raises(ConfigError, match="holds no finished run"):
         report.write_comparison(tmp_path / "ladder-0")
+
+
+def test_comparison_leaves_out_runs_of_an_earlier_command(run, tmp_path):
+    """A stopped command with more seeds, resumed with fewer."""
+    copy_run(run, tmp_path, each=[{}, {}, {}])
+    page = Page(report.write_comparison(tmp_path, {"ladder": [0.0, 10.0], "other": [5.0, 6.0]}))
+    assert "4 runs compared" in page.text and "ladder-2" not in page.text
+    assert (
+        "5 runs compared"
+        in Page(report.write_comparison(tmp_path, {"a": [0, 10, 20], "b": [1, 2]})).text
+    )
+
+
+def test_progress_that_nobody_reads_stops_nothing(monkeypatch):
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w", buffering=1) as closed:
+        monkeypatch.setattr(progress.sys, "stderr", closed)
+        with progress.shown("a", 2) as show:
+            show({"epoch": 2})
+        monkeypatch.undo()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), writing)
 
 
 def test_error_over_numbers_of_labels(run, tmp_path):

@@ -24,7 +24,7 @@ from experiments import (
 from experiments.configs import mnist
 from ladder_jax import data
 from ladder_jax.config import Config, current_names
-from ladder_jax.errors import ConfigError
+from ladder_jax.errors import ConfigError, DataError, WriteError
 from ladder_jax.report.measures import over_seeds
 from ladder_jax.run import inputs
 
@@ -99,6 +99,33 @@ def test_an_accelerator_trains_alike_rows_as_one_population(monkeypatch, command
     assert alone["full", "100"]["test_error"] != alone["bottom", "100"]["test_error"]
     for row, run in alone.items():
         assert together[row]["test_error"] == pytest.approx(run["test_error"], abs=1)  # rounding
+
+
+def test_damaged_files_are_named(command, tmp_path):
+    folder = tmp_path / "results" / "mnist"
+    folder.mkdir(parents=True)
+    whole = (RESULTS / "mnist" / "full-100-0.json").read_text()
+    (folder / ".new-full-100-0.json").write_text(whole)  # of a write that was killed
+    assert record.read(tmp_path / "results", "mnist") == []
+    for content, reason in (
+        (whole[:99], "delimiter"),
+        ("[]", "no row"),
+        ('{"row": "full"}', "no labels"),
+    ):
+        (folder / "full-100-0.json").write_text(content)
+        with pytest.raises(DataError, match=rf"full-100-0.json is not what .*{reason}"):
+            command(check=True)
+    (folder / "full-100-0.json").unlink()
+    (folder.parent / relative_time.FILE).write_text("{}")
+    with pytest.raises(DataError, match=r"step_times.json is not what .*no step_ms"):
+        command(check=True)
+
+
+def test_results_are_writable_before_anything_is_trained(command, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(reproduce, "run_ladders", pytest.fail)
+    with pytest.raises(WriteError, match="cannot write"):
+        command(rows=["full"], labels="100", results=str(tmp_path / "file"))
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The sweep: its trials, resuming them, and its results."""
 
+import dataclasses
 import json
 import math
 import runpy
@@ -236,6 +237,30 @@ def test_levels_that_are_not_decoded_are_not_tuned(settings, names):
 def test_nothing_to_tune():
     with pytest.raises(ConfigError, match="denoising_cost is 0 at every level of digits"):
         knobs.knobs(OWN.supervised(), ["denoising_cost"])
+
+
+def test_best_config_keeps_every_name(tmp_path, monkeypatch):
+    monkeypatch.setattr(sweep_report, "plot", lambda folder, sweep: None)
+    folder = tmp_path / "my sweep"
+    folder.mkdir()
+    config = Config(name='C:\\new "best"', dataset="\N{GRINNING FACE}é\udcff.npz", **SETTINGS)
+    tuned = knobs.knobs(config, ["learning_rate"])
+    trials = [study.Trial(0, {"learning_rate": 0.003}, True, [2.0])]
+    done = sweep_report.Sweep(config, tuned, trials, seeds=1)
+    out = sweep_report.write(folder, done, "sweep --workdir='a\\b\udcff \"'")
+    assert f"experiments.train '--config={folder}/best.py'" in out
+    values = runpy.run_path(str(folder / "best.py"))["get_config"]().to_dict()
+    assert Config.create(values) == dataclasses.replace(config, learning_rate=0.003)
+
+
+def test_overwriting_keeps_what_is_not_of_a_sweep(quick, tmp_path):
+    run_sweep(tmp_path, "--validation=200")
+    for name in ("trial-0-0", "trial-by-hand", "checkpoints-0123abcd", "checkpoints-mine"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "trial-0-notes.txt").touch()
+    run_sweep(tmp_path, "--validation=200", "--overwrite", "--tune=noise_std")
+    left = {path.name for path in tmp_path.glob("[tc]*[-]*")}
+    assert left == {"trial-by-hand", "trial-0-notes.txt", "checkpoints-mine"}
 
 
 def test_error_is_the_mean_over_seeds():

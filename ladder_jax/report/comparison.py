@@ -122,6 +122,28 @@ def _measured(runs: Sequence[Run], errors: Mapping[str, Sequence[float]] | None)
     )
 
 
+def _differing(runs: Sequence[Run]) -> list[str]:
+    """Returns the settings in which runs of different kinds differ."""
+    settings = [name for name in runs[0].config if name not in _OF_A_RUN]
+    return [name for name in settings if len({run.settings([name]) for run in runs}) > 1]
+
+
+def _of_errors(runs: Sequence[Run], errors: Mapping[str, Sequence[float]]) -> list[Run]:
+    """Leaves out runs of an earlier command, which had more seeds or other models.
+
+    If the errors are of none of the runs, all are kept.
+    """
+    groups, kept = _kinds(runs, _differing(runs)), list[str]()
+    for values in errors.values():
+        for kind, group in groups.items():
+            first = group[: len(values)]
+            if [run.error for run in first] == list(values):
+                kept += [run.name for run in first]
+                del groups[kind]
+                break
+    return [run for run in runs if run.name in kept] or list(runs)
+
+
 def _rows(
     groups: Mapping[str, list[Run]], errors: Mapping[str, Sequence[float]] | None
 ) -> list[Row]:
@@ -157,8 +179,9 @@ def write_comparison(
     runs = _read_runs(folder)
     measured = _measured(runs, errors)
     runs = [run._replace(error=run.summary[f"{measured}_error"]) for run in runs]
-    settings = [name for name in runs[0].config if name not in _OF_A_RUN]
-    differing = [name for name in settings if len({run.settings([name]) for run in runs}) > 1]
+    if errors is not None:
+        runs = _of_errors(runs, errors)
+    differing = _differing(runs)
     groups = _kinds(runs, differing)
     rows = _rows(groups, errors)
     lines = {kind: [run.lines for run in kind_runs] for kind, kind_runs in groups.items()}

@@ -31,10 +31,25 @@ def is_bucket(path: str | os.PathLike[str]) -> bool:
     return _URL.match(os.fspath(path)) is not None
 
 
+def expanded(path: str | os.PathLike[str]) -> pathlib.Path:
+    """Returns a path on a disk, with ``~`` replaced by the home folder.
+
+    Raises:
+      ConfigError: there is no such home folder.
+    """
+    try:
+        return pathlib.Path(path).expanduser()
+    except RuntimeError as error:
+        raise ConfigError(
+            f"{path}: the home folder of its ~ is not known; give the whole path, or "
+            f"./{path} for a folder of that name."
+        ) from error
+
+
 def as_path(path: str | os.PathLike[str]) -> pathlib.Path:
     """Converts to a path on a disk, or to one in a bucket after checking that it is reachable."""
     if not (url := _URL.match(os.fspath(path))):
-        return pathlib.Path(path).expanduser()
+        return expanded(path)
     if isinstance(path, pathlib.PurePath) and not isinstance(path, pathlib.Path):
         return path  # type: ignore[return-value]  # converted before
     scheme, location = url[1] or url[2], url[3].replace("\\", "/").lstrip("/")

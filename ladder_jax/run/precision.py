@@ -48,7 +48,7 @@ def settle(config: Config, spec: Spec, workdir: str | os.PathLike[str] | None = 
 def _begun_in(workdir: str | os.PathLike[str] | None) -> str | None:
     """Returns the dtype that the run in a folder started with; None if there is no run."""
     folder = None if workdir is None else files.as_path(workdir)
-    if folder is None or not (folder / "config.json").is_file():
+    if folder is None or not (folder / workfolder.CONFIG).is_file():
         return None
     return workfolder.read_config(folder).compute_dtype
 

@@ -30,12 +30,15 @@ from ladder_jax.run import files, multiprocess
 from ladder_jax.run.files import read_bytes, replacing, write_arrays, write_json
 from ladder_jax.types import Array, Ladder, Trained
 
+CONFIG = "config.json"  # settings of the run, the first file in its folder
 CHECKPOINTS = "checkpoints"  # folder within the run's folder
 METRICS = "metrics.jsonl"  # a line of metrics per epoch
 BEST = "best.npz"  # parameters with the lowest validation error, in the format of params.npz
 EVENTS = "tensorboard"  # folder of events for TensorBoard
 REPORT = "report.html"
 FIGURES = "figures"  # folder of the report's figures
+ELSEWHERE = "give another folder, or overwrite=True to replace what is in it"
+"""Advice on a folder that cannot be used as it is."""
 LABELED = "labelled rows"  # name of their indices in ``check_data``
 _LABELS, _EXAMPLES = "labels.json", "examples.json"
 _WRITTEN = (
@@ -99,7 +102,7 @@ def _open(
 ) -> Iterator[pathlib.Path]:
     """Opens the actual folder of a run."""
     settings, folder = _located(as_json(config)), files.as_path(workdir)
-    known = folder / "config.json"
+    known = folder / CONFIG
     resuming = known.is_file() and not overwrite
     try:
         files.make_writable(folder)
@@ -108,10 +111,7 @@ def _open(
         reason = files.reason_of(error)
         raise ConfigError(f"workdir {folder}: {reason}; give another folder.") from error
     if occupied and not (resuming or overwrite):
-        raise ConfigError(
-            f"workdir {folder} is not empty; give another folder, or overwrite=True to replace "
-            "what is in it."
-        )
+        raise ConfigError(f"workdir {folder} is not empty; {ELSEWHERE}.")
     with _locked(folder):
         if resuming:
             check_same(folder, _known_settings(folder, settings), settings)
@@ -130,7 +130,7 @@ def _open(
 def _located(settings: dict[str, Any]) -> dict[str, Any]:
     """Returns the settings with absolute paths, valid in any working directory."""
     data_dir = str(settings.get("data_dir", ""))
-    absolute = {"data_dir": str(pathlib.Path(data_dir).expanduser().resolve())} if data_dir else {}
+    absolute = {"data_dir": str(files.expanded(data_dir).resolve())} if data_dir else {}
     return settings | {"dataset": data.located(str(settings.get("dataset", "")))} | absolute
 
 
@@ -139,7 +139,7 @@ def _known_settings(folder: pathlib.Path, now: dict[str, Any]) -> dict[str, Any]
 
     A data file that checksums identify may have moved with its folder.
     """
-    known = ADDED | _located(current_names(_read_json(folder / "config.json")))
+    known = ADDED | _located(current_names(_read_json(folder / CONFIG)))
     names = {pathlib.PurePath(settings["dataset"]).name for settings in (known, now)}
     if (folder / _EXAMPLES).exists() and data.is_file(now["dataset"]) and len(names) == 1:
         known["dataset"] = now["dataset"]
@@ -148,7 +148,7 @@ def _known_settings(folder: pathlib.Path, now: dict[str, Any]) -> dict[str, Any]
 
 def read_config(folder: pathlib.Path) -> Config:
     """Reads the settings of the run in a folder."""
-    path = folder / "config.json"
+    path = folder / CONFIG
     try:
         return Config.create(_read_json(path))
     except (FileNotFoundError, ConfigError) as error:
@@ -169,16 +169,18 @@ def deciding(config: Config) -> dict[str, Any]:
     return {name: v for name, v in as_json(config).items() if name not in _NOT_DECIDING}
 
 
-def _read_json(path: pathlib.Path) -> dict[str, Any]:
+def _parse(path: pathlib.Path, content: str | bytes) -> Any:
+    """Parses JSON that was read from a file of a run."""
     try:
-        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(content)
     except ValueError as error:
-        raise ConfigError(
-            f"{path} is not what a run writes ({error}); give another folder, or overwrite=True "
-            "to replace what is in it."
-        ) from error
+        raise ConfigError(f"{path} is not what a run writes ({error}); {ELSEWHERE}.") from error
+
+
+def _read_json(path: pathlib.Path) -> dict[str, Any]:
+    values: dict[str, Any] = _parse(path, path.read_bytes())
     if not isinstance(values, dict):
-        raise ConfigError(f"{path} is not what a run writes (no settings); give another folder.")
+        raise ConfigError(f"{path} is not what a run writes (no settings); {ELSEWHERE}.")
     return values
 
 
@@ -191,8 +193,8 @@ def check_same(folder: pathlib.Path, old: dict[str, Any], new: dict[str, Any]) -
     ]
     if differences:
         raise ConfigError(
-            f"workdir {folder} holds a run of other settings ({', '.join(differences)}); give "
-            "another folder, or overwrite=True to replace what is in it."
+            f"workdir {folder} holds a run of other settings ({', '.join(differences)}); "
+            f"{ELSEWHERE}."
         )
 
 
@@ -245,14 +247,10 @@ def load_summary(folder: pathlib.Path) -> dict[str, Any]:
     return _read_json(folder / "result.json")
 
 
-def check_data(
-    folder: pathlib.Path,
-    record: Mapping[str, Any],
-    advice: str = "give another folder, or overwrite=True",
-) -> None:
+def check_data(folder: pathlib.Path, record: Mapping[str, Any], advice: str = ELSEWHERE) -> None:
     """Checks that the run in a folder, if there is one, was started on these data."""
     labels, examples = folder / _LABELS, folder / _EXAMPLES
-    known = {LABELED: json.loads(labels.read_text(encoding="utf-8"))} if labels.exists() else {}
+    known = {LABELED: _parse(labels, labels.read_bytes())} if labels.exists() else {}
     known |= _read_json(examples) if examples.exists() else {}
     changed = [name for name, now in record.items() if known.get(name, now) != now]
     if changed:
@@ -264,8 +262,8 @@ def check_data(
 
 def read_lines(folder: pathlib.Path) -> list[dict[str, Any]]:
     """Reads the lines of ``metrics.jsonl``; empty if it does not exist."""
-    content = read_bytes(folder / METRICS) or b""
-    return [json.loads(line) for line in content.splitlines()]
+    path = folder / METRICS
+    return [_parse(path, line) for line in (read_bytes(path) or b"").splitlines()]
 
 
 def lines_in(folder: pathlib.Path) -> int:
