@@ -150,7 +150,7 @@ from ladder_jax.config import Config
 
 
 def get_config() -> ConfigDict:
-    """The settings of trial {best.number}."""
+    """Returns the settings of trial {best.number}."""
     return base.config_dict(
         Config(
 {"".join(settings)}        )

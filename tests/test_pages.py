@@ -77,6 +77,8 @@ NOT_RUN = {
     "experiments.levels": "takes most of an hour; tests/test_levels.py",
     "experiments.costs": "takes most of an hour; tests/test_levels.py",
     "benchmarks.tables": "takes hours; tests/test_benchmarks_tables.py",
+    "--table=textured_digits": "takes minutes; test_rows_named_in_commands_exist",
+    "--table=cifar10_small": "needs CIFAR-10; test_rows_named_in_commands_exist",
 }
 """Parts of commands whose flags are only parsed, with the reason."""
 

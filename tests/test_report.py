@@ -215,6 +215,25 @@ def test_progress_that_nobody_reads_stops_nothing(monkeypatch):
         os.dup2(os.open(os.devnull, os.O_WRONLY), writing)
 
 
+def test_curves_of_a_comparison(run, tmp_path, monkeypatch):
+    """Curves have the names of the rows; a single error per run, as in the other plot, is none."""
+    copy_run(run, tmp_path, each=[{}, {}])
+    _, axes = captured(
+        monkeypatch,
+        lambda: report.write_comparison(tmp_path, {"net": [5.0], "ladder lr=1": [0.0, 10.0]}),
+        "error_by_epoch",
+    )
+    assert axes.get_legend_handles_labels()[1] == ["ladder lr=1"]
+    assert [line.get_color() for line in axes.lines] == ["C1", "C1"]  # as in the other plot
+    for folder in tmp_path.glob("ladder-*"):
+        lines = (folder / "metrics.jsonl").read_text().splitlines()
+        first = json.loads(lines[0])
+        del first["test_error"]
+        (folder / "metrics.jsonl").write_text("\n".join([json.dumps(first), *lines[1:]]) + "\n")
+    page = Page(report.write_comparison(tmp_path))
+    assert [a["href"] for a in page.all("a")][-1] == "figures/spread.svg"
+
+
 def test_error_over_numbers_of_labels(run, tmp_path):
     copy_run(run, tmp_path, each=[{}, {}, {"labels": 30, "seed": 0}, {"labels": 30, "seed": 1}])
     page = Page(report.write_comparison(tmp_path))
@@ -325,15 +344,17 @@ def test_calibration_by_counting():
     assert measures.calibration(np.array([True]), np.ones(1)).error == 0
 
 
-def captured(monkeypatch, make):
-    """Returns the result of a function and the axes that it draws on."""
-    axes, original = [], figures.plot
+def captured(monkeypatch, make, name=None):
+    """Returns the result of a function and the axes of its first plot, or of that of a name."""
+    axes, original = {}, figures.plot
 
-    def plot(draw, *args, **kwargs):
-        return original(lambda own: (axes.append(own), draw(own))[1], *args, **kwargs)
+    def plot(draw, of, *args, **kwargs):
+        return original(lambda own: (axes.setdefault(of, own), draw(own))[1], of, *args, **kwargs)
 
-    monkeypatch.setattr(figures, "plot", plot)
-    return make(), axes[0]
+    with monkeypatch.context() as patch:
+        patch.setattr(figures, "plot", plot)
+        made = make()
+    return made, axes[name or next(iter(axes))]
 
 
 def test_combination_is_drawn_as_quartiles_of_its_units(monkeypatch):
@@ -371,6 +392,18 @@ def test_plots_of_odd_names_are_valid():
 
 def test_thirty_curves_look_different():
     assert len({tuple(figures.look(index).values()) for index in range(30)}) == 30
+
+
+def test_dots_are_whole_and_epochs_are_integers(monkeypatch):
+    runs = {"ladder": [[{"epoch": 5, "test_error": 8.0}]], "net": [[{"epoch": 5, "test_error": 9}]]}
+    _, axes = captured(monkeypatch, lambda: figures.error_curves(runs, "test"))
+    low, high = axes.get_xlim()
+    assert [tick for tick in axes.get_xticks() if low <= tick <= high] == [5]
+    assert axes.get_ylim() == (0, pytest.approx(9.45))
+    _, axes = captured(monkeypatch, lambda: figures.spread({"ladder": [8.0], "net": [9.0]}, "test"))
+    assert axes.get_xlim() == (0, pytest.approx(9.45))
+    _, axes = captured(monkeypatch, lambda: figures.spread({"ladder": [0.0]}, "test"))
+    assert axes.get_xlim()[0] == 0
 
 
 @pytest.mark.parametrize("names", [[f"level {k}" for k in range(7)], ["a" * 16] * 12, ["b" * 70]])

@@ -351,11 +351,26 @@ def test_limits_page_quotes_the_papers_figures():
             assert f"\n| {row.row}, {row.labels} | {paper} | {here} | {len(errors)} |\n" in page
 
 
+def test_limits_page_quotes_the_times():
+    page, rows = (ROOT / "docs" / "limits.md").read_text(), tables.TABLES["mnist"]
+    step_ms = relative_time.read(RESULTS)
+    full, gamma = (
+        relative_time.time_ratio(row, rows, step_ms)
+        for name in ("full", "gamma")
+        for row in rows
+        if (row.row, row.labels) == (name, "100")
+    )
+    assert f"ladder takes {full:.1f} times as long" in page
+    assert f"the Γ-model {gamma:.1f} times" in page
+
+
 def test_limits_page_matches_the_results():
     """Each line of its first table follows from the files of the runs."""
     page = (ROOT / "docs" / "limits.md").read_text()
     lines = {
+        "MNIST, 50": ("mnist", "50"),
         "MNIST, 100": ("mnist", "100"),
+        "MNIST, all": ("mnist", "all"),
         "MNIST, 1000": ("mnist", "1000"),
         "MNIST, 100, convolutional, the Γ-model": ("mnist_conv", "100", "gamma", "baseline"),
         "Fashion-MNIST, 100": ("fashion_mnist", "100"),

@@ -7,6 +7,7 @@ import itertools
 import json
 import pathlib
 import runpy
+import shutil
 import sys
 
 import numpy as np
@@ -120,6 +121,20 @@ def test_page_of_a_run(trained):
     files = [a["href"] for a in page.all("a") if a["href"].startswith("figures/")]
     assert [base64.b64decode(svg) for svg in svgs] == [(folder / f).read_bytes() for f in files]
     assert "cross_entropy" not in text or kind != "numbers"
+
+
+@pytest.mark.parametrize(
+    ("kind", "shown"),
+    [("pixels", "mean IoU75.00 %"), ("numbers", "RMSE25"), ("several", "error25")],
+)
+def test_held_out_error_has_the_measure_of_the_page(runs, tmp_path, kind, shown):
+    folder, dataset = runs[kind]
+    copy = shutil.copytree(folder, tmp_path / "ladder-0")
+    result = json.loads((copy / "result.json").read_text()) | {"validation_error": 25.0}
+    (copy / "result.json").write_text(json.dumps(result))
+    text = Page(report.write(copy, dataset)).text.replace("\N{NO-BREAK SPACE}", " ")
+    assert f"validation {shown}" in text
+    assert text.strip().startswith("mine, seed 0: ")  # the data, as the config has no name
 
 
 def test_pictures_of_masks(runs):

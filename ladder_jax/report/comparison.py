@@ -14,7 +14,7 @@ import numpy as np
 from ladder_jax.errors import ConfigError
 from ladder_jax.report import figures
 from ladder_jax.report.measures import Spread, over_seeds
-from ladder_jax.report.page import write_page
+from ladder_jax.report.page import experiment_name, write_page
 from ladder_jax.run.evaluation import error_name
 from ladder_jax.run.files import as_path
 from ladder_jax.run.workfolder import REPORT, as_json, load_summary, read_config, read_lines
@@ -184,21 +184,21 @@ def write_comparison(
     differing = _differing(runs)
     groups = _kinds(runs, differing)
     rows = _rows(groups, errors)
-    lines = {kind: [run.lines for run in kind_runs] for kind, kind_runs in groups.items()}
+    lines = {row.name: [run.lines for run in row.runs if run.lines] for row in rows}
     percent = not str(runs[0].summary.get("target")).startswith("numbers")
-    curves = [
-        figures.spread({row.name: row.errors for row in rows}, measured, percent),
-        figures.error_curves(lines, measured, percent),
-    ]
+    curves = [figures.spread({row.name: row.errors for row in rows}, measured, percent)]
+    if any(len(figures.series(run.lines, f"{measured}_error")[0]) > 1 for run in runs):
+        curves.append(figures.error_curves(lines, measured, percent))
     if len({run.summary["labels"] for run in runs}) > 1:
         points: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
         for kind, kind_runs in _kinds(runs, [s for s in differing if s != "labels"]).items():
             for run in kind_runs:
                 points[kind][run.summary["labels"]].append(run.error)
         curves.append(figures.error_over_labels(points, measured, percent=percent))
+    config, summary = runs[0].config, runs[0].summary
     content = {
-        "config": runs[0].config,
-        "summary": runs[0].summary,
+        "experiment": experiment_name(config["name"], pathlib.PurePath(summary["dataset"]).stem),
+        "summary": summary,
         "rows": rows,
         "paired": paired(rows),
         "measured": measured,

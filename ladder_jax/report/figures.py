@@ -142,6 +142,11 @@ def logarithmic(axes: Axes) -> None:
     axes.yaxis.set_minor_formatter(NullFormatter())
 
 
+def from_zero(highest: float) -> tuple[float, float | None]:
+    """Returns limits of an axis from 0 to just above the highest value, so that no dot is cut."""
+    return 0.0, 1.05 * highest or None
+
+
 def series(lines: Sequence[Line], name: str, scale: float = 1) -> tuple[list[int], list[Any]]:
     """Returns epochs and values of a metric that not every line of ``metrics.jsonl`` has."""
     lines = [line for line in lines if name in line]
@@ -157,12 +162,13 @@ def _by_epoch(curves: Sequence[Curve], ylabel: str, *words: str, log: bool = Fal
         for (epochs, values), options in curves:
             axes.plot(epochs, values, **{"marker": "" if len(epochs) > 1 else "o", **options})
         axes.set(xlabel="epoch", ylabel=ylabel)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        lowest = min((min(values) for (_, values), _ in curves if len(values)), default=0)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        known = [value for (_, values), _ in curves for value in values]
+        lowest, highest = min(known, default=0), max(known, default=0)
         if log and lowest > 0:
             logarithmic(axes)
         elif lowest >= 0:  # a log-likelihood may be negative
-            axes.set_ylim(0, None)
+            axes.set_ylim(*from_zero(highest))
 
     return plot(draw, *words)
 
@@ -216,11 +222,11 @@ def learning_curves(
 def error_curves(
     runs: Mapping[str, Sequence[Sequence[Line]]], measured: str, percent: bool = True
 ) -> Picture:
-    """Draws the "test" or "validation" error during training, one colour per kind of run."""
+    """Draws the "test" or "validation" error during training, one colour per trained model."""
     curves: list[Curve] = []
-    for index, (kind, kind_runs) in enumerate(runs.items()):
-        for number, lines in enumerate(kind_runs):
-            shown = kind if number == 0 and len(runs) <= _LEGEND else None
+    for index, (name, runs_of_model) in enumerate(runs.items()):
+        for number, lines in enumerate(runs_of_model):
+            shown = name if number == 0 and len(runs) <= _LEGEND else None
             options = {**look(index), "alpha": 0.6, "lw": 1, "label": shown}
             curves.append((series(lines, f"{measured}_error"), options))
     words = f"{measured} error by epoch of {len(curves)} runs", "Error during training, per run"
@@ -268,7 +274,7 @@ def calibration(measured: Calibration) -> Picture:
         axes.plot(confidence, accuracy, color="C0", lw=1)
         axes.scatter(confidence, accuracy, 8 + 80 * measured.n / measured.n.max(), color="C0")
         axes.set(xlabel="probability of the predicted class, in %", xlim=(0, 102))
-        axes.set(ylabel="of these right, in %", ylim=(0, 104))
+        axes.set(ylabel="of these right, in %", ylim=(-4, 104))
 
     caption = f"Calibration: expected calibration error (ECE) {measured.error:.2f} %, {BINS} bins "
     caption += "of equal width; larger dots stand for more examples; dotted: perfect calibration"
@@ -346,7 +352,8 @@ def spread(
             axes.plot(errors, [index] * len(errors), "o", color=color, alpha=0.6)
             axes.plot([means[name]] * 2, [index - 0.3, index + 0.3], color=color, lw=2)
         axes.set_yticks(range(len(means)), [textwrap.fill(name, 28) for name in means])
-        axes.set(ylim=(len(means) - 0.5, -0.5), xlim=(0, None))
+        highest = max(max(errors) for errors in errors_of.values())
+        axes.set(ylim=(len(means) - 0.5, -0.5), xlim=from_zero(highest))
         axes.set(xlabel=f"{measured} {error_name(percent)}")
 
     in_words = ", ".join(f"{name} {error_text(mean, percent)}" for name, mean in means.items())

@@ -57,6 +57,16 @@ _FILTERS: dict[str, Callable[..., str]] = {
 }
 
 
+def experiment_name(config_name: str, dataset_name: str) -> str:
+    """Returns the name of an experiment, or of its data if the config has the default name.
+
+    Examples:
+      >>> experiment_name("mnist_100", "mnist"), experiment_name("digits", "mine")
+      ('mnist_100', 'mine')
+    """
+    return dataset_name if config_name == Config().name else config_name
+
+
 def write_page(
     path: pathlib.Path, template: str, content: dict[str, Any], pictures: Iterable[Picture]
 ) -> pathlib.Path:
@@ -202,6 +212,7 @@ def write(
     content: dict[str, Any] = {
         "settings": dataclasses.asdict(config),
         "defaults": dataclasses.asdict(Config()),
+        "experiment": experiment_name(config.name, dataset.name),
         "dataset": dataset.name,
         "comparison": f"../{REPORT}" if compared else None,
         "noisy": noisy,
