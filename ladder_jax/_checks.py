@@ -109,6 +109,14 @@ def as_shape(name: str, value: Any) -> Shape:
     return tuple(map(int, sizes))
 
 
+def _is_nonnegative(value: Any) -> bool:
+    """Returns whether a value is a finite number, 0 or more."""
+    try:
+        return math.isfinite(value) and bool(value >= 0)
+    except TypeError:  # not a number, or a traced one
+        return False
+
+
 def check_structure(
     combinators: Sequence[Combinator | None],
     noise_std: Sequence[float],
@@ -117,8 +125,8 @@ def check_structure(
     """Checks that the noise, costs and combinators of levels 0 to L are consistent."""
     for name, values in (("noise_std", noise_std), ("denoising_cost", denoising_cost)):
         for level, value in enumerate(values):
-            if not (math.isfinite(value) and value >= 0):
-                raise ValueError(f"{name}[{level}] is {value}; give a finite number, 0 or more.")
+            if not _is_nonnegative(value):
+                raise ValueError(f"{name}[{level}] is {value!r}; give a finite number, 0 or more.")
     for level, combinator in enumerate(combinators):
         if combinator is None and denoising_cost[level] > 0:
             raise ValueError(
@@ -137,7 +145,7 @@ def check_structure(
 def as_rows(name: str, x: Any, input_shape: Shape, *, at_least: int) -> Any:
     """Returns ``x`` as an array ``[rows, *input_shape]`` of floating-point numbers."""
     x = _as_array(name, x)
-    if tuple(x.shape[1:]) != tuple(input_shape) or x.ndim == 0:
+    if tuple(x.shape[1:]) != tuple(input_shape):
         raise ValueError(
             f"{name} has shape {tuple(x.shape)}; wanted [rows, "
             f"{', '.join(map(str, input_shape))}], as the ladder's input_shape says."
@@ -145,19 +153,18 @@ def as_rows(name: str, x: Any, input_shape: Shape, *, at_least: int) -> Any:
     if not jnp.issubdtype(x.dtype, jnp.floating):
         raise TypeError(f"{name} has dtype {x.dtype}; convert it to floating point, e.g. float32.")
     if x.shape[0] < at_least:
-        raise ValueError(
-            f"{name} has {x.shape[0]} row(s); batch normalisation needs at least {at_least} "
-            "(one row has no variance)."
-        )
+        reason = " for batch normalisation, as one row has no variance" if at_least > 1 else ""
+        raise ValueError(f"{name} has {x.shape[0]} row(s); give at least {at_least}{reason}.")
     return jnp.asarray(x)  # NumPy's float64 becomes JAX's dtype
 
 
 def _as_array(name: str, value: Any) -> Any:
-    if hasattr(value, "shape"):
+    """Returns an array unchanged, and lists, data frames and the like as one."""
+    if isinstance(value, jax.Array | np.ndarray):
         return value
     try:
         return jnp.asarray(value)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise TypeError(f"{name} is a {type(value).__name__}; give an array of numbers.") from error
 
 
@@ -167,6 +174,23 @@ def check_level_count(name: str, values: Array, count: int) -> None:
         raise ValueError(
             f"{name} has shape {values.shape}; give one number for each of the {count} levels."
         )
+
+
+def check_noise(name: str, noise: Any, rows: int, s: Structure) -> None:
+    """Checks that noise has one array per level; JAX would broadcast that of fewer rows."""
+    wanted = [(rows, *shape) for shape in s.shapes]
+    given = [tuple(getattr(part, "shape", ())) for part in noise]
+    if given != wanted:
+        raise ValueError(
+            f"{name} has the shapes {given}; wanted {wanted}, one array per level, as draw_noise "
+            "returns."
+        )
+
+
+def check_result(what: str, result: Array, wanted: Shape) -> None:
+    """Checks the shape that a function of a layer, activation or combinator returned."""
+    if result.shape != wanted:
+        raise ValueError(f"{what} returns shape {result.shape}; wanted {wanted}.")
 
 
 def as_batch(batch: Any, s: Structure) -> Batch:
@@ -200,5 +224,8 @@ def _check_weight(weight: Any, rows: int) -> None:
             f"batch.weight has shape {tuple(weight.shape)} for {rows} labelled rows; give one "
             "number per row."
         )
+    kinds = jnp.floating, jnp.integer, np.bool_
+    if not any(jnp.issubdtype(weight.dtype, kind) for kind in kinds):
+        raise TypeError(f"batch.weight has dtype {weight.dtype}; give numbers, e.g. float32.")
     is_valid = lambda w: np.isfinite(w) & (w >= 0)
     check_values("batch.weight", weight, is_valid, "finite numbers, 0 or more")

@@ -56,10 +56,14 @@ def _is_default(key: Array) -> bool:
 
 
 def _known_words(key: Array) -> np.ndarray | None:
-    """Returns a key's words for NumPy; None if the key is traced, an array or not the default."""
-    if isinstance(key, jax.core.Tracer) or key.shape or not _is_default(key):
+    """Returns a key's words for NumPy; None if they are traced, or the key another than default.
+
+    They are also traced if a function that is being compiled reads a key from outside.
+    """
+    if not _is_default(key) or key.shape:
         return None
-    return np.asarray(jax.random.key_data(key))
+    words = jax.random.key_data(key)
+    return None if isinstance(words, jax.core.Tracer) else np.asarray(words)
 
 
 def split(key: Array, number: int) -> list[Array]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -141,16 +141,18 @@ def encode_streams(
     h = affine = jnp.concatenate(z)  # [sum of B, *input_shape]
     # One (z, h, mean, var) per level and stream.
     results: list[list[tuple[Any, ...]]] = [[(x, x, None, None) for x in z]]
-    for level, (_, layer, activation, _) in enumerate(s.levels[1:], start=1):
+    for level, (shape, layer, activation, _) in enumerate(s.levels[1:], start=1):
         assert layer is not None and activation is not None
-        z_pre = split_by_stream(layer.up(params[level].up, h))
-        parts = zip(streams, z_pre, strict=True)
+        z_pre = layer.up(params[level].up, h)
+        _checks.check_result(f"layers[{level - 1}] ({layer}): up", z_pre, (h.shape[0], *shape))
+        parts = zip(streams, split_by_stream(z_pre), strict=True)
         clean, mean, var = zip(
             *(_normalize(x, source.statistics, level) for source, x in parts), strict=True
         )
         z = [stream.corrupt(x, level, noise_std) for stream, x in zip(streams, clean, strict=True)]
         affine = activation.affine(params[level].activation, jnp.concatenate(z))
         h = activation.nonlinearity(affine)
+        _checks.check_result(f"activation {activation} of level {level}", h, z_pre.shape)
         results.append(list(zip(z, split_by_stream(h), mean, var, strict=True)))
     passes = []
     for logits, levels in zip(split_by_stream(affine), zip(*results, strict=True), strict=True):
@@ -181,6 +183,8 @@ def encode(
     x = _checks.as_rows("x", x, s.levels[0].shape, at_least=at_least)
     std = jnp.asarray(s.hyper.noise_std if noise_std is None else noise_std)
     _checks.check_level_count("noise_std", std, len(s.levels))
+    if noise is not None:
+        _checks.check_noise("noise", noise, x.shape[0], s)
     return encode_streams(s, params, [Stream(x, noise, statistics)], std)[0]
 
 
@@ -226,11 +230,14 @@ def decode(
         above, u, mean, var = s.above(level), None, None, None
         if g is None:
             continue
+        wanted = (z_hat.shape[0], *shape)
         if g.uses_u:  # so the level above is decoded, and z_hat is its estimate
             u = z_hat if above is None else above.down(params[level + 1].down, z_hat, shape)
+            _checks.check_result(f"layers[{level}] ({above}): down", u, wanted)
             per_unit = above is not None and above.per_unit
             u, mean, var = _normalize(u, statistics, level, per_unit=per_unit)
         z_hat = estimate = g.apply(params[level].combinator, noisy.z[level], u)
+        _checks.check_result(f"combinators[{level}] ({g}): apply", z_hat, wanted)
         if s.normalize_estimate and level > 0:
             estimate = normalize(z_hat, *known(clean.statistics, level))
         cost = jnp.mean(jnp.square(estimate - clean.z[level]))
@@ -259,7 +266,11 @@ def loss_given(
       the error of the noisy labelled rows: a fraction if the target's error is a percentage;
       for numbers, the RMSE in units of the batch's labels.
     """
-    return _loss(s, params, _checks.as_batch(batch, s), noise, hyper)
+    batch = _checks.as_batch(batch, s)
+    _checks.check_noise("noise.labeled", noise.labeled, batch.labeled.shape[0], s)
+    if s.sees_unlabeled:
+        _checks.check_noise("noise.unlabeled", noise.unlabeled, batch.unlabeled.shape[0], s)
+    return _loss(s, params, batch, noise, hyper)
 
 
 def loss(
@@ -358,6 +369,18 @@ def out_shape(in_shape: Shape, layer: Layer) -> Shape:
     return tuple(out[0])
 
 
+def _as_layers(layers: Any) -> list[Layer]:
+    """Returns one layer, or any iterable of layers, as a list."""
+    is_single = isinstance(layers, Layer) or not isinstance(layers, Iterable)
+    listed: list[Layer] = [layers] if is_single else list(layers)
+    if not listed:
+        raise ValueError("layers is empty; give at least one layer, the classes.")
+    for i, layer in enumerate(listed):
+        if not isinstance(layer, Layer):
+            raise TypeError(f"layers[{i}] is {layer!r}; give a Layer, e.g. dense(10).")
+    return listed
+
+
 def _as_combinator(level: int, value: Any) -> Combinator | None:
     if value is None or (isinstance(value, str) and value == "none"):
         return None
@@ -451,12 +474,7 @@ def ladder(
       1      (5,)   dense:5  relu        gaussian    0.3        1
       2      (3,)   dense:3  softmax     gaussian    0.3        0.1
     """
-    layers = [layers] if isinstance(layers, Layer) else layers
-    if not layers:
-        raise ValueError("layers is empty; give at least one layer, the classes.")
-    for i, layer in enumerate(layers):
-        if not isinstance(layer, Layer):
-            raise TypeError(f"layers[{i}] is {layer!r}; give a Layer, e.g. dense(10).")
+    layers = _as_layers(layers)
     lowest = _checks.as_shape("input_shape", input_shape)
     shapes = list(itertools.accumulate(layers, out_shape, initial=lowest))
     count = len(shapes)
@@ -469,14 +487,18 @@ def ladder(
     stds = _checks.per_level("noise_std", noise_std, count)
     _checks.check_structure(gs, stds, costs)
     if consistency is not None:
+        if not isinstance(consistency, Consistency):
+            raise TypeError(f"consistency is {consistency!r}; give Consistency(cost=1.0) or None.")
         consistency.check()
+    if not isinstance(top, Activation | None):
+        raise TypeError(f"top is {top!r}; give an Activation, e.g. activations.softmax(), or None.")
     hidden = [
         _checks.from_name("activation", a, activations.ACTIVATIONS, Activation)
         for a in _checks.per_level("activation", activation, count - 2, 1)
     ]
     linear = activations.linear()
     acts = [linear if layer.linear else a for layer, a in zip(layers, hidden, strict=False)]
-    acts.append(top or target.top)
+    acts.append(target.top if top is None else top)
     # NumPy float64: exact if JAX uses float64, and no device is touched before use.
     hyper = Hyper(np.array(stds), np.array(costs))  # type: ignore[arg-type]
     levels = tuple(map(Level, shapes, (None, *layers), (None, *acts), gs))

@@ -137,11 +137,11 @@ def description(predictor: Predictor) -> dict[str, Any]:
     Args:
       predictor: a trained ladder.
     """
-    output = _OUTPUTS[
-        predictor.target.kind + " with variance" * predictor.target.name.endswith("variance")
-    ]
+    target = predictor.target
+    kind = target.kind + " with variance" * target.name.endswith("variance")
+    output = _OUTPUTS.get(kind, "[batch, ...], the probabilities that the target defines")
     return {
-        "target": predictor.target.name,
+        "target": target.name,
         "class_names": list(predictor.class_names),
         "example_shape": list(predictor.example_shape),
         "input": "float32 [batch, *example_shape], as in training before preprocessing: "

@@ -28,6 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from ladder_jax._checks import check_count
 from ladder_jax._noise import split
 from ladder_jax.augmentations import Augmentation
 from ladder_jax.types import Array, Batch, Hyper, Ladder, Params, Statistics, Sums
@@ -64,6 +65,15 @@ class TrainData(NamedTuple):
     labels: Array
     unlabeled: Array
     weight: Array | None = None
+
+    def check(self) -> None:
+        """Raises a ``ValueError`` unless each labelled example has its label and weight."""
+        rows = self.labeled.shape[0]
+        for name, values in (("labels", self.labels), ("weight", self.weight)):
+            if values is not None and values.shape[0] != rows:  # a gather would clamp its indices
+                raise ValueError(
+                    f"{name} has {values.shape[0]} row(s), labeled {rows}; give one per example."
+                )
 
     def batch(self, labeled: Array, unlabeled: Array) -> Batch:
         """Gathers the rows with these indices."""
@@ -186,13 +196,22 @@ def epoch_order(
       ``(labelled, unlabelled)``, int32 ``[steps, rows per step]`` each.
 
     Raises:
-      ValueError: there are fewer unlabelled rows than a step takes.
+      ValueError: there are fewer unlabelled rows than a step takes, there are no labelled
+        ones, or the halves of tied sizes differ.
 
     Examples:
       >>> labeled, unlabeled = epoch_order(jax.random.key(0), 0, 2, 6, BatchSizes(2, 3))
       >>> labeled.shape, sorted(unlabeled.ravel().tolist())
       ((2, 2), [0, 1, 2, 3, 4, 5])
     """
+    check_count("BatchSizes: unlabeled", sizes.unlabeled)
+    if n_labeled < 1:
+        raise ValueError("labeled has no rows; give labelled examples, 1 or more.")
+    if sizes.tied and n_labeled != n_unlabeled:
+        raise ValueError(
+            f"BatchSizes: tied is True, but labeled has {n_labeled} row(s) and unlabeled "
+            f"{n_unlabeled}; give the same examples as both, or tied=False."
+        )
     if n_unlabeled < sizes.unlabeled:
         raise ValueError(
             f"unlabeled has {n_unlabeled} row(s), fewer than the {sizes.unlabeled} of a step; give "
@@ -239,6 +258,7 @@ def make_epoch(
     """
 
     def epoch(state: TrainState, data: TrainData) -> tuple[TrainState, Metrics]:
+        data.check()
         rows = data.labeled.shape[0], data.unlabeled.shape[0]
         order_labeled, order = epoch_order(state.key, state.step, *rows, sizes)
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from ladder_jax.normalization import inverse_norm
@@ -64,7 +65,7 @@ def unit_norm_weights() -> optax.GradientTransformation:
     """
 
     def update(updates: Params, params: Params | None = None) -> Params:
-        assert params is not None, "unit_norm_weights: update(updates, state, params) needs params."
+        _check_given("unit_norm_weights", params)
         projected = project_weights(optax.apply_updates(params, updates))
 
         def change(path: tuple[object, ...], new: Array, old: Array, update: Array) -> Array:
@@ -75,6 +76,12 @@ def unit_norm_weights() -> optax.GradientTransformation:
     return optax.stateless(update)
 
 
+def _check_given(transformation: str, params: Params | None) -> None:
+    """Raises a ``ValueError`` if an update, which needs the parameters, got none."""
+    if params is None:
+        raise ValueError(f"{transformation}: params is None; call update(updates, state, params).")
+
+
 class AverageState(NamedTuple):
     """Holds the number of averaged steps, an int32 scalar, and the averaged parameters."""
 
@@ -82,14 +89,14 @@ class AverageState(NamedTuple):
     average: Params
 
 
-def average_params(decay: float) -> optax.GradientTransformation:
+def average_params(decay: float | Array) -> optax.GradientTransformation:
     """Keeps an exponential moving average of the parameters, for evaluation.
 
     Leaves the updates unchanged. The average after step t weights the parameters of step k
     in proportion to decay^(t - k), with weights that add up to 1; ``averaged`` reads it.
 
     Args:
-      decay: decay, above 0 and below 1, e.g. 0.999.
+      decay: decay, above 0 and below 1, e.g. 0.999; may be traced.
 
     Raises:
       ValueError: ``decay`` is out of range.
@@ -103,8 +110,10 @@ def average_params(decay: float) -> optax.GradientTransformation:
       >>> float(params), round(float(averaged(state)), 4)  # (1 + 2 * 3) / 3
       (3.0, 2.3333)
     """
-    if not 0 < decay < 1:
+    is_traced = isinstance(decay, jax.core.Tracer)
+    if not is_traced and not 0 < decay < 1:
         raise ValueError(f"average_params: decay is {decay}; give a number between 0 and 1.")
+    log_decay = jnp.log(decay) if is_traced else np.log(decay)
 
     def init(params: Params) -> AverageState:
         # A copy, as a training step may be donated the buffers of its state.
@@ -113,9 +122,11 @@ def average_params(decay: float) -> optax.GradientTransformation:
     def update(
         updates: Params, state: AverageState, params: Params | None = None
     ) -> tuple[Params, AverageState]:
-        assert params is not None, "average_params: update(updates, state, params) needs params."
+        _check_given("average_params", params)
         steps = optax.safe_increment(state.steps)
-        weight = (1 - decay) / (1 - decay**steps)  # 1 at first, which drops the initial parameters
+        # (1 - decay) / (1 - decay^steps), without the differences, which float32 rounds off. It is
+        # 1 at first, which drops the initial parameters.
+        weight = jnp.expm1(log_decay) / jnp.expm1(log_decay * steps)
         new = optax.apply_updates(params, updates)
         average = optax.incremental_update(new, state.average, weight)
         # The weight may have a wider dtype than the parameters.
@@ -128,11 +139,15 @@ def average_params(decay: float) -> optax.GradientTransformation:
 def averaged(opt_state: optax.OptState) -> Params:
     """Returns the average that ``average_params`` keeps in an optimizer's state, or None.
 
+    Of several averages, returns the first.
+
     Examples:
       >>> averaged(optax.adam(0.1).init(jnp.zeros(2))) is None
       True
     """
-    return optax.tree_utils.tree_get(opt_state, "average")
+    is_average = lambda node: isinstance(node, AverageState)
+    nodes = filter(is_average, jax.tree.leaves(opt_state, is_leaf=is_average))
+    return next((state.average for state in nodes), None)
 
 
 def constant_then_linear(
@@ -155,8 +170,8 @@ def constant_then_linear(
       >>> [round(float(schedule(step)), 5) for step in (0, 200, 250, 300)]
       [0.002, 0.002, 0.001, 0.0]
     """
-    is_concrete = isinstance(rate, int | float)  # else traced, as in a population
-    if steps < 1 or not 0 <= decay_from <= 1 or (is_concrete and not rate > 0):
+    is_traced = isinstance(rate, jax.core.Tracer)  # as in a population
+    if steps < 1 or not 0 <= decay_from <= 1 or not (is_traced or rate > 0):
         raise ValueError(
             f"constant_then_linear: rate={rate}, steps={steps}, decay_from={decay_from}; "
             "wanted rate > 0, steps >= 1 and decay_from from 0 to 1."
@@ -184,4 +199,4 @@ def later_consistency(hyper: Hyper, steps: int, start: float) -> Callable[[Array
     """
     first_step = round(start * steps)
     factor = 1.0 if hyper.consistency is None else hyper.consistency
-    return lambda step: hyper._replace(consistency=factor * (step >= first_step))
+    return lambda step: hyper._replace(consistency=jnp.where(step >= first_step, factor, 0.0))

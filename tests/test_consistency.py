@@ -16,6 +16,7 @@ from ladder_jax.errors import ConfigError
 from ladder_jax.run.inputs import Spec
 from ladder_jax.run.program import compile_program
 from ladder_jax.targets import consistency_cost
+from ladder_jax.transforms import later_consistency
 from ladder_jax.types import Consistency
 
 CONSISTENCY = Consistency(cost=3.0, threshold=0.5, temperature=0.7)
@@ -111,6 +112,18 @@ def test_without_decoder_and_with_adversarial_noise():
 def test_bad_settings(wrong, message):
     with pytest.raises(ValueError, match=message):
         ladder((6,), [dense(3)], consistency=Consistency(**wrong))
+
+
+@pytest.mark.parametrize("kind", ["classes:3", "several:3", "pixels:3"])
+def test_strict_promotion_of_dtypes(kind):
+    target = targets.from_name(kind)
+    outputs = jnp.ones((2, 4, 3) if target.positions else (2, 3))
+    labels = jnp.zeros(outputs.shape if kind == "several:3" else outputs.shape[:-1], jnp.int32)
+    with jax.numpy_dtype_promotion("strict"):
+        assert target.consistency(CONSISTENCY, outputs, outputs).dtype == jnp.float32
+        assert target.cost(outputs, labels)[1].dtype == jnp.float32
+        schedule = later_consistency(NET.hyper, 10, start=0.5)
+        assert [float(schedule(step).consistency) for step in jnp.array([4, 5])] == [0.0, 1.0]
 
 
 def test_config_settings():

@@ -114,6 +114,13 @@ def test_description_gives_the_scale(scale, divisor):
     assert data.SCALES[scale] in about["input"] and "NaN" in about["output"]
 
 
+def test_description_of_a_target_of_your_own():
+    predictor = tiny()
+    predictor.target = predictor.target._replace(name="focal:3")
+    about = exporting.description(predictor)
+    assert about["target"] == "focal:3" and "that the target defines" in about["output"]
+
+
 def test_without_flatbuffers(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match="pip install flatbuffers"):

@@ -316,6 +316,14 @@ G = combinators.gaussian()
         ({"activation": jnp.tanh}, "activation is .*; give a Activation, e.g. relu"),
         ({"combinators": 3}, r"combinators\[0\] is 3; give a Combinator, e.g. gaussian"),
         ({"layers": [5, 3]}, r"layers\[0\] is 5; give a Layer"),
+        ({"layers": None}, r"layers\[0\] is None; give a Layer"),
+        ({"layers": iter([])}, "at least one layer"),
+        ({"noise_std": None}, r"noise_std\[0\] is None; give a finite number"),
+        ({"noise_std": [0.3, "0.3", 0.3]}, r"noise_std\[1\] is '0.3'; give a finite number"),
+        ({"noise_std": np.ones((3, 2))}, r"noise_std\[0\] is array.*; give a finite number"),
+        ({"denoising_cost": {0: 1.0}}, r"denoising_cost\[0\] is {0: 1.0}; give a finite number"),
+        ({"consistency": 0.5}, r"consistency is 0.5; give Consistency\(cost=1.0\) or None"),
+        ({"top": "softmax"}, r"top is 'softmax'; give an Activation, e.g. activations.softmax"),
         ({"input_shape": ()}, "input_shape is ()"),
         ({"input_shape": 4.5}, "input_shape is 4.5; give whole numbers"),
         ({"input_shape": (4, 0)}, "input_shape is .4, 0."),
@@ -335,6 +343,89 @@ def test_names_and_single_numbers_as_settings():
     assert repr(named) == repr(explicit).replace("0.3        1", "0.3        2")
     assert presets.mlp(4, 3).shapes == ((4,), (3,))
     assert ladder((4,), dense(3)).shapes == ((4,), (3,))
+    assert ladder((4,), (dense(n) for n in (5, 3))).shapes == ((4,), (5,), (3,))
+
+
+def test_key_from_outside_a_compiled_function():
+    key = jax.random.key(0)
+    drawn = jax.jit(lambda: FULL.init(key))()
+    assert_same(drawn, FULL.init(key))
+
+
+@pytest.mark.parametrize("sizes", [(1, 1), (8, 4), (4, 1)])
+def test_noise_of_other_rows_is_refused(sizes):
+    """JAX would broadcast the noise of one row to all rows."""
+    params, batch = FULL.init(jax.random.key(0)), make_batch()
+    noise = FULL.draw_noise(jax.random.key(1), *sizes)
+    with pytest.raises(ValueError, match=r"noise\.(un)?labeled has the shapes .*; wanted"):
+        FULL.loss_given(params, batch, noise)
+    with pytest.raises(ValueError, match="noise has the shapes"):
+        FULL.encode(params, batch.unlabeled, noise.unlabeled)
+
+
+def test_noise_of_other_levels_is_refused():
+    params, batch = FULL.init(jax.random.key(0)), make_batch()
+    noise = FULL.draw_noise(jax.random.key(1), 4, 8)
+    for wrong in (noise, noise.unlabeled[:3], noise.unlabeled * 2, (0.0,) * 4):
+        with pytest.raises(ValueError, match=r"noise has the shapes .*one array per level"):
+            FULL.encode(params, batch.unlabeled, wrong)
+
+
+def first_unit(x):
+    """Returns one column, which JAX would broadcast to a level's shape."""
+    return x[:, :1]
+
+
+LATERAL = combinators.linear()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"layers": [dense(5), dense(3)._replace(up=lambda params, h: first_unit(h))]},
+            r"layers\[1\] \(dense:3\): up returns shape \(20, 1\); wanted \(20, 3\)",
+        ),
+        (
+            {"layers": [dense(5)._replace(down=lambda params, z, shape: first_unit(z)), dense(3)]},
+            r"layers\[0\] \(dense:5\): down returns shape \(8, 1\); wanted \(8, 6\)",
+        ),
+        (
+            {"combinators": LATERAL._replace(apply=lambda params, z, u: first_unit(z))},
+            r"combinators\[2\] \(linear\): apply returns shape \(8, 1\); wanted \(8, 3\)",
+        ),
+        (
+            {"activation": activations.activation(first_unit)},
+            r"activation custom of level 1 returns shape \(20, 1\); wanted \(20, 5\)",
+        ),
+    ],
+    ids=["up", "down", "combinator", "activation"],
+)
+def test_functions_that_return_another_shape_are_refused(settings, message):
+    net = ladder((6,), settings.pop("layers", [dense(5), dense(3)]), **settings)
+    with pytest.raises(ValueError, match=message):
+        net.loss(net.init(jax.random.key(0)), make_batch(), jax.random.key(1))
+
+
+class Table:
+    """Rows with a shape that are no array, as data frames have them."""
+
+    def __init__(self, rows):
+        self.rows, self.shape = np.asarray(rows), np.shape(rows)
+
+    def __array__(self, dtype=None, copy=None):
+        return self.rows
+
+
+def test_data_frames_as_rows():
+    params, batch, key = FULL.init(jax.random.key(0)), make_batch(), jax.random.key(3)
+    assert_same(FULL.loss(params, tuple(map(Table, batch[:3])), key), FULL.loss(params, batch, key))
+
+
+def test_prediction_of_no_rows_is_refused():
+    params, x = perturbed(FULL), make_batch().unlabeled
+    with pytest.raises(ValueError, match=r"x has 0 row\(s\); give at least 1\.$"):
+        FULL.predict(params, FULL.statistics(params, x), x[:0])
 
 
 def test_ladder_is_a_static_argument_and_its_repr_lists_levels():
@@ -445,6 +536,7 @@ GOOD = make_batch()
         (Batch(GOOD.labeled[:1], GOOD.labels[:1], GOOD.unlabeled), ValueError, "1 row"),
         (GOOD._replace(labeled=GOOD.labeled.astype(int)), TypeError, "floating point"),
         (GOOD._replace(unlabeled=None), ValueError, "0 row"),
+        (GOOD._replace(weight=GOOD.labels * 1j), TypeError, "batch.weight has dtype complex64"),
         ({"labeled": GOOD.labeled, "labels": GOOD.labels}, TypeError, "batch is a dict"),
         ((GOOD.labeled, GOOD.labels), TypeError, "batch is a tuple"),
     ],

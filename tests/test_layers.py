@@ -215,6 +215,7 @@ class WithStatistics(nn.Module):
     ("layer", "message"),
     [
         (from_flax(WithStatistics(), nn.Dense(6)), "batch_stats"),
+        (from_flax(nn.Dropout(0.5, deterministic=False), nn.Dense(6)), "draws random numbers"),
         (from_flax(nn.Dense(5), nn.Dense(7)), "wanted that of the level below"),
     ],
 )

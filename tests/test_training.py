@@ -97,6 +97,23 @@ def test_epoch_of_fewer_rows_than_a_step_is_refused():
         training.epoch_order(jax.random.key(0), 0, 20, 80, training.BatchSizes())
 
 
+@pytest.mark.parametrize(
+    ("data", "sizes", "message"),
+    [
+        (DATA._replace(labels=DATA.labels[:3]), BatchSizes(2, 5), "labels has 3 row.*labeled 4"),
+        (DATA._replace(weight=jnp.ones(5)), BatchSizes(2, 5), "weight has 5 row.*labeled 4"),
+        (TrainData(X[:0], DATA.labels[:0], X), BatchSizes(2, 5), "labeled has no rows"),
+        (DATA, BatchSizes(2, 0), "unlabeled is 0; give a whole number"),
+        (DATA, BatchSizes(5, 5, tied=True), "tied is True, but labeled has 4 .* unlabeled 13"),
+    ],
+    ids=["labels", "weight", "no labels", "size", "tied"],
+)
+def test_unfit_data_are_refused(data, sizes, message):
+    """JAX would clamp indices that are out of range, and so give rows the label of another."""
+    with pytest.raises(ValueError, match=message):
+        jax.eval_shape(training.make_epoch(STEP, sizes), fresh_state(), data)
+
+
 def test_epoch_is_deterministic_and_compiled_once():
     epoch = training.make_epoch(STEP, BatchSizes(4, 5))
     ends = []

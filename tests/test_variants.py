@@ -76,6 +76,41 @@ def test_average_keeps_the_dtype_of_the_parameters():
     assert averaged(state)["w"].dtype == jnp.float32 and (averaged(state)["w"] == 2).all()
 
 
+@pytest.mark.parametrize("decay", [0.9, 0.9999, 0.999999])
+def test_average_begins_with_the_first_step(decay):
+    """The initial parameters have no weight, however large they are."""
+    optimizer, params = average_params(decay), jnp.array(1e6)
+    _, state = optimizer.update(jnp.array(1 - 1e6), optimizer.init(params), params)
+    assert float(averaged(state)) == 1.0
+    _, state = optimizer.update(jnp.array(1.0), state, jnp.array(1.0))
+    assert float(averaged(state)) == pytest.approx((decay + 2) / (decay + 1), rel=1e-6)
+
+
+def test_average_decay_may_be_traced():
+    optimizer = optax.inject_hyperparams(average_params)(decay=0.8)
+    params = jnp.array(1.0)
+    state = jax.jit(optimizer.init)(params)
+    for _ in range(2):
+        updates, state = jax.jit(optimizer.update)(jnp.array(1.0), state, params)
+        params = optax.apply_updates(params, updates)
+    assert float(averaged(state)) == pytest.approx((0.8 * 2 + 3) / 1.8, rel=1e-6)
+
+
+def test_average_of_a_parameter_of_that_name():
+    params = {"average": jnp.array(3.0)}
+    adam = optax.adam(0.1)
+    assert averaged(adam.init(params)) is None
+    state = optax.chain(adam, average_params(0.5)).init(params)
+    assert averaged(state) == params
+
+
+@pytest.mark.parametrize("transformation", [unit_norm_weights(), average_params(0.5)])
+def test_transformations_need_the_parameters(transformation):
+    params = NET.init(jax.random.key(0))
+    with pytest.raises(ValueError, match="params is None; call update"):
+        transformation.update(params, transformation.init(params))
+
+
 def test_bad_decay():
     with pytest.raises(ValueError, match="decay is 1"):
         average_params(1.0)

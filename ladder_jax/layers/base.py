@@ -94,7 +94,8 @@ def compute_in(dtype: Any, layer: Layer) -> Layer:
 
     Each map casts its parameters and input to ``dtype`` and its result back to the input's
     dtype. Stored parameters, gradients, normalisation, combinators and costs stay in float32.
-    Derivatives are those of reverse mode; bfloat16 products have no forward mode.
+    Derivatives are those of reverse mode; bfloat16 products have no forward mode. Inside
+    ``jax.shard_map``, gradients need ``check_vma=False``; the caller sums them over the shards.
 
     Args:
       dtype: e.g. ``jnp.bfloat16``.

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import flax.errors
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -122,6 +123,13 @@ def _trace(name: str, module: nn.Module, in_shape: Shape) -> Shape:
             f"{label} has variables other than parameters: {', '.join(extra)}; a layer is a pure "
             "map, so leave them out (the ladder normalises each level itself)."
         )
+    try:
+        jax.eval_shape(functools.partial(apply_module, module), variables.get("params", {}), row)
+    except flax.errors.InvalidRngError as error:
+        raise ValueError(
+            f"{label} draws random numbers; a layer is a pure map, so leave them out (the ladder "
+            "adds noise itself)."
+        ) from error
     if not hasattr(z, "shape") or z.ndim < 2 or z.shape[0] != 1:
         raise ValueError(
             f"{label} gives {getattr(z, 'shape', type(z).__name__)} for an input of shape "
@@ -147,7 +155,8 @@ def from_flax(
 
     Raises:
       ValueError: ``up`` is not a module; or, when the ladder is built, a module has variables
-        other than parameters, or ``down`` does not lead back to the lower level's shape.
+        other than parameters or draws random numbers, or ``down`` does not lead back to the lower
+        level's shape.
 
     Examples:
       >>> layer = from_flax(nn.Dense(3), lambda in_shape: nn.Dense(in_shape[-1]))

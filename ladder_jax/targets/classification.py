@@ -119,7 +119,7 @@ def consistency_cost(how: Consistency, clean: Array, noisy: Array) -> Array:
     clean = jax.lax.stop_gradient(clean)
     confident = jax.nn.softmax(clean).max(-1) >= how.threshold
     target = jax.nn.softmax(clean / how.temperature)
-    return jnp.mean(confident * optax.softmax_cross_entropy(noisy, target))
+    return jnp.where(confident, optax.softmax_cross_entropy(noisy, target), 0.0).mean()
 
 
 def softmax_divergence(clean: Array, noisy: Array) -> Array:
@@ -148,7 +148,8 @@ def _counts(outputs: Array, labels: Array) -> Sums:
 def _mean_iou(sums: Sums) -> Any:
     """Computes the mean IoU, from 0 to 1, over the classes that occur in labels or predictions."""
     union = sums["predicted"] + sums["true"] - sums["correct"]
-    return (sums["correct"] / union.clip(1)).sum() / (union > 0).sum().clip(1)
+    iou = sums["correct"] / union.clip(1)
+    return iou.sum() / (union > 0).sum().clip(1).astype(iou.dtype)
 
 
 def _softmax(outputs: Any) -> Any:

@@ -35,7 +35,7 @@ def _bernoulli_consistency(how: Consistency, clean: Array, noisy: Array) -> Arra
     clean = jax.lax.stop_gradient(clean)
     confident = jax.nn.sigmoid(abs(clean)) >= how.threshold
     target = jax.nn.sigmoid(clean / how.temperature)
-    return jnp.mean(confident * optax.sigmoid_binary_cross_entropy(noisy, target))
+    return jnp.where(confident, optax.sigmoid_binary_cross_entropy(noisy, target), 0.0).mean()
 
 
 @base.registered
