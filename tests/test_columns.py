@@ -178,6 +178,14 @@ def test_text_with_underscores_is_no_number():
     ]
 
 
+def test_numpy_strings():
+    cells = np.array([["a", "1"], ["b", "2"], [None, "1"]], object)
+    text = cells.astype(np.dtypes.StringDType(na_object=None))
+    np.testing.assert_array_equal(
+        TableEncoder().fit_transform(text), TableEncoder().fit_transform(cells)
+    )
+
+
 def test_masked_entries_are_missing():
     rng = np.random.default_rng(0)
     for values in (rng.normal(size=(20, 3)), rng.integers(9, size=(20, 3)), as_array(table())):
@@ -291,6 +299,8 @@ WRONG = [
     ([None, np.nan], "column x2 is missing .* in every row; leave it out"),
     ([1.0, np.inf], "column x2 is infinite in row 1"),
     ([1j], "column x2 has 1j in row 0"),
+    (["a", 1j], "column x2 has 1j in row 1"),
+    ([10**400, 1], "column x2 has 10{39} in row 0"),
 ]
 
 

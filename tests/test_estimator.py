@@ -31,6 +31,7 @@ from ladder_jax.estimators import LadderClassifier, LadderRegressor, base, class
 # Nearly all tests fit these settings to rows of one shape, and so share a compiled program.
 TINY = LadderClassifier(units=(5,), epochs=3, learning_rate=0.02, batch_labeled=8, random_state=0)
 NAMES = np.array(["ape", "bee", "cat"])
+TEXT = np.dtypes.StringDType
 
 
 def examples(rows=40, labeled=12, seed=0):
@@ -330,7 +331,7 @@ def test_pipeline(fitted):
         ({"noise_std": -0.1}, r"noise_std\[0\] is -0\.1"),
         ({"combinators": "gauss"}, "combinators is 'gauss'; give one of"),
         ({"preprocess": "whiten"}, "preprocess='whiten'"),
-        ({"random_state": -1}, "Seed must be between"),
+        ({"random_state": -1}, "random_state is -1; give an int from 0 to 4294967295"),
     ],
 )
 def test_bad_settings(settings, message):
@@ -436,6 +437,9 @@ def test_labels_of_any_kind():
         (lambda y: [None if i < 0 else bool(i) for i in y], [False, True]),
         (lambda y: [math.nan if i < 0 else NAMES[i].item() for i in y], NAMES.tolist()),
         (lambda y: np.where(y < 0, None, y), [0, 1, 2]),
+        (lambda y: np.where(y < 0, -1.0, y).astype(object), [0, 1, 2]),
+        (lambda y: np.where(y < 0, "-1", NAMES[y]).astype(TEXT()), NAMES.tolist()),
+        (lambda y: np.where(y < 0, None, NAMES[y]).astype(TEXT(na_object=None)), NAMES.tolist()),
         (lambda y: np.ma.array(np.abs(y), mask=y < 0, dtype=np.uint8), [0, 1, 2]),
     ],
 )
@@ -452,6 +456,59 @@ def test_missing_labels_mark_unlabelled_rows(given, classes):
     assert ladder.score(x, labels) == np.mean(
         (expected.predict(x) == np.minimum(true_classes, len(classes) - 1))[1::2]
     )
+
+
+@pytest.mark.parametrize("dtype", ["datetime64[D]", "timedelta64[D]"])
+def test_dates_are_no_labels(fitted, dtype):
+    x, y, _ = examples()
+    for estimator in (TINY, LadderRegressor(), fitted):
+        method = estimator.score if estimator is fitted else clone(estimator).fit
+        with pytest.raises(ValueError, match=rf"y has dtype {re.escape(dtype)}; give"):
+            method(x, y.astype(dtype))
+
+
+@pytest.mark.parametrize("state", [2**32, 1.5, "a", np.random.default_rng(0)])
+def test_bad_random_states(state):
+    x, y, _ = examples()
+    with pytest.raises(ValueError, match=r"^random_state is .*; give an int from 0 to 4294967295,"):
+        clone(TINY).set_params(random_state=state).fit(x, y)
+
+
+def test_global_random_state_serves():
+    x, y, _ = examples()
+    ladder = dataclasses.replace(TINY, random_state=np.random).fit(x, y)
+    assert ladder.predict(x).shape == y.shape
+
+
+@pytest.mark.parametrize("estimator", [TINY, LadderRegressor()])
+def test_labels_are_required(estimator):
+    with pytest.raises(ValueError, match="requires y to be passed, but the target y is None"):
+        clone(estimator).fit(examples()[0], None)
+
+
+def test_score_checks_rows_and_weights(fitted):
+    x, y, classes = examples()
+    weight = np.arange(1.0, 41)
+    expected = np.average(fitted.predict(x) == classes, weights=weight)
+    assert fitted.score(x, classes, weight) == pytest.approx(expected, rel=1e-12)
+    for labels, given, message in (
+        (y[:5], None, r"inconsistent numbers of samples: \[40, 5\]"),
+        (y, weight[:5], r"sample_weight has shape \(5,\) for 40 rows"),
+        (y, -weight, r"sample_weight\[0\] is -1\.0"),
+        (y, np.where(y < 0, 1, 0), "sample_weight is zero for all labelled rows"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            fitted.score(x, labels, given)
+
+
+def test_loaded_parameters_are_those_given(tmp_path):
+    x, y, _ = examples()
+    names = np.where(y < 0, None, NAMES[y])
+    ladder = clone(TINY).set_params(class_weight={"ape": 2.0}).fit(x, names)
+    ladder.save(tmp_path / "ladder.npz")
+    loaded = LadderClassifier.load(tmp_path / "ladder.npz")
+    assert loaded.get_params() == ladder.get_params()
+    assert loaded.classes_.dtype == loaded.predict(x).dtype == object
 
 
 def test_several_labels_with_missing_ones():

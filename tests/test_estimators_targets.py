@@ -280,12 +280,16 @@ def test_class_weights_equal_row_weights():
 
 
 def test_weights_of_unlabelled_rows_are_ignored():
-    weights = np.ones(48), np.where(np.arange(48) < 24, 7.0, np.arange(48))
+    of_unlabeled = 1.0, np.arange(48), np.nan
     x, _, known = labels()
-    constant, varied = (
-        clone(WEIGHED).fit(x, known, sample_weight=w).predict_proba(x) for w in weights
+    constant, varied, unknown = (
+        clone(WEIGHED)
+        .fit(x, known, sample_weight=np.where(np.arange(48) < 24, 7.0, w))
+        .predict_proba(x)
+        for w in of_unlabeled
     )
     np.testing.assert_array_equal(constant, varied)
+    np.testing.assert_array_equal(constant, unknown)
 
 
 def test_class_weights_of_pixels(segmenter, tmp_path):
@@ -350,6 +354,8 @@ def test_bad_input_raises_one_line_before_training(estimator, x, y, settings, me
         (np.where(np.arange(48) == 5, -1.0, 1.0), r"sample_weight\[5\] is -1\.0"),
         (np.full(48, np.nan), r"sample_weight\[0\] is nan"),
         (np.zeros(48), "sample_weight is zero"),
+        (np.ma.array(np.ones(48), mask=np.arange(48) == 5), r"sample_weight\[5\] is nan"),
+        (["heavy"] * 48, "sample_weight: could not convert .*; give one number, 0 or more,"),
         (BINARY, "above 0 for only one class, 1"),
     ],
 )

@@ -77,6 +77,8 @@ def _is_none(value: Any) -> bool:
 def as_array(name: str, y: Any, integer: float = math.nan) -> np.ndarray:
     """Returns labels as an array, of objects if NumPy would turn NaN among text into "nan".
 
+    NumPy's ``StringDType``, which scikit-learn does not know, becomes objects too.
+
     Args:
       name: name of the labels, for messages.
       y: labels of any kind.
@@ -90,6 +92,8 @@ def as_array(name: str, y: Any, integer: float = math.nan) -> np.ndarray:
       (['cat', nan], 'U')
     """
     labels = base.as_array(name, y, integer)
+    if labels.dtype.kind == "T":
+        return labels.astype(object)
     is_list = labels.dtype.kind == "U" and isinstance(y, list | tuple)
     return np.array(y, object) if is_list and any(map(is_missing, y)) else labels
 

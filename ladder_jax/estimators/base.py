@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import functools
 import json
@@ -12,7 +13,7 @@ from typing import Any, ClassVar, Self
 
 import jax
 import numpy as np
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import BaseEstimator
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -88,16 +89,30 @@ def weight_setting(class_weight: Any, labels: np.ndarray, classes: np.ndarray) -
     return ",".join(f"{number}:{weight}" for number, weight in enumerate(weights))
 
 
+def _seed(random_state: Any) -> int:
+    """Returns an int as it is; from anything else that scikit-learn takes, draws a seed."""
+    try:
+        generator = check_random_state(random_state)
+    except ValueError as error:
+        raise ValueError(
+            f"random_state is {random_state!r}; give an int from 0 to {2**32 - 1}, a "
+            "numpy.random.RandomState, or None."
+        ) from error
+    is_int = isinstance(random_state, int | np.integer)
+    return int(random_state) if is_int else int(generator.randint(2**31))
+
+
 def row_weights(sample_weight: Any, labeled: np.ndarray) -> np.ndarray | None:
     """Checks sample weights and scales them so that the largest of a labelled row is 1.
 
     Args:
       sample_weight: ``[n]``, or None.
-      labeled: which rows have a label, bool ``[n]``; weights of other rows are not used.
+      labeled: which rows have a label, bool ``[n]``; weights of other rows are not used, and
+        may be NaN.
 
     Raises:
-      ValueError: there is not one weight per row, a weight is negative or not finite, or
-        those of all labelled rows are zero.
+      ValueError: there is not one weight per row, that of a labelled row is negative or not
+        finite, or those of all labelled rows are zero.
 
     Examples:
       >>> row_weights([1, 2, 3], np.array([True, True, False])).tolist()
@@ -105,13 +120,16 @@ def row_weights(sample_weight: Any, labeled: np.ndarray) -> np.ndarray | None:
     """
     if sample_weight is None:
         return None
-    weight = np.asarray(sample_weight, np.float64)
+    try:
+        weight = np.asarray(data.unmask(sample_weight), np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"sample_weight: {error}; give one number, 0 or more, per row.") from error
     if weight.shape != labeled.shape:
         raise ValueError(
             f"sample_weight has shape {weight.shape} for {len(labeled)} rows; give one number per "
             "row."
         )
-    is_valid = lambda w: (w >= 0) & (w < math.inf)
+    is_valid = lambda w: ~labeled | ((w >= 0) & (w < math.inf))
     check_values("sample_weight", weight, is_valid, "a finite number, 0 or more")
     largest = weight[labeled].max(initial=0.0)
     if not largest:
@@ -185,8 +203,7 @@ class LadderEstimator(BaseEstimator):  # type: ignore[misc]
           labeled: number of labelled rows.
           known: settings that follow from the labels.
         """
-        given, drawn = self.random_state, check_random_state(self.random_state)
-        seed = int(given) if isinstance(given, int | np.integer) else int(drawn.randint(2**31))
+        seed = _seed(self.random_state)
         fixed = {"name": type(self).__name__, "dataset": "fit", "labels": 0, "seed": seed}
         # For the numbers that ``TableEncoder`` returns.
         columns = self.preprocess == AUTO and "pixels" not in self.KINDS
@@ -268,8 +285,8 @@ class LadderEstimator(BaseEstimator):  # type: ignore[misc]
             return rows, y
         table = read(self, X, reset=True)
         columns = TableEncoder().fit(table)
-        # A clone, since validation records the number of columns, here after encoding.
-        rows, y = validate_data(clone(self), columns.transform(table), y, **checks)
+        # A copy, since validation records the number of columns, here after encoding.
+        rows, y = validate_data(copy.copy(self), columns.transform(table), y, **checks)
         self.columns_ = columns
         return rows, y
 
@@ -321,7 +338,7 @@ class LadderEstimator(BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         about = {
             "format": FORMAT,
-            "parameters": self._settings() | self._own(),
+            "parameters": self._parameters(),
             "config": workfolder.as_json(self.config_),
             "target": self.target_,
             "n_iter": self.n_iter_,
@@ -334,19 +351,19 @@ class LadderEstimator(BaseEstimator):  # type: ignore[misc]
             "versions": workfolder.versions(),
         }
         arrays = {
-            "about": np.array(json.dumps(about)),
             **{_PREPROCESS + k: array for k, array in self.predictor_.fitted.fitted.items()},
             **workfolder.as_arrays(self.predictor_.trained),
         }
         if hasattr(self, "classes_"):
             plain = self.classes_.dtype.kind in "biufU"
+            about["class_objects"] = not plain
             arrays["classes"] = self.classes_ if plain else self.classes_.astype(str)
+        arrays["about"] = np.array(json.dumps(about))
         files.write_arrays(files.as_path(path), arrays)
 
-    def _own(self) -> dict[str, Any]:
-        """Returns the parameters in ``_OWN`` in JSON form, a dict as pairs."""
-        given = self.get_params().items()
-        parameters = {name: _as_setting("", value) for name, value in given if name in _OWN}
+    def _parameters(self) -> dict[str, Any]:
+        """Returns the parameters in JSON form, a dict as pairs."""
+        parameters = {name: _as_setting("", value) for name, value in self.get_params().items()}
         parameters["random_state"] = self.config_.seed
         if isinstance(parameters.get("class_weight"), Mapping):
             parameters["class_weight"] = [
@@ -393,7 +410,8 @@ class LadderEstimator(BaseEstimator):  # type: ignore[misc]
         estimator._shape = tuple(about["shape"] if "shape" in about else [about["n_features"]])
         estimator._scaling = about.get("scaling") and Scaling(*map(tuple, about["scaling"]))
         if "classes" in arrays:
-            estimator.classes_ = arrays["classes"]
+            objects = about.get("class_objects", False)
+            estimator.classes_ = arrays["classes"].astype(object) if objects else arrays["classes"]
         if "pixels" in cls.KINDS:
             estimator.image_shape_ = estimator._shape
         else:

@@ -12,13 +12,12 @@ from sklearn.base import ClassifierMixin, ClassNamePrefixFeaturesOutMixin, Trans
 from sklearn.metrics import accuracy_score
 from sklearn.utils import Tags
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import column_or_1d
+from sklearn.utils.validation import check_consistent_length, column_or_1d
 
 from ladder_jax import data
 from ladder_jax._checks import check_values
-from ladder_jax.data.labels import as_array
 from ladder_jax.estimators.base import LadderEstimator, row_weights, silent, weight_setting
-from ladder_jax.estimators.columns import AUTO, FLOATS, kind_of, missing
+from ladder_jax.estimators.columns import AUTO, FLOATS, fill, kind_of
 from ladder_jax.loop import Progress
 
 _CONSISTENCY, _FEW = 3.0, 5
@@ -47,7 +46,7 @@ def has_label(y: np.ndarray) -> np.ndarray:
     """Returns a mask of the labelled rows; -1, or ``"-1"`` among strings, means no label.
 
     Args:
-      y: ``[n]``, numbers, strings, or strings and -1 (of dtype object).
+      y: ``[n]``, numbers, strings, or objects: numbers, or strings and -1.
 
     Returns:
       bool ``[n]``.
@@ -58,7 +57,9 @@ def has_label(y: np.ndarray) -> np.ndarray:
     """
     if y.dtype.kind in "biuf":
         return np.asarray(y != data.NO_LABEL)
-    return np.array([str(label) != str(data.NO_LABEL) for label in y], bool)
+    marks = {"numbers": data.NO_LABEL, "text": str(data.NO_LABEL)}
+    kinds = map(kind_of, y)
+    return np.array([k not in marks or v != marks[k] for k, v in zip(kinds, y, strict=True)], bool)
 
 
 def fill_missing(y: Any) -> Any:
@@ -69,23 +70,18 @@ def fill_missing(y: Any) -> Any:
 
     Returns:
       An array, converted back to integers if the labels are floats only because some are
-      missing; ``y`` itself if none is missing.
+      missing; ``y`` itself if there is nothing to replace.
 
     Examples:
       >>> fill_missing(["a", None]).tolist(), fill_missing([0.0, float("nan")]).tolist()
       (['a', -1], [0, -1])
     """
     y = data.unmask(y, data.NO_LABEL)
-    labels = as_array("y", y)
-    if sparse.issparse(y) or labels.dtype.kind not in "fO":
-        return y
-    is_missing = missing(labels)
-    if not is_missing.any():
-        return y
-    filled = np.where(is_missing, data.NO_LABEL, labels)
-    if filled.dtype != object and (np.abs(filled) < _EXACT).all() and (filled % 1 == 0).all():
-        filled = filled.astype(np.int64)
-    return filled
+    filled = fill(y, data.NO_LABEL)
+    if filled is y or filled.dtype == object:
+        return filled
+    is_whole = (np.abs(filled) < _EXACT).all() and (filled % 1 == 0).all()
+    return filled.astype(np.int64) if is_whole else filled
 
 
 def known_labels(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -115,6 +111,11 @@ def known_labels(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
                 "integers or strings, and -1 where there is no label."
             )
         known = known if kinds == {"text"} else np.array(known.tolist())
+    elif known.dtype.kind in "mM":
+        raise ValueError(
+            f"Unknown label type: y has dtype {known.dtype}; give integers or strings, and -1 "
+            "where there is no label."
+        )
     return labeled, known
 
 
@@ -355,9 +356,10 @@ class LadderClassifier(
           sample_weight: ``[n]``, or None.
 
         Raises:
-          ValueError: no row has a label.
+          ValueError: no row has a label, a weight is invalid, or shapes do not match.
         """
         predicted, y = self.predict(X), fill_missing(y)
+        check_consistent_length(predicted, y)
         if predicted.ndim == 1:
             labeled, true = known_labels(column_or_1d(y))
         else:
@@ -368,7 +370,8 @@ class LadderClassifier(
             true = np.where(y == data.NO_LABEL, predicted, y)[labeled]
         if not labeled.any():
             raise ValueError("y has no label but -1; give the classes of some rows to score.")
-        weight = None if sample_weight is None else np.asarray(sample_weight)[labeled]
+        weight = row_weights(sample_weight, labeled)
+        weight = weight if weight is None else weight[labeled]
         return float(accuracy_score(true, predicted[labeled], sample_weight=weight))
 
     def __sklearn_tags__(self) -> Tags:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from numbers import Number
+from decimal import Decimal
+from numbers import Real
 from typing import Any, Self
 
 import numpy as np
@@ -16,7 +17,7 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ladder_jax.data.base import unmask
-from ladder_jax.data.labels import is_missing
+from ladder_jax.data.labels import as_array, is_missing
 from ladder_jax.errors import DataError
 
 AUTO = "auto"
@@ -28,9 +29,9 @@ MAX_ENTRIES = 2**27
 _KINDS: dict[str, Any] = {
     "text": str,
     "truth values": (bool, np.bool_),
-    "numbers": (Number, np.number),
+    "numbers": (Real, Decimal),
 }
-"""Types of the values that a column may hold; in this order, as a bool is a ``Number`` too."""
+"""Types of the values that a column may hold; in this order, as a bool is a ``Real`` too."""
 
 
 def _is_frame(X: Any) -> bool:  # noqa: N803
@@ -47,6 +48,29 @@ def missing(values: np.ndarray) -> np.ndarray:
     objects = values.dtype == object
     which = np.frompyfunc(is_missing, 1, 1)(values) if objects else np.isnan(values)
     return np.asarray(which, bool)
+
+
+def fill(y: Any, value: float) -> Any:
+    """Replaces missing labels among floats or objects.
+
+    Args:
+      y: labels: an array, a list, or a pandas or polars column or data frame.
+      value: what marks a missing label.
+
+    Returns:
+      An array; ``y`` itself if there is nothing to replace.
+
+    Examples:
+      >>> fill(["a", None], -1).tolist(), fill([1.0, None], float("nan")).tolist()
+      (['a', -1], [1.0, nan])
+    """
+    labels = as_array("y", y)
+    if not labels.ndim or labels.dtype.kind not in "fO":  # a sparse matrix has no axes here
+        return y
+    is_missing = missing(labels)
+    if is_missing.any():
+        return np.where(is_missing, value, labels)
+    return labels if labels.dtype == object else y
 
 
 def kind_of(value: Any) -> str:
@@ -90,6 +114,8 @@ def read(estimator: Any, X: Any, *, reset: bool) -> Any:  # noqa: N803
     if type(X).__name__ == "LazyFrame":
         raise DataError("X is a LazyFrame, which has no rows yet; give X.collect().")
     X = unmask(X)  # noqa: N806
+    if getattr(getattr(X, "dtype", None), "kind", "") == "T":
+        X = X.astype(object)  # noqa: N806 - scikit-learn refuses NumPy's StringDType
     if _is_frame(X):
         names = list(X.columns)
         if len(set(names)) < len(names):
@@ -355,7 +381,7 @@ def _is_number(value: Any) -> bool:
     values = np.asarray(value, object)
     try:
         values.astype(np.float64)
-    except (TypeError, ValueError):
+    except (OverflowError, TypeError, ValueError):
         return False
     # Python reads the text 1_2 as 12.
     return not any(isinstance(item, str) and "_" in item for item in values.ravel())

@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_consistent_length
 
 from ladder_jax import data, targets
 from ladder_jax.estimators.base import LadderEstimator, row_weights, silent
-from ladder_jax.estimators.columns import AUTO, FLOATS, missing
+from ladder_jax.estimators.columns import AUTO, FLOATS, fill
 from ladder_jax.loop import Progress
 
 _ROWS = {"dtype": FLOATS, "ensure_min_samples": 2}
@@ -23,11 +23,13 @@ _TARGETS = {"dtype": np.float64, "ensure_all_finite": False, "ensure_2d": False}
 
 def _with_nan(y: Any) -> Any:
     """Returns targets with NaN for missing values among objects, e.g. None or pandas' NA."""
-    y = data.unmask(y)
-    numbers = np.asarray(y)
-    if numbers.dtype != object or not numbers.ndim:
-        return y
-    return np.where(missing(numbers), np.nan, numbers)
+    y = fill(data.unmask(y), np.nan)
+    dtype = np.asarray(y).dtype
+    if dtype.kind in "mM":  # NumPy would convert NaT to a number
+        raise ValueError(
+            f"y has dtype {dtype}; give numbers, e.g. days, and NaN where there is no label."
+        )
+    return y
 
 
 @dataclasses.dataclass(eq=False, repr=False)
@@ -169,19 +171,20 @@ class LadderRegressor(
           sample_weight: weights ``[n]``, or None.
 
         Raises:
-          ValueError: a column has no target, or shapes do not match.
+          ValueError: a column has no target, a weight is invalid, or shapes do not match.
         """
         predicted, y = self.predict(X), check_array(_with_nan(y), **_TARGETS)
         columns = [array.reshape(len(array), -1).T for array in (y, predicted)]
         if columns[0].shape != columns[1].shape:
             raise ValueError(f"y has shape {y.shape}; give numbers of shape {predicted.shape}.")
-        weight = np.ones(len(y)) if sample_weight is None else np.asarray(sample_weight)
+        is_known = ~np.isnan(columns[0])
+        if not is_known.any(1).all():
+            raise ValueError("y is NaN in all rows; give the numbers of some rows to score.")
+        weight = row_weights(sample_weight, is_known.any(0))
         r2 = []
-        for true, predicted_column in zip(*columns, strict=True):
-            known = ~np.isnan(true)
-            if not known.any():
-                raise ValueError("y is NaN in all rows; give the numbers of some rows to score.")
-            r2.append(r2_score(true[known], predicted_column[known], sample_weight=weight[known]))
+        for true, predicted_column, known in zip(*columns, is_known, strict=True):
+            known_weight = None if weight is None else weight[known]
+            r2.append(r2_score(true[known], predicted_column[known], sample_weight=known_weight))
         return float(np.mean(r2))
 
     def __sklearn_tags__(self) -> Tags:
