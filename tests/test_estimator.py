@@ -437,7 +437,7 @@ def test_labels_of_any_kind():
         (lambda y: [None if i < 0 else bool(i) for i in y], [False, True]),
         (lambda y: [math.nan if i < 0 else NAMES[i].item() for i in y], NAMES.tolist()),
         (lambda y: np.where(y < 0, None, y), [0, 1, 2]),
-        (lambda y: np.where(y < 0, -1.0, y).astype(object), [0, 1, 2]),
+        (lambda y: np.where(y < 0, -1.0, y).astype(object), [0.0, 1.0, 2.0]),
         (lambda y: np.where(y < 0, "-1", NAMES[y]).astype(TEXT()), NAMES.tolist()),
         (lambda y: np.where(y < 0, None, NAMES[y]).astype(TEXT(na_object=None)), NAMES.tolist()),
         (lambda y: np.ma.array(np.abs(y), mask=y < 0, dtype=np.uint8), [0, 1, 2]),

@@ -144,7 +144,7 @@ def _read_unpacked(folder: pathlib.Path) -> Iterator[tuple[str, bytes]]:
 def _read_archive(path: pathlib.Path) -> Iterator[tuple[str, bytes]]:
     """Yields the batches, reading at most a byte beyond each; nothing is unpacked to disk."""
     try:
-        with gzip.open(path) as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
+        with gzip.open(path) as stream, tarfile.open(None, "r:", stream) as archive:
             for member in archive:
                 name = pathlib.PurePosixPath(member.name).name
                 file = archive.extractfile(member) if member.isfile() else None
