@@ -85,20 +85,21 @@ def test_an_accelerator_trains_alike_rows_as_one_population(monkeypatch, command
         small, labels=int(row.labels), denoising_cost=costs[row.row], seed=seed
     )
     monkeypatch.setattr(tables.Row, "settings", settings)
-    chosen = {"rows": ["full", "bottom"], "seeds": 1}
-    command(**chosen, labels="100")
+    command(rows=["bottom"], labels="100", seeds=1)
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     more = {"results": str(tmp_path / "more"), "workdir": str(tmp_path / "together")}
-    command(**chosen, labels="50,100", **more)
-    alone, together = (
-        {(run["row"], run["labels"]): run for run in record.read(tmp_path / folder, "mnist")}
-        for folder in ("results", "more")
-    )
-    assert [run["members"] for run in alone.values()] == [1, 1]
-    assert [run["members"] for run in together.values()] == [2, 2, 2, 2]
-    assert alone["full", "100"]["test_error"] != alone["bottom", "100"]["test_error"]
-    for row, run in alone.items():
-        assert together[row]["test_error"] == pytest.approx(run["test_error"], abs=1)  # rounding
+    chosen = {"rows": ["full", "bottom"], "seeds": 1} | more
+    command(**chosen, labels="100")
+    (alone,), together = (record.read(tmp_path / name, "mnist") for name in ("results", "more"))
+    errors = {run["row"]: run["test_error"] for run in together}
+    assert alone["members"] == 1 and [run["members"] for run in together] == [2, 2]
+    assert errors["bottom"] == pytest.approx(alone["test_error"], abs=1)  # rounding
+    assert errors["full"] != errors["bottom"]
+    groups = []
+    record_group = lambda runs, dataset: groups.append([run.row[:2] for run in runs])
+    monkeypatch.setattr(reproduce, "run_ladders", record_group)
+    command(**chosen, labels="50,1000")
+    assert groups == [[(row, labels) for row in costs] for labels in ("50", "1000")]
 
 
 def test_damaged_files_are_named(command, tmp_path):
