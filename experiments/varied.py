@@ -10,7 +10,7 @@ from typing import Any
 from absl import flags
 
 from experiments import cli, configs
-from experiments.record import for_dark_pages
+from experiments.record import write_svg
 from ladder_jax import data
 from ladder_jax.config import Config
 from ladder_jax.errors import ConfigError
@@ -89,5 +89,4 @@ def write(path: pathlib.Path, config: Config, picture: Picture, **measured: Any)
     settings = {name: getattr(config, name) for name in ("labels", "epochs", "compute_dtype")}
     versions = {"versions": workfolder.versions(), "commit": workfolder.commit()}
     files.write_json(path, {"base": _BASE.value} | settings | measured | versions)
-    with files.replacing(_picture(path)) as temporary:
-        temporary.write_bytes(for_dark_pages(picture.content))
+    write_svg(picture.content, _picture(path))
