@@ -39,13 +39,13 @@ def build(channels: int = 8) -> Ladder:
     )
 
 
-def main(epochs: int = 10) -> float:
+def main(epochs: int = 10, channels: int = 8) -> float:
     """Trains with 100 labels and prints the test error in percent."""
     digits = data.load("digits")
     rows = data.choose_labeled(digits.y_train, 100, seed=0, classes=10)
     x, y = jnp.asarray(digits.x_train), jnp.asarray(digits.y_train)
     examples = training.TrainData(x[rows], y[rows], x)
-    net, sizes = build(), training.BatchSizes()
+    net, sizes = build(channels), training.BatchSizes()
     optimizer = optax.adam(0.005)
     state = training.create_train_state(net, optimizer, jax.random.key(0))
     epoch = training.make_epoch(training.make_train_step(net, optimizer), sizes)

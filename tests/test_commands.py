@@ -461,6 +461,7 @@ def test_config_for_rows_of_features_is_hinted(tmp_path):
     np.savez(tmp_path / "rows.npz", x=x, y=y)
     flags = ["--validation=20", "--compare=none", f"--dataset={tmp_path / 'rows.npz'}"]
     flags += ["--config.batch_unlabeled=20", "--config.units=(4,)", "--config.epochs=1000"]
+    flags += ["--config.eval_every=1000"]
     hint = "rows has rows of features, for which --config=table has settings\n"
     for config, hinted in (("digits", True), ("table", False)):
         done = train(f"--config={config}", *flags, f"--workdir={tmp_path / config}")

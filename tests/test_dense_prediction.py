@@ -1,5 +1,6 @@
 """Layers for per-pixel classes: upsampling, dilation, any height and width, both presets."""
 
+import functools
 import itertools
 
 import drawn
@@ -37,12 +38,12 @@ def test_upsampling_fills_windows_and_its_way_down_averages_them(height, width, 
     below = (-(-height // size), -(-width // size))
     layer = upsample(size, height, width)
     h = rng.standard_normal((2, *below, 3)).astype(np.float32)
-    z = np.asarray(layer.up({}, h))
+    z_hat = rng.standard_normal((2, height, width, 3)).astype(np.float32)
+    both = jax.jit(lambda h, z_hat: (layer.up({}, h), layer.down({}, z_hat, (*below, 3))))
+    z, u = jax.device_get(both(h, z_hat))
     assert shapes([layer], (*below, 3))[-1] == z.shape[1:] == (height, width, 3)
     for i, j in np.ndindex(height, width):
         np.testing.assert_array_equal(z[:, i, j], h[:, i // size, j // size])
-    z_hat = rng.standard_normal(z.shape).astype(np.float32)
-    u = np.asarray(layer.down({}, z_hat, (*below, 3)))
     assert u.shape == h.shape
     for i, j in np.ndindex(*below):
         window = z_hat[:, i * size : (i + 1) * size, j * size : (j + 1) * size]
@@ -50,21 +51,27 @@ def test_upsampling_fills_windows_and_its_way_down_averages_them(height, width, 
 
 
 def test_upsampling_is_inverted_by_pooling_and_by_its_way_down():
-    h = jax.random.normal(jax.random.key(0), (2, 3, 4, 2))
-    for layer in (upsample(3), upsample(3, 7, 11)):
+    h, pool = drawn.normal(0, (2, 3, 4, 2)), max_pool(3)
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def all_ways(layer):
         z = layer.up({}, h)
-        np.testing.assert_allclose(layer.down({}, z, h.shape[1:]), h, rtol=1e-6)
+        return z, layer.down({}, z, h.shape[1:]), pool.up({}, z), pool.down({}, h, z.shape[1:])
+
+    for layer in (upsample(3), upsample(3, 7, 11)):
+        z, down, pooled, pooled_down = all_ways(layer)
+        np.testing.assert_allclose(down, h, rtol=1e-6)
         # Upsampling and the way down of pooling agree, and pooling inverts them.
-        np.testing.assert_array_equal(max_pool(3).up({}, z), h)
-        np.testing.assert_array_equal(max_pool(3).down({}, h, z.shape[1:]), z)
+        np.testing.assert_array_equal(pooled, h)
+        np.testing.assert_array_equal(pooled_down, z)
 
 
 def test_upsampling_keeps_the_dtype():
     with jax.enable_x64(True):
         for dtype in (jnp.float32, jnp.float64, jnp.bfloat16):
-            z_hat = jnp.ones((2, 5, 4, 1), dtype)
-            u = upsample(2, 5, 4).down({}, z_hat, (3, 2, 1))
-            assert u.dtype == dtype and (u == 1).all()
+            z_hat = np.ones((2, 5, 4, 1), dtype)
+            u = jax.jit(lambda z_hat: upsample(2, 5, 4).down({}, z_hat, (3, 2, 1)))(z_hat)
+            assert u.dtype == dtype and (np.asarray(u) == 1).all()
 
 
 @pytest.mark.parametrize(("kernel", "stride", "dilation"), [(3, 1, 2), (2, 2, 3), (3, 3, 1)])

@@ -73,7 +73,7 @@ def test_nnx_module():
 
 
 def test_example_with_a_residual_block(capsys):
-    error = flax_block.main(epochs=2)
+    error = flax_block.main(epochs=2, channels=2)
     losses = [float(line.split()[-1]) for line in capsys.readouterr().out.splitlines()[:-1]]
     assert losses[-1] < losses[0] and error < 90
 

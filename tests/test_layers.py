@@ -35,16 +35,28 @@ def small(layer):
     raise AssertionError(f"{layer}: refuses images, sequences and vectors")
 
 
+def init(layer, shape):
+    """Returns a layer's initial parameters, drawn by one program, and the shape of its output."""
+    out_shapes = []
+
+    @jax.jit
+    def params(key):
+        drawn_params, out_shape = layer.init(key, shape)
+        out_shapes.append(out_shape)
+        return drawn_params
+
+    return params(jax.random.key(0)), out_shapes[0]
+
+
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_shapes_name_and_vmap(name):
     layer = example(name)
     shape = small(layer)
-    params, out_shape = layer.init(jax.random.key(0), shape)
-    x = jax.random.normal(jax.random.key(1), (2, 7, *shape))
+    params, out_shape = init(layer, shape)
+    x = drawn.normal(1, (2, 7, *shape))
     up = jax.jit(lambda x: layer.up(params.up, x))
     down = jax.jit(lambda z: layer.down(params.down, z, shape))
-    z = jax.vmap(up)(x)
-    u = jax.vmap(down)(z)
+    z, u = jax.device_get((jax.vmap(up)(x), jax.vmap(down)(jax.vmap(up)(x))))
     assert z.shape == (2, 7, *out_shape) and u.shape == x.shape and z.dtype == u.dtype == x.dtype
     assert_same(z[1], up(x[1]))
     assert_same(z[0, :3], up(x[0, :3]))  # each example independently
@@ -52,9 +64,9 @@ def test_shapes_name_and_vmap(name):
     rebuilt = layers.from_name(layer.name)
     assert layer.name.split(":")[0] == name.split(":")[0] and rebuilt.name == layer.name
     assert rebuilt[3:] == layer[3:]
-    assert_same(rebuilt.init(jax.random.key(0), shape)[0], params)
-    assert_same(rebuilt.up(params.up, x[0]), z[0])
-    assert_same(rebuilt.down(params.down, z[0], shape), u[0])
+    assert_same(init(rebuilt, shape)[0], params)
+    assert_same(jax.jit(rebuilt.up)(params.up, x[0]), z[0])
+    assert_same(jax.jit(rebuilt.down, static_argnums=2)(params.down, z[0], shape), u[0])
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
@@ -62,14 +74,15 @@ def test_gradients_match_difference_quotients(name):
     layer = example(name)
     shape = small(layer)
     with jax.enable_x64(True):
-        params, out_shape = layer.init(jax.random.key(0), shape)
-        x = jax.random.normal(jax.random.key(1), (2, *shape))
-        z = jax.random.normal(jax.random.key(2), (2, *out_shape))
+        params, out_shape = init(layer, shape)
+        x = drawn.normal(1, (2, *shape), np.float64)
+        z = drawn.normal(2, (2, *out_shape), np.float64)
         params = jax.tree.map(np.float64, params)
         down = lambda params, z: layer.down(params, z, shape)
         for apply, args in ((layer.up, (params.up, x)), (down, (params.down, z))):
-            assert apply(*args).dtype == np.float64
-            check_grads(jax.jit(apply), args, order=1, modes=["rev"], rtol=1e-6, atol=1e-6)
+            compiled = jax.jit(apply)
+            assert compiled(*args).dtype == np.float64
+            check_grads(compiled, args, order=1, modes=["rev"], rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
@@ -108,13 +121,12 @@ def test_down_is_the_transposed_map(padding, shape, kernel, stride, dilation):
     if padding == "valid" and dilation * (kernel - 1) >= min(shape[:2]):
         shape = (9, 10, shape[2])
     layer = conv(3, kernel, stride=stride, padding=padding, dilation=dilation)
-    params, out_shape = layer.init(jax.random.key(0), shape)
-    x = jax.random.normal(jax.random.key(1), (2, *shape))
-    z = jax.random.normal(jax.random.key(2), (2, *out_shape))
-    rotated = {"kernel": params.up["kernel"][::-1, ::-1].swapaxes(2, 3)}
+    params, out_shape = init(layer, shape)
+    x, z = drawn.normal(1, (2, *shape)), drawn.normal(2, (2, *out_shape))
+    rotated = {"kernel": np.asarray(params.up["kernel"])[::-1, ::-1].swapaxes(2, 3)}
     assert rotated["kernel"].shape == params.down["kernel"].shape
-    h = layer.up(params.up, x)
-    u = layer.down(rotated, z, shape)
+    both = jax.jit(lambda up, down: (layer.up(up, x), layer.down(down, z, shape)))
+    h, u = jax.device_get(both(params.up, rotated))
     assert h.shape == z.shape and u.shape == x.shape
     np.testing.assert_allclose((h * z).sum(), (x * u).sum(), rtol=1e-4, atol=1e-4)
     border = dilation * (kernel - 1)
