@@ -101,10 +101,14 @@ def test_quantities_match_the_loss(decoded):
     net = ladder((4,), [layers.dense(3), layers.dense(2)], combinators=gs)
     params, batch = net.init(jax.random.key(0)), Batch(X[:4], Y[:4], X[:6])
     noise = net.draw_noise(jax.random.key(1), 4, 6)
-    terms = {
-        (level, name): v for level, name, v in nan_search.quantities(net, params, batch, noise)
-    }
-    _, metrics = net.loss_given(params, batch, noise)
+
+    @jax.jit
+    def both(params, noise):
+        found = nan_search.quantities(net, params, batch, noise)
+        terms = {(level, name): value for level, name, value in found}
+        return terms, net.loss_given(params, batch, noise)[1]
+
+    terms, metrics = both(params, noise)
     assert float(terms[2, "cross-entropy"].mean()) == pytest.approx(float(metrics["cross_entropy"]))
     for level in range(3 if decoded else 0):
         cost = float(terms[level, "cost"])

@@ -42,10 +42,9 @@ def run_blocks(page):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_python_blocks_run(page, monkeypatch):
-    """Estimators train briefly by default, but for the README's, whose result is checked."""
-    if page.name != "README.md":
-        monkeypatch.setattr(estimators.base, "EPOCHS", 2)
-        monkeypatch.setattr(estimators.base, "UPDATES", 20)
+    """Estimators train briefly by default."""
+    monkeypatch.setattr(estimators.base, "EPOCHS", 2)
+    monkeypatch.setattr(estimators.base, "UPDATES", 20)
     printed = run_blocks(page)
     if page.name == "README.md":
         losses = [float(number) for number in re.findall(r"loss ([\d.]+)", printed[0])]
