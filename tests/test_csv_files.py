@@ -81,6 +81,10 @@ BAD = {
     "latin": (b"a,class\n1,\xe4\n", "not UTF-8 text"),
     "long": (b"a,class\n" + b"1" * 99, "a line of more than 90 characters"),
     "words": (b"a,target\n1,x\n2,3\n", "label 'x' of example 0 is not a number"),
+    "fractions": (
+        b"a,class\n1,2\n2,0.5\n3,\n4,0.7\n",
+        "label '0.5' of example 1 is not a whole number; call the column number",
+    ),
     "one class": (b"a,class\n1,x\n2,x\n", "only one class"),
     "infinite": (b"a,class\n1,x\ninf,y\n", "inf"),
     "open quote": (b'a,class\n1,x\n2,"y\n3,x\n4,y\n', "line 5: unexpected end of data; close each"),

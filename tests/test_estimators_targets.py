@@ -1,5 +1,6 @@
 """Estimators for numbers, masks and several labels per row; weights of rows and classes."""
 
+import copy
 import dataclasses
 import pickle
 
@@ -77,6 +78,15 @@ def data_for(estimator):
 @pytest.fixture(params=["regressor", "segmenter", "labeler"])
 def fitted(request):
     return request.getfixturevalue(request.param)
+
+
+def test_refit_that_fails_leaves_no_fit(fitted):
+    x, y, _ = data_for(fitted)
+    again = copy.copy(fitted)
+    with pytest.raises(ValueError, match=r"samples|examples"):
+        again.fit(x, y[:3])
+    with pytest.raises(NotFittedError):
+        again.predict(x)
 
 
 def test_predictions_are_in_the_units_of_y(regressor):

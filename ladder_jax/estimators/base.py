@@ -276,10 +276,14 @@ class LadderEstimator(BaseEstimator):  # type: ignore[misc]
         given = program.net, jax.device_put(trained), names, self._shape, fitted
         return Predictor(*given, program.evaluate.outputs, self._scaling)
 
+    def _forget(self) -> None:
+        """Removes what an earlier fit has learnt, so that a fit that fails leaves none."""
+        for name in ("columns_", "predictor_", "_arrays"):
+            self.__dict__.pop(name, None)
+
     def _fit_rows(self, X: Any, y: Any, **checks: Any) -> tuple[np.ndarray, np.ndarray]:  # noqa: N803
         """Returns the rows of a table as numbers and the labels, with scikit-learn's checks."""
-        for name in ("columns_", "predictor_", "_arrays"):  # of an earlier fit
-            self.__dict__.pop(name, None)
+        self._forget()
         if self.preprocess != AUTO:
             rows, y = validate_data(self, data.unmask(X), y, **checks)
             return rows, y

@@ -159,6 +159,7 @@ class LadderSegmenter(LadderEstimator):
           NotFiniteError: the loss is NaN or infinite.
           RuntimeError: this process was forked from one that has used JAX.
         """
+        self._forget()
         X, y = self._checked(X, ensure_min_samples=2), _unmasked(y)  # noqa: N806
         classes, numbers = number_pixels(y, self._void())
         class_weight = weight_setting(self.class_weight, numbers, classes)
