@@ -8,7 +8,7 @@ import tempfile
 import pytest
 
 # Tracing makes many objects but little garbage; frequent collections slow the tests down.
-gc.set_threshold(200_000, 50, 1000)
+gc.set_threshold(200_000, 50, 20)
 # Compilation takes most of the tests' time; JAX reads the flags when it first uses a device.
 FAST_TO_COMPILE = "--xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1"
 if importlib.metadata.version("jaxlib") < "0.11":  # removed in later versions
