@@ -29,7 +29,7 @@ class ResidualBlock(nn.Module):
         return x + nn.Conv(self.channels, (3, 3))(h)
 
 
-def build(channels: int = 8) -> Ladder:
+def build(channels: int) -> Ladder:
     """Builds a ladder of a convolution, the block, pooling and a dense layer for the classes."""
     block = from_flax(ResidualBlock(channels), nn.ConvTranspose(channels, (3, 3)))
     return ladder(

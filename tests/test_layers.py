@@ -37,15 +37,8 @@ def small(layer):
 
 def init(layer, shape):
     """Returns a layer's initial parameters, drawn by one program, and the shape of its output."""
-    out_shapes = []
-
-    @jax.jit
-    def params(key):
-        drawn_params, out_shape = layer.init(key, shape)
-        out_shapes.append(out_shape)
-        return drawn_params
-
-    return params(jax.random.key(0)), out_shapes[0]
+    params, out_shape = jax.jit(lambda key: layer.init(key, shape))(jax.random.key(0))
+    return params, tuple(map(int, out_shape))
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

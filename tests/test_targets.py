@@ -1,6 +1,5 @@
 """Targets: costs and measures against NumPy and scikit-learn, and ladders with each target."""
 
-import functools
 import itertools
 import json
 import math
@@ -190,19 +189,14 @@ def test_constant_column_has_no_r2():
     assert found["r2"] == pytest.approx(wanted, rel=1e-5)
 
 
-@functools.cache
-def measured(name):
-    target = targets.from_name(name)
-    return jax.jit(target.measures)
-
-
 @EVERY
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 2**31 - 1), cut=st.sampled_from([1, 11]))
 def test_sums_of_chunks_add_up(name, seed, cut):
     target, outputs, labels = draw(name, seed=seed)
-    full = measured(name)(outputs, labels)
-    parts = (measured(name)(outputs[s], labels[s]) for s in (slice(cut), slice(cut, None)))
+    measures = jax.jit(target.measures)
+    full = measures(outputs, labels)
+    parts = (measures(outputs[s], labels[s]) for s in (slice(cut), slice(cut, None)))
     added = jax.tree.map(np.add, *parts)
     for key, value in full.items():
         exact = jnp.issubdtype(value.dtype, jnp.integer)
@@ -228,7 +222,7 @@ def test_unlabelled_rows_have_no_effect(name):
     assert np.isfinite(gradient).all() and not gradient[rows].any() and gradient.any()
     nothing = labels[rows[:1].repeat(N)]
     assert [float(x) for x in cost(outputs, nothing)] == [0.0, 0.0]
-    assert math.isnan(target.summary(measured(name)(outputs, nothing))["error"])
+    assert math.isnan(target.summary(jax.jit(target.measures)(outputs, nothing))["error"])
 
 
 @EVERY
@@ -247,7 +241,7 @@ def test_nan_outputs_count_as_wrong(name):
     target, outputs, labels = draw(name)
     labels = np.where((labels >= 0) & (labels < K), labels, 0)  # every entry has a label
     outputs = np.full_like(outputs, np.nan)
-    assert target.summary(measured(name)(outputs, labels))["error"] == 100.0
+    assert target.summary(jax.jit(target.measures)(outputs, labels))["error"] == 100.0
     assert jax.jit(target.cost)(outputs, labels)[1] == 1.0
 
 
@@ -305,8 +299,8 @@ def test_divergence_and_consistency_match_numpy(name):
         cost = jax.jit(jax.value_and_grad(target.consistency, argnums=(1, 2)), static_argnums=0)
         found, (clean_gradient, noisy_gradient) = cost(consistency, clean, noisy)
         if name.startswith("several"):
-            p, sharp = (1 / (1 + np.exp(-np.asarray(clean) / t)) for t in (1, 0.7))
-            q = 1 / (1 + np.exp(-np.asarray(noisy)))
+            p, sharp = (1 / (1 + np.exp(-clean / t)) for t in (1, 0.7))
+            q = 1 / (1 + np.exp(-noisy))
             each = -sharp * np.log(q) - (1 - sharp) * np.log(1 - q)
             wanted = np.mean(each * (np.maximum(p, 1 - p) >= 0.9))
         elif not name.startswith("numbers"):

@@ -271,9 +271,9 @@ def _classes(path: pathlib.Path, cells: list[str]) -> tuple[np.ndarray, tuple[st
     """Numbers the classes in sorted order; whole numbers are sorted by value."""
     names = set(cells) - {"", str(labels.NO_LABEL)}
     labels.check_found(f"{path}", names)
-    numbers = {name: as_number(name) for name in names}
-    fractions = [name for name, number in numbers.items() if number is not None and number % 1]
-    if fractions and None not in numbers.values():
+    numbers = {name: number for name in names if (number := as_number(name)) is not None}
+    fractions = [name for name, number in numbers.items() if number % 1]
+    if fractions and len(numbers) == len(names):
         row = min(map(cells.index, fractions))
         raise DataError(
             f"{path}: label {cells[row][:30]!r} of example {row} is not a whole number; call the "
