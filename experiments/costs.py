@@ -3,7 +3,7 @@
   python -m experiments.costs --seeds=3
   python -m experiments.costs --base=mnist:labels=100 --data_dir=FOLDER --hold_out=10000
 
-All costs and seeds are trained as one population. The file has the errors on held-out training
+All costs of a seed are trained as one population. The file has the errors on held-out training
 examples; a plot is written beside it.
 """
 
@@ -79,19 +79,19 @@ def main() -> None:
     config, dataset = varied.load()
     config = dataclasses.replace(config, validation=_HOLD_OUT.value)
     folder = files.as_path(cli.WORKDIR.value or "runs/costs")
-    members: dict[Config, str] = {}  # unchanged configs, common to all levels, occur once
-    entries, factors = [], list(dict.fromkeys([1.0, *_FACTORS.value]))
+    factors = list(dict.fromkeys([1.0, *_FACTORS.value]))
+    runs = []
     for seed in cli.seeds():
-        for level, cost, changed_config in changed(config, factors):
-            member = dataclasses.replace(changed_config, seed=seed)
-            name = members.setdefault(member, f"{level}-{cost:g}-{seed}")
-            entries.append((name, {"level": level, "cost": cost, "seed": seed}))
-    members_by_name = {name: member for member, name in members.items()}
-    results = population.train_population(members_by_name, folder, dataset=dataset)
-    runs = [
-        entry | {"validation_error": results[name].summary["validation_error"]}
-        for name, entry in entries
-    ]
+        changes = changed(dataclasses.replace(config, seed=seed), factors)
+        # The unchanged config, common to all levels, is trained once.
+        names = {member: f"{level}-{cost:g}-{seed}" for level, cost, member in reversed(changes)}
+        members = {name: member for member, name in names.items()}
+        results = population.train_population(members, folder, dataset=dataset)
+        errors = {name: result.summary["validation_error"] for name, result in results.items()}
+        runs += [
+            {"level": level, "cost": cost, "seed": seed, "validation_error": errors[names[member]]}
+            for level, cost, member in changes
+        ]
     varied.write(path, config, plot(runs), hold_out=config.validation, runs=runs)
     for (level,), errors in by_cost(runs).items():
         for cost, values in sorted(errors.items()):
