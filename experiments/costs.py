@@ -10,13 +10,14 @@ examples; a plot is written beside it.
 from __future__ import annotations
 
 import dataclasses
+import pathlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from absl import flags
 
 from experiments import cli, varied
-from ladder_jax import population
+from ladder_jax import data, population
 from ladder_jax._checks import per_level
 from ladder_jax.config import Config
 from ladder_jax.report import figures
@@ -73,8 +74,24 @@ def plot(runs: Sequence[varied.Run]) -> figures.Picture:
     return figures.plot(draw, "costs", "Error over the denoising cost, by level")
 
 
+def train(
+    config: Config, factors: Sequence[float], dataset: data.Dataset, folder: pathlib.Path
+) -> list[varied.Run]:
+    """Trains the changed configs of one seed; the unchanged one, common to all levels, once."""
+    changes = changed(config, factors)
+    names = {member: f"{level}-{cost:g}-{config.seed}" for level, cost, member in reversed(changes)}
+    members = {name: member for member, name in names.items()}
+    results = population.train_population(members, folder, dataset=dataset)
+    errors = {name: result.summary["validation_error"] for name, result in results.items()}
+    return [
+        {"level": level, "cost": cost, "seed": config.seed}
+        | {"validation_error": errors[names[member]]}
+        for level, cost, member in changes
+    ]
+
+
 def main() -> None:
-    """Trains all configs together, and writes the file and the plot."""
+    """Trains all configs of each seed together, and writes the file and the plot."""
     path = varied.output_path("costs")
     config, dataset = varied.load()
     config = dataclasses.replace(config, validation=_HOLD_OUT.value)
@@ -82,16 +99,7 @@ def main() -> None:
     factors = list(dict.fromkeys([1.0, *_FACTORS.value]))
     runs = []
     for seed in cli.seeds():
-        changes = changed(dataclasses.replace(config, seed=seed), factors)
-        # The unchanged config, common to all levels, is trained once.
-        names = {member: f"{level}-{cost:g}-{seed}" for level, cost, member in reversed(changes)}
-        members = {name: member for member, name in names.items()}
-        results = population.train_population(members, folder, dataset=dataset)
-        errors = {name: result.summary["validation_error"] for name, result in results.items()}
-        runs += [
-            {"level": level, "cost": cost, "seed": seed, "validation_error": errors[names[member]]}
-            for level, cost, member in changes
-        ]
+        runs += train(dataclasses.replace(config, seed=seed), factors, dataset, folder)
     varied.write(path, config, plot(runs), hold_out=config.validation, runs=runs)
     for (level,), errors in by_cost(runs).items():
         for cost, values in sorted(errors.items()):

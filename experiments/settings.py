@@ -14,7 +14,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from experiments import cli, members
-from ladder_jax import data, errors
+from ladder_jax import data, errors, population
 from ladder_jax.config import Config
 from ladder_jax.data import preprocessing
 from ladder_jax.errors import ConfigError
@@ -157,13 +157,18 @@ def check_members(configs: Iterable[Config], dataset: data.Dataset, task: inputs
       task: the data prepared for the first seed.
 
     Raises:
-      ConfigError: a seed is too large, or the layers do not fit the data.
+      ConfigError: a seed is too large, the layers do not fit the data, or the seeds cannot be
+        trained as the population that --population=on asks for.
       DataError: with one of the seeds, a class has no label.
     """
     for config in configs:
         program.build_ladder(config, task.spec.input_shape, task.spec.target)
+    found = []
     for seeded in members.seeded(config, cli.SEEDS.value):
-        inputs.choose_rows(seeded, dataset)
+        rows = inputs.choose_rows(seeded, dataset)
+        found.append(inputs.read_labels(seeded, dataset, rows).target)
+    if POPULATION.value == "on" and config.resident:
+        population.check_same_target(config, found)
 
 
 def check_held_out(what: str, task: inputs.Task) -> None:

@@ -33,7 +33,7 @@ from ladder_jax.run.evaluation import Evaluator
 from ladder_jax.run.inputs import Task, choose_rows, load_data, prepare, relabeled
 from ladder_jax.run.program import MemberData, Members, build_ladder, compile_program
 from ladder_jax.training import TrainData
-from ladder_jax.types import Array
+from ladder_jax.types import Array, Target
 
 _MAY_DIFFER = ("name", "seed", "split", *Config.TRACED)
 """Settings in which the members of a population may differ."""
@@ -72,6 +72,20 @@ only in name, seed, split, learning_rate, noise_std, denoising_cost.
     if not configs[0].resident:
         raise ConfigError(
             "resident is False; a population trains only on resident data: leave resident out."
+        )
+
+
+def check_same_target(config: Config, targets: Sequence[Target]) -> None:
+    """Checks that all members have one target; class weights by labelled rows may differ.
+
+    Raises:
+      ConfigError: they differ.
+    """
+    if len(set(targets)) > 1:
+        raise ConfigError(
+            f"class_weight={config.class_weight!r} gives each member of a population weights "
+            "of its own, as their labelled rows differ; train them one after another, or give the "
+            "weights."
         )
 
 
@@ -116,12 +130,7 @@ def gather(
         else:
             # The training rows are the same; only the labelled subset differs.
             tasks.append(relabeled(config, dataset, (labeled, own, held_out), first))
-    if len({task.target for task in tasks}) > 1:
-        raise ConfigError(
-            f"class_weight={configs[0].class_weight!r} gives each member of a population weights "
-            "of its own, as their labelled rows differ; train them one after another, or give the "
-            "weights."
-        )
+    check_same_target(configs[0], [task.target for task in tasks])
     shape = train.unlabeled.shape[1:]
     stacked, axes = zip(*map(_stack, *(task.train for task in tasks)), strict=True)
     hypers = [build_ladder(config, shape, first.target).hyper for config in configs]

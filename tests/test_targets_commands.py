@@ -16,13 +16,14 @@ from absl.testing import flagsaver
 from pages import Page, assert_stands_alone
 from PIL import Image
 
-from experiments import cli, evaluate, export, predict
+from experiments import cli, evaluate, export, predict, settings
 from ladder_jax import data, errors, exporting, loop, predictor, report
 from ladder_jax.config import Config
 from ladder_jax.data import masks
 from ladder_jax.data.images import read_mask
 from ladder_jax.errors import ConfigError
 from ladder_jax.report import figures, numbers, pixels, several
+from ladder_jax.run.inputs import prepare
 
 NAMES = {
     "pixels": ("<ground>", "thing"),
@@ -91,6 +92,24 @@ def runs(tmp_path_factory):
 def trained(request, runs):
     """Returns a kind, the folder of its run and its data."""
     return request.param, *runs[request.param]
+
+
+def test_impossible_population_is_refused_before_files_are_replaced():
+    x, y = images(12)
+    y[:6] = 1
+    dataset = data.from_arrays(x, y, class_names=NAMES["pixels"], kind="pixels")
+    config = Config(
+        units=(4,), labels=6, batch_unlabeled=12, label_choice="uniform", class_weight="balanced"
+    )
+    task = prepare(config, dataset)
+
+    def check():
+        settings.check_members([config], dataset, task)
+
+    run(check, "--population=auto", "--seeds=9")
+    run(check, "--population=on", "--seeds=1")
+    with pytest.raises(ConfigError, match="class_weight='balanced' gives each member"):
+        run(check, "--population=on", "--seeds=9")
 
 
 SECTIONS = {
