@@ -250,7 +250,7 @@ def _finish(
     best = reached.bests[k] if reached.bests else None
     scaling = task.scaling and {"mean": task.scaling.mean, "scale": task.scaling.scale}
     summary = {
-        "dataset": config.dataset,
+        "dataset": task.dataset,
         "labels": len(task.labeled),
         "seed": config.seed,
         "class_names": task.class_names,

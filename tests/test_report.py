@@ -63,6 +63,7 @@ def test_page_of_a_run(run):
     wrong = round(result["test_error"] * 30 / 100)
     low, high = measures.Score("all", wrong, 30).interval
     text = page.text.replace("\N{NO-BREAK SPACE}", " ")
+    assert result["dataset"] == "<i>mine</i>" in text  # though the config names another
     assert f"{result['test_error']:.2f} %" in text
     assert f"{low:.2f} to {high:.2f} %" in text
     for name, value in (

@@ -197,7 +197,7 @@ def write_comparison(
         curves.append(figures.error_over_labels(points, measured, percent=percent))
     config, summary = runs[0].config, runs[0].summary
     content = {
-        "experiment": experiment_name(config["name"], pathlib.PurePath(summary["dataset"]).stem),
+        "experiment": experiment_name(config["name"], summary["dataset"]),
         "summary": summary,
         "rows": rows,
         "paired": paired(rows),

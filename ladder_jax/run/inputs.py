@@ -50,6 +50,7 @@ class Scaling(NamedTuple):
 class Task(NamedTuple):
     """Holds the data of one run, for training and for testing."""
 
+    dataset: str  # name of the data set
     train: Any  # ``TrainData``, on the device, or on the host if not resident
     sizes: BatchSizes  # rows per step
     test: tuple[Any, Any] | None  # ``(x, y)``, or None if there are no test data
@@ -306,7 +307,17 @@ def prepare(
         test = rows_of(dataset.x_test), put(labels.test)
     shape = tuple(dataset.x_train.shape[1:])
     return Task(
-        *(train, sizes, test, validation, labeled, dataset.class_names, shape, fitted),
+        *(
+            dataset.name,
+            train,
+            sizes,
+            test,
+            validation,
+            labeled,
+            dataset.class_names,
+            shape,
+            fitted,
+        ),
         *(checksums(dataset), labels.target, labels.scaling, dataset.feature_names),
     )
 
