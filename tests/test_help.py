@@ -86,7 +86,7 @@ def test_commands_are_listed(tmp_path):
         [
             a_job(tmp_path, "experiments"),
             a_job(tmp_path, "experiments", "train"),
-            a_job(tmp_path, "benchmarks.depth", "--seeds=3"),
+            a_job(tmp_path, "benchmarks.first_fit", "--seeds=3"),
             a_job(tmp_path, "experiments.evaluate", "--outptu=x"),
             a_job(tmp_path, "experiments.original", "run.py", "train"),
         ]
