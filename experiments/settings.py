@@ -31,12 +31,6 @@ _SPLIT = flags.DEFINE_string(
 _VALIDATION = flags.DEFINE_integer(
     "validation", None, "Labelled training examples to hold out.", lower_bound=0
 )
-POPULATION = flags.DEFINE_enum(
-    "population",
-    "auto",
-    ["auto", "on", "off"],
-    "Whether to train all seeds and combinations as one compiled program; auto: not on a CPU.",
-)
 OVERWRITE = flags.DEFINE_bool(
     "overwrite", False, "Whether to start over, replacing files in --workdir."
 )
@@ -48,7 +42,7 @@ _CACHE = flags.DEFINE_string(
 SHARED = (
     _CONFIG,
     *(cli.DATASET, cli.DATA_DIR, cli.LABELS, _SPLIT, _VALIDATION, cli.SEEDS),
-    *(POPULATION, cli.WORKDIR, OVERWRITE, _CACHE),
+    *(cli.POPULATION, cli.WORKDIR, OVERWRITE, _CACHE),
 )
 """Flags that ``--help`` lists after a command's own."""
 FEW_UPDATES = 1000
@@ -167,7 +161,7 @@ def check_members(configs: Iterable[Config], dataset: data.Dataset, task: inputs
     for seeded in members.seeded(config, cli.SEEDS.value):
         rows = inputs.choose_rows(seeded, dataset)
         found.append(inputs.read_labels(seeded, dataset, rows).target)
-    if POPULATION.value == "on" and config.resident:
+    if cli.POPULATION.value == "on" and config.resident:
         population.check_same_target(config, found)
 
 

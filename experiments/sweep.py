@@ -98,13 +98,13 @@ def train_batch(
     """
 
     def errors(members: Mapping[str, Config]) -> list[float]:
-        together = settings.POPULATION.value
+        together = cli.POPULATION.value
         return compare.train_all(
             members, folder, "validation", dataset, together=together, overwrite=False
         )
 
     all_members = {name: member for members in chosen.values() for name, member in members.items()}
-    is_population = compare.is_population(all_members, settings.POPULATION.value)
+    is_population = compare.is_population(all_members, cli.POPULATION.value)
     if is_population and study.apart.isdisjoint(chosen):
         try:
             values = iter(errors(all_members))

@@ -123,7 +123,7 @@ def run(
         folder,
         measured(*known),
         dataset,
-        together=settings.POPULATION.value,
+        together=cli.POPULATION.value,
         overwrite=settings.OVERWRITE.value,
         known=known,
         finished=lambda run: report.of_run(run, dataset) if reporting else None,
@@ -159,7 +159,7 @@ def main() -> None:
     config = settings.read_config()
     settings.keep_programs()
     processes.join()
-    loop.check_processes(config, together=settings.POPULATION.value == "on")
+    loop.check_processes(config, together=cli.POPULATION.value == "on")
     with signals.at_once():
         # Bad data must stop the run before a folder is created.
         dataset = inputs.load_data(config)
