@@ -63,13 +63,13 @@ LABELS = flags.DEFINE_string(
     "has.",
 )
 SEEDS = flags.DEFINE_integer("seeds", 1, "Number of seeds.", lower_bound=1)
+FIRST_SEED = flags.DEFINE_integer("first_seed", 0, "First seed.", lower_bound=0)
 POPULATION = flags.DEFINE_enum(
     "population",
     "auto",
     ["auto", "on", "off"],
     "Whether to train all seeds and combinations as one compiled program; auto: not on a CPU.",
 )
-FIRST_SEED = flags.DEFINE_integer("first_seed", 0, "First seed.", lower_bound=0)
 EPOCHS = flags.DEFINE_integer(
     "epochs", None, "Number of epochs. Default: the config's.", lower_bound=1
 )

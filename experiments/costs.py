@@ -80,14 +80,14 @@ def train(
     """Trains the changed configs of one seed; the unchanged one, common to all levels, once."""
     changes = changed(config, factors)
     names = {member: f"{level}-{cost:g}-{config.seed}" for level, cost, member in reversed(changes)}
-    members = {name: member for member, name in names.items()}
     together = "off" if cli.POPULATION.value == "off" else "on"
     options: Any = {"together": together, "overwrite": False}
+    members = {name: member for member, name in names.items()}
     errors = compare.train_all(members, folder, "validation", dataset, **options)
-    by_name = dict(zip(members, errors, strict=True))
+    error_by_member = dict(zip(names, errors, strict=True))
     return [
         {"level": level, "cost": cost, "seed": config.seed}
-        | {"validation_error": by_name[names[member]]}
+        | {"validation_error": error_by_member[member]}
         for level, cost, member in changes
     ]
 

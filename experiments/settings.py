@@ -13,7 +13,7 @@ import numpy as np
 from absl import flags
 from ml_collections import config_flags
 
-from experiments import cli, members
+from experiments import cli, compare, members
 from ladder_jax import data, errors, population
 from ladder_jax.config import Config
 from ladder_jax.data import preprocessing
@@ -157,12 +157,10 @@ def check_members(configs: Iterable[Config], dataset: data.Dataset, task: inputs
     """
     for config in configs:
         program.build_ladder(config, task.spec.input_shape, task.spec.target)
-    found = []
-    for seeded in members.seeded(config, cli.SEEDS.value):
-        rows = inputs.choose_rows(seeded, dataset)
-        found.append(inputs.read_labels(seeded, dataset, rows).target)
-    if cli.POPULATION.value == "on" and config.resident:
-        population.check_same_target(config, found)
+    rows = {c: inputs.choose_rows(c, dataset) for c in members.seeded(config, cli.SEEDS.value)}
+    if compare.is_population({str(c.seed): c for c in rows}, cli.POPULATION.value):
+        labels = [inputs.read_labels(c, dataset, chosen) for c, chosen in rows.items()]
+        population.check_same_target(config, [each.target for each in labels])
 
 
 def check_held_out(what: str, task: inputs.Task) -> None:

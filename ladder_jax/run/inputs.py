@@ -307,18 +307,9 @@ def prepare(
         test = rows_of(dataset.x_test), put(labels.test)
     shape = tuple(dataset.x_train.shape[1:])
     return Task(
-        *(
-            dataset.name,
-            train,
-            sizes,
-            test,
-            validation,
-            labeled,
-            dataset.class_names,
-            shape,
-            fitted,
-        ),
-        *(checksums(dataset), labels.target, labels.scaling, dataset.feature_names),
+        *(dataset.name, train, sizes, test, validation, labeled),
+        *(dataset.class_names, shape, fitted, checksums(dataset)),
+        *(labels.target, labels.scaling, dataset.feature_names),
     )
 
 
