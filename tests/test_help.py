@@ -46,7 +46,7 @@ def test_help_fits_the_terminal_and_gives_each_default_once(texts):
 def test_commands_list_only_their_own_flags(texts):
     flags = {name.partition(".")[2]: flags_of(text) for name, text in texts.items()}
     assert flags["evaluate"] == ["workdir", "dataset", "data_dir"]
-    assert flags["depth"] == ["json", "width", "rounds"]
+    assert flags["conv"] == ["json", "preset", "steps", "batch_rows", "data_dir"]
     assert flags["predict"][-3:] == ["workdir", "output", "overwrite_output"]
     assert {"coordinator", "processes", "process_id", "distributed"} <= {*flags["train"]}
     assert not {"seeds", "workdir"} & {*flags["original"]}
