@@ -146,21 +146,31 @@ def test_tables_in_the_documentation(data_set):
         assert f"\n| {number} | {' | '.join(cells)} |\n" in page
 
 
+def errors_by_cost(data_set):
+    """Returns the mean error over three seeds by level and cost, as text."""
+    file = ROOT / "experiments" / "results" / f"costs_{data_set}.json"
+    means = {}
+    for (level,), errors in costs.by_cost(json.loads(file.read_text())["runs"]).items():
+        for cost, values in errors.items():
+            assert len(values) == 3
+            means[level, cost] = f"{statistics.fmean(values):.2f}"
+    return means
+
+
 def test_costs_in_the_documentation():
-    runs = json.loads((ROOT / "experiments/results/costs_digits.json").read_text())["runs"]
-    page = (ROOT / "docs" / "choosing.md").read_text()
-    by_level = costs.by_cost(runs)
-
-    def error(level, cost):
-        errors = by_level[level,][cost]
-        assert len(errors) == 3
-        return f"{statistics.fmean(errors):.2f}"
-
-    low, unchanged, high = (error(0, cost) for cost in (10.0, 1000.0, 100000.0))
+    page = (ROOT / "docs" / "choosing.md").read_text().replace("\n", " ")
+    digits, mnist = errors_by_cost("digits"), errors_by_cost("mnist")
+    low, unchanged, high = (digits[0, cost] for cost in (10.0, 1000.0, 100000.0))
     assert f"{low} %, the config's own {unchanged}, a hundred times it {high}." in page
-    first, second, third, top = (error(level, 100.0) for level in (1, 2, 3, 4))
-    sentence = f"level 1 {first} %, level 2 {second}, level 3 {third}, and at the top"
-    assert sentence in page.replace("\n", " ") and f"denoised, {top}." in page
+    first, second, third, top = (digits[level, 100.0] for level in (1, 2, 3, 4))
+    assert f"level 1 {first} %, level 2 {second}, level 3 {third}, and at the top" in page
+    assert f"denoised, {top}." in page
+
+    table = [
+        " | ".join(mnist[level, own * factor] for factor in (0.001, 0.1, 1.0, 10.0, 1000.0))
+        for level, own in enumerate((1000.0, 10.0, 0.1, 0.1, 0.1, 0.1, 0.1))
+    ]
+    assert all(f"| {level} | {row} |" in page for level, row in enumerate(table))
 
 
 @pytest.mark.slow
