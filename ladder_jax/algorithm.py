@@ -324,6 +324,10 @@ def _loss(
         weight = s.consistency.cost * (1.0 if active.consistency is None else active.consistency)
         metrics["consistency"] = s.target.consistency(s.consistency, clean.logits, noisy.logits)
         total = total + weight * metrics["consistency"]
+    if s.class_balance:
+        assert s.target.class_balance is not None
+        metrics["class_balance"] = s.target.class_balance(unlabeled[0].logits)
+        total = total + s.class_balance * metrics["class_balance"]
     return total, metrics | {"loss": total}
 
 
@@ -405,6 +409,15 @@ def _as_target(target: Any, shape: Shape) -> Target:
     return target
 
 
+def _check_class_balance(weight: float, target: Target) -> None:
+    if not 0 <= weight < math.inf:
+        raise ValueError(f"class_balance is {weight}; give a finite number, 0 or more.")
+    if target.class_balance is None:
+        raise ValueError(
+            f"class_balance is {weight}, but target {target} is not one of classes; give 0."
+        )
+
+
 def ladder(
     input_shape: Shape | int,
     layers: Layer | Sequence[Layer],
@@ -418,6 +431,7 @@ def ladder(
     consistency: Consistency | None = None,
     target: Target | str | None = None,
     joint_norm: bool = False,
+    class_balance: float = 0.0,
 ) -> Ladder:
     """Builds a ladder network (Rasmus et al. 2015, Algorithm 1) as pure functions.
 
@@ -452,6 +466,9 @@ def ladder(
         noisy unlabelled ones; the paper normalises them separately. Meant for batches with too
         few labelled rows for a mean and variance of their own; has no effect if the loss
         reads no unlabelled rows.
+      class_balance: weight of a cost, added to the loss and the metrics, of noisy predictions
+        of a batch's unlabelled rows whose mean differs from equal frequencies of the classes;
+        0 for no such cost. Meant for few labels of classes that are about equally frequent.
 
     Raises:
       ValueError: there is no layer, the top is not a vector of at least two
@@ -492,6 +509,8 @@ def ladder(
         consistency.check()
     if not isinstance(top, Activation | None):
         raise TypeError(f"top is {top!r}; give an Activation, e.g. activations.softmax(), or None.")
+    if class_balance:
+        _check_class_balance(class_balance, target)
     hidden = [
         _checks.from_name("activation", a, activations.ACTIVATIONS, Activation)
         for a in _checks.per_level("activation", activation, count - 2, 1)
@@ -502,7 +521,9 @@ def ladder(
     # NumPy float64: exact if JAX uses float64, and no device is touched before use.
     hyper = Hyper(np.array(stds), np.array(costs))  # type: ignore[arg-type]
     levels = tuple(map(Level, shapes, (None, *layers), (None, *acts), gs))
-    structure = Structure(levels, hyper, target, normalize_estimate, consistency, joint_norm)
+    structure = Structure(
+        levels, hyper, target, normalize_estimate, consistency, joint_norm, class_balance
+    )
     functions: list[Callable[..., Any]] = [init, draw_noise, encode, decode, loss, loss_given]
     functions += [statistics, predict, decoder_statistics, denoise]
     return Ladder(structure, *(functools.partial(f, structure) for f in functions))

@@ -26,6 +26,7 @@ ADDED: dict[str, Any] = {
     "joint_norm": False,
     "augment": "none",
     "image_size": 0,
+    "class_balance": 0.0,
 }
 """Settings missing from runs of earlier versions, with the values that reproduce these runs."""
 
@@ -119,6 +120,8 @@ class Config:
         unlabelled ones, for few labels; otherwise separately.
       norm_statistics: examples whose clean pass gives the batch statistics that normalise
         predictions: all training examples ("train") or the labelled ones ("labeled").
+      class_balance: weight of the divergence of the mean noisy prediction of unlabelled rows
+        from equal frequencies of the classes; 0: no such cost.
       seed: determines labels, initial parameters, order and noise.
       eval_every: epochs between evaluations; the last epoch is always evaluated.
       checkpoint_seconds: minimum seconds between checkpoints; 0: one per epoch. The best
@@ -164,6 +167,7 @@ class Config:
     compute_dtype: str = "float32"
     joint_norm: bool = False
     norm_statistics: str = "train"
+    class_balance: float = 0.0
     seed: int = 0
     eval_every: int = 10
     checkpoint_seconds: float = 60.0
@@ -176,7 +180,7 @@ class Config:
             _require(getattr(self, name) >= 2, name, getattr(self, name), "2 or more rows")
         for name in ("epochs", "eval_every", "keep"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "1 or more")
-        for name in ("validation", "image_size", "seed", "checkpoint_seconds"):
+        for name in ("validation", "image_size", "seed", "checkpoint_seconds", "class_balance"):
             _require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
         _require(self.labels >= -1, "labels", self.labels, "-1 or more")
         _choice("label_choice", self.label_choice, data.CHOICES)
@@ -261,6 +265,7 @@ class Config:
             combinators=("none",),
             denoising_cost=(0.0,),
             consistency=0.0,
+            class_balance=0.0,
             noise_std=(0.3,) + (0.5,) * (self.levels - 1),
         )
 

@@ -277,6 +277,8 @@ class Target(NamedTuple):
       divergence: ``(clean, noisy) -> `` scalar, KL(p_clean || p_noisy) of two outputs.
       consistency: ``(Consistency, clean, noisy) -> `` scalar, the cost of noisy outputs that
         differ from the clean ones, with no gradient to the clean ones.
+      class_balance: ``(noisy) -> `` scalar, how far the mean prediction of all rows is from
+        classes of equal frequency; None if the target has no classes.
       positions: whether there is one output per position, with labels
         ``[N, *top_shape[:-1]]``.
       cost_name: name of the cost among the metrics of a step.
@@ -295,6 +297,7 @@ class Target(NamedTuple):
     uncertainty: Callable[[Any], Any]
     divergence: Callable[[Array, Array], Array]
     consistency: Callable[[Consistency, Array, Array], Array]
+    class_balance: Callable[[Array], Array] | None = None
     positions: bool = False
     cost_name: str = "cross_entropy"
     percent: bool = True
@@ -352,6 +355,7 @@ class Structure:
       normalize_estimate: whether z_hat is normalised before the comparison with z.
       consistency: settings of the consistency cost, or None.
       joint_norm: whether labelled rows are normalised together with the unlabelled ones.
+      class_balance: weight of the class-balance cost.
     """
 
     levels: tuple[Level, ...]
@@ -360,6 +364,7 @@ class Structure:
     normalize_estimate: bool = True
     consistency: Consistency | None = None
     joint_norm: bool = False
+    class_balance: float = 0.0
 
     @property
     def shapes(self) -> tuple[Shape, ...]:
@@ -380,7 +385,7 @@ class Structure:
     @property
     def sees_unlabeled(self) -> bool:
         """Returns whether the loss reads the unlabelled half of a batch."""
-        return self.decoded or self.consistency is not None
+        return self.decoded or self.consistency is not None or self.class_balance > 0
 
     def above(self, level: int) -> Layer | None:
         """Returns the layer that leads up from a level; None at the top."""

@@ -1,6 +1,7 @@
 """Extensions of the paper: unit-norm weights, averages, adversarial noise, bfloat16."""
 
 import functools
+import json
 import re
 
 import drawn
@@ -214,9 +215,12 @@ def test_config_enables_every_variant(tmp_path):
         ema_decay=0.9,
         adversarial="input",
         compute_dtype="bfloat16",
+        class_balance=1.0,
     )
     result = loop.train_and_evaluate(config, tmp_path)
     assert 0 <= result.summary["test_error"] <= 100
+    metrics = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    assert all(0 <= json.loads(line)["class_balance"] < np.log(10) for line in metrics)
     # The average of unit vectors that moved a little.
     norms = jnp.linalg.norm(result.params[1].up["kernel"], axis=0)
     assert ((norms > 0.9) & (norms <= 1.0)).all()

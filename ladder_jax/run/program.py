@@ -149,6 +149,7 @@ def build_ladder(config: Config, input_shape: Shape, target: Target) -> Ladder:
             consistency=config.consistency_settings if config.consistency else None,
             target=target,
             joint_norm=config.joint_norm,
+            class_balance=config.class_balance,
         )
     except ValueError as error:
         raise ConfigError(str(error)) from error

@@ -14,6 +14,7 @@ object.
 
 from ladder_jax.targets.base import TARGETS, by_class, from_name, registered
 from ladder_jax.targets.classification import (
+    class_balance_cost,
     class_weights,
     classes,
     consistency_cost,
@@ -27,6 +28,7 @@ __all__ = [
     "TARGETS",
     "Standardized",
     "by_class",
+    "class_balance_cost",
     "class_weights",
     "classes",
     "consistency_cost",

@@ -122,6 +122,39 @@ def consistency_cost(how: Consistency, clean: Array, noisy: Array) -> Array:
     return jnp.where(confident, optax.softmax_cross_entropy(noisy, target), 0.0).mean()
 
 
+def class_balance_cost(noisy: Array) -> Array:
+    """Computes how far the mean prediction is from equal frequencies of the k classes.
+
+    With the mean p of the predictions softmax(noisy) over all rows (and positions), it is::
+
+        KL(p || uniform) = log k + sum_c p_c log p_c
+
+    Few labels leave room for a class whose examples are taken for another's; its frequency among
+    the predictions shows that. This is the first term of the mutual information of inputs and
+    predictions that regularized information maximization (Krause et al. 2010) maximises; the
+    second, the entropy of each prediction, is left out.
+
+    Args:
+      noisy: logits ``[B, ..., classes]`` of the noisy pass.
+
+    Returns:
+      A scalar, 0 (equal frequencies) to log k (a single class).
+
+    Examples:
+      >>> logits = jnp.array([[9.0, 0.0], [9.0, 0.0]])
+      >>> round(float(class_balance_cost(logits)), 3), float(class_balance_cost(logits - logits))
+      (0.692, 0.0)
+
+    References:
+      Krause, Perona and Gomes, `Discriminative clustering by regularized information maximization
+      <https://papers.nips.cc/paper/2010/hash/42998cf32d552343bc8e460416382dca-Abstract.html>`_,
+      2010.
+    """
+    log_p = jax.nn.log_softmax(noisy).reshape(-1, noisy.shape[-1])  # [N, k]
+    log_mean = jax.nn.logsumexp(log_p, axis=0) - math.log(len(log_p))
+    return jnp.exp(log_mean) @ log_mean + math.log(noisy.shape[-1])
+
+
 def softmax_divergence(clean: Array, noisy: Array) -> Array:
     """Computes KL(softmax(clean) || softmax(noisy)), averaged over rows and positions.
 
@@ -218,6 +251,7 @@ def classes(k: int, *, class_weight: Weights = None) -> Target:
         uncertainty=_uncertainty,
         divergence=softmax_divergence,
         consistency=consistency_cost,
+        class_balance=class_balance_cost,
     )
 
 
