@@ -29,7 +29,7 @@ from ladder_jax.report import figures
 from ladder_jax.report.measures import over_seeds
 from ladder_jax.run import files, inputs
 from ladder_jax.run.program import build_ladder
-from ladder_jax.types import Params
+from ladder_jax.types import Array, Hyper, Params
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -88,20 +88,37 @@ def settings(
     return Config.create(values)
 
 
-def gradient_norms(config: Config, task: inputs.Task, *trained: Params) -> list[list[float]]:
+def gradient_norms(
+    configs: Sequence[Config], trained: Sequence[Params], task: inputs.Task
+) -> list[tuple[list[float], list[float]]]:
     """Computes the gradient norm of each level's kernel, for one batch and the seed's key.
 
     Args:
-      config: config of the ladder.
-      task: data of the ladder.
-      trained: parameters to evaluate after the initial ones of the config's seed.
+      configs: configs that differ only in noise, so that they share one compiled gradient.
+      trained: trained parameters of each.
+      task: data of the ladders.
+
+    Returns:
+      For each config, the norms of levels 1 to L with the seed's initial parameters, and those
+      with the trained ones.
     """
-    net = build_ladder(config, task.spec.input_shape, task.spec.target)
-    key, sizes = jax.random.key(config.seed), task.spec.sizes
+    nets = [build_ladder(config, task.spec.input_shape, task.spec.target) for config in configs]
+    key, sizes = jax.random.key(configs[0].seed), task.spec.sizes
     batch = task.train.batch(jnp.arange(sizes.labeled), jnp.arange(sizes.unlabeled))
-    gradient = jax.jit(jax.grad(net.loss, has_aux=True))
-    gradients = [gradient(params, batch, key)[0] for params in (net.init(key), *trained)]
-    return [[float(jnp.linalg.norm(level.up["kernel"])) for level in g[1:]] for g in gradients]
+
+    @jax.jit
+    def by_level(params: Params, hyper: Hyper) -> list[Array]:
+        gradient, _ = jax.grad(nets[0].loss, has_aux=True)(params, batch, key, hyper)
+        return [jnp.linalg.norm(level.up["kernel"]) for level in gradient[1:]]
+
+    def norms(params: Params, hyper: Hyper) -> list[float]:
+        return [float(norm) for norm in by_level(params, hyper)]
+
+    initial = nets[0].init(key)
+    return [
+        (norms(initial, net.hyper), norms(params, net.hyper))
+        for net, params in zip(nets, trained, strict=True)
+    ]
 
 
 def train(
@@ -130,12 +147,15 @@ def train(
         | {key: result.summary[key] for key in ("test_error", "seconds", "steps")}
         for name, result in results.items()
     ]
-    gradients = []
-    task = inputs.prepare(next(iter(configs.values())), dataset)  # of the first seed
-    for name, entry in entries.items():
-        if entry["seed"] == cli.FIRST_SEED.value:
-            start, end = gradient_norms(configs[name], task, results[name].params)
-            gradients.append(entry | {"start": start, "end": end})
+    first = [name for name, entry in entries.items() if entry["seed"] == cli.FIRST_SEED.value]
+    task = inputs.prepare(configs[first[0]], dataset)
+    norms = gradient_norms(
+        [configs[name] for name in first], [results[name].params for name in first], task
+    )
+    gradients = [
+        entries[name] | {"start": start, "end": end}
+        for name, (start, end) in zip(first, norms, strict=True)
+    ]
     return runs, gradients
 
 

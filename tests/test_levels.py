@@ -1,10 +1,12 @@
 """Noise for ladders of many levels, the effect of each cost, and the commands that measure them."""
 
+import dataclasses
 import itertools
 import json
 import pathlib
 import statistics
 
+import jax
 import numpy as np
 import pytest
 from absl import flags
@@ -14,7 +16,7 @@ from experiments import costs, levels, varied
 from ladder_jax import data, loop, presets
 from ladder_jax.config import Config
 from ladder_jax.errors import ConfigError
-from ladder_jax.run import inputs
+from ladder_jax.run import inputs, program
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -77,8 +79,11 @@ def test_settings_and_gradients():
 
     for chosen in (full, residual):
         task = inputs.prepare(chosen, data.load("digits"))
-        (start,) = levels.gradient_norms(chosen, task)
-        assert min(start) > 0
+        params = program.build_ladder(chosen, (64,), task.target).init(jax.random.key(1))
+        noisier = dataclasses.replace(chosen, noise_std=(0.5,))
+        norms = levels.gradient_norms([chosen, noisier], [params, params], task)
+        assert all(min(start) > 0 and min(end) > 0 and start != end for start, end in norms)
+        assert norms[1] == levels.gradient_norms([noisier], [params], task)[0] != norms[0]
 
 
 def test_costs(command, tmp_path, monkeypatch, capsys):
@@ -110,7 +115,7 @@ def test_values_given_twice_count_once(monkeypatch, tmp_path, capsys, module):
         lambda members, *_, **__: dict.fromkeys(members, trained),
     )
     monkeypatch.setattr(costs.compare, "train_all", lambda members, *_, **__: [1.0] * len(members))
-    monkeypatch.setattr(levels, "gradient_norms", lambda *_: [[1.0], [1.0]])
+    monkeypatch.setattr(levels, "gradient_norms", lambda all_, *_: [([1.0], [1.0])] * len(all_))
     monkeypatch.chdir(tmp_path)  # without a folder runs
     flags.FLAGS.mark_as_parsed()
     printed = []
