@@ -30,12 +30,12 @@ Made by `python -m experiments.reproduce` from the files in `experiments/results
 each with its config, labelled rows, versions, device, wall time and commit; `--check` compares.
 Test error in percent. Nothing was chosen on test data: the paper's rows have the paper's settings;
 "tuned" is our recipe, chosen on 10,000 training images held out (`experiments/TRIED.md`), in the
-files of earlier runs called "own", "quick" a short form of it, in 11,000 updates with more noise
-and cost at the input, and "wide" our recipe for a net of twice the width. The nets of fashion_mnist
-have MNIST's settings but {FASHION_EPOCHS} epochs instead of 150, to cost less; "tuned" and
-"tuned_baseline" have settings chosen there on 10,000 training images held out. Those of
-cifar10_small are the paper's Conv-Small with half the channels, for 5000 updates; the cost of
-"gamma" was chosen on 4000 training images held out, its noise is the paper's. Of textured_digits
+files of earlier runs called "own", "quick" a short form of it, in 11,000 updates (20,000 with 20
+labels) with more noise and cost at the input, and "wide" our recipe for a net of twice the width.
+The nets of fashion_mnist have MNIST's settings but {FASHION_EPOCHS} epochs instead of 150, to cost
+less; "tuned" and "tuned_baseline" have settings chosen there on 10,000 training images held out.
+Those of cifar10_small are the paper's Conv-Small with half the channels, for 5000 updates; the cost
+of "gamma" was chosen on 4000 training images held out, its noise is the paper's. Of textured_digits
 the error is 100 minus the mean IoU, labels are images that have a mask, and costs and updates were
 chosen on 400 training images held out. "published" is the paper's own figure (Rasmus et al. 2015).
 Wall time, in minutes, is that of the program that trained a run on the device named in its file; a
