@@ -5,7 +5,7 @@ from __future__ import annotations
 import pathlib
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 
@@ -18,13 +18,24 @@ from ladder_jax.report.measures import over_seeds
 from ladder_jax.run import files, inputs, multiprocess, workfolder
 from ladder_jax.run.evaluation import error_text
 
-Errors = dict[str, list[float]]
 Finished = Callable[[pathlib.Path], None]
 """Callback that takes the folder of each finished run."""
 Known = tuple[Config, inputs.Task]
 """A config and the data prepared for it."""
 SUMMARY = "summary.json"
 """Name of the file that a command writes last."""
+
+
+class Trained(NamedTuple):
+    """Holds the errors of a ladder or of a baseline, and where its runs are.
+
+    Attributes:
+      errors: errors by seed, in percent or in the units of the labels, see ``in_percent``.
+      runs: names of the folders of its runs; none for a baseline of scikit-learn.
+    """
+
+    errors: list[float]
+    runs: list[str]
 
 
 def in_percent(dataset: data.Dataset) -> bool:
@@ -147,8 +158,8 @@ def compare(
     overwrite: bool = False,
     known: Known | None = None,
     finished: Finished = lambda folder: None,
-) -> Errors:
-    """Returns the error of each variation of the ladder and of each baseline, by seed.
+) -> dict[str, Trained]:
+    """Trains each variation of the ladder and each baseline, with several seeds.
 
     Args:
       varied: configs of ladders by the settings that are varied in them.
@@ -163,7 +174,7 @@ def compare(
       finished: called with the folder of each finished ladder.
 
     Returns:
-      Errors by seed for each name, in percent or in the units of the labels, see ``in_percent``.
+      The errors and runs of each, by name.
     """
     first = next(iter(varied.values()))
     ladders = {f"ladder {title}".strip(): seeded(config, seeds) for title, config in varied.items()}
@@ -174,31 +185,42 @@ def compare(
     }
     options: Any = {"together": together, "overwrite": overwrite, "known": known}
     results = iter(train_all(members, folder, measured, dataset, **options, finished=finished))
-    errors = {title: [next(results) for _ in configs] for title, configs in ladders.items()}
+    runs = iter(members)
+    trained = {
+        title: Trained([next(results) for _ in configs], [next(runs) for _ in configs])
+        for title, configs in ladders.items()
+    }
     for name in names:
         baseline_configs = seeded(first, seeds)
         if name == "supervised":
             nets = {f"supervised-{c.seed}": c.supervised() for c in baseline_configs}
-            errors[name] = train_all(nets, folder, measured, dataset, **options)
+            errors = train_all(nets, folder, measured, dataset, **options)
+            trained[name] = Trained(errors, list(nets))
         else:
             from experiments import baselines  # needs scikit-learn, only if requested
 
-            errors[name] = [
+            errors = [
                 baselines.baseline_error(name, inputs.prepare(c, dataset), measured)
                 for c in baseline_configs
             ]
-    return errors
+            trained[name] = Trained(errors, [])
+    return trained
 
 
-def summarize(errors: Errors) -> dict[str, dict[str, Any]]:
+def summarize(trained: Mapping[str, Trained], measured: str) -> dict[str, dict[str, Any]]:
     """Computes mean, standard deviation, median and range over the seeds.
 
+    Args:
+      trained: result of ``compare``.
+      measured: examples that the errors are of, "test" or "validation".
+
     Examples:
-      >>> summarize({"ladder": [1.0, 3.0, 2.0]})["ladder"]["median"]
+      >>> summarize({"ladder": Trained([1.0, 3.0, 2.0], [])}, "test")["ladder"]["median"]
       2.0
     """
     return {
-        name: over_seeds(values)._asdict() | {"errors": values} for name, values in errors.items()
+        name: over_seeds(one.errors)._asdict() | one._asdict() | {"measured": measured}
+        for name, one in trained.items()
     }
 
 
@@ -210,7 +232,7 @@ def lines(summary: Mapping[str, Mapping[str, Any]], percent: bool = True) -> lis
       percent: whether errors are percentages.
 
     Examples:
-      >>> print("\\n".join(lines(summarize({"ladder": [1.0, 3.0]}))))
+      >>> print("\\n".join(lines(summarize({"ladder": Trained([1.0, 3.0], [])}, "test"))))
                   mean    sd  median    min    max   each seed
         ladder    2.00  1.41    2.00   1.00   3.00   1.00 3.00
     """

@@ -11,7 +11,8 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from experiments import cli, compare
 from ladder_jax import data, predictor, report
@@ -44,14 +45,23 @@ def of_run(folder: pathlib.Path, dataset: data.Dataset) -> None:
         attempt(folder, lambda: report.write(folder, dataset, compared=True))
 
 
-def of_command(folder: pathlib.Path, errors: compare.Errors) -> None:
-    """Writes the page that compares the models that a command trained.
+def comparison(folder: pathlib.Path, summary: Mapping[str, Any]) -> pathlib.Path:
+    """Writes the page that compares what a command trained, and returns its path.
 
     Args:
       folder: folder of the command.
-      errors: errors by model and seed, from ``compare.compare``.
+      summary: result of ``compare.summarize``; one without the names of runs, as earlier versions
+        wrote it, compares all runs in the folder.
     """
-    attempt(folder, lambda: report.write_comparison(folder, errors))
+    if not any(row.get("runs") for row in summary.values()):
+        return report.write_comparison(folder)
+    models = {name: row["runs"] or row["errors"] for name, row in summary.items()}
+    return report.write_comparison(folder, models, next(iter(summary.values()))["measured"])
+
+
+def of_command(folder: pathlib.Path, summary: Mapping[str, Any]) -> None:
+    """Writes the page of ``comparison``, or prints a warning."""
+    attempt(folder, lambda: comparison(folder, summary))
 
 
 def main() -> None:
@@ -70,9 +80,7 @@ def main() -> None:
     for run in runs:
         print(report.write(run, dataset, compared=is_command or None))
     if is_command:
-        summary = cli.read_json(folder / compare.SUMMARY)
-        errors = {title: row["errors"] for title, row in summary.items()}
-        print(report.write_comparison(folder, errors))
+        print(comparison(folder, cli.read_json(folder / compare.SUMMARY)))
 
 
 if __name__ == "__main__":

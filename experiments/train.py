@@ -116,7 +116,7 @@ def run(
     """
     names = [name for name in dict.fromkeys(_COMPARE.value) if name != "none"]
     reporting = _REPORT.value and multiprocess.is_primary()
-    errors = compare.compare(
+    trained = compare.compare(
         configs,
         names,
         cli.SEEDS.value,
@@ -128,11 +128,11 @@ def run(
         known=known,
         finished=lambda run: report.of_run(run, dataset) if reporting else None,
     )
-    summary = compare.summarize(errors)
+    summary = compare.summarize(trained, measured(*known))
     if not multiprocess.is_primary():
         return
     if _REPORT.value:
-        report.of_command(folder, errors)
+        report.of_command(folder, summary)
     files.write_json(folder / compare.SUMMARY, summary)  # last: marks the command as done
     print(table(*known, summary))
     print(f"config, metrics, labels and parameters are in {folder}")

@@ -170,8 +170,8 @@ def copy_run(run, folder, **settings):
 def test_comparison_of_runs(run, pictures, tmp_path):
     copy_run(run, tmp_path, each=[{}, {}])
     (tmp_path / "ladder-1" / "report.html").unlink()
-    errors = {"ladder": [0.0, 10.0], "<b>other": [50.0, 62.0]}
-    page = Page(report.write_comparison(tmp_path, errors))
+    models = {"ladder": ["ladder-0", "ladder-1"], "<b>other": [50.0, 62.0]}
+    page = Page(report.write_comparison(tmp_path, models))
     assert_stands_alone(page)
     assert page.sections == ["spread", "paired", "runs", "origin"]
     text = page.text.replace("\N{NO-BREAK SPACE}", " ")
@@ -197,12 +197,30 @@ def test_comparison_of_runs(run, pictures, tmp_path):
 def test_comparison_leaves_out_runs_of_an_earlier_command(run, tmp_path):
     """A stopped command with more seeds, resumed with fewer."""
     copy_run(run, tmp_path, each=[{}, {}, {}])
-    page = Page(report.write_comparison(tmp_path, {"ladder": [0.0, 10.0], "other": [5.0, 6.0]}))
+    names = ["ladder-0", "ladder-1", "ladder-2"]
+    page = Page(report.write_comparison(tmp_path, {"ladder": names[:2], "other": [5.0, 6.0]}))
     assert "4 runs compared" in page.text and "ladder-2" not in page.text
-    assert (
-        "5 runs compared"
-        in Page(report.write_comparison(tmp_path, {"a": [0, 10, 20], "b": [1, 2]})).text
-    )
+    page = Page(report.write_comparison(tmp_path, {"a": names, "b": [1, 2]}))
+    assert "5 runs compared" in page.text
+    for models, message in (
+        ({"a": ["ladder-3"]}, "holds no finished run ladder-3; models may name ladder-0, ladder-1"),
+        ({"a": [1.0]}, "is compared with no run; models may name ladder-0"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            report.write_comparison(tmp_path, models)
+
+
+def test_comparison_after_equal_errors(run, tmp_path):
+    """Runs are known by name: several may have the same error."""
+    copy_run(run, tmp_path, each=[{}, {}, {"units": [7]}])
+    for folder in tmp_path.glob("ladder-*"):
+        result = json.loads((folder / "result.json").read_text()) | {"test_error": 10.0}
+        (folder / "result.json").write_text(json.dumps(result | {"validation_error": 30.0}))
+    page = Page(report.write_comparison(tmp_path, {"a": ["ladder-2"], "b": ["ladder-0"]}))
+    assert "2 runs compared" in page.text and "ladder-1" not in page.text
+    assert "a 10.00 %, b 10.00 %" in page.all("img")[0]["alt"]
+    page = Page(report.write_comparison(tmp_path, {"a": ["ladder-2"]}, "validation"))
+    assert "30.00" in page.text and "10.00" not in page.text
 
 
 def test_progress_that_nobody_reads_stops_nothing(monkeypatch):
@@ -221,7 +239,9 @@ def test_curves_of_a_comparison(run, tmp_path, monkeypatch):
     copy_run(run, tmp_path, each=[{}, {}])
     _, axes = captured(
         monkeypatch,
-        lambda: report.write_comparison(tmp_path, {"net": [5.0], "ladder lr=1": [0.0, 10.0]}),
+        lambda: report.write_comparison(
+            tmp_path, {"net": [5.0], "ladder lr=1": ["ladder-0", "ladder-1"]}
+        ),
         "error_by_epoch",
     )
     assert axes.get_legend_handles_labels()[1] == ["ladder lr=1"]

@@ -187,7 +187,7 @@ def test_comparison_of_numbers_is_not_in_percent(runs, tmp_path):
     folder, dataset = runs["numbers"]
     report.write(folder, dataset)
     error = json.loads((folder / "result.json").read_text())["test_error"]
-    page = Page(report.write_comparison(folder.parent, {"ladder": [error], "net": [1234.5]}))
+    page = Page(report.write_comparison(folder.parent, {"ladder": [folder.name], "net": [1234.5]}))
     text = page.text.partition("Spread over seeds")[2]
     assert (
         f"{error:.4g}" in text

@@ -110,12 +110,10 @@ def _kinds(runs: Sequence[Run], settings: Sequence[str]) -> dict[str, list[Run]]
     return named
 
 
-def _measured(runs: Sequence[Run], errors: Mapping[str, Sequence[float]] | None) -> str:
-    """Returns which examples the errors are of: "test", or else "validation"."""
-    wanted = {error for row in (errors or {}).values() for error in row}
+def _measured(runs: Sequence[Run]) -> str:
+    """Returns which examples an error is known of for all runs: "test", or else "validation"."""
     for name in ("test", "validation"):
-        known = {run.summary.get(f"{name}_error") for run in runs}
-        if None not in known and (errors is None or known & wanted):
+        if all(run.summary.get(f"{name}_error") is not None for run in runs):
             return name
     raise ConfigError(
         "no test or validation error is known for all runs; there is nothing to compare."
@@ -128,62 +126,72 @@ def _differing(runs: Sequence[Run]) -> list[str]:
     return [name for name in settings if len({run.settings([name]) for run in runs}) > 1]
 
 
-def _of_errors(runs: Sequence[Run], errors: Mapping[str, Sequence[float]]) -> list[Run]:
-    """Leaves out runs of an earlier command, which had more seeds or other models.
-
-    If the errors are of none of the runs, all are kept.
-    """
-    groups, kept = _kinds(runs, _differing(runs)), list[str]()
-    for values in errors.values():
-        for kind, group in groups.items():
-            first = group[: len(values)]
-            if [run.error for run in first] == list(values):
-                kept += [run.name for run in first]
-                del groups[kind]
-                break
-    return [run for run in runs if run.name in kept] or list(runs)
+def _named(
+    folder: pathlib.Path, runs: Sequence[Run], models: Mapping[str, Sequence[str | float]]
+) -> list[Run]:
+    """Selects the runs that models name."""
+    by_name = {run.name: run for run in runs}
+    names = [value for values in models.values() for value in values if isinstance(value, str)]
+    missing = [name for name in names if name not in by_name]
+    if missing or not names:
+        lacks = f"holds no finished run {missing[0]}" if missing else "is compared with no run"
+        raise ConfigError(f"{folder} {lacks}; models may name {', '.join(by_name)}.")
+    return [by_name[name] for name in dict.fromkeys(names)]
 
 
-def _rows(
-    groups: Mapping[str, list[Run]], errors: Mapping[str, Sequence[float]] | None
-) -> list[Row]:
-    """Finds the runs of each list of errors; lists without runs take the first group's splits."""
-    known = {name: [run.error for run in runs] for name, runs in groups.items()}
-    rows, unmatched = [], dict(groups)
-    for name, values in (known if errors is None else errors).items():
-        kind = next((kind for kind in unmatched if known[kind] == list(values)), None)
-        pairs = zip(next(iter(groups.values())), values, strict=False)
-        runs = [Run(name, run.config, error, {}, [], False) for run, error in pairs]
-        rows.append(Row(name, runs if kind is None else unmatched.pop(kind), list(values)))
+def _rows(runs: Sequence[Run], models: Mapping[str, Sequence[str | float]]) -> list[Row]:
+    """Makes a row of each model; those without runs take the splits of the first that has some."""
+    by_name = {run.name: run for run in runs}
+    groups = {
+        title: [by_name[value] for value in values if isinstance(value, str)]
+        for title, values in models.items()
+    }
+    splits = next(group for group in groups.values() if group)
+    rows = []
+    for title, values in models.items():
+        errors = [by_name[v].error if isinstance(v, str) else float(v) for v in values]
+        without_folder = [
+            Run(title, run.config, error, {}, [], False)
+            for run, error in zip(splits, errors, strict=False)
+        ]
+        rows.append(Row(title, groups[title] or without_folder, errors))
     return rows
 
 
 def write_comparison(
-    workdir: str | os.PathLike[str], errors: Mapping[str, Sequence[float]] | None = None
+    workdir: str | os.PathLike[str],
+    models: Mapping[str, Sequence[str | float]] | None = None,
+    measured: str | None = None,
 ) -> pathlib.Path:
     """Writes a ``report.html`` that compares the runs in a folder's subfolders, with links.
 
     Args:
       workdir: folder of a command or of ``population.train_population``.
-      errors: errors per seed, as the runs have them, keyed by the model that was trained,
-        baselines included; None: the errors of the runs.
+      models: for each trained model, the names of its runs' folders or, for a baseline without
+        runs, its errors on the splits of the first model's runs; None: all runs, grouped by the
+        settings in which they differ.
+      measured: "test" or "validation", the examples that the errors are of; None: "test" if that
+        error is known for all runs, else "validation".
 
     Returns:
       The path of the page.
 
     Raises:
-      ConfigError: no run is finished, or no error is known for all runs.
+      ConfigError: no run is finished, one that is named is missing, or no error is known for all
+        runs.
       WriteError: the page cannot be written.
     """
     folder = as_path(workdir)
     runs = _read_runs(folder)
-    measured = _measured(runs, errors)
+    if models is not None:
+        runs = _named(folder, runs, models)
+    measured = measured or _measured(runs)
     runs = [run._replace(error=run.summary[f"{measured}_error"]) for run in runs]
-    if errors is not None:
-        runs = _of_errors(runs, errors)
     differing = _differing(runs)
-    groups = _kinds(runs, differing)
-    rows = _rows(groups, errors)
+    if models is None:
+        kinds = _kinds(runs, differing)
+        models = {title: [run.name for run in group] for title, group in kinds.items()}
+    rows = _rows(runs, models)
     lines = {row.name: [run.lines for run in row.runs if run.lines] for row in rows}
     percent = not str(runs[0].summary.get("target")).startswith("numbers")
     curves = [figures.spread({row.name: row.errors for row in rows}, measured, percent)]
