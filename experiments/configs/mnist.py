@@ -85,7 +85,7 @@ def quick(labels: str) -> ConfigDict:
     A run takes 18 minutes on two cores without bfloat16 products, 9 to 10 with them.
 
     With 20 labels, it has 20,000 updates, consistency in the second half of them, and a cost that
-    keeps the classes of the predictions equally frequent, without which it may confuse classes.
+    keeps the classes of the predictions equally frequent, so that fewer are confused.
     """
     config = tuned(labels)
     config.update(
