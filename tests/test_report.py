@@ -221,6 +221,8 @@ def test_comparison_after_equal_errors(run, tmp_path):
     assert "a 10.00 %, b 10.00 %" in page.all("img")[0]["alt"]
     page = Page(report.write_comparison(tmp_path, {"a": ["ladder-2"]}, "validation"))
     assert "30.00" in page.text and "10.00" not in page.text
+    with pytest.raises(ConfigError, match="no train error is known for all runs"):
+        report.write_comparison(tmp_path, measured="train")
 
 
 def test_progress_that_nobody_reads_stops_nothing(monkeypatch):

@@ -110,13 +110,14 @@ def _kinds(runs: Sequence[Run], settings: Sequence[str]) -> dict[str, list[Run]]
     return named
 
 
-def _measured(runs: Sequence[Run]) -> str:
-    """Returns which examples an error is known of for all runs: "test", or else "validation"."""
-    for name in ("test", "validation"):
+def _measured(runs: Sequence[Run], wanted: str | None) -> str:
+    """Returns which error is known for all runs: the wanted one, or else "test", "validation"."""
+    names = ("test", "validation") if wanted is None else (wanted,)
+    for name in names:
         if all(run.summary.get(f"{name}_error") is not None for run in runs):
             return name
     raise ConfigError(
-        "no test or validation error is known for all runs; there is nothing to compare."
+        f"no {' or '.join(names)} error is known for all runs; there is nothing to compare."
     )
 
 
@@ -150,11 +151,11 @@ def _rows(runs: Sequence[Run], models: Mapping[str, Sequence[str | float]]) -> l
     rows = []
     for title, values in models.items():
         errors = [by_name[v].error if isinstance(v, str) else float(v) for v in values]
-        without_folder = [
+        group = groups[title] or [
             Run(title, run.config, error, {}, [], False)
             for run, error in zip(splits, errors, strict=False)
         ]
-        rows.append(Row(title, groups[title] or without_folder, errors))
+        rows.append(Row(title, group, errors))
     return rows
 
 
@@ -177,15 +178,15 @@ def write_comparison(
       The path of the page.
 
     Raises:
-      ConfigError: no run is finished, one that is named is missing, or no error is known for all
-        runs.
+      ConfigError: no run is finished, one that is named is missing, or the error to compare is not
+        known for all runs.
       WriteError: the page cannot be written.
     """
     folder = as_path(workdir)
     runs = _read_runs(folder)
     if models is not None:
         runs = _named(folder, runs, models)
-    measured = measured or _measured(runs)
+    measured = _measured(runs, measured)
     runs = [run._replace(error=run.summary[f"{measured}_error"]) for run in runs]
     differing = _differing(runs)
     if models is None:
