@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ladder_jax.types import Array, Batch, Combinator, Shape, Structure
+from ladder_jax.types import Array, Batch, Combinator, Shape, Structure, Target
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -140,6 +140,16 @@ def check_structure(
                 f"combinators[{level}] needs the signal from level {level + 1}, which is not "
                 f"decoded: give combinators[{level + 1}], or make combinators[{level}] None."
             )
+
+
+def check_class_balance(weight: float, target: Target) -> None:
+    """Checks the weight of the class-balance cost, and that the target has such a cost."""
+    if not _is_nonnegative(weight):
+        raise ValueError(f"class_balance is {weight!r}; give a finite number, 0 or more.")
+    if weight and target.class_balance is None:
+        raise ValueError(
+            f"class_balance is {weight}, but target {target} is not one of classes; give 0."
+        )
 
 
 def as_rows(name: str, x: Any, input_shape: Shape, *, at_least: int) -> Any:

@@ -409,15 +409,6 @@ def _as_target(target: Any, shape: Shape) -> Target:
     return target
 
 
-def _check_class_balance(weight: float, target: Target) -> None:
-    if not 0 <= weight < math.inf:
-        raise ValueError(f"class_balance is {weight}; give a finite number, 0 or more.")
-    if target.class_balance is None:
-        raise ValueError(
-            f"class_balance is {weight}, but target {target} is not one of classes; give 0."
-        )
-
-
 def ladder(
     input_shape: Shape | int,
     layers: Layer | Sequence[Layer],
@@ -509,8 +500,7 @@ def ladder(
         consistency.check()
     if not isinstance(top, Activation | None):
         raise TypeError(f"top is {top!r}; give an Activation, e.g. activations.softmax(), or None.")
-    if class_balance:
-        _check_class_balance(class_balance, target)
+    _checks.check_class_balance(class_balance, target)
     hidden = [
         _checks.from_name("activation", a, activations.ACTIVATIONS, Activation)
         for a in _checks.per_level("activation", activation, count - 2, 1)

@@ -87,7 +87,7 @@ def test_classes_of_positions():
     np.testing.assert_allclose(cost, expected(np.asarray(outputs)), rtol=1e-5)
 
 
-@pytest.mark.parametrize("weight", [-1.0, float("nan"), float("inf")])
+@pytest.mark.parametrize("weight", [-1.0, float("nan"), float("inf"), "1", None])
 def test_bad_weight(weight):
     with pytest.raises(ValueError, match=r"class_balance is .*; give a finite number, 0 or more"):
         ladder((6,), [dense(3)], class_balance=weight)
