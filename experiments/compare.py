@@ -46,7 +46,7 @@ def in_percent(dataset: data.Dataset) -> bool:
 def is_population(members: Mapping[str, Config], together: str) -> bool:
     """Returns whether ``train_all`` trains the members as one program; they fail together."""
     first = next(iter(members.values()))
-    is_possible = len(members) > 1 and first.resident
+    is_possible = len(members) > 1 and first.resident and not first.spread_labels
     # Balanced weights may differ between members.
     by_default = jax.default_backend() != "cpu" and first.class_weight != "balanced"
     by_default = by_default and not multiprocess.is_multiprocess()

@@ -151,12 +151,13 @@ def check_members(configs: Iterable[Config], dataset: data.Dataset, task: inputs
       task: the data prepared for the first seed.
 
     Raises:
-      ConfigError: a seed is too large, the layers do not fit the data, or the seeds cannot be
-        trained as the population that --population=on asks for.
-      DataError: with one of the seeds, a class has no label.
+      ConfigError: a seed is too large, the layers or spread_labels do not fit the data, or the
+        seeds cannot be trained as the population that --population=on asks for.
+      DataError: with one of the seeds, a class has no label, or no row lacks one to spread.
     """
     for config in configs:
         program.build_ladder(config, task.spec.input_shape, task.spec.target)
+        inputs.check_spread(config, task)
     rows = {c: inputs.choose_rows(c, dataset) for c in members.seeded(config, cli.SEEDS.value)}
     if compare.is_population({str(c.seed): c for c in rows}, cli.POPULATION.value):
         labels = [inputs.read_labels(c, dataset, chosen) for c, chosen in rows.items()]

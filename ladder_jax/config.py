@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import math
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
@@ -27,6 +28,7 @@ ADDED: dict[str, Any] = {
     "augment": "none",
     "image_size": 0,
     "class_balance": 0.0,
+    "spread_labels": "",
 }
 """Settings missing from runs of earlier versions, with the values that reproduce these runs."""
 
@@ -122,6 +124,9 @@ class Config:
         predictions: all training examples ("train") or the labelled ones ("labeled").
       class_balance: weight of the divergence of the mean noisy prediction of unlabelled rows
         from equal frequencies of the classes; 0: no such cost.
+      spread_labels: stages of the run in which more rows have a label, as ``data.spread_labels``
+        gives them: "0.2:0.1,0.5:0.6" for a tenth of the rows after a fifth of the run, and
+        60 % after half of it; "" for none. Only for classes, one per row.
       seed: determines labels, initial parameters, order and noise.
       eval_every: epochs between evaluations; the last epoch is always evaluated.
       checkpoint_seconds: minimum seconds between checkpoints; 0: one per epoch. The best
@@ -168,6 +173,7 @@ class Config:
     joint_norm: bool = False
     norm_statistics: str = "train"
     class_balance: float = 0.0
+    spread_labels: str = ""
     seed: int = 0
     eval_every: int = 10
     checkpoint_seconds: float = 60.0
@@ -198,6 +204,8 @@ class Config:
         _choice("adversarial", self.adversarial, ("none", "input", "all"))
         _checked(self.consistency_settings.check)
         _ = self.class_weights
+        if self.spread_stages:
+            _require(self.resident, "resident", False, "True, or leave spread_labels out")
         fraction = self.consistency_from
         _require(0 <= fraction < 1, "consistency_from", fraction, "0 or more, below 1")
         _choice("compute_dtype", self.compute_dtype, COMPUTE_DTYPES)
@@ -245,6 +253,28 @@ class Config:
         return weights
 
     @property
+    def spread_stages(self) -> tuple[tuple[int, float], ...]:
+        """Returns the stages of ``spread_labels``: epochs done before each, and shares of rows.
+
+        Examples:
+          >>> Config(epochs=50, spread_labels="0.2:0.1,0.5:0.6").spread_stages
+          ((10, 0.1), (25, 0.6))
+        """
+        parts = self.spread_labels.split(",") if self.spread_labels else []
+        try:
+            pairs = [(float(start), float(share)) for start, share in (p.split(":") for p in parts)]
+        except ValueError:
+            pairs = []
+        fits = len(pairs) == len(parts) and all(0 <= a < 1 and 0 < b <= 1 for a, b in pairs)
+        stages = tuple((round(start * self.epochs), share) for start, share in pairs if fits)
+        begins = [0, *(epoch for epoch, _ in stages), self.epochs]
+        fits = fits and all(a < b for a, b in itertools.pairwise(begins))
+        wanted = "parts of the run, an epoch or more apart, with shares of the rows: "
+        wanted += "'0.2:0.1,0.5:0.6'"
+        _require(fits, "spread_labels", repr(self.spread_labels), wanted)
+        return stages
+
+    @property
     def images(self) -> bool:
         """Returns whether the layers take images rather than rows of features.
 
@@ -266,6 +296,7 @@ class Config:
             denoising_cost=(0.0,),
             consistency=0.0,
             class_balance=0.0,
+            spread_labels="",
             noise_std=(0.3,) + (0.5,) * (self.levels - 1),
         )
 

@@ -17,12 +17,13 @@ import numpy as np
 from ladder_jax import data, parallel
 from ladder_jax.checkpoints import Best, Checkpoints, RunProgress
 from ladder_jax.config import Config
+from ladder_jax.data.arrays import read_npz
 from ladder_jax.errors import ConfigError, Interrupted, NotFiniteError
 from ladder_jax.run import files, multiprocess, nan_search, precision, signals, workfolder
 from ladder_jax.run.evaluation import Evaluation, Evaluator
-from ladder_jax.run.inputs import Task, prepare
+from ladder_jax.run.inputs import Task, check_spread, known_labels, prepare, with_labels
 from ladder_jax.run.program import Program, compile_program
-from ladder_jax.training import Metrics, TrainState
+from ladder_jax.training import BatchSizes, Metrics, TrainState
 from ladder_jax.types import Ladder, Params, Statistics
 
 Line = dict[str, Any]
@@ -102,6 +103,7 @@ class Run(NamedTuple):
     program: Program  # shared by all members
     members: Sequence[Member]  # at least one; the config of each has the shared settings
     data: Any  # as ``program.epoch`` takes them
+    sizes: BatchSizes  # rows per step
     saved: Checkpoints  # of all members together
 
     def start(self) -> tuple[TrainState, RunProgress]:
@@ -189,6 +191,45 @@ def _advanced(
     return RunProgress(number, seconds, best, bests)
 
 
+def _at_stage(run: Run, state: TrainState, epoch: int) -> Run:
+    """Returns the run as it goes on after an epoch, with the labels of its stage.
+
+    A stage that begins spreads the labels anew and writes them to the run's folder, from where a
+    resumed run reads them.
+    """
+    config, folder, evaluator = run.members[0]
+    begun = [stage for stage in config.spread_stages if stage[0] <= epoch]
+    if not begun:
+        return run
+    first, share = begun[-1]
+    path, task = folder / workfolder.SPREAD / f"{first}.npz", evaluator.task
+    if files.read_bytes(path) is not None:
+        labels = read_npz(path)["labels"]
+    elif first < epoch:
+        raise ConfigError(f"{path} is missing, and the run needs it to resume; train again.")
+    else:
+        features = evaluator.features(run.evaluate(state)[0])
+        labels = data.spread_labels(features, known_labels(task), share)
+        files.make_folder(path.parent)
+        files.write_arrays(path, {"labels": labels})
+    task = with_labels(config, task, labels)
+    program = compile_program(config, task.spec)
+    return run._replace(program=program, data=task.train, sizes=task.sizes)
+
+
+def _stages(
+    run: Run, state: TrainState, *, start: int, stop: int
+) -> Iterator[tuple[Run, int, TrainState, Metrics]]:
+    """Yields what ``epochs`` does, after the run: its labels change with ``spread_labels``."""
+    begins = [epoch for epoch, _ in run.members[0].config.spread_stages]
+    while start < stop:
+        run = _at_stage(run, state, start)
+        end = min([epoch for epoch in begins if epoch > start], default=stop)
+        stage = epochs(run.program, state, run.data, start=start, stop=min(end, stop))
+        for start, state, metrics in stage:
+            yield run, start, state, metrics
+
+
 def _train(run: Run, progress: Progress) -> tuple[TrainState, RunProgress, list[Evaluation]]:
     """Trains the remaining epochs, each with a line in every member's metrics file."""
     config, evaluations = run.members[0].config, list[Evaluation]()
@@ -201,8 +242,8 @@ def _train(run: Run, progress: Progress) -> tuple[TrainState, RunProgress, list[
             stack.enter_context(files.Log(member.folder / workfolder.METRICS, reached.epoch))
             for member in run.members
         ]
-        remaining = epochs(run.program, state, run.data, start=reached.epoch, stop=stop)
-        for epoch, state, metrics in remaining:
+        remaining = _stages(run, state, start=reached.epoch, stop=stop)
+        for run, epoch, state, metrics in remaining:
             evaluations = []
             lines = [metrics_line(epoch, run.program.member(metrics, k)) for k in range(len(logs))]
             if epoch % config.eval_every == 0 or epoch == stop:
@@ -304,6 +345,11 @@ def check_processes(config: Config, *, together: bool = False) -> None:
             "resident is False; several processes train only on resident data: leave it out, or "
             "start one process."
         )
+    if multiprocess.is_multiprocess() and config.spread_labels:
+        raise ConfigError(
+            f"spread_labels is {config.spread_labels!r}; several processes keep the labels that "
+            "they have: leave it out, or start one process."
+        )
     if multiprocess.is_multiprocess() and together:
         raise ConfigError(
             "a population is trained by a single process; train its members one after another, "
@@ -341,12 +387,12 @@ def _not_finite(run: Run, epoch: int, wrong: Sequence[int]) -> NotFiniteError:
             "itself to learn the step and the level, or leave it out."
         )
     state, reached = run.start()
-    for _ in range(reached.epoch + 1, epoch):
-        state, _ = program.epoch(state, run.data)
-    config, _, evaluator = run.members[0]
-    sizes = evaluator.task.sizes
+    for _, _, later, _ in _stages(run, state, start=reached.epoch, stop=epoch - 1):
+        state = later
+    run, config = _at_stage(run, state, epoch - 1), run.members[0].config
+    program = run.program
     origin = nan_search.find_origin(
-        program.trained_net, program.step, state, run.data, sizes, program.batch
+        program.trained_net, program.step, state, run.data, run.sizes, program.batch
     )
     good = saved.folder / str(reached.epoch) if reached.epoch else None
     largest = nan_search.largest_input(run.data)
@@ -415,6 +461,7 @@ def train_task(
     progress: Progress = lambda metrics: None,
 ) -> Result:
     """Trains as ``train_and_evaluate`` does, on data that are already prepared."""
+    check_spread(config, task)
     config = precision.settle(config, task.spec, None if overwrite else workdir)
     program = compile_program(config, task.spec)
     with workfolder.open_run(workdir, config, task.record, overwrite=overwrite) as folder:
@@ -427,7 +474,8 @@ def train_task(
             task = _share(config, task, program)
         with Checkpoints(folder / workfolder.CHECKPOINTS, config.keep) as saved:
             evaluator = Evaluator(program.evaluate, task, config.norm_statistics)
-            run = Run(program, [Member(config, folder, evaluator)], task.train, saved)
+            members = [Member(config, folder, evaluator)]
+            run = Run(program, members, task.train, task.sizes, saved)
             return train_members(run, progress)[0]
 
 

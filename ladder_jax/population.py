@@ -69,6 +69,11 @@ only in name, seed, split, learning_rate, noise_std, denoising_cost.
             f"members differ in {', '.join(differing)}; those of one population may differ "
             f"only in {', '.join(_MAY_DIFFER)}."
         )
+    if configs[0].spread_labels:
+        raise ConfigError(
+            f"spread_labels is {configs[0].spread_labels!r}; the members of a population keep the "
+            "labels that they have: train them one after another."
+        )
     if not configs[0].resident:
         raise ConfigError(
             "resident is False; a population trains only on resident data: leave resident out."
@@ -212,5 +217,6 @@ def train_population(
             Member(config, path, Evaluator(program.evaluate, task, config.norm_statistics))
             for config, path, task in zip(configs, folders, crew.tasks, strict=True)
         ]
-        results = train_members(Run(program, member_list, crew.data, checkpoints), progress)
+        run = Run(program, member_list, crew.data, crew.tasks[0].sizes, checkpoints)
+        results = train_members(run, progress)
     return dict(zip(members, results, strict=True))

@@ -31,6 +31,7 @@ from ladder_jax.data.splits import (
     named_split,
     parse_split,
 )
+from ladder_jax.data.spreading import spread_labels
 from ladder_jax.data.textured import textured_digits
 from ladder_jax.errors import DataError
 
@@ -39,6 +40,6 @@ __all__ = [
     "Rows", "batches", "check_new", "choose_labeled", "choose_uniform", "from_arrays", "has_label",
     "hold_out", "import_grain", "is_file", "load", "load_csv", "load_folder", "load_npz",
     "load_test_csv", "load_test_folder", "load_test_npz", "located", "named_split", "new_rows",
-    "parse_split", "prepare", "preprocessing", "scale_of", "textured_digits", "to_scale",
-    "unmask",
+    "parse_split", "prepare", "preprocessing", "scale_of", "spread_labels", "textured_digits",
+    "to_scale", "unmask",
 ]  # fmt: skip

@@ -163,6 +163,16 @@ def outputs(net: Ladder, trained: Trained, x: Array) -> tuple[Array, Array, Arra
     return clean.logits, clean.h[-2], net.denoise(trained, x)
 
 
+def middle(net: Ladder, params: Params, statistics: Statistics, x: Array) -> Array:
+    """Computes the clean z two levels below the top, one row of features per example.
+
+    Closer to the top, activations follow the predictions, right or wrong; further down, they
+    say less about the classes (experiments/TRIED.md).
+    """
+    z = net.encode(params, x, statistics=statistics).z
+    return z[max(0, len(z) - 3)].reshape(len(x), -1)
+
+
 class Functions(NamedTuple):
     """Holds the compiled functions that evaluate a ladder, for any parameters and examples."""
 
@@ -170,6 +180,7 @@ class Functions(NamedTuple):
     statistics: Callable[..., Statistics]  # (params, x) -> Statistics
     decoder_statistics: Callable[..., Statistics]  # (params, statistics, x) -> Statistics
     outputs: Callable[..., Any]  # (trained, x) -> (logits, features, denoised)
+    middle: Callable[..., Array]  # (params, statistics, x) -> features
     mesh: Mesh  # of their arrays
     target: Target
     rows: int  # per call of decoder_statistics
@@ -178,6 +189,7 @@ class Functions(NamedTuple):
 def make_functions(config: Config, net: Ladder, mesh: Mesh) -> Functions:
     """Makes the ``Functions``; shared by all members, which differ only in noise and costs."""
     decoder, predict = jax.jit(net.decoder_statistics), jax.jit(functools.partial(outputs, net))
+    features = jax.jit(functools.partial(middle, net))
     target, at_once = net.structure.target, functools.partial(rows_at_once, net)
     images = as_images(config, target)
     statistics: Callable[..., Statistics]
@@ -188,7 +200,9 @@ def make_functions(config: Config, net: Ladder, mesh: Mesh) -> Functions:
         pooled = functools.partial(make_pooled_statistics, rows=at_once(500))
         statistics = pooled(net) if images else make_statistics(net)
         measures = make_measures(net, mesh, at_once(1000))
-    return Functions(measures, statistics, decoder, predict, mesh, target, rows=at_once(1000))
+    return Functions(
+        measures, statistics, decoder, predict, features, mesh, target, rows=at_once(1000)
+    )
 
 
 class Evaluation(NamedTuple):
@@ -226,6 +240,12 @@ class Evaluator(NamedTuple):
         if multiprocess.is_multiprocess():
             trained = parallel.replicate(self.functions.mesh, trained)
         return trained
+
+    def features(self, evaluation: Evaluation) -> np.ndarray:
+        """Returns features of the unlabelled training rows ``[n, d]``; see ``middle``."""
+        known, rows = (evaluation.params, evaluation.statistics), self.task.train.unlabeled
+        parts = chunks(rows, self.functions.rows)
+        return np.concatenate([np.asarray(self.functions.middle(*known, part)) for part in parts])
 
     def errors(self, evaluation: Evaluation) -> dict[str, float | None]:
         """Returns the errors and other measures of the target, on each set that exists.

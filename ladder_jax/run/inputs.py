@@ -56,6 +56,7 @@ class Task(NamedTuple):
     test: tuple[Any, Any] | None  # ``(x, y)``, or None if there are no test data
     validation: tuple[Any, Any] | None  # likewise
     labeled: np.ndarray  # indices of the labelled rows in the official training set
+    positions: np.ndarray  # of the labelled rows among the unlabelled ones, which include them
     class_names: tuple[str, ...]  # or the names of numbers or of several labels
     example_shape: tuple[int, ...]  # of one row in the data
     preprocessing: preprocessing.Preprocessing  # applied to ``x``
@@ -308,6 +309,7 @@ def prepare(
     shape = tuple(dataset.x_train.shape[1:])
     return Task(
         *(dataset.name, train, sizes, test, validation, labeled),
+        np.searchsorted(remaining, labeled),
         *(dataset.class_names, shape, fitted, checksums(dataset)),
         *(labels.target, labels.scaling, dataset.feature_names),
     )
@@ -317,7 +319,8 @@ def relabeled(config: Config, dataset: data.Dataset, rows: ChosenRows, task: Tas
     """Returns a resident task on the same examples, with other rows that keep their label."""
     labeled, remaining, _ = rows
     labels, train = read_labels(config, dataset, rows), task.train
-    x = train.unlabeled[np.searchsorted(remaining, labeled)]
+    positions = np.searchsorted(remaining, labeled)
+    x = train.unlabeled[positions]
     weight = None if labels.weight is None else jnp.asarray(labels.weight, jnp.float32)
 
     def rescaled(known: tuple[Any, Any] | None, y: Any) -> tuple[Any, Any] | None:
@@ -329,9 +332,55 @@ def relabeled(config: Config, dataset: data.Dataset, rows: ChosenRows, task: Tas
         test=rescaled(task.test, labels.test),
         validation=rescaled(task.validation, labels.validation),
         labeled=labeled,
+        positions=positions,
         target=labels.target,
         scaling=labels.scaling,
     )
+
+
+def check_spread(config: Config, task: Task) -> None:
+    """Checks that labels can be spread, if they are to be: one class per row, some unknown."""
+    if not config.spread_labels:
+        return
+    target = task.target
+    if target.kind != "classes" or target.positions:
+        raise errors.ConfigError(
+            f"spread_labels is {config.spread_labels!r}, but the target is {target}; leave it out, "
+            "as it is for classes, one per row."
+        )
+    if len(task.labeled) == len(task.train.unlabeled):
+        raise errors.DataError(
+            f"{task.dataset}: all training rows have a label; leave spread_labels out."
+        )
+
+
+def known_labels(task: Task) -> np.ndarray:
+    """Returns the class of each unlabelled row that is among the labelled ones; -1 for others."""
+    labels = np.full(len(task.train.unlabeled), data.NO_LABEL)
+    labels[task.positions] = np.asarray(task.train.labels)
+    return labels
+
+
+def with_labels(config: Config, task: Task, labels: np.ndarray) -> Task:
+    """Returns a resident task on the same examples, which trains with more labels.
+
+    Args:
+      config: settings of the run.
+      task: task of the run.
+      labels: class of each unlabelled row, -1 for none. A row is weighted as the labelled rows of
+        its class are.
+    """
+    train, rows = task.train, np.flatnonzero(labels != data.NO_LABEL)
+    known, weight = np.asarray(train.labels), train.weight
+    if weight is not None:
+        by_class = np.zeros(known.max() + 1, np.float32)
+        by_class[known] = np.asarray(weight)
+        weight = jnp.asarray(by_class[labels[rows]])
+    train = TrainData(
+        train.unlabeled[rows], jnp.asarray(labels[rows], known.dtype), train.unlabeled, weight
+    )
+    sizes = BatchSizes(min(config.batch_labeled, len(rows)), config.batch_unlabeled)
+    return task._replace(train=train, sizes=sizes)
 
 
 def make_streamed_epoch(

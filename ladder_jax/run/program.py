@@ -40,6 +40,7 @@ _CACHED = 32  # programs that are cached, for the next fold of a search or the n
 _NOT_COMPILED = (
     *("name", "dataset", "data_dir", "image_size", "labels", "label_choice", "split", "validation"),
     *("preprocess", "seed", "norm_statistics", "eval_every", "checkpoint_seconds", "keep"),
+    "spread_labels",  # changes the data
     *("class_weight", "variance"),  # part of the target, or weights of rows
 )
 _STEPS = 20  # number of steps that take longer to compute than to launch

@@ -34,6 +34,7 @@ CONFIG = "config.json"  # settings of the run, the first file in its folder
 CHECKPOINTS = "checkpoints"  # folder within the run's folder
 METRICS = "metrics.jsonl"  # a line of metrics per epoch
 BEST = "best.npz"  # parameters with the lowest validation error, in the format of params.npz
+SPREAD = "spread_labels"  # folder with the labels of each stage of ``Config.spread_labels``
 EVENTS = "tensorboard"  # folder of events for TensorBoard
 REPORT = "report.html"
 FIGURES = "figures"  # folder of the report's figures
@@ -117,7 +118,7 @@ def _open(
             check_same(folder, _known_settings(folder, settings), settings)
             check_data(folder, record)
         elif overwrite:
-            for name in (*_WRITTEN, CHECKPOINTS, EVENTS, FIGURES):
+            for name in (*_WRITTEN, CHECKPOINTS, SPREAD, EVENTS, FIGURES):
                 files.remove(folder / name)
         write_json(known, settings)
         examples = dict(record)
