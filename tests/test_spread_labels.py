@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -12,8 +13,9 @@ from numpy.testing import assert_array_equal
 from experiments import compare
 from ladder_jax import data, loop, population
 from ladder_jax.config import Config
-from ladder_jax.errors import ConfigError, DataError, Interrupted
-from ladder_jax.run import inputs, workfolder
+from ladder_jax.data.arrays import read_npz
+from ladder_jax.errors import ConfigError, DataError, Interrupted, NotFiniteError
+from ladder_jax.run import inputs, nan_search, workfolder
 from ladder_jax.run.program import compile_program
 
 CONFIG = Config(
@@ -118,54 +120,65 @@ def trained(workdir, config=CONFIG, **settings):
     return result, workfolder.read_lines(workdir)
 
 
-def test_a_run_spreads_labels_in_stages_and_resumes(tmp_path):
-    whole, lines = trained(tmp_path / "whole")
-    assert whole.summary["labels"] == 20
-    assert len(json.loads((tmp_path / "whole" / "labels.json").read_text())) == 20
-    stages = {
-        path.stem: data.arrays.read_npz(path)["labels"]
-        for path in (tmp_path / "whole" / workfolder.SPREAD).iterdir()
-    }
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    return folder, *trained(folder)
+
+
+def test_a_run_spreads_labels_in_stages(whole, tmp_path):
+    folder, result, lines = whole
+    assert result.summary["labels"] == 20
+    assert len(json.loads((folder / "labels.json").read_text())) == 20
+    stages = {path.stem: read_npz(path) for path in (folder / workfolder.SPREAD).iterdir()}
     assert stages.keys() == {"1", "2"}
-    first, second = ((stages[name] >= 0).mean() for name in "12")
+    first, second = ((stages[name]["labels"] >= 0).mean() for name in "12")
     assert 0.1 <= first < 0.2 and 0.38 <= second < 0.45
-
-    def stop(line):
-        if line["epoch"] == 3:
-            raise Interrupted(15, "stopped")
-
-    with pytest.raises(Interrupted):
-        trained(tmp_path / "halves", progress=stop)
-    halves, repeated = trained(tmp_path / "halves")
-    assert repeated == lines and halves.summary["test_error"] == whole.summary["test_error"]
-    again, _ = trained(tmp_path / "whole")
-    assert again.summary["date"] == whole.summary["date"]
-
-
-def test_the_first_stage_trains_as_without_spreading(tmp_path):
-    _, lines = trained(tmp_path / "spread")
-    _, plain = trained(tmp_path / "plain", dataclasses.replace(CONFIG, spread_labels=""))
+    _, plain = trained(tmp_path, dataclasses.replace(CONFIG, spread_labels=""))
     assert lines[0] == plain[0] and lines[1] != plain[1]
 
 
-def test_resuming_needs_the_labels_of_the_stage(tmp_path):
+def test_a_stopped_run_resumes_with_the_labels_of_its_stage(whole, tmp_path):
     def stop(line):
-        if line["epoch"] == 3:
+        if line["epoch"] == 4:
             raise Interrupted(15, "stopped")
 
-    config = dataclasses.replace(CONFIG, spread_labels="0.25:0.1")
+    _, result, lines = whole
     with pytest.raises(Interrupted):
-        trained(tmp_path, config, progress=stop)
-    (tmp_path / workfolder.SPREAD / "1.npz").unlink()
-    with pytest.raises(ConfigError, match=r"1\.npz is missing"):
-        trained(tmp_path, config)
-    trained(tmp_path, config, overwrite=True)
+        trained(tmp_path, progress=stop)
+    stage = tmp_path / workfolder.SPREAD / "2.npz"
+    kept = stage.read_bytes()
+    stage.unlink()
+    with pytest.raises(ConfigError, match=r"2\.npz is missing"):
+        trained(tmp_path)
+    stage.write_bytes(kept)
+    resumed, repeated = trained(tmp_path)
+    assert repeated == lines and resumed.summary["test_error"] == result.summary["test_error"]
 
 
-def test_overwriting_removes_the_labels_of_earlier_runs(tmp_path):
-    trained(tmp_path)
-    trained(tmp_path, dataclasses.replace(CONFIG, spread_labels=""), overwrite=True)
-    assert not (tmp_path / workfolder.SPREAD).exists()
+def test_the_origin_of_nan_is_searched_with_the_labels_of_the_stage(tmp_path, monkeypatch):
+    metrics_line, searched = loop.metrics_line, []
+
+    def broken(epoch, metrics):
+        return metrics_line(epoch, metrics) | ({"loss": np.nan} if epoch == 4 else {})
+
+    def find_origin(net, step, state, train, sizes, learnt):
+        searched.append((int(state.step), len(train.labeled), sizes.labeled))
+        return nan_search.Origin(None, None, "nothing")
+
+    monkeypatch.setattr(loop, "metrics_line", broken)
+    monkeypatch.setattr(nan_search, "find_origin", find_origin)
+    with pytest.raises(NotFiniteError, match="epoch 4"):
+        trained(tmp_path)
+    labels = read_npz(tmp_path / workfolder.SPREAD / "2.npz")["labels"]
+    steps = inputs.prepare(CONFIG).spec.steps
+    assert searched == [(3 * steps, (labels >= 0).sum(), 50)]
+
+
+def test_overwriting_removes_the_labels_of_earlier_runs(whole, tmp_path):
+    shutil.copytree(whole[0], tmp_path, dirs_exist_ok=True)
+    with workfolder.open_run(tmp_path, CONFIG, overwrite=True):
+        assert not (tmp_path / workfolder.SPREAD).exists()
 
 
 def test_rows_are_weighted_by_their_class():
