@@ -417,7 +417,8 @@ def train_and_evaluate(
     ``examples.json`` (checksums of the data), ``metrics.jsonl`` (one line per epoch),
     ``params.npz``, ``preprocess.npz`` (if examples are preprocessed) and ``result.json``.
     If validation examples are held out, ``best.npz`` holds the parameters with the lowest
-    validation error. ``checkpoints`` exist during training; after it, only the best on
+    validation error. ``spread_labels`` holds the classes that rows have in each stage of
+    ``config.spread_labels``. ``checkpoints`` exist during training; after it, only the best on
     validation remains.
 
     With several processes, the first one has the folder and the others a temporary one;
