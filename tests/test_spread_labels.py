@@ -84,6 +84,7 @@ def test_labels_whole_clusters_and_keeps_given_labels():
     half = data.spread_labels(features.astype(np.float32), labels, 0.5, neighbors=4)
     assert_array_equal(half[half >= 0], y[half >= 0])
     assert np.bincount(half[half >= 0]).min() >= 5
+    assert_array_equal(data.spread_labels(features, y.astype(np.uint8), 0.5, neighbors=4), y)
     wrong = np.where(labels == 2, 1, labels)  # two classes in three clusters
     assert set(data.spread_labels(features, wrong, 1.0, neighbors=4)) == {0, 1}
 
@@ -100,6 +101,7 @@ def test_rows_that_no_label_reaches_keep_none():
     [
         ({"features": np.zeros(4)}, r"features has shape \(4,\)"),
         ({"features": np.full((4, 2), np.nan)}, "finite"),
+        ({"features": np.full((4, 2), "a")}, "dtype <U1"),
         ({"labels": np.array([0, 1, -1])}, "labels has shape"),
         ({"labels": np.array([0.0, 1, -1, -1])}, "float64"),
         ({"labels": np.array([0, 1, -2, -1])}, "labels are from -2 to 1"),

@@ -22,9 +22,9 @@ def spread_labels(
 
         F <- 0.99 S F + 0.01 Y,    S = D^(-1/2) W D^(-1/2),    D = diag(sum_j W_ij)
 
-    with Y the given labels, one column per class. A row belongs to the class with its largest
-    part of F; the more this part exceeds the second largest, the surer it is. Of the rows of each
-    class, the surest get its label.
+    starting from F = Y, the given labels, with one column per class. A row belongs to the class
+    with its largest part of F; the more this part exceeds the second largest, as shares of the
+    row's sum, the surer it is. Of the rows of each class, the surest get its label.
 
     Args:
       features: features of all rows ``[n, d]``, such as a ladder's activations.
@@ -71,9 +71,11 @@ def _checked(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns features and labels as arrays, with a ValueError for any that are wrong."""
     features, labels = np.asarray(features), np.asarray(labels)
-    if features.ndim != 2 or len(features) < 2 or not np.isfinite(features).all():
+    fits = features.ndim == 2 and len(features) > 1 and features.dtype.kind in "biuf"
+    if not (fits and np.isfinite(features).all()):
         raise ValueError(
-            f"features has shape {features.shape}; give [n, d] finite numbers of two or more rows."
+            f"features has shape {features.shape} and dtype {features.dtype}; give [n, d] finite "
+            "numbers of two or more rows."
         )
     if labels.shape != features.shape[:1] or not np.issubdtype(labels.dtype, np.integer):
         raise ValueError(
@@ -89,7 +91,7 @@ def _checked(
         raise ValueError(f"share is {share}; give a number from 0 to 1.")
     if neighbors < 1:
         raise ValueError(f"neighbors is {neighbors}; give 1 or more.")
-    return features, labels
+    return features, labels.astype(np.int64)
 
 
 def _spread(features: np.ndarray, given: np.ndarray, neighbors: int) -> np.ndarray:
