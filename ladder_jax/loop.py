@@ -209,6 +209,11 @@ def _at_stage(run: Run, state: TrainState, epoch: int) -> Run:
         raise ConfigError(f"{path} is missing, and the run needs it to resume; train again.")
     else:
         features = evaluator.features(run.evaluate(state)[0])
+        if not nan_search.is_finite(features):
+            raise NotFiniteError(
+                f"NaN or infinity in the activations after epoch {epoch}, whose neighbours "
+                "spread_labels needs; give a lower learning rate or noise."
+            )
         labels = data.spread_labels(features, known_labels(task), share)
         files.make_folder(path.parent)
         files.write_arrays(path, {"labels": labels})

@@ -16,6 +16,7 @@ from ladder_jax.config import Config
 from ladder_jax.data.arrays import read_npz
 from ladder_jax.errors import ConfigError, DataError, Interrupted, NotFiniteError
 from ladder_jax.run import inputs, nan_search, workfolder
+from ladder_jax.run.evaluation import Evaluator
 from ladder_jax.run.program import compile_program
 
 CONFIG = Config(
@@ -175,6 +176,13 @@ def test_the_origin_of_nan_is_searched_with_the_labels_of_the_stage(tmp_path, mo
     labels = read_npz(tmp_path / workfolder.SPREAD / "2.npz")["labels"]
     steps = inputs.prepare(CONFIG).spec.steps
     assert searched == [(3 * steps, (labels >= 0).sum(), 50)]
+
+
+def test_a_ladder_that_is_not_finite_spreads_no_labels(tmp_path, monkeypatch):
+    monkeypatch.setattr(Evaluator, "features", lambda *_: np.full((100, 2), np.nan))
+    with pytest.raises(NotFiniteError, match="after epoch 1, whose neighbours"):
+        trained(tmp_path)
+    assert not (tmp_path / workfolder.SPREAD).exists()
 
 
 def test_overwriting_removes_the_labels_of_earlier_runs(whole, tmp_path):
