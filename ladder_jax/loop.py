@@ -208,7 +208,7 @@ def _at_stage(run: Run, state: TrainState, epoch: int) -> Run:
     elif first < epoch:
         raise ConfigError(f"{path} is missing, and the run needs it to resume; train again.")
     else:
-        features = evaluator.features(run.evaluate(state)[0])
+        features = evaluator.features(run.program.params(state))
         if not nan_search.is_finite(features):
             raise NotFiniteError(
                 f"NaN or infinity in the activations after epoch {epoch}, whose neighbours "

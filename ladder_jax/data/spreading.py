@@ -7,13 +7,11 @@ from scipy import sparse
 
 from ladder_jax.data.labels import NO_LABEL
 
-NEIGHBORS = 10
-"""Nearest neighbours of each row in the graph."""
 _ALPHA, _ROUNDS = 0.99, 100  # what a row takes from its neighbours in each of these rounds
 
 
 def spread_labels(
-    features: np.ndarray, labels: np.ndarray, share: float, neighbors: int = NEIGHBORS
+    features: np.ndarray, labels: np.ndarray, share: float, neighbors: int = 10
 ) -> np.ndarray:
     """Labels the rows of which a graph of nearest neighbours is surest.
 

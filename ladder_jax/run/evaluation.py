@@ -226,9 +226,7 @@ class Evaluator(NamedTuple):
 
     def evaluate(self, params: Params) -> Evaluation:
         """Computes the errors that are monitored during training."""
-        train = self.task.train
-        rows = train.labeled if self.norm_statistics == "labeled" else train.unlabeled
-        evaluation = Evaluation(params, self.functions.statistics(params, rows), {})
+        evaluation = Evaluation(params, self._statistics(params), {})
         watched = "test" if self.task.validation is None else "validation"
         return evaluation._replace(errors=self._figures(evaluation, watched, further=False))
 
@@ -241,10 +239,10 @@ class Evaluator(NamedTuple):
             trained = parallel.replicate(self.functions.mesh, trained)
         return trained
 
-    def features(self, evaluation: Evaluation) -> np.ndarray:
+    def features(self, params: Params) -> np.ndarray:
         """Returns features of the unlabelled training rows ``[n, d]``; see ``middle``."""
-        known, rows = (evaluation.params, evaluation.statistics), self.task.train.unlabeled
-        parts = chunks(rows, self.functions.rows)
+        known = params, self._statistics(params)
+        parts = chunks(self.task.train.unlabeled, self.functions.rows)
         return np.concatenate([np.asarray(self.functions.middle(*known, part)) for part in parts])
 
     def errors(self, evaluation: Evaluation) -> dict[str, float | None]:
@@ -255,6 +253,12 @@ class Evaluator(NamedTuple):
         figures = [self._figures(evaluation, name, further=True) for name in ("test", "validation")]
         known = figures[0] | figures[1] | evaluation.errors
         return {name: value if math.isfinite(value) else None for name, value in known.items()}
+
+    def _statistics(self, params: Params) -> Statistics:
+        """Computes the batch statistics that normalise predictions."""
+        train = self.task.train
+        rows = train.labeled if self.norm_statistics == "labeled" else train.unlabeled
+        return self.functions.statistics(params, rows)
 
     def _figures(self, evaluation: Evaluation, name: str, *, further: bool) -> dict[str, float]:
         rows = getattr(self.task, name)
