@@ -8,10 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 
 from experiments.members import seeded
 from experiments.progress import shown
-from ladder_jax import data, loop, population
+from ladder_jax import data, loop, population, predictor
 from ladder_jax.config import Config
 from ladder_jax.errors import DataError
 from ladder_jax.report.measures import over_seeds
@@ -22,6 +23,8 @@ Finished = Callable[[pathlib.Path], None]
 """Callback that takes the folder of each finished run."""
 Known = tuple[Config, inputs.Task]
 """A config and the data prepared for it."""
+ENSEMBLE = "ensemble"
+"""Name of the mean of the ladders of all seeds, among the names of the baselines."""
 SUMMARY = "summary.json"
 """Name of the file that a command writes last."""
 
@@ -146,6 +149,21 @@ def train_all(
     return errors
 
 
+def ensemble_error(runs: Sequence[pathlib.Path], dataset: data.Dataset) -> float:
+    """Returns the test error, in percent, of the mean of the probabilities of several ladders.
+
+    Args:
+      runs: folders of the finished runs.
+      dataset: data of all of them.
+    """
+    parts = (predictor.load(run).parts(dataset.x_test, dataset.name) for run in runs)
+    means = [
+        np.mean([outputs.probabilities for outputs in together], 0)
+        for together in zip(*parts, strict=True)
+    ]
+    return 100 * float(np.mean(np.concatenate(means).argmax(1) != dataset.y_test))
+
+
 def compare(
     varied: Mapping[str, Config],
     names: Sequence[str],
@@ -163,7 +181,8 @@ def compare(
 
     Args:
       varied: configs of ladders by the settings that are varied in them.
-      names: names of the baselines, which have the splits of the first ladder.
+      names: names of the baselines, which have the splits of the first ladder; ``ENSEMBLE`` is
+        the mean of the ladders of all seeds, which share their labels.
       seeds: number of seeds.
       folder: folder to write to.
       measured: as for ``train_all``.
@@ -192,7 +211,10 @@ def compare(
     }
     for name in names:
         baseline_configs = seeded(first, seeds)
-        if name == "supervised":
+        if name == ENSEMBLE:
+            error = ensemble_error([folder / run for run in members], dataset)
+            trained[name] = Trained([error], [])
+        elif name == "supervised":
             nets = {f"supervised-{c.seed}": c.supervised() for c in baseline_configs}
             errors = train_all(nets, folder, measured, dataset, **options)
             trained[name] = Trained(errors, list(nets))
@@ -251,6 +273,9 @@ def lines(summary: Mapping[str, Mapping[str, Any]], percent: bool = True) -> lis
     headings = "".join(f"{name:>{size}}" for name, size in columns.items())
     table = [f"  {'':<{name_width}}  {headings}   each seed"]
     for name, row in summary.items():
+        if row["sd"] is None:  # an ensemble
+            table.append(f"  {name:<{name_width}}  {text(row['mean']):>{columns['mean']}}")
+            continue
         figures = "".join(f"{text(row[column]):>{size}}" for column, size in columns.items())
         errors_by_seed = " ".join(map(text, row["errors"]))
         table.append(f"  {name:<{name_width}}  {figures}   {errors_by_seed}")

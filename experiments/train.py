@@ -30,6 +30,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from absl import flags
 
 from experiments import baselines, cli, compare, members, processes, report, settings
@@ -51,8 +52,9 @@ _SAMPLE = flags.DEFINE_integer(
 _COMPARE = flags.DEFINE_multi_enum(
     "compare",
     ["supervised"],
-    ["none", "supervised", *baselines.BASELINES],
-    "Baselines to compare with on the same splits; may be given several times.",
+    ["none", "supervised", compare.ENSEMBLE, *baselines.BASELINES],
+    "Baselines to compare with on the same splits, or ensemble, the mean probabilities of the "
+    "seeds' ladders; may be given several times.",
 )
 _REPORT = flags.DEFINE_bool(
     "report", True, "Whether to write report.html in the folder of each ladder and in --workdir."
@@ -86,11 +88,36 @@ def check_compared(dataset: data.Dataset) -> None:
     Raises:
       ConfigError: a baseline cannot.
     """
-    classifiers = [name for name in _COMPARE.value if name in baselines.BASELINES]
+    classifiers = [
+        name for name in _COMPARE.value if name in (compare.ENSEMBLE, *baselines.BASELINES)
+    ]
     if classifiers and dataset.kind != "classes":
         raise ConfigError(
             f"--compare={classifiers[0]} is a classifier, but the labels of {dataset.name} are "
             f"{dataset.kind}; give --compare=supervised or --compare=none."
+        )
+
+
+def check_ensemble(config: Config, dataset: data.Dataset) -> None:
+    """Checks that the ladders of an ensemble, if one is to be compared, share their labels.
+
+    Raises:
+      ConfigError: there is only one ladder, or the seeds have different rows.
+    """
+    if compare.ENSEMBLE not in _COMPARE.value:
+        return
+    cause = f"--compare={compare.ENSEMBLE} takes the mean of several seeds' ladders"
+    if cli.SEEDS.value < 2:
+        raise ConfigError(f"{cause}; give --seeds=5 or so.")
+    if multiprocess.is_multiprocess():
+        raise ConfigError(f"{cause} in one process; leave it out, or start one process.")
+    first, *others = (
+        inputs.choose_rows(seeded, dataset) for seeded in members.seeded(config, cli.SEEDS.value)
+    )
+    if not all(all(map(np.array_equal, first, rows)) for rows in others):
+        raise ConfigError(
+            f"{cause}, which share their labels, but each seed labels or holds out other examples; "
+            "give --split=DATASET.SEED@LABELS and no --validation."
         )
 
 
@@ -165,6 +192,7 @@ def main() -> None:
         dataset = inputs.load_data(config)
         settings.check_layers(config, dataset)
         check_compared(dataset)
+        check_ensemble(config, dataset)
         task = inputs.prepare(config, dataset)
         measured(config, task)
         configs = members.variations(config, _VARY.value, _SAMPLE.value)

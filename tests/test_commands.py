@@ -23,7 +23,7 @@ from data_files import write_idx
 
 from experiments import cli, compare, configs, members, settings
 from experiments.configs import base
-from ladder_jax import Batch, data, targets
+from ladder_jax import Batch, data, predictor, report, targets
 from ladder_jax.config import Config
 from ladder_jax.data.base import check_examples
 from ladder_jax.data.idx import FILES
@@ -426,6 +426,32 @@ def test_validation_is_held_out():
     assert len(task.train.unlabeled) + len(task.validation[0]) == 1297
 
 
+def test_ensemble_is_the_mean_of_ladders_that_share_their_labels(tmp_path):
+    work = tmp_path / "work"
+    flags = [*SMALL, "--config.epochs=9", f"--workdir={work}", "--compare=ensemble"]
+    refusals = {
+        ("--split=digits.0@100",): "of several seeds' ladders; give --seeds=5",
+        ("--seeds=2",): "each seed labels or holds out other examples; give --split=",
+        ("--seeds=2", "--split=digits.0@100", "--validation=50"): "and no --validation.",
+    }
+    for more, message in refusals.items():
+        refused = train(*flags, *more)
+        assert refused.returncode == 1 and message in refused.stderr, refused.stderr
+        assert not work.exists()
+    done = train(*flags, "--seeds=2", "--split=digits.0@100")
+    assert done.returncode == 0, done.stderr
+    digits = data.load("digits")
+    p = [predictor.load(work / f"ladder-{k}").predict_proba(digits.x_test) for k in (0, 1)]
+    error = 100 * np.mean(np.mean(p, 0).argmax(1) != digits.y_test)
+    summary = json.loads((work / "summary.json").read_text())
+    assert summary["ensemble"]["errors"] == [pytest.approx(error)]
+    assert error not in summary["ladder"]["errors"]
+    assert re.search(rf"\n  ensemble +{error:.2f}\n", done.stdout)
+    page = report.write_comparison(work, {"ladder": ["ladder-0", "ladder-1"], "ensemble": [error]})
+    assert re.search(r"<th scope=\"row\">ensemble</th><td>\W</td>", page.read_text())
+    assert "2 runs compared" in page.read_text()
+
+
 def test_unwritable_folder(tmp_path):
     (tmp_path / "file").write_text("x")
     folder = tmp_path / "file" / "work"
@@ -441,6 +467,8 @@ def test_errors_of_numbers_are_not_percentages(tmp_path):
     np.savez(tmp_path / "line.npz", x=x, y=1e4 * x[:, 0] + 0.5)
     flags = [*SMALL, f"--dataset={tmp_path / 'line.npz'}", "--labels=20"]
     flags += ["--validation=10", "--config.batch_unlabeled=20", f"--workdir={tmp_path / 'work'}"]
+    refused = train(*flags, "--compare=ensemble")
+    assert "--compare=ensemble is a classifier, but the labels of line" in refused.stderr
     refused = train(*flags, "--compare=self_training")
     assert refused.returncode == 1 and not (tmp_path / "work").exists()
     assert "--compare=self_training is a classifier, but the labels of line are numbers" in (

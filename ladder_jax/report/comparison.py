@@ -141,7 +141,11 @@ def _named(
 
 
 def _rows(runs: Sequence[Run], models: Mapping[str, Sequence[str | float]]) -> list[Row]:
-    """Makes a row of each model; those without runs take the splits of the first that has some."""
+    """Makes a row of each model.
+
+    One without runs but as many errors takes the splits of the first that has runs; one with fewer
+    errors, as an ensemble has, belongs to no split.
+    """
     by_name = {run.name: run for run in runs}
     groups = {
         title: [by_name[value] for value in values if isinstance(value, str)]
@@ -151,10 +155,12 @@ def _rows(runs: Sequence[Run], models: Mapping[str, Sequence[str | float]]) -> l
     rows = []
     for title, values in models.items():
         errors = [by_name[v].error if isinstance(v, str) else float(v) for v in values]
-        group = groups[title] or [
-            Run(title, run.config, error, {}, [], False)
-            for run, error in zip(splits, errors, strict=False)
-        ]
+        group = groups[title]
+        if not group and len(errors) == len(splits):
+            group = [
+                Run(title, run.config, error, {}, [], False)
+                for run, error in zip(splits, errors, strict=True)
+            ]
         rows.append(Row(title, group, errors))
     return rows
 
@@ -169,8 +175,8 @@ def write_comparison(
     Args:
       workdir: folder of a command or of ``population.train_population``.
       models: for each trained model, the names of its runs' folders or, for a baseline without
-        runs, its errors on the splits of the first model's runs; None: all runs, grouped by the
-        settings in which they differ.
+        runs, its errors on the splits of the first model's runs (for an ensemble, one error); None:
+        all runs, grouped by the settings in which they differ.
       measured: "test" or "validation", the examples that the errors are of; None: "test" if that
         error is known for all runs, else "validation".
 
