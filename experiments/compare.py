@@ -118,7 +118,8 @@ def train_all(
       dataset: data of all members.
       together: "on", "off" or "auto": on except on a CPU, where one member fills all
         cores and a population takes longer (``python -m benchmarks``), with balanced
-        class weights, and with several processes, which cannot train a population.
+        class weights, and with several processes, which cannot train a population. Members with
+        ``spread_labels`` or streamed examples are always trained one after another.
       overwrite: whether to discard earlier runs and start again.
       known: the config of one seed and the data already prepared for it and its variations.
       finished: called with the folder of each finished member.

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from absl import flags
 
 from experiments import baselines, cli, compare, record
@@ -36,6 +37,7 @@ from ladder_jax.run import files, inputs, signals, workfolder
 from ladder_jax.run.program import compile_program
 
 HERE = pathlib.Path(__file__).parent
+_TOGETHER = "auto"  # as for ``compare.is_population``
 
 _TABLE = flags.DEFINE_enum("table", "mnist", list(TABLES), "Which table.")
 _ROWS = flags.DEFINE_list("rows", [], "Which rows, e.g. full,gamma. Default: all.")
@@ -114,6 +116,31 @@ def operations(config: Config, task: inputs.Task) -> float | None:
     return float(costs["flops"]) if isinstance(costs, dict) and "flops" in costs else None
 
 
+def mean_operations(config: Config, task: inputs.Task, folder: pathlib.Path) -> float | None:
+    """Averages the operations of a step over a finished run.
+
+    With ``spread_labels``, a step may have more labelled rows in later stages.
+
+    Args:
+      config: settings of the run.
+      task: data of the run.
+      folder: folder of the run.
+
+    Returns:
+      The mean; None if ``operations`` are not counted.
+    """
+    begins, sizes = [0], [task.sizes]
+    for epoch, _ in config.spread_stages:
+        labels = workfolder.read_spread(folder, epoch)
+        begins.append(epoch)
+        sizes.append(inputs.with_labels(config, task, labels).sizes)
+    counts = {size: operations(config, task._replace(sizes=size)) for size in dict.fromkeys(sizes)}
+    epochs = np.diff([*begins, config.epochs])
+    if any(count is None for count in counts.values()):
+        return None
+    return float(np.average([counts[size] for size in sizes], weights=epochs))
+
+
 def described(row: Row, config: Config, dataset: data.Dataset, members: int) -> dict[str, Any]:
     """Returns the entries of a run's JSON file other than its results."""
     labeled, trained_on, _ = inputs.choose_rows(config, dataset)
@@ -127,8 +154,6 @@ def described(row: Row, config: Config, dataset: data.Dataset, members: int) -> 
         "split": all_examples if is_fully_labeled else labeled.tolist(),
         "config": {k: v for k, v in workfolder.as_json(config).items() if k != "data_dir"},
         "members": members,
-        "versions": workfolder.versions(),
-        "commit": workfolder.commit(),
     }
 
 
@@ -136,14 +161,14 @@ def run_ladders(runs: Sequence[Run], dataset: data.Dataset) -> None:
     """Trains runs, several as one population, and records each."""
     folder = files.as_path(cli.WORKDIR.value or "runs/reproduce") / _TABLE.value
     names = [record.name_of(folder, row, config.seed) for row, config in runs]
-    # Before training, for the commit at its start.
-    descriptions = [described(*run, dataset, len(runs)) for run in runs]
     members = {name: run.config for name, run in zip(names, runs, strict=True)}
-    compare.train_all(members, folder, "test", dataset, together="auto", overwrite=False)
+    compare.train_all(members, folder, "test", dataset, together=_TOGETHER, overwrite=False)
     dtype = workfolder.read_config(folder / names[0]).compute_dtype
     first = dataclasses.replace(runs[0].config, compute_dtype=dtype)
-    count = operations(first, inputs.prepare(first, dataset))  # the same for all runs
-    for name, (row, config), description in zip(names, runs, descriptions, strict=True):
+    task = inputs.prepare(first, dataset)
+    count = mean_operations(first, task, folder / names[0])  # the same for all runs
+    for name, (row, config) in zip(names, runs, strict=True):
+        description = described(row, config, dataset, len(runs))
         summary = workfolder.load_summary(folder / name)
         results = {
             "config": description["config"] | {"compute_dtype": dtype},
@@ -151,6 +176,7 @@ def run_ladders(runs: Sequence[Run], dataset: data.Dataset) -> None:
             "steps": summary["steps"],
             "wall_time": summary["seconds"],
             "versions": summary["versions"],
+            "commit": summary.get("commit"),
             "operations": count,
         }
         write(row, config.seed, description | results)
@@ -164,6 +190,8 @@ def run_baseline(row: Row, config: Config, dataset: data.Dataset) -> None:
     run = described(row, config, dataset, 1) | {
         "test_error": round(error, 4),
         "wall_time": round(seconds, 2),
+        "versions": workfolder.versions(),
+        "commit": workfolder.commit(),
     }
     write(row, config.seed, run)
 
@@ -229,11 +257,11 @@ def main() -> None:
             if row.row in baselines.BASELINES:
                 for run in runs:
                     run_baseline(*run, dataset)
-            elif jax.default_backend() == "cpu":
-                for run in runs:
-                    run_ladders([run], dataset)
-            else:
-                run_ladders(runs, dataset)
+                continue
+            members = {str(k): run.config for k, run in enumerate(runs)}
+            together = compare.is_population(members, _TOGETHER)
+            for group in [runs] if together else [[run] for run in runs]:
+                run_ladders(group, dataset)
     results, table = _results(), _TABLE.value
     record.plot(results, table, record.read(results, table))
     write_page()

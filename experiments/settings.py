@@ -155,13 +155,14 @@ def check_members(configs: Iterable[Config], dataset: data.Dataset, task: inputs
         seeds cannot be trained as the population that --population=on asks for.
       DataError: with one of the seeds, a class has no label, or no row lacks one to spread.
     """
+    first, *_ = configs = list(configs)
     for config in configs:
         program.build_ladder(config, task.spec.input_shape, task.spec.target)
         inputs.check_spread(config, task)
-    rows = {c: inputs.choose_rows(c, dataset) for c in members.seeded(config, cli.SEEDS.value)}
+    rows = {c: inputs.choose_rows(c, dataset) for c in members.seeded(first, cli.SEEDS.value)}
     if compare.is_population({str(c.seed): c for c in rows}, cli.POPULATION.value):
         labels = [inputs.read_labels(c, dataset, chosen) for c, chosen in rows.items()]
-        population.check_same_target(config, [each.target for each in labels])
+        population.check_same_target(first, [each.target for each in labels])
 
 
 def check_held_out(what: str, task: inputs.Task) -> None:

@@ -269,8 +269,10 @@ class Config:
         stages = tuple((round(start * self.epochs), share) for start, share in pairs if fits)
         begins = [0, *(epoch for epoch, _ in stages), self.epochs]
         fits = fits and all(a < b for a, b in itertools.pairwise(begins))
-        wanted = "parts of the run, an epoch or more apart, with shares of the rows: "
-        wanted += "'0.2:0.1,0.5:0.6'"
+        wanted = (
+            f"parts of the run's {self.epochs} epochs, one or more of them apart and after the "
+            "first, with shares of the rows: '0.2:0.1,0.5:0.6'"
+        )
         _require(fits, "spread_labels", repr(self.spread_labels), wanted)
         return stages
 
@@ -348,7 +350,7 @@ def _checked(check: Callable[..., object], *values: Any) -> None:
 def _check_type(name: str, value: object, default: object) -> None:
     """Checks that a value has its default's type; an int is accepted as a float."""
     if isinstance(default, tuple):
-        _require(isinstance(value, tuple), name, repr(value), "a list, e.g. (1.0, 0.1)")
+        _require(isinstance(value, tuple), name, repr(value), f"a tuple, e.g. {default}")
         assert isinstance(value, tuple)
         for item in value:
             _check_type(name, item, default[0])

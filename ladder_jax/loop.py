@@ -17,7 +17,6 @@ import numpy as np
 from ladder_jax import data, parallel
 from ladder_jax.checkpoints import Best, Checkpoints, RunProgress
 from ladder_jax.config import Config
-from ladder_jax.data.arrays import read_npz
 from ladder_jax.errors import ConfigError, Interrupted, NotFiniteError
 from ladder_jax.run import files, multiprocess, nan_search, precision, signals, workfolder
 from ladder_jax.run.evaluation import Evaluation, Evaluator
@@ -191,48 +190,50 @@ def _advanced(
     return RunProgress(number, seconds, best, bests)
 
 
+def _spread_labels(run: Run, state: TrainState, share: float, epoch: int) -> np.ndarray:
+    """Spreads the labels of a run to a share of its rows, from the features after an epoch."""
+    evaluator = run.members[0].evaluator
+    features = evaluator.features(run.program.params(state))
+    if not nan_search.is_finite(features):
+        raise NotFiniteError(
+            f"NaN or infinity in the activations after epoch {epoch}, whose neighbours "
+            "spread_labels needs; give a lower learning rate or noise."
+        )
+    return data.spread_labels(features, known_labels(evaluator.task), share)
+
+
 def _at_stage(run: Run, state: TrainState, epoch: int) -> Run:
-    """Returns the run as it goes on after an epoch, with the labels of its stage.
+    """Returns a run as it goes on after an epoch, with the labels of its stage.
 
     A stage that begins spreads the labels anew and writes them to the run's folder, from where a
-    resumed run reads them.
+    run that resumes within the stage reads them.
     """
     config, folder, evaluator = run.members[0]
     begun = [stage for stage in config.spread_stages if stage[0] <= epoch]
     if not begun:
         return run
     first, share = begun[-1]
-    path, task = folder / workfolder.SPREAD / f"{first}.npz", evaluator.task
-    if files.read_bytes(path) is not None:
-        labels = read_npz(path)["labels"]
-    elif first < epoch:
-        raise ConfigError(f"{path} is missing, and the run needs it to resume; train again.")
+    if first < epoch:
+        labels = workfolder.read_spread(folder, first)
     else:
-        features = evaluator.features(run.program.params(state))
-        if not nan_search.is_finite(features):
-            raise NotFiniteError(
-                f"NaN or infinity in the activations after epoch {epoch}, whose neighbours "
-                "spread_labels needs; give a lower learning rate or noise."
-            )
-        labels = data.spread_labels(features, known_labels(task), share)
-        files.make_folder(path.parent)
-        files.write_arrays(path, {"labels": labels})
-    task = with_labels(config, task, labels)
+        labels = _spread_labels(run, state, share, epoch)
+        workfolder.write_spread(folder, first, labels)
+    task = with_labels(config, evaluator.task, labels)
     program = compile_program(config, task.spec)
     return run._replace(program=program, data=task.train, sizes=task.sizes)
 
 
 def _stages(
     run: Run, state: TrainState, *, start: int, stop: int
-) -> Iterator[tuple[Run, int, TrainState, Metrics]]:
-    """Yields what ``epochs`` does, after the run: its labels change with ``spread_labels``."""
+) -> Iterator[tuple[int, TrainState, Metrics]]:
+    """Yields what ``epochs`` does; with ``spread_labels``, each stage has its own labels."""
     begins = [epoch for epoch, _ in run.members[0].config.spread_stages]
     while start < stop:
-        run = _at_stage(run, state, start)
+        stage = _at_stage(run, state, start)
         end = min([epoch for epoch in begins if epoch > start], default=stop)
-        stage = epochs(run.program, state, run.data, start=start, stop=min(end, stop))
-        for start, state, metrics in stage:
-            yield run, start, state, metrics
+        trained = epochs(stage.program, state, stage.data, start=start, stop=min(end, stop))
+        for start, state, metrics in trained:
+            yield start, state, metrics
 
 
 def _train(run: Run, progress: Progress) -> tuple[TrainState, RunProgress, list[Evaluation]]:
@@ -248,7 +249,7 @@ def _train(run: Run, progress: Progress) -> tuple[TrainState, RunProgress, list[
             for member in run.members
         ]
         remaining = _stages(run, state, start=reached.epoch, stop=stop)
-        for run, epoch, state, metrics in remaining:
+        for epoch, state, metrics in remaining:
             evaluations = []
             lines = [metrics_line(epoch, run.program.member(metrics, k)) for k in range(len(logs))]
             if epoch % config.eval_every == 0 or epoch == stop:
@@ -392,18 +393,18 @@ def _not_finite(run: Run, epoch: int, wrong: Sequence[int]) -> NotFiniteError:
             "itself to learn the step and the level, or leave it out."
         )
     state, reached = run.start()
-    for _, _, later, _ in _stages(run, state, start=reached.epoch, stop=epoch - 1):
+    for _, later, _ in _stages(run, state, start=reached.epoch, stop=epoch - 1):
         state = later
-    run, config = _at_stage(run, state, epoch - 1), run.members[0].config
-    program = run.program
+    stage = _at_stage(run, state, epoch - 1)
+    program = stage.program
     origin = nan_search.find_origin(
-        program.trained_net, program.step, state, run.data, run.sizes, program.batch
+        program.trained_net, program.step, state, stage.data, stage.sizes, program.batch
     )
     good = saved.folder / str(reached.epoch) if reached.epoch else None
     largest = nan_search.largest_input(run.data)
     return NotFiniteError(
         multiprocess.broadcast_from_primary(
-            lambda: nan_search.message(origin, epoch, good, config, largest)
+            lambda: nan_search.message(origin, epoch, good, run.members[0].config, largest)
         )
     )
 

@@ -7,7 +7,7 @@ import dataclasses
 import os
 import pathlib
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -78,6 +78,15 @@ only in name, seed, split, learning_rate, noise_std, denoising_cost.
         raise ConfigError(
             "resident is False; a population trains only on resident data: leave resident out."
         )
+
+
+def _check_names(names: Iterable[object]) -> None:
+    """Checks that names can be those of folders in the folder of a population."""
+    for name in names:
+        if not isinstance(name, str) or name in ("", ".", "..") or set(name) & set("/\\"):
+            raise ConfigError(
+                f"members has the name {name!r}; give text that can be the name of a folder."
+            )
 
 
 def check_same_target(config: Config, targets: Sequence[Target]) -> None:
@@ -186,6 +195,7 @@ def train_population(
       WriteError: a file cannot be written.
     """
     check_progress(progress)
+    _check_names(members)
     configs = list(members.values())
     check_alike(configs)
     check_processes(configs[0], together=True)

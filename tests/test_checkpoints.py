@@ -2,6 +2,7 @@
 
 import json
 import os
+import pathlib
 import signal
 import threading
 
@@ -206,6 +207,24 @@ def test_failed_write_keeps_the_old_file(tmp_path):
         temporary.write_text("2")
         raise OSError(28, "No space left on device")
     assert path.read_text() == "1\n" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_files_are_on_the_disk_before_they_replace_others(tmp_path, monkeypatch):
+    calls, fsync, replace = [], os.fsync, pathlib.Path.replace
+
+    def sync(handle):
+        calls.append("sync")
+        fsync(handle)
+
+    def moved(path, target):
+        calls.append("replace")
+        return replace(path, target)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    monkeypatch.setattr(pathlib.Path, "replace", moved)
+    files.write_json(tmp_path / "value.json", 1)
+    files.write_arrays(tmp_path / "arrays.npz", {"a": np.zeros(2)})
+    assert calls == ["sync", "replace"] * 2
 
 
 def test_second_signal_has_its_former_effect():

@@ -265,6 +265,8 @@ def test_not_finite_after_preprocessing(x, x_test, chain, wanted):
         ({"labels": -2}, "-1 or more"),
         ({"resident": 1}, "bool"),
         ({"epochs": True}, "int"),
+        ({"units": [50, 20]}, r"units is \[50, 20\]; give a tuple, e\.g\. \(250, 100\)"),
+        ({"noise_std": 0.3}, r"noise_std is 0\.3; give a tuple, e\.g\. \(0\.3,\)"),
     ],
 )
 def test_wrong_settings(settings, wanted):

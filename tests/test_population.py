@@ -154,6 +154,13 @@ def test_members_must_be_alike():
         population.check_alike([])
 
 
+@pytest.mark.parametrize("name", [0, "", "..", "a/b", "a\\b"])
+def test_names_that_are_no_folders_are_refused(tmp_path, name):
+    with pytest.raises(ConfigError, match=r"members has the name .* name of a folder"):
+        population.train_population({"a": TINY, name: TINY}, tmp_path)
+    assert not any(tmp_path.iterdir())
+
+
 def test_runs_that_differ_in_seed_or_name_share_a_program():
     spec, members = Spec((4,), targets.classes(10)), Members(2, TrainData(None, None, None))
     single, together = compile_program(TINY, spec), compile_program(TINY, spec, members)

@@ -26,7 +26,8 @@ from ladder_jax import data
 from ladder_jax.config import Config, current_names
 from ladder_jax.errors import ConfigError, DataError, WriteError
 from ladder_jax.report.measures import over_seeds
-from ladder_jax.run import inputs
+from ladder_jax.run import inputs, workfolder
+from ladder_jax.training import BatchSizes
 
 ROOT = pathlib.Path(__file__).parent.parent
 RESULTS = ROOT / "experiments" / "results"
@@ -100,6 +101,17 @@ def test_an_accelerator_trains_alike_rows_as_one_population(monkeypatch, command
     monkeypatch.setattr(reproduce, "run_ladders", record_group)
     command(**chosen, labels="50,1000")
     assert groups == [[(row, labels) for row in costs] for labels in ("50", "1000")]
+
+
+def test_an_accelerator_trains_runs_that_spread_labels_one_by_one(monkeypatch, command):
+    config, groups = Config(units=(4,), epochs=2, spread_labels="0.5:0.5"), []
+    settings = lambda row, seed: dataclasses.replace(config, seed=seed)
+    monkeypatch.setattr(tables.Row, "settings", settings)
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    monkeypatch.setattr(reproduce, "run_ladders", lambda runs, dataset: groups.append(len(runs)))
+    monkeypatch.setattr(record, "plot", lambda *_: None)
+    command(rows=["full"], labels="100", seeds=2)
+    assert groups == [1, 1]
 
 
 def test_damaged_files_are_named(command, tmp_path):
@@ -186,6 +198,19 @@ def test_operations_of_convolutions_grow_with_the_batch():
         config = Config(dataset="textured_digits", labels=50, batch_labeled=rows, **net)
         counts.append(reproduce.operations(config, inputs.prepare(config)))
     assert counts[1] / counts[0] == pytest.approx(6, rel=0.01)
+
+
+def test_operations_are_the_mean_over_the_stages_of_spread_labels(tmp_path):
+    config = Config(units=(4,), labels=20, batch_labeled=60, epochs=4, spread_labels="0.75:0.5")
+    task = inputs.prepare(config)
+    labels = np.where(np.arange(len(task.train.unlabeled)) < 500, 0, -1)
+    workfolder.write_spread(tmp_path, 3, labels)
+    sizes = [BatchSizes(rows, 100) for rows in (20, 60)]
+    few, many = (reproduce.operations(config, task._replace(sizes=size)) for size in sizes)
+    mean = reproduce.mean_operations(config, task, tmp_path)
+    assert few < mean < many and mean == pytest.approx((3 * few + many) / 4)
+    plain = dataclasses.replace(config, spread_labels="")
+    assert reproduce.mean_operations(plain, task, tmp_path) == few
 
 
 def test_page_shows_every_plot():

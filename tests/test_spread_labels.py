@@ -14,7 +14,7 @@ from experiments import compare
 from ladder_jax import data, loop, population
 from ladder_jax.config import Config
 from ladder_jax.data.arrays import read_npz
-from ladder_jax.errors import ConfigError, DataError, Interrupted, NotFiniteError
+from ladder_jax.errors import ConfigError, DataError, Interrupted, NotFiniteError, WriteError
 from ladder_jax.run import inputs, nan_search, workfolder
 from ladder_jax.run.evaluation import Evaluator
 from ladder_jax.run.program import compile_program
@@ -86,6 +86,9 @@ def test_labels_whole_clusters_and_keeps_given_labels():
     assert_array_equal(half[half >= 0], y[half >= 0])
     assert np.bincount(half[half >= 0]).min() >= 5
     assert_array_equal(data.spread_labels(features, y.astype(np.uint8), 0.5, neighbors=4), y)
+    large = np.where(labels == 2, 10**12, labels)  # takes no more memory
+    wanted = np.where(y == 2, 10**12, y)
+    assert_array_equal(data.spread_labels(features, large, 1.0, neighbors=4), wanted)
     wrong = np.where(labels == 2, 1, labels)  # two classes in three clusters
     assert set(data.spread_labels(features, wrong, 1.0, neighbors=4)) == {0, 1}
 
@@ -154,6 +157,9 @@ def test_a_stopped_run_resumes_with_the_labels_of_its_stage(whole, tmp_path):
     stage.unlink()
     with pytest.raises(ConfigError, match=r"2\.npz is missing"):
         trained(tmp_path)
+    stage.write_bytes(kept[:100])
+    with pytest.raises(ConfigError, match=r"2\.npz is missing or corrupt"):
+        trained(tmp_path)
     stage.write_bytes(kept)
     resumed, repeated = trained(tmp_path)
     assert repeated == lines and resumed.summary["test_error"] == result.summary["test_error"]
@@ -176,6 +182,63 @@ def test_the_origin_of_nan_is_searched_with_the_labels_of_the_stage(tmp_path, mo
     labels = read_npz(tmp_path / workfolder.SPREAD / "2.npz")["labels"]
     steps = inputs.prepare(CONFIG).spec.steps
     assert searched == [(3 * steps, (labels >= 0).sum(), 50)]
+
+
+@pytest.fixture
+def untrained(monkeypatch):
+    """Has runs train no epochs; returns their stages as pairs (start, labels), as they begin.
+
+    The loss of epoch 4 is NaN.
+    """
+    begun = []
+
+    def epochs(program, state, train, *, start, stop):
+        begun.append((start, np.asarray(train.labels).tolist()))
+        for epoch in range(start + 1, stop + 1):
+            yield epoch, state, {"loss": np.float32(np.nan if epoch == 4 else 1)}
+
+    monkeypatch.setattr(loop, "epochs", epochs)
+    rows = lambda evaluator, _: np.asarray(evaluator.task.train.unlabeled)
+    monkeypatch.setattr(Evaluator, "features", rows)
+    return begun
+
+
+UNTRAINED = dataclasses.replace(
+    CONFIG, epochs=8, eval_every=8, checkpoint_seconds=1000.0, spread_labels="0.125:0.1,0.25:0.4"
+)
+"""Labels are spread after epochs 1 and 2; nothing is saved or evaluated up to epoch 4."""
+
+
+def test_the_search_for_nan_repeats_each_stage_with_its_labels(tmp_path, monkeypatch, untrained):
+    nothing = nan_search.Origin(None, None, "nothing")
+    monkeypatch.setattr(nan_search, "find_origin", lambda *_: nothing)
+    with pytest.raises(NotFiniteError, match="epoch 4"):
+        trained(tmp_path, UNTRAINED)
+    assert [start for start, _ in untrained] == [0, 1, 2] * 2
+    assert untrained[3:] == untrained[:3]
+
+
+def test_a_stage_that_begins_again_replaces_its_file(tmp_path, untrained):
+    """A run without a usable checkpoint starts again, whatever is left of its later stages."""
+
+    def stop(line):
+        if line["epoch"] == 3:
+            raise Interrupted(15, "stopped")
+
+    for _ in range(2):
+        with pytest.raises(Interrupted):
+            trained(tmp_path, UNTRAINED, progress=stop)
+        path = tmp_path / workfolder.SPREAD / "2.npz"
+        labels = read_npz(path)["labels"]
+        assert_array_equal(labels[labels >= 0], untrained[-1][1])
+        path.write_bytes(path.read_bytes()[:100])
+    assert untrained[3:] == untrained[:3]
+
+
+def test_a_stage_that_cannot_be_written_is_an_error_in_one_line(tmp_path):
+    (tmp_path / workfolder.SPREAD).touch()
+    with pytest.raises(WriteError, match=r"cannot write .*spread_labels"):
+        workfolder.write_spread(tmp_path, 1, np.zeros(3, int))
 
 
 def test_a_ladder_that_is_not_finite_spreads_no_labels(tmp_path, monkeypatch):

@@ -48,15 +48,16 @@ def spread_labels(
     """
     features, labels = _checked(features, labels, share, neighbors)
     known = np.flatnonzero(labels != NO_LABEL)
-    given = np.zeros((len(labels), labels.max() + 1))
-    given[known, labels[known]] = 1
+    classes, columns = np.unique(labels[known], return_inverse=True)
+    given = np.zeros((len(labels), len(classes)))
+    given[known, columns] = 1
     parts = _spread(features, given, min(neighbors, len(labels) - 1))
     parts /= np.maximum(parts.sum(1, keepdims=True), np.finfo(float).tiny)  # 0 if not reached
     ordered = np.sort(parts, 1)
     margin = ordered[:, -1] - (ordered[:, -2] if parts.shape[1] > 1 else 0)
-    nearest = np.where(parts.any(1), parts.argmax(1), NO_LABEL)
+    nearest = np.where(parts.any(1), classes[parts.argmax(1)], NO_LABEL)
     out = np.full_like(labels, NO_LABEL)
-    for of_class in range(parts.shape[1]):
+    for of_class in classes:
         rows = np.flatnonzero(nearest == of_class)
         surest = rows[np.argsort(-margin[rows], kind="stable")]
         out[surest[: round(share * len(rows))]] = of_class

@@ -159,7 +159,8 @@ def remove(path: pathlib.Path) -> None:
 def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
     """Yields a temporary path whose content replaces ``path`` atomically, or not at all.
 
-    It may become a folder; in a bucket, its files are then replaced one by one.
+    A file is on the disk before it replaces ``path``, so that a machine crash leaves it whole. It
+    may become a folder; in a bucket, its files are then replaced one by one.
     """
     with contextlib.ExitStack() as stack:
         if is_bucket(path):
@@ -174,6 +175,9 @@ def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
         with writing(path):
             if temporary.is_dir():
                 remove(path)
+            elif not is_bucket(path):
+                with temporary.open("r+b") as file:
+                    os.fsync(file.fileno())
             if not is_bucket(path):
                 temporary.replace(path)
             elif not temporary.is_dir():

@@ -25,7 +25,7 @@ from ladder_jax import data
 from ladder_jax.config import ADDED, Config, current_names
 from ladder_jax.data import preprocessing
 from ladder_jax.data.arrays import read_npz
-from ladder_jax.errors import ConfigError
+from ladder_jax.errors import ConfigError, DataError
 from ladder_jax.run import files, multiprocess
 from ladder_jax.run.files import read_bytes, replacing, write_arrays, write_json
 from ladder_jax.types import Array, Ladder, Trained
@@ -316,6 +316,30 @@ def load_params(folder: pathlib.Path, net: Ladder) -> Trained:
         raise ConfigError(
             f"{path} is not the parameters of this run ({error}): it is missing, corrupt or of "
             "another version of ladder_jax; train again."
+        ) from error
+
+
+def _spread_path(folder: pathlib.Path, epoch: int) -> pathlib.Path:
+    return folder / SPREAD / f"{epoch}.npz"
+
+
+def write_spread(folder: pathlib.Path, epoch: int, labels: np.ndarray) -> None:
+    """Writes the labels that rows have in the stage that begins after an epoch."""
+    path = _spread_path(folder, epoch)
+    with files.writing(path.parent):
+        files.make_folder(path.parent)
+    write_arrays(path, {"labels": labels})
+
+
+def read_spread(folder: pathlib.Path, epoch: int) -> np.ndarray:
+    """Reads the labels that ``write_spread`` wrote."""
+    path = _spread_path(folder, epoch)
+    try:
+        return read_npz(path)["labels"]
+    except (DataError, KeyError) as error:
+        reason = str(error).rstrip(".")
+        raise ConfigError(
+            f"{path} is missing or corrupt ({reason}), and the run needs it to go on; {ELSEWHERE}."
         ) from error
 
 
