@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ladder_jax.types import Array, Batch, Combinator, Shape, Structure, Target
+from ladder_jax.types import Array, Batch, Combinator, LevelParams, Pass, Shape, Structure, Target
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -112,7 +112,7 @@ def as_shape(name: str, value: Any) -> Shape:
 def _is_nonnegative(value: Any) -> bool:
     """Returns whether a value is a finite number, 0 or more."""
     try:
-        return math.isfinite(value) and bool(value >= 0)
+        return math.isfinite(value) and float(value) >= 0
     except TypeError:  # not a number, or a traced one
         return False
 
@@ -178,6 +178,33 @@ def _as_array(name: str, value: Any) -> Any:
         raise TypeError(f"{name} is a {type(value).__name__}; give an array of numbers.") from error
 
 
+def check_params(params: Any, levels: int) -> None:
+    """Checks that there are parameters of each level; those of a deeper ladder might fit too."""
+    wanted = f"the {levels} LevelParams that this ladder's init returned"
+    if not isinstance(params, Sequence) or not all(isinstance(p, LevelParams) for p in params):
+        raise TypeError(f"params is a {type(params).__name__}, not of a ladder; give {wanted}.")
+    if len(params) != levels:
+        raise ValueError(f"params has {len(params)} levels; give {wanted}.")
+
+
+def check_statistics(level: int, given: tuple[Shape, Shape], wanted: Shape) -> None:
+    """Checks the shapes of a mean and variance; JAX would broadcast those of a single unit."""
+    if given != (wanted, wanted):
+        raise ValueError(
+            f"statistics of level {level} have the shapes {given[0]} and {given[1]}; wanted "
+            f"{wanted} for both, as the statistics of this ladder."
+        )
+
+
+def check_same_rows(noisy: Pass, clean: Pass) -> None:
+    """Checks that two passes have equally many rows; JAX would broadcast a single one."""
+    rows, clean_rows = (one.z[0].shape[0] for one in (noisy, clean))
+    if rows != clean_rows:
+        raise ValueError(
+            f"noisy has {rows} row(s), clean {clean_rows}; give passes over the same rows."
+        )
+
+
 def check_level_count(name: str, values: Array, count: int) -> None:
     """Checks that an array has one number per level; JAX would repeat the last one."""
     if values.shape != (count,):
@@ -213,7 +240,9 @@ def as_batch(batch: Any, s: Structure) -> Batch:
                 f"batch is a {type(batch).__name__} that is no batch; give Batch(labeled, labels, "
                 "unlabeled), or a dict or tuple of the three."
             ) from error
-    labeled = as_rows("batch.labeled", batch.labeled, s.shapes[0], at_least=2)
+    # A joint normalisation has the rows of both halves.
+    least = 1 if s.joint_norm and s.sees_unlabeled else 2
+    labeled = as_rows("batch.labeled", batch.labeled, s.shapes[0], at_least=least)
     unlabeled = batch.unlabeled
     if unlabeled is None:
         unlabeled = jnp.zeros((0, *s.shapes[0]), labeled.dtype)

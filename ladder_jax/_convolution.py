@@ -94,7 +94,7 @@ def _by_products(x: Array, kernel: Array, window: Window) -> Array:
     """
     (height, width, inputs, channels), (down, right) = kernel.shape, window.strides
     step_i, step_j = window.kernel_dilation
-    dtype = jnp.promote_types(x.dtype, jnp.float32)
+    dtype = jnp.float32 if x.dtype.itemsize < 4 else x.dtype
     pads = [(*pad, step - 1) for pad, step in zip(window.padding, window.dilation, strict=True)]
     rows_at_once = height if width * inputs < channels else 1
     # Transposed so that the cotangent need not be; separate arrays inside the loop.

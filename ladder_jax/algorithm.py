@@ -88,6 +88,8 @@ def _normalize(
     if statistics is None:
         return batch_normalize(x, per_unit=per_unit)
     mean, var = known(statistics, level)
+    wanted = x.shape[1:] if per_unit else x.shape[-1:]
+    _checks.check_statistics(level, (mean.shape, var.shape), wanted)
     return normalize(x, mean, var), mean, var
 
 
@@ -132,6 +134,7 @@ def encode_streams(
     Returns:
       One ``Pass`` per stream.
     """
+    _checks.check_params(params, len(s.levels))
     cuts = np.cumsum([stream.x.shape[0] for stream in streams])[:-1]
 
     def split_by_stream(joined: Array) -> list[Array]:
@@ -223,6 +226,7 @@ def decode(
     Returns:
       A ``Reconstruction``, its costs not yet weighted.
     """
+    _checks.check_same_rows(noisy, clean)
     results = [_Decoded()] * len(s.levels)
     z_hat = noisy.h[-1]
     for level in range(len(s.levels) - 1, s.lowest - 1, -1):

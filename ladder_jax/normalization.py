@@ -33,8 +33,8 @@ def batch_normalize(x: Array, *, per_unit: bool = False) -> tuple[Array, Array, 
         over rows and space, one value per channel (the last axis). No difference for ``[B, C]``.
 
     Returns:
-      ``(z, mean, var)``: z of the shape of ``x``; the mean and the biased variance of the shape
-      of a row if ``per_unit``, else ``[C]``.
+      ``(z, mean, var)``: z of the shape and dtype of ``x``; the mean and the biased variance of
+      the shape of a row if ``per_unit``, else ``[C]``, computed in float32 or wider.
 
     Examples:
       >>> import jax.numpy as jnp
@@ -47,8 +47,9 @@ def batch_normalize(x: Array, *, per_unit: bool = False) -> tuple[Array, Array, 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
 def _batch_normalize(x: Array, axes: tuple[int, ...]) -> tuple[Array, Array, Array]:
-    mean = x.mean(axes)
-    var = jnp.square(x - mean).mean(axes)
+    wide = _widened(x)
+    mean = wide.mean(axes)
+    var = jnp.square(wide - mean).mean(axes)
     return normalize(x, mean, var), mean, var
 
 
@@ -57,9 +58,15 @@ def _derivative(axes: tuple[int, ...], primals: tuple[Array], tangents: tuple[Ar
     (x,), (dx,) = primals, tangents
     z, mean, var = _batch_normalize(x, axes)
     root = jnp.sqrt(var + EPSILON)
-    dmean, mean_z_dx = dx.mean(axes), (z * dx).mean(axes)
-    dz = (dx - dmean - z * mean_z_dx) * (1.0 / root)
-    return (z, mean, var), (dz, dmean, 2.0 * root * mean_z_dx)
+    wide, dx = _widened(z), _widened(dx)
+    dmean, mean_z_dx = dx.mean(axes), (wide * dx).mean(axes)
+    dz = (dx - dmean - wide * mean_z_dx) * (1.0 / root)
+    return (z, mean, var), (dz.astype(x.dtype), dmean, 2.0 * root * mean_z_dx)
+
+
+def _widened(x: Array) -> Array:
+    """Converts dtypes narrower than float32 to it: in float16, 1e-10 is 0 and 1e5 infinite."""
+    return x.astype(jnp.float32) if x.dtype.itemsize < 4 else x
 
 
 def normalize(x: Array, mean: Array, var: Array) -> Array:
@@ -67,11 +74,11 @@ def normalize(x: Array, mean: Array, var: Array) -> Array:
 
     Args:
       x: batch ``[B, ...]``.
-      mean: mean, broadcastable against a row.
-      var: variance, broadcastable against a row.
+      mean: mean, broadcastable against a row, in float32 or wider.
+      var: variance, likewise.
 
     Returns:
-      An array of the shape of ``x``.
+      An array of the shape and dtype of ``x``.
 
     Examples:
       >>> import jax.numpy as jnp
@@ -79,7 +86,8 @@ def normalize(x: Array, mean: Array, var: Array) -> Array:
       [[-1.0], [1.0]]
     """
     # Multiplying by the reciprocal root of one row is cheaper than a division per element.
-    return (x - mean) * (1.0 / jnp.sqrt(var + EPSILON))
+    z = (_widened(x) - mean) * (1.0 / jnp.sqrt(var + EPSILON))
+    return z.astype(x.dtype)
 
 
 def inverse_norm(x: Array, axes: tuple[int, ...]) -> Array:
@@ -102,11 +110,18 @@ def known(statistics: Statistics, level: int) -> tuple[Array, Array]:
     Returns:
       ``(mean, var)``.
 
+    Raises:
+      ValueError: there are none.
+
     Examples:
       >>> import jax.numpy as jnp
       >>> known(Statistics((None, jnp.zeros(2)), (None, jnp.ones(2))), 1)[1].tolist()
       [1.0, 1.0]
     """
     mean, var = statistics.mean[level], statistics.var[level]
-    assert mean is not None and var is not None
+    if mean is None or var is None:
+        raise ValueError(
+            f"statistics has none of level {level}; give those of statistics to encode and "
+            "predict, those of decoder_statistics to normalise u."
+        )
     return mean, var

@@ -15,7 +15,7 @@ import numpy as np
 
 from ladder_jax import data, errors
 from ladder_jax.data import preprocessing
-from ladder_jax.data.base import as_array, chunks
+from ladder_jax.data.base import as_array, check_columns, chunks
 from ladder_jax.errors import ConfigError
 from ladder_jax.run import evaluation, multiprocess
 from ladder_jax.run.files import as_path
@@ -109,6 +109,8 @@ class Predictor:
       fitted: the fitted preprocessing.
       outputs: ``Program.evaluate.outputs`` if available; None compiles a new one.
       scaling: mean and scale with which numbers were standardised; None for other targets.
+      feature_names: names of the columns in training; () if they had none. A data frame of new
+        rows must have these columns in this order.
 
     Examples:
       >>> from ladder_jax import presets
@@ -131,9 +133,11 @@ class Predictor:
         fitted: preprocessing.Preprocessing = preprocessing.Preprocessing(),
         outputs: Callable[..., Any] | None = None,
         scaling: Scaling | None = None,
+        feature_names: tuple[str, ...] = (),
     ) -> None:
         self.net, self.trained, self.class_names = net, trained, class_names
         self.example_shape, self.fitted, self.scaling = example_shape, fitted, scaling
+        self.feature_names = feature_names
         self.target, self.rows = net.structure.target, evaluation.rows_at_once(net, ROWS)
         self._outputs = outputs or jax.jit(functools.partial(evaluation.outputs, net))
 
@@ -147,9 +151,10 @@ class Predictor:
           first: number of the first row in error messages.
 
         Raises:
-          DataError: the shape or scale differs from that in training, or a value is not finite
-            before or after preprocessing.
+          DataError: the shape, the scale or the names of the columns differ from those in
+            training, or a value is not finite before or after preprocessing.
         """
+        check_columns(name, x, self.feature_names)
         x = data.new_rows(name, x, self.example_shape, first, self.fitted.scale)
         out = preprocessing.apply(self.fitted, x)
         preprocessing.check_applied(name, out, x, self.fitted.chain, first=first)
@@ -184,7 +189,7 @@ class Predictor:
         """
         multiprocess.check_fork()
         for part in chunks(x, self.rows, least=1):
-            rows = self.prepared(np.asarray(part), name, first)
+            rows = self.prepared(part, name, first)
             padded = np.zeros((self.rows, *rows.shape[1:]), np.float32)
             padded[: len(rows)] = rows
             logits, features, denoised = self._outputs(self.trained, padded)
@@ -210,6 +215,7 @@ class Predictor:
 
     def _checked_parts(self, x: np.ndarray, name: str = "x", first: int = 0) -> Iterator[Outputs]:
         multiprocess.check_fork()
+        check_columns(name, x, self.feature_names)
         x = as_array(name, x)
         data.check_new(name, x, self.example_shape)
         return self.parts(x, name, first)
@@ -274,6 +280,7 @@ def load(workdir: str | os.PathLike[str]) -> Predictor:
         target = named_target(summary.get("target", f"classes:{len(names)}"))
         if scaling is not None:
             scaling = Scaling(*(tuple(map(float, scaling[part])) for part in Scaling._fields))
+        features = tuple(map(str, summary.get("feature_names", ())))
         if scale not in data.SCALES:
             raise ValueError(f"scale {scale!r}")
     except (KeyError, TypeError, ValueError) as error:
@@ -287,7 +294,7 @@ def load(workdir: str | os.PathLike[str]) -> Predictor:
         fitted = _load_preprocessing(folder / "preprocess.npz", config.preprocess, shape)
     trained, fitted = load_params(folder, program.net), fitted._replace(scale=scale)
     arguments = program.net, trained, names, shape, fitted, program.evaluate.outputs
-    return Predictor(*arguments, scaling)
+    return Predictor(*arguments, scaling, features)
 
 
 def _load_preprocessing(

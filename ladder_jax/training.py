@@ -28,7 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from ladder_jax._checks import check_count
+from ladder_jax._checks import as_batch, check_count
 from ladder_jax._noise import split
 from ladder_jax.augmentations import Augmentation
 from ladder_jax.types import Array, Batch, Hyper, Ladder, Params, Statistics, Sums
@@ -138,7 +138,7 @@ def make_train_step(
       optimizer: optimizer that created ``state.opt_state``.
       hyper: noise and costs, or a schedule of them, ``step -> Hyper``; None for the ladder's own.
       augmentation: function ``(key, x [B, *input_shape]) -> x``, applied first to the rows of
-        each half.
+        each half. It leaves labels as they are: for masks, it must not move pixels.
 
     Returns:
       The step function; its metrics are those of ``net.loss``.
@@ -149,7 +149,8 @@ def make_train_step(
     @jax.jit
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(state.key, state.step)
-        batch = augmented(augmentation, state, batch)
+        if augmentation is not None:
+            batch = augmented(augmentation, state, as_batch(batch, net.structure))
         step_hyper = hyper(state.step) if callable(hyper) else hyper
 
         def loss(params: Params) -> tuple[Array, Metrics]:

@@ -111,9 +111,10 @@ def average_params(decay: float | Array) -> optax.GradientTransformation:
       (3.0, 2.3333)
     """
     is_traced = isinstance(decay, jax.core.Tracer)
-    if not is_traced and not 0 < decay < 1:
+    # A float, as comparing an array would be traced in a function that is being compiled.
+    if not is_traced and not 0 < float(decay) < 1:
         raise ValueError(f"average_params: decay is {decay}; give a number between 0 and 1.")
-    log_decay = jnp.log(decay) if is_traced else np.log(decay)
+    log_decay = jnp.log(decay) if is_traced else np.log(float(decay))
 
     def init(params: Params) -> AverageState:
         # A copy, as a training step may be donated the buffers of its state.
@@ -171,7 +172,7 @@ def constant_then_linear(
       [0.002, 0.002, 0.001, 0.0]
     """
     is_traced = isinstance(rate, jax.core.Tracer)  # as in a population
-    if steps < 1 or not 0 <= decay_from <= 1 or not (is_traced or rate > 0):
+    if steps < 1 or not 0 <= decay_from <= 1 or not (is_traced or float(rate) > 0):
         raise ValueError(
             f"constant_then_linear: rate={rate}, steps={steps}, decay_from={decay_from}; "
             "wanted rate > 0, steps >= 1 and decay_from from 0 to 1."
@@ -192,11 +193,18 @@ def later_consistency(hyper: Hyper, steps: int, start: float) -> Callable[[Array
     Returns:
       ``step -> Hyper``, for ``training.make_train_step``.
 
+    Raises:
+      ValueError: ``start`` is out of range.
+
     Examples:
       >>> schedule = later_consistency(Hyper(jnp.ones(2), jnp.ones(2)), 300, start=0.5)
       >>> [float(schedule(jnp.asarray(step)).consistency) for step in (0, 149, 150)]
       [0.0, 0.0, 1.0]
     """
+    if not 0 <= start <= 1:
+        raise ValueError(
+            f"later_consistency: start is {start}; give a fraction of training, 0 to 1."
+        )
     first_step = round(start * steps)
     factor = 1.0 if hyper.consistency is None else hyper.consistency
     return lambda step: hyper._replace(consistency=jnp.where(step >= first_step, factor, 0.0))

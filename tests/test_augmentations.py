@@ -154,3 +154,17 @@ def test_docstrings_have_examples():
     for make in AUGMENTATIONS.values():
         assert make.__doc__ and "Examples:" in make.__doc__
     assert augmentations.__doc__
+
+
+def test_step_augments_batches_of_every_form():
+    """A tuple, a dict, and a batch without unlabelled rows, as the loss takes them."""
+    net, optimizer = presets.mlp(6, 3, combinators=None), optax.sgd(0.1)
+    step = training.make_train_step(
+        net, optimizer, augmentation=of_rows(from_names("flip"), (2, 3))
+    )
+    x, labels = np.arange(24, dtype=np.float32).reshape(4, 6), [0, 1, 2, 0]
+    losses = set()
+    for batch in ((x, labels, None), {"labeled": x, "labels": labels, "unlabeled": x[:0]}):
+        state = training.create_train_state(net, optimizer, KEY)
+        losses.add(float(step(state, batch)[1]["loss"]))
+    assert len(losses) == 1

@@ -246,6 +246,10 @@ def test_missing_labels_in_a_column(frame_of, labels):
     if frame_of is as_pandas:
         for converted in (column.convert_dtypes(), column.astype("category")):
             assert fill_missing(converted).tolist() == marked.tolist()
+        # scikit-learn would convert nullable integers and Booleans to floats.
+        known = fill_missing(column.convert_dtypes()[[0, 2]])
+        assert isinstance(known, np.ndarray) and known.dtype.kind in "iOb"
+        assert repr(known.tolist()) == repr([labels[0], labels[2]])
         if isinstance(labels[0], str):
             dataset = data.from_arrays(np.eye(3), np.array(column.astype("string"), object))
             assert dataset.y_train.tolist() == [0, -1, 1]
@@ -300,7 +304,8 @@ WRONG = [
     ([1.0, np.inf], "column x2 is infinite in row 1"),
     ([1j], "column x2 has 1j in row 0"),
     (["a", 1j], "column x2 has 1j in row 1"),
-    ([10**400, 1], "column x2 has 10{39} in row 0"),
+    ([10**400, 1], "column x2 has 10{39} in row 0; give numbers that float64 can hold"),
+    ([decimal.Decimal("sNaN"), 1], "column x2 has .* in row 0; give numbers that float64 can hold"),
 ]
 
 
@@ -334,6 +339,21 @@ def test_new_rows_of_another_type_are_refused(fitted, column, value, message):
 def test_decimals_are_numbers():
     x = np.array([[decimal.Decimal("1.5")], [None]], object)
     np.testing.assert_array_equal(TableEncoder().fit_transform(x), [[1.5, 0], [1.5, 1]])
+
+
+def test_huge_integers_are_categories():
+    cells = np.array([[10**400], ["a"], [True]], object)
+    names = TableEncoder().fit(cells).get_feature_names_out().tolist()
+    assert names == [f"x0_{10**400}", "x0_True", "x0_a"]
+
+
+@pytest.mark.skipif(np.finfo(np.longdouble).max <= np.finfo(float).max, reason="no long double")
+def test_long_doubles_beyond_float64_are_infinite():
+    huge = np.array([[1.0], [np.longdouble("1e400")]])
+    frame = as_pandas({"x0": huge[:, 0]})
+    for x in (huge, frame, huge.astype(object)):
+        with pytest.raises(ValueError, match=r"^X: column x0 is infinite in row 1"):
+            TableEncoder().fit(x)
 
 
 def test_lazy_frames_are_refused():

@@ -115,15 +115,24 @@ def test_bad_settings(wrong, message):
 
 
 @pytest.mark.parametrize("kind", ["classes:3", "several:3", "pixels:3"])
-def test_strict_promotion_of_dtypes(kind):
+@pytest.mark.parametrize("wide", [False, True])
+def test_strict_promotion_of_dtypes(kind, wide):
     target = targets.from_name(kind)
     outputs = jnp.ones((2, 4, 3) if target.positions else (2, 3))
     labels = jnp.zeros(outputs.shape if kind == "several:3" else outputs.shape[:-1], jnp.int32)
-    with jax.numpy_dtype_promotion("strict"):
+    with jax.numpy_dtype_promotion("strict"), jax.enable_x64(wide):
         assert target.consistency(CONSISTENCY, outputs, outputs).dtype == jnp.float32
         assert target.cost(outputs, labels)[1].dtype == jnp.float32
+        assert target.measures(outputs, labels)["correct"].shape == (3,)
         schedule = later_consistency(NET.hyper, 10, start=0.5)
         assert [float(schedule(step).consistency) for step in jnp.array([4, 5])] == [0.0, 1.0]
+
+
+@pytest.mark.parametrize("start", [-0.1, 150, float("nan")])
+def test_start_is_a_fraction(start):
+    """A number of steps in its place would leave the cost off."""
+    with pytest.raises(ValueError, match=r"start is .*; give a fraction of training, 0 to 1"):
+        later_consistency(NET.hyper, 300, start)
 
 
 def test_config_settings():

@@ -441,6 +441,7 @@ def test_labels_of_any_kind():
         (lambda y: np.where(y < 0, "-1", NAMES[y]).astype(TEXT()), NAMES.tolist()),
         (lambda y: np.where(y < 0, None, NAMES[y]).astype(TEXT(na_object=None)), NAMES.tolist()),
         (lambda y: np.ma.array(np.abs(y), mask=y < 0, dtype=np.uint8), [0, 1, 2]),
+        (lambda y: np.where(y < 0, np.nan, y).astype(np.float16), [0, 1, 2]),
     ],
 )
 def test_missing_labels_mark_unlabelled_rows(given, classes):

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import datetime
 import pickle
 
 import jax
@@ -16,6 +17,7 @@ from sklearn.model_selection import cross_val_score
 from ladder_jax import data, loop
 from ladder_jax.errors import ConfigError
 from ladder_jax.estimators import LadderClassifier, LadderRegressor, LadderSegmenter
+from ladder_jax.estimators.base import row_weights
 
 TINY = {"units": (4,), "epochs": 40, "learning_rate": 0.03, "random_state": 0}
 NUMBERS = LadderRegressor(**TINY, variance=True)
@@ -324,6 +326,10 @@ WRONG = [
     (NUMBERS, X, Y[:, :, None], {}, "dim 3"),
     (NUMBERS, X, Y[:-1], {}, "inconsistent numbers"),
     (NUMBERS, X, np.full(48, "a"), {}, "could not convert"),
+    (NUMBERS, X, [datetime.datetime(2020, 1, 1)] * 48, {}, "^y: .*datetime.*; give numbers, and"),
+    (NUMBERS, X, np.full(48, 1j, object), {}, "^y: .*complex.*; give numbers, and NaN"),
+    (NUMBERS, X, np.full(48, 10**400, object), {}, "^y: .* too large .*; give numbers, and NaN"),
+    (NUMBERS, X, [[1.0], [1.0, 2.0]] * 24, {}, "^y: rows of different shapes"),
     (NUMBERS, X, np.where(np.arange(48) == 4, 1.0, np.nan), {}, "is 1.0 in every labelled row"),
     (NUMBERS, X, KNOWN, {"top_gain": False}, "top_gain is False"),
     (MASKS, IMAGES, CLASSES[:, 1:], {}, "masks are 4 x 6, but examples are 5 x 6"),
@@ -339,9 +345,12 @@ WRONG = [
     (MASKS, X, CLASSES, {}, r"X has shape \(48, 3\); give images"),
     (MASKS, IMAGES * np.nan, CLASSES, {}, "X contains NaN"),
     (MASKS, IMAGES[:1], CLASSES[:1], {}, r"1 sample\(s\)"),
+    (MASKS, [*IMAGES[:9], IMAGES[9, 1:]], CLASSES, {}, "^X: rows of different shapes; give each"),
+    (MASKS, IMAGES, [*CLASSES[:9], None], {}, "^y: rows of different shapes; give each"),
     (LABELS, X, np.full((48, 2), -1), {}, "labels are -1"),
     (LABELS, X, np.arange(96).reshape(48, 2), {}, r"y\[1, 0\] is 2; give 1 or 0 for each"),
     (LABELS, X, np.full((48, 2), "a"), {}, r"y\[0, 0\] is a; give 1 or 0 for each"),
+    (LABELS, X, [["a"], ["a", "b"]] * 24, {}, "^y: rows of different shapes; give each"),
     (LABELS, X, labels()[1], {"class_weight": "balanced"}, "several labels per row"),
     (LABELS, X, BINARY, {"class_weight": {2: 1.0}}, "class_weight has 2; give classes of 0, 1"),
     (LABELS, X, BINARY, {"class_weight": {1: -1.0}}, r"class_weight\[1\] is -1\.0"),
@@ -372,6 +381,33 @@ def test_bad_input_raises_one_line_before_training(estimator, x, y, settings, me
 def test_bad_weights(weight, message):
     with pytest.raises(ValueError, match=message):
         clone(LABELS).fit(X, BINARY, sample_weight=weight)
+
+
+@pytest.mark.parametrize(("estimator", "y"), [(NUMBERS, KNOWN), (LABELS, labels()[1])])
+def test_each_column_needs_a_weight(estimator, y):
+    y, weight = y.copy(), np.ones(48)
+    y[:10, 1] = -1 if estimator is LABELS else np.nan
+    weight[10:] = 0
+    message = "sample_weight is zero for all labelled rows of column 1; give at least one"
+    with pytest.raises(ValueError, match=message):
+        clone(estimator).fit(X, y, sample_weight=weight)
+
+
+def test_score_needs_a_weight_of_each_column(regressor):
+    x, _, known = rows()
+    known[:10, 1] = np.nan
+    with pytest.raises(ValueError, match="sample_weight is zero for all labelled rows of column 1"):
+        regressor.score(x, known, np.arange(48) < 10)
+
+
+def test_weights_of_unlabelled_rows_may_be_missing():
+    pandas = pytest.importorskip("pandas", reason="pandas is optional, and is not installed")
+    labeled = np.arange(4) < 2
+    for given in ([1, 2, None, 3], [1, 2, pandas.NA, 3], pandas.Series([1, 2, None, 3])):
+        weight = row_weights(given, labeled)
+        np.testing.assert_array_equal(weight, [0.5, 1.0, np.nan, 1.5])
+        with pytest.raises(ValueError, match=r"sample_weight\[2\] is nan; give a finite number"):
+            row_weights(given, ~labeled)
 
 
 def test_unsuitable_images_are_refused(segmenter):

@@ -23,7 +23,7 @@ from ladder_jax import (
     presets,
 )
 from ladder_jax.adversarial import virtual_adversarial
-from ladder_jax.types import Noise
+from ladder_jax.types import Noise, Trained
 
 COSTS = (10.0, 1.0, 0.5, 0.1)
 FULL = ladder((6,), [dense(5), dense(4), dense(3)], denoising_cost=COSTS)
@@ -265,6 +265,31 @@ def test_normalisation_has_the_derivatives_of_its_formula(per_unit):
             np.testing.assert_allclose(a, b, rtol=1e-8, atol=1e-11)
 
 
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_narrow_rows_are_normalised_in_float32(dtype):
+    """In float16, the 1e-10 that is added to a variance is 0, and 1 / sqrt(1e-10) infinite."""
+    x = jnp.asarray(drawn.normal(0, (50, 3)) + np.float32(100.0), dtype).at[:, 0].set(7)
+    z, mean, var = normalization.batch_normalize(x)
+    wide = normalization.batch_normalize(x.astype(jnp.float32))
+    assert z.dtype == dtype and mean.dtype == var.dtype == jnp.float32
+    for narrow, expected in zip((z, mean, var), wide, strict=True):
+        np.testing.assert_allclose(narrow.astype(jnp.float32), expected, rtol=1e-2)
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_narrow_parameters_and_rows_have_finite_gradients(dtype):
+    """At the start u is 0 below the top, as the gaussian's estimate is."""
+    arrays = (FULL.init(jax.random.key(0)), make_batch())
+    params, batch = jax.tree.map(
+        lambda leaf: leaf if leaf.dtype == jnp.int32 else leaf.astype(dtype), arrays
+    )
+    loss = jax.jit(jax.value_and_grad(FULL.loss, has_aux=True))
+    result = loss(params, batch, jax.random.key(3))
+    assert {leaf.dtype for leaf in jax.tree.leaves(result)} == {jnp.dtype(dtype)}
+    assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(result))
+    np.testing.assert_allclose(result[0][0], loss(*arrays, jax.random.key(3))[0][0], rtol=2e-2)
+
+
 def test_constant_units_give_no_nan():
     batch = make_batch()
     batch = batch._replace(labeled=batch.labeled.at[:, 0].set(0), unlabeled=0 * batch.unlabeled)
@@ -351,6 +376,18 @@ def test_names_and_single_numbers_as_settings():
     assert ladder((4,), (dense(n) for n in (5, 3))).shapes == ((4,), (5,), (3,))
 
 
+def test_settings_from_outside_a_compiled_function():
+    """Comparing an array is traced there, even if its value is known."""
+    noise, x = jnp.float32(0.2), make_batch().unlabeled
+
+    @jax.jit
+    def top(x):
+        net = ladder(6, LAYERS[-1], noise_std=noise)
+        return net.encode(net.init(jax.random.key(0)), x).h[-1]
+
+    assert top(x).shape == (8, 3)
+
+
 def test_key_from_outside_a_compiled_function():
     key = jax.random.key(0)
     drawn = jax.jit(lambda: FULL.init(key))()
@@ -374,6 +411,36 @@ def test_noise_of_other_levels_is_refused():
     for wrong in (noise, noise.unlabeled[:3], noise.unlabeled * 2, (0.0,) * 4):
         with pytest.raises(ValueError, match=r"noise has the shapes .*one array per level"):
             FULL.encode(params, batch.unlabeled, wrong)
+
+
+def test_passes_of_other_rows_are_refused():
+    """JAX would compare the estimate of one row with each of the others."""
+    params, x = FULL.init(jax.random.key(0)), make_batch().unlabeled
+    clean = FULL.encode(params, x)
+    with pytest.raises(ValueError, match=r"noisy has 1 row\(s\), clean 8; give passes over"):
+        FULL.decode(params, clean.part(slice(1)), clean)
+
+
+def test_statistics_of_another_ladder_are_refused():
+    """JAX would broadcast the mean and variance of a single unit."""
+    params, x = FULL.init(jax.random.key(0)), make_batch().unlabeled
+    narrow = ladder(6, [dense(1), dense(4), dense(3)])
+    other = narrow.statistics(narrow.init(jax.random.key(0)), x)
+    with pytest.raises(ValueError, match=r"of level 1 have the shapes \(1,\) .* wanted \(5,\)"):
+        FULL.predict(params, other, x)
+    own = FULL.statistics(params, x)
+    with pytest.raises(ValueError, match=r"statistics has none of level 0; give .* u"):
+        FULL.denoise(Trained(params, own, own), x)
+
+
+def test_parameters_of_another_depth_are_refused():
+    """The first levels of a deeper ladder may fit."""
+    x, deeper = make_batch().unlabeled, ladder(6, [dense(5), dense(4), dense(3), dense(3)])
+    params = deeper.init(jax.random.key(0))
+    with pytest.raises(ValueError, match=r"params has 5 levels; give the 4 LevelParams"):
+        FULL.statistics(params, x)
+    with pytest.raises(TypeError, match=r"params is a dict, not of a ladder; give the 4"):
+        FULL.loss(dict(enumerate(params)), make_batch(), jax.random.key(0))
 
 
 def first_unit(x):

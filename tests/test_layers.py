@@ -258,3 +258,27 @@ def test_attention_over_a_sequence_trains():
     grads = jax.jit(jax.grad(net.loss, has_aux=True))(params, batch, jax.random.key(3))[0]
     norms = [float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(grads[1].up)]
     assert all(np.isfinite(norms)) and min(norms) >= 0 and max(norms) > 0
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_parameters_have_the_default_dtype(name):
+    """With 64-bit JAX, the maps of a ladder must not stay in float32 when its biases do not."""
+    layer = example(name)
+    with jax.enable_x64(True), jax.numpy_dtype_promotion("strict"):
+        net = ladder(small(layer), [layer, dense(3)], denoising_cost=1.0)
+        params = jax.jit(net.init)(jax.random.key(0))
+        x = drawn.normal(2, (14, *net.shapes[0]), np.float64)
+        batch = Batch(x[:6], np.arange(6, dtype=np.int32) % 3, x[6:])
+        gradients = jax.value_and_grad(net.loss, has_aux=True)
+        result = jax.eval_shape(gradients, params, batch, jax.random.key(1))
+    dtypes = {leaf.dtype for leaf in jax.tree.leaves((params, result))}
+    assert dtypes == {np.dtype(np.float64)}
+
+
+def test_strict_promotion_of_narrow_convolutions():
+    layer = layers.compute_in(jnp.bfloat16, conv(2, 3))
+    params, _ = init(layer, (5, 5, 1))
+    up = lambda params, x: layer.up(params, x).sum()
+    with jax.numpy_dtype_promotion("strict"):
+        gradient = jax.eval_shape(jax.grad(up), params.up, jnp.ones((2, 5, 5, 1)))
+    assert gradient["kernel"].dtype == jnp.float32

@@ -10,7 +10,7 @@ import pytest
 from tiny_predictors import tiny
 
 from experiments import evaluate, settings
-from ladder_jax import data, errors, loop, population, targets
+from ladder_jax import data, errors, loop, population, predictor, targets
 from ladder_jax.config import Config
 from ladder_jax.data import preprocessing
 from ladder_jax.errors import ConfigError
@@ -103,6 +103,14 @@ def test_text_that_may_mean_no_label(tmp_path):
             load()
     named = data.from_arrays(X[:4], y, class_names=["None", "cat", "dog", "nan"])
     assert named.y_train.tolist() == [1, 0, 3, 2]
+
+
+def test_minus_one_among_text_objects_means_no_label():
+    y = np.array(["dog", -1, "cat", -1.0, np.int64(-1)], object)
+    assert data.from_arrays(X[:5], y).y_train.tolist() == [1, -1, 0, -1, -1]
+    cells = np.array(["dog", np.zeros(2)], object)
+    with pytest.raises(errors.DataError, match="y: dtype object; give class numbers"):
+        data.from_arrays(X[:2], cells)
 
 
 def test_no_class_is_called_minus_one():
@@ -205,6 +213,32 @@ def test_train_on_arrays(tmp_path):
     applied = preprocessing.apply(stored, dataset.x_train)
     assert np.allclose(applied, inputs.prepare(TINY, dataset).train.unlabeled, atol=1e-6)
     assert np.allclose(applied.mean(0), 0, atol=1e-5) and np.allclose(applied.std(0), 1, atol=1e-4)
+
+
+def test_columns_of_data_frames(tmp_path):
+    pandas = pytest.importorskip("pandas", reason="pandas is optional, and is not installed")
+    frame = pandas.DataFrame(X, columns=["a", "b", "c"])
+    dataset = data.from_arrays(frame, Y_KNOWN, frame, Y)
+    assert dataset.feature_names == ("a", "b", "c")
+    for other in (frame.to_numpy(), frame.set_axis([0, 1, 2], axis=1)):
+        assert data.from_arrays(other, Y_KNOWN, frame, Y).feature_names == ()
+        assert len(data.from_arrays(frame, Y_KNOWN, other, Y).x_test) == len(X)
+    config = dataclasses.replace(TINY, epochs=1)
+    loop.train_and_evaluate(config, tmp_path / "run", dataset=dataset)
+    ladder = predictor.load(tmp_path / "run")
+    expected = ladder.predict_proba(X)
+    np.testing.assert_array_equal(ladder.predict_proba(frame), expected)
+    np.testing.assert_array_equal(next(ladder.parts(frame)).probabilities, expected)
+    for other, message in (
+        (frame[["b", "a", "c"]], "the columns of training in another order; give the columns of"),
+        (frame.rename(columns={"a": "z"}), "no column 'a'; give .* in order: a, b, c"),
+        (frame.assign(z=1.0), "a column 'z', which the training data had not; give"),
+    ):
+        for call in (ladder, ladder.predict, ladder.prepared, lambda x: next(ladder.parts(x))):
+            with pytest.raises(errors.DataError, match=f"^x has {message}"):
+                call(other)
+        with pytest.raises(errors.DataError, match=f"^arrays, x_test has {message}"):
+            data.from_arrays(frame, Y_KNOWN, other, Y)
 
 
 def test_no_test_set_no_test_error(tmp_path):

@@ -18,7 +18,13 @@ from ladder_jax.adversarial import adversarial_noise, divergence, virtual_advers
 from ladder_jax.config import Config
 from ladder_jax.layers import compute_in
 from ladder_jax.run import program
-from ladder_jax.transforms import average_params, averaged, project_weights, unit_norm_weights
+from ladder_jax.transforms import (
+    average_params,
+    averaged,
+    constant_then_linear,
+    project_weights,
+    unit_norm_weights,
+)
 
 NET = presets.mlp(6, [5, 3])
 
@@ -96,6 +102,18 @@ def test_average_decay_may_be_traced():
         updates, state = jax.jit(optimizer.update)(jnp.array(1.0), state, params)
         params = optax.apply_updates(params, updates)
     assert float(averaged(state)) == pytest.approx((0.8 * 2 + 3) / 1.8, rel=1e-6)
+
+
+def test_settings_known_in_a_compiled_function():
+    """Comparing an array is traced there, even if its value is known."""
+    decay = jnp.float32(0.5)
+
+    @jax.jit
+    def rate(params):
+        average_params(decay).init(params)
+        return constant_then_linear(decay, 10)(0)
+
+    assert rate(jnp.zeros(2)) == 0.5
 
 
 def test_average_of_a_parameter_of_that_name():
@@ -320,6 +338,17 @@ def test_joint_norm_is_one_noisy_pass_over_both_halves():
     found, wanted = (jax.jit(jax.value_and_grad(f))(params) for f in (loss, reference_loss))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), found, wanted)
     assert abs(wanted[0] - jax.jit(loss, static_argnums=1)(params, separate)) > 0.01
+
+
+def test_joint_norm_takes_one_labeled_row():
+    """Its noisy pass has the statistics of all rows, which one row alone has not."""
+    joint, separate = (ladder(4, [dense(5), dense(3)], joint_norm=on) for on in (True, False))
+    x = drawn.normal(0, (9, 4))
+    batch, params = Batch(x[:1], np.array([2]), x[1:]), joint.init(jax.random.key(1))
+    loss, metrics = joint.loss(params, batch, jax.random.key(2))
+    assert np.isfinite(loss) and metrics["cross_entropy"] > 0
+    with pytest.raises(ValueError, match=r"batch.labeled has 1 row\(s\); give at least 2"):
+        separate.loss(params, batch, jax.random.key(2))
 
 
 def test_joint_norm_needs_unlabeled_rows():

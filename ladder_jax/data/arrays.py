@@ -161,12 +161,13 @@ def from_arrays(
     Args:
       x: examples ``[n, ...]`` of any numeric dtype; bytes (uint8) are taken as pixels and
         divided by 255, unless all are 0 or 1. ``SCALES`` says what this means for later
-        rows.
+        rows. The column names of a data frame are kept as ``feature_names``.
       y: labels, one of: classes ``[n]``, integers from 0 without a gap, -1 for no label, or
         their names as text, "" for no label; a class per pixel, integers
         ``[n, height, width]``, for images with or without a channel axis; numbers ``[n]`` or
         ``[n, d]``, NaN for no label; several labels ``[n, k]``, integers 0, 1 or -1 for no label.
-      x_test: test examples ``[m, ...]``, put on the scale of ``x``, or None.
+      x_test: test examples ``[m, ...]``, put on the scale of ``x``, or None. If both are data
+        frames, they have the same columns in the same order.
       y_test: as ``y``, except that each row needs a label, or None.
       class_names: one name per class, in order, or per column of ``y``; if empty, the
         class numbers, or the names in ``y``, sorted.
@@ -184,6 +185,8 @@ def from_arrays(
       ([0, 1, -1], ('no', 'yes'), 0)
     """
     no_label = math.nan if kind == "numbers" else labels.NO_LABEL
+    features = base.column_names(x)
+    base.check_columns(f"{name}, x_test", x_test, features)
     x, y = _features(f"{name}, x", x), labels.as_array(f"{name}, y", y, no_label)
     names = tuple(str(item) for item in class_names)
     if kind in ("", "classes") and labels.is_text(y):
@@ -217,7 +220,7 @@ def from_arrays(
     if kind == "classes":
         y, y_test = y.astype(np.int32), y_test.astype(np.int32)
     names = names or tuple(str(number) for number in range(known))
-    return Dataset(name, x, y, x_test, y_test, names, scale, kind)
+    return Dataset(name, x, y, x_test, y_test, names, scale, kind, features)
 
 
 def _features(name: str, values: Any) -> np.ndarray:

@@ -209,6 +209,48 @@ def unmask(values: Any, integer: float = math.nan) -> Any:
     return np.where(is_masked, np.asarray(None), numbers.astype(object))
 
 
+def is_frame(x: Any) -> bool:
+    """Returns whether a value is a data frame, e.g. of pandas or polars."""
+    return hasattr(x, "columns") and hasattr(x, "dtypes")
+
+
+def column_names(x: Any) -> tuple[str, ...]:
+    """Returns the column names of a data frame.
+
+    They are () for any other value, and if they are not all text and all different.
+
+    Examples:
+      >>> column_names(np.zeros((3, 2)))
+      ()
+    """
+    names = tuple(x.columns) if is_frame(x) else ()
+    are_names = all(isinstance(name, str) for name in names) and len(set(names)) == len(names)
+    return names if are_names else ()
+
+
+def check_columns(name: str, x: Any, known: tuple[str, ...]) -> None:
+    """Checks that a data frame has the columns of the training rows, in their order.
+
+    Args:
+      name: name of the rows, for messages.
+      x: rows of any type; only the columns of a data frame have names to check.
+      known: names of the training columns; () if they had none.
+
+    Raises:
+      DataError: it has not.
+    """
+    given = column_names(x)
+    if not known or not given or given == known:
+        return
+    problem = "the columns of training in another order"
+    if missing := [column for column in known if column not in given]:
+        problem = f"no column {missing[0]!r}"
+    elif extra := [column for column in given if column not in known]:
+        problem = f"a column {extra[0]!r}, which the training data had not"
+    wanted = ", ".join(known[:10]) + (", ..." if len(known) > 10 else "")
+    raise DataError(f"{name} has {problem}; give the columns of training in order: {wanted}.")
+
+
 def place(wrong: np.ndarray) -> str:
     """Names the first place that is True in one row: "column 1" or "position (0, 1)"."""
     index = tuple(map(int, np.argwhere(wrong)[0]))

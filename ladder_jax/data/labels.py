@@ -15,6 +15,7 @@ from __future__ import annotations
 import collections
 import math
 from collections.abc import Collection, Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -49,7 +50,7 @@ _MISSING_TEXT = frozenset(("-1.0", "nan", "NaN", "NaT", "NA", "<NA>", "None", "N
 
 
 def is_text(y: np.ndarray) -> bool:
-    """Returns whether labels, one per row, are text; some may be None or NaN.
+    """Returns whether labels, one per row, are text; some may be None, NaN or -1.
 
     Examples:
       >>> is_text(np.array(["cat", ""])), is_text(np.array(["cat", None], object))
@@ -71,7 +72,8 @@ def is_missing(value: Any) -> bool:
 
 def _is_none(value: Any) -> bool:
     """Returns whether an item of text labels means no label."""
-    return is_missing(value) or value in ("", str(NO_LABEL))
+    is_mark = isinstance(value, str | Real) and value in ("", str(NO_LABEL), NO_LABEL)
+    return is_missing(value) or is_mark
 
 
 def as_array(name: str, y: Any, integer: float = math.nan) -> np.ndarray:
@@ -105,7 +107,7 @@ def number_text(
 
     Args:
       name: name of the labels, for messages.
-      y: class names ``[n]`` or ``[n, 1]``; "", "-1", None and NaN mean no label.
+      y: class names ``[n]`` or ``[n, 1]``; "", "-1", -1, None and NaN mean no label.
       names: names of the classes, in order; if empty, those in ``y``, sorted.
 
     Returns:

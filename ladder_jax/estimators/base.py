@@ -23,7 +23,7 @@ from ladder_jax.config import ADDED, Config, current_names
 from ladder_jax.data import preprocessing
 from ladder_jax.data.arrays import read_npz
 from ladder_jax.errors import ConfigError, NotFiniteError
-from ladder_jax.estimators.columns import AUTO, FLOATS, TableEncoder, accept_tables, read
+from ladder_jax.estimators.columns import AUTO, FLOATS, TableEncoder, accept_tables, fill, read
 from ladder_jax.loop import Line, Progress, check_progress, epochs, metrics_line
 from ladder_jax.predictor import Predictor
 from ladder_jax.run import files, inputs, multiprocess, nan_search, precision, workfolder
@@ -107,12 +107,12 @@ def row_weights(sample_weight: Any, labeled: np.ndarray) -> np.ndarray | None:
 
     Args:
       sample_weight: ``[n]``, or None.
-      labeled: which rows have a label, bool ``[n]``; weights of other rows are not used, and
-        may be NaN.
+      labeled: which labels are known, bool ``[n]``, or ``[n, d]`` for several per row; weights
+        of rows without a label are not used, and may be missing (NaN, None, NA).
 
     Raises:
       ValueError: there is not one weight per row, that of a labelled row is negative or not
-        finite, or those of all labelled rows are zero.
+        finite, or those of all rows with a label, or with one in some column, are zero.
 
     Examples:
       >>> row_weights([1, 2, 3], np.array([True, True, False])).tolist()
@@ -121,22 +121,24 @@ def row_weights(sample_weight: Any, labeled: np.ndarray) -> np.ndarray | None:
     if sample_weight is None:
         return None
     try:
-        weight = np.asarray(data.unmask(sample_weight), np.float64)
-    except (TypeError, ValueError) as error:
+        weight = np.asarray(fill(sample_weight, math.nan, "sample_weight"), np.float64)
+    except (OverflowError, TypeError, ValueError) as error:
         raise ValueError(f"sample_weight: {error}; give one number, 0 or more, per row.") from error
-    if weight.shape != labeled.shape:
+    columns = labeled.reshape(len(labeled), -1)
+    if weight.shape != (len(columns),):
         raise ValueError(
             f"sample_weight has shape {weight.shape} for {len(labeled)} rows; give one number per "
             "row."
         )
-    is_valid = lambda w: ~labeled | ((w >= 0) & (w < math.inf))
+    is_valid = lambda w: ~columns.any(1) | ((w >= 0) & (w < math.inf))
     check_values("sample_weight", weight, is_valid, "a finite number, 0 or more")
-    largest = weight[labeled].max(initial=0.0)
-    if not largest:
+    largest = [weight[known].max(initial=0.0) for known in columns.T]
+    if not all(largest):
+        column = f" of column {largest.index(0.0)}" if len(largest) > 1 else ""
         raise ValueError(
-            "sample_weight is zero for all labelled rows; give at least one of them more."
+            f"sample_weight is zero for all labelled rows{column}; give at least one of them more."
         )
-    scaled: np.ndarray = weight / largest  # a weighted mean does not depend on their scale
+    scaled: np.ndarray = weight / max(largest)  # a weighted mean does not depend on their scale
     return scaled
 
 

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from scipy import sparse
 from sklearn.base import ClassifierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.metrics import accuracy_score
 from sklearn.utils import Tags
@@ -16,13 +15,14 @@ from sklearn.utils.validation import check_consistent_length, column_or_1d
 
 from ladder_jax import data
 from ladder_jax._checks import check_values
+from ladder_jax.data.labels import as_array
 from ladder_jax.estimators.base import LadderEstimator, row_weights, silent, weight_setting
 from ladder_jax.estimators.columns import AUTO, FLOATS, fill, kind_of
 from ladder_jax.loop import Progress
 
 _CONSISTENCY, _FEW = 3.0, 5
 """Default consistency weight, and the labelled rows per class above which it is reduced."""
-_EXACT = 2**53
+_EXACT = np.float64(2**53)
 """Bound below which float64 represents every integer exactly."""
 
 
@@ -70,15 +70,20 @@ def fill_missing(y: Any) -> Any:
 
     Returns:
       An array, converted back to integers if the labels are floats only because some are
-      missing; ``y`` itself if there is nothing to replace.
+      missing; ``y`` itself if it is a sparse matrix, which scikit-learn refuses.
+
+    Raises:
+      DataError: the rows of a list differ in length.
 
     Examples:
       >>> fill_missing(["a", None]).tolist(), fill_missing([0.0, float("nan")]).tolist()
       (['a', -1], [0, -1])
     """
-    y = data.unmask(y, data.NO_LABEL)
-    filled = fill(y, data.NO_LABEL)
-    if filled is y or filled.dtype == object:
+    labels = as_array("y", y, data.NO_LABEL)
+    if not labels.ndim:  # a sparse matrix has no axes here
+        return y
+    filled = fill(labels, data.NO_LABEL)
+    if filled is labels or filled.dtype == object:
         return filled
     is_whole = (np.abs(filled) < _EXACT).all() and (filled % 1 == 0).all()
     return filled.astype(np.int64) if is_whole else filled
@@ -170,8 +175,7 @@ def number_matrix(y: np.ndarray) -> np.ndarray:
 
 def _is_matrix(y: Any) -> bool:
     """Returns whether there are several labels per row; a single column is one class per row."""
-    shape = () if sparse.issparse(y) else np.asarray(y).shape
-    return len(shape) == 2 and shape[1] > 1
+    return isinstance(y, np.ndarray) and y.ndim == 2 and y.shape[1] > 1
 
 
 @dataclasses.dataclass(eq=False, repr=False)
@@ -296,9 +300,10 @@ class LadderClassifier(
           NotFiniteError: the loss is NaN or infinite.
           RuntimeError: this process was forked from one that has used JAX.
         """
+        y = fill_missing(y)
         matrix = _is_matrix(y)
         checks = {"dtype": FLOATS, "multi_output": matrix, "ensure_min_samples": 2}
-        X, y = self._fit_rows(X, fill_missing(y), **checks)  # noqa: N806
+        X, y = self._fit_rows(X, y, **checks)  # noqa: N806
         if not matrix:
             classes, numbers = number_classes(y)
             class_weight = weight_setting(self.class_weight, numbers, classes)
@@ -310,7 +315,7 @@ class LadderClassifier(
                 "it out."
             )
         kind = "several" if matrix else "classes"
-        weight = row_weights(sample_weight, data.has_label(numbers, kind))
+        weight = row_weights(sample_weight, numbers != data.NO_LABEL)
         if weight is not None and not matrix:
             weighted = numbers[(numbers != data.NO_LABEL) & (weight > 0)]
             if len(np.unique(weighted)) < 2:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from decimal import Decimal
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any, Self
 
 import numpy as np
@@ -16,7 +16,7 @@ from sklearn.preprocessing import OneHotEncoder
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ladder_jax.data.base import unmask
+from ladder_jax.data.base import is_frame, unmask
 from ladder_jax.data.labels import as_array, is_missing
 from ladder_jax.errors import DataError
 
@@ -34,10 +34,6 @@ _KINDS: dict[str, Any] = {
 """Types of the values that a column may hold; in this order, as a bool is a ``Real`` too."""
 
 
-def _is_frame(X: Any) -> bool:  # noqa: N803
-    return hasattr(X, "columns") and hasattr(X, "dtypes")
-
-
 def missing(values: np.ndarray) -> np.ndarray:
     """Returns a mask of the values that are None, NaN, or pandas' NA or NaT.
 
@@ -50,27 +46,29 @@ def missing(values: np.ndarray) -> np.ndarray:
     return np.asarray(which, bool)
 
 
-def fill(y: Any, value: float) -> Any:
+def fill(y: Any, value: float, name: str = "y") -> Any:
     """Replaces missing labels among floats or objects.
 
     Args:
       y: labels: an array, a list, or a pandas or polars column or data frame.
       value: what marks a missing label.
+      name: name of the labels, for messages.
 
     Returns:
-      An array; ``y`` itself if there is nothing to replace.
+      An array; ``y`` itself if it is an array without missing labels, or a sparse matrix.
+
+    Raises:
+      DataError: the rows of a list differ in length.
 
     Examples:
       >>> fill(["a", None], -1).tolist(), fill([1.0, None], float("nan")).tolist()
       (['a', -1], [1.0, nan])
     """
-    labels = as_array("y", y)
-    if not labels.ndim or labels.dtype.kind not in "fO":  # a sparse matrix has no axes here
+    labels = as_array(name, y)
+    if not labels.ndim:  # a sparse matrix has no axes here
         return y
-    is_missing = missing(labels)
-    if is_missing.any():
-        return np.where(is_missing, value, labels)
-    return labels if labels.dtype == object else y
+    is_missing = missing(labels) if labels.dtype.kind in "fO" else np.zeros(0, bool)
+    return np.where(is_missing, value, labels) if is_missing.any() else labels
 
 
 def kind_of(value: Any) -> str:
@@ -88,9 +86,10 @@ def _cells(column: Any) -> np.ndarray:
 
 def _word(value: Any) -> str:
     """Returns the name of a category, which is the same for 1 and 1.0."""
-    if kind_of(value) == "numbers" and float(value).is_integer():
-        return str(int(value))
-    return str(value)
+    if kind_of(value) != "numbers":
+        return str(value)
+    is_whole = isinstance(value, Integral) or float(value).is_integer()
+    return str(int(value) if is_whole else value)
 
 
 def read(estimator: Any, X: Any, *, reset: bool) -> Any:  # noqa: N803
@@ -116,7 +115,7 @@ def read(estimator: Any, X: Any, *, reset: bool) -> Any:  # noqa: N803
     X = unmask(X)  # noqa: N806
     if getattr(getattr(X, "dtype", None), "kind", "") == "T":
         X = X.astype(object)  # noqa: N806 - scikit-learn refuses NumPy's StringDType
-    if _is_frame(X):
+    if is_frame(X):
         names = list(X.columns)
         if len(set(names)) < len(names):
             duplicate = next(name for name in names if names.count(name) > 1)
@@ -133,7 +132,7 @@ def read(estimator: Any, X: Any, *, reset: bool) -> Any:  # noqa: N803
     rows = validate_data(estimator, X, reset=reset, **checks)
     rows = rows.toarray() if sparse.issparse(rows) else rows
     if rows.dtype.kind in "biuf":
-        return rows if rows.dtype in FLOATS else rows.astype(np.float64)
+        return rows if rows.dtype in FLOATS else _as_float64(rows)
     # NumPy converts a list of text and numbers to text.
     return np.array(X, object) if isinstance(X, list | tuple) else rows
 
@@ -202,7 +201,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """Returns the columns as arrays ``[n]`` of numbers or objects."""
         if isinstance(table, np.ndarray) and table.dtype in FLOATS:
             return list(table.T)
-        frame = _is_frame(table)
+        frame = is_frame(table)
         columns = [_cells(table[name]) for name in table.columns] if frame else list(table.T)
         for i, (name, column) in enumerate(zip(self._names(), columns, strict=True)):
             if column.ndim != 1 or column.dtype.kind not in "biufOUT":
@@ -214,19 +213,21 @@ class TableEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def _find_kinds(self, table: Any, columns: Sequence[np.ndarray]) -> list[tuple[str, ...]]:
         """Determines ``kinds_``."""
-        frame = _is_frame(table)
+        frame = is_frame(table)
         dtypes = table.dtypes if frame else [None] * len(columns)
         kinds: list[tuple[str, ...]] = []
         for name, column, dtype in zip(self._names(), columns, dtypes, strict=True):
-            held = {"numbers"}
+            held, are_numbers = {"numbers"}, True
             if column.dtype == object:
                 _check(name, column, lambda value: bool(kind_of(value)), _WANTED)
                 present = column[~missing(column)]
-                held = set(map(kind_of, present))
-                if not frame and "text" in held and _is_number(present):
+                held, are_numbers = set(map(kind_of, present)), _is_number(present)
+                if not frame and "text" in held and are_numbers:
                     held = {"numbers"}
             category = str(dtype).lower().startswith(("categor", "enum"))
             kinds.append(() if held == {"numbers"} and not category else tuple(sorted(held)))
+            if not kinds[-1] and not are_numbers:
+                _check(name, column, _is_number, "give numbers that float64 can hold.")
         return kinds
 
     def _parts(self, columns: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -380,11 +381,17 @@ def _is_number(value: Any) -> bool:
     """Returns whether a value, or every value of an array, converts to float, as text may."""
     values = np.asarray(value, object)
     try:
-        values.astype(np.float64)
+        _as_float64(values)
     except (OverflowError, TypeError, ValueError):
         return False
     # Python reads the text 1_2 as 12.
     return not any(isinstance(item, str) and "_" in item for item in values.ravel())
+
+
+def _as_float64(numbers: np.ndarray) -> np.ndarray:
+    """Returns numbers as float64; a long double may become infinite, which is reported later."""
+    with np.errstate(over="ignore"):
+        return numbers.astype(np.float64)
 
 
 def _as_numbers(name: str, column: np.ndarray) -> np.ndarray:
@@ -393,7 +400,7 @@ def _as_numbers(name: str, column: np.ndarray) -> np.ndarray:
         column = np.where(missing(column), np.nan, column)
         if not _is_number(column):
             _check(name, column, _is_number, "give numbers, which it had in fit.")
-    numbers: np.ndarray = column.astype(np.float64)
+    numbers = _as_float64(column)
     infinite = np.flatnonzero(np.isinf(numbers))
     if infinite.size:
         raise DataError(

@@ -22,14 +22,19 @@ _TARGETS = {"dtype": np.float64, "ensure_all_finite": False, "ensure_2d": False}
 
 
 def _with_nan(y: Any) -> Any:
-    """Returns targets with NaN for missing values among objects, e.g. None or pandas' NA."""
-    y = fill(data.unmask(y), np.nan)
+    """Returns targets with NaN for missing values, e.g. None or pandas' NA, objects as numbers."""
+    y = fill(y, np.nan)
     dtype = np.asarray(y).dtype
     if dtype.kind in "mM":  # NumPy would convert NaT to a number
         raise ValueError(
             f"y has dtype {dtype}; give numbers, e.g. days, and NaN where there is no label."
         )
-    return y
+    if not isinstance(y, np.ndarray) or dtype.kind != "O":
+        return y
+    try:
+        return y.astype(np.float64)
+    except (OverflowError, TypeError, ValueError) as error:
+        raise ValueError(f"y: {error}; give numbers, and NaN where there is no label.") from error
 
 
 @dataclasses.dataclass(eq=False, repr=False)
@@ -136,7 +141,7 @@ class LadderRegressor(
             raise ValueError(f"y has shape {y.shape}; give numbers, [n] or [n, d].")
         targets.standardize(y, "y")  # checks the numbers in their original shape
         rows = data.from_arrays(X, y, name="fit", kind="numbers")._replace(scale="numbers")
-        weight = row_weights(sample_weight, data.has_label(rows.y_train, "numbers"))
+        weight = row_weights(sample_weight, ~np.isnan(rows.y_train))
         return self._fit(rows, weight, progress, _one_column=y.ndim == 1)
 
     def predict(self, X: Any, return_std: bool = False) -> Any:  # noqa: N803
@@ -180,7 +185,7 @@ class LadderRegressor(
         is_known = ~np.isnan(columns[0])
         if not is_known.any(1).all():
             raise ValueError("y is NaN in all rows; give the numbers of some rows to score.")
-        weight = row_weights(sample_weight, is_known.any(0))
+        weight = row_weights(sample_weight, is_known.T)
         r2 = []
         for true, predicted_column, known in zip(*columns, is_known, strict=True):
             known_weight = None if weight is None else weight[known]

@@ -7,21 +7,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
+from scipy import sparse
 from sklearn.utils import Tags, check_array
 
 from ladder_jax import data, targets
 from ladder_jax._checks import check_values
 from ladder_jax.data import labels
+from ladder_jax.data.base import as_array
 from ladder_jax.estimators.base import LadderEstimator, row_weights, silent, weight_setting
 from ladder_jax.loop import Progress
 
 
 def _ignored(ignore: Sequence[int]) -> str:
     return " or ".join(map(str, {data.NO_LABEL: None} | dict.fromkeys(ignore)))
-
-
-def _unmasked(y: Any) -> np.ndarray:
-    return np.asarray(data.unmask(y, data.NO_LABEL))
 
 
 def number_pixels(y: np.ndarray, ignore: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
@@ -160,7 +158,8 @@ class LadderSegmenter(LadderEstimator):
           RuntimeError: this process was forked from one that has used JAX.
         """
         self._forget()
-        X, y = self._checked(X, ensure_min_samples=2), _unmasked(y)  # noqa: N806
+        X = self._checked(X, ensure_min_samples=2)  # noqa: N806
+        y = labels.as_array("y", y, data.NO_LABEL)
         classes, numbers = number_pixels(y, self._void())
         class_weight = weight_setting(self.class_weight, numbers, classes)
         void = (data.NO_LABEL,)  # ``numbers`` has no other, and 255 may be a class
@@ -178,7 +177,8 @@ class LadderSegmenter(LadderEstimator):
         return tuple(given.ravel().tolist())
 
     def _checked(self, X: Any, **checks: Any) -> np.ndarray:  # noqa: N803
-        images: np.ndarray = check_array(data.unmask(X), allow_nd=True, input_name="X", **checks)
+        X = X if sparse.issparse(X) else as_array("X", X)  # noqa: N806
+        images: np.ndarray = check_array(X, allow_nd=True, input_name="X", **checks)
         if images.ndim not in (3, 4):
             raise ValueError(
                 f"X has shape {images.shape}; give images, [n, height, width] or [n, height, "
@@ -211,7 +211,8 @@ class LadderSegmenter(LadderEstimator):
           ValueError: no pixel has a label, or shapes do not match.
         """
         predicted = self.predict(X)
-        y = labels.as_kind("y", _unmasked(y), "pixels", self._void())
+        y = labels.as_array("y", y, data.NO_LABEL)
+        y = labels.as_kind("y", y, "pixels", self._void())
         if y.shape != predicted.shape:
             raise ValueError(f"y has shape {y.shape}; give masks of shape {predicted.shape}.")
         labeled = y != data.NO_LABEL

@@ -76,6 +76,7 @@ def conv(
             use_bias=False,
             kernel_init=_UNIFORM,
             conv_general_dilated=convolve,
+            param_dtype=float,  # JAX's default, as of all other parameters
             parent=None,
             **settings,
         )

@@ -85,9 +85,10 @@ def supervised_cost(
       >>> round(float(cost), 4), float(error)
       (0.6931, 1.0)
     """
-    labels = base.whole(labels)
+    labels = base.whole(jnp.asarray(labels))
     labeled = base.is_class(labels, logits.shape[-1])
-    wrong = (logits.argmax(-1) != labels) | jnp.isnan(logits).any(-1)
+    predicted = logits.argmax(-1).astype(labels.dtype)
+    wrong = (predicted != labels) | jnp.isnan(logits).any(-1)
     error = base.mean(wrong.astype(logits.dtype), labeled)
     return cross_entropy(logits, labels, weight, class_weight), error
 
@@ -172,7 +173,7 @@ def _counts(outputs: Array, labels: Array) -> Sums:
     labels, k = base.whole(jnp.asarray(labels)), outputs.shape[-1]
     predicted_class = jnp.where(jnp.isnan(outputs).any(-1), -1, outputs.argmax(-1))
     labeled = base.is_class(labels, k)[..., None]
-    true = labeled & (labels[..., None] == jnp.arange(k))
+    true = labeled & (labels[..., None] == jnp.arange(k, dtype=labels.dtype))
     predicted = labeled & (predicted_class[..., None] == jnp.arange(k))
     parts = {"correct": true & predicted, "predicted": predicted, "true": true}
     return {name: part.sum(tuple(range(labels.ndim))) for name, part in parts.items()}
