@@ -143,8 +143,8 @@ def _named(
 def _rows(runs: Sequence[Run], models: Mapping[str, Sequence[str | float]]) -> list[Row]:
     """Makes a row of each model.
 
-    One without runs but as many errors takes the splits of the first that has runs; one with fewer
-    errors, as an ensemble has, belongs to no split.
+    One without runs takes the splits of the first that has some; a single error, as of an ensemble,
+    belongs to none of several splits.
     """
     by_name = {run.name: run for run in runs}
     groups = {
@@ -156,10 +156,10 @@ def _rows(runs: Sequence[Run], models: Mapping[str, Sequence[str | float]]) -> l
     for title, values in models.items():
         errors = [by_name[v].error if isinstance(v, str) else float(v) for v in values]
         group = groups[title]
-        if not group and len(errors) == len(splits):
+        if not group and len(errors) >= min(2, len(splits)):
             group = [
                 Run(title, run.config, error, {}, [], False)
-                for run, error in zip(splits, errors, strict=True)
+                for run, error in zip(splits, errors, strict=False)
             ]
         rows.append(Row(title, group, errors))
     return rows
