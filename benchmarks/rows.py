@@ -53,10 +53,13 @@ def program(config: Config) -> Config:
       >>> full == bottom, program(full) == program(bottom)
       (False, True)
     """
+    labels = min(config.labels, config.batch_labeled)  # 0: all
     return dataclasses.replace(
         config,
         name="",
-        labels=min(config.labels, config.batch_labeled),  # 0: all
+        # Most steps of a run that spreads labels have a full batch of them.
+        labels=config.batch_labeled if config.spread_labels else labels,
+        spread_labels="",
         noise_std=(0.3,),
         denoising_cost=tuple(float(name != "none") for name in config.combinators),
         compute_dtype="float32",
