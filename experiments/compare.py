@@ -266,18 +266,14 @@ def lines(summary: Mapping[str, Mapping[str, Any]], percent: bool = True) -> lis
     def text(error: float) -> str:
         return error_text(error, percent).removesuffix(" %")
 
-    if all(row["sd"] is None for row in summary.values()):
-        size = columns["mean"]
-        return [
-            f"  {name:<{name_width}}  {text(row['mean']):>{size}}" for name, row in summary.items()
-        ]
-    headings = "".join(f"{name:>{size}}" for name, size in columns.items())
-    table = [f"  {'':<{name_width}}  {headings}   each seed"]
+    table = []
+    if any(row["sd"] is not None for row in summary.values()):
+        headings = "".join(f"{name:>{size}}" for name, size in columns.items())
+        table.append(f"  {'':<{name_width}}  {headings}   each seed")
     for name, row in summary.items():
-        if row["sd"] is None:  # an ensemble
-            table.append(f"  {name:<{name_width}}  {text(row['mean']):>{columns['mean']}}")
-            continue
-        figures = "".join(f"{text(row[column]):>{size}}" for column, size in columns.items())
-        errors_by_seed = " ".join(map(text, row["errors"]))
-        table.append(f"  {name:<{name_width}}  {figures}   {errors_by_seed}")
+        # A single error, of one seed or an ensemble, is its own mean.
+        shown_columns = ["mean"] if row["sd"] is None else columns
+        figures = "".join(f"{text(row[column]):>{columns[column]}}" for column in shown_columns)
+        by_seed = "" if row["sd"] is None else "   " + " ".join(map(text, row["errors"]))
+        table.append(f"  {name:<{name_width}}  {figures}{by_seed}")
     return table

@@ -175,12 +175,12 @@ def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
         with writing(path):
             if temporary.is_dir():
                 remove(path)
-            elif not is_bucket(path):
-                with temporary.open("r+b") as file:
-                    os.fsync(file.fileno())
             if not is_bucket(path):
+                if temporary.is_file():
+                    with temporary.open("r+b") as file:
+                        os.fsync(file.fileno())
                 temporary.replace(path)
-            elif not temporary.is_dir():
+            elif temporary.is_file():
                 path.write_bytes(temporary.read_bytes())
             else:
                 for part in filter(pathlib.Path.is_file, temporary.rglob("*")):
