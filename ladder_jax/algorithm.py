@@ -20,6 +20,7 @@ import numpy as np
 from ladder_jax import _checks, activations, targets
 from ladder_jax import combinators as combinators_lib
 from ladder_jax._noise import normal, split
+from ladder_jax._rows import join, separate
 from ladder_jax.normalization import batch_normalize, known, normalize
 from ladder_jax.types import (
     Activation,
@@ -135,30 +136,26 @@ def encode_streams(
       One ``Pass`` per stream.
     """
     _checks.check_params(params, len(s.levels))
-    cuts = np.cumsum([stream.x.shape[0] for stream in streams])[:-1]
-
-    def split_by_stream(joined: Array) -> list[Array]:
-        return jnp.split(joined, cuts)
-
+    rows = [stream.x.shape[0] for stream in streams]
     z = [stream.corrupt(stream.x, 0, noise_std) for stream in streams]
-    h = affine = jnp.concatenate(z)  # [sum of B, *input_shape]
+    h = affine = join(z)  # [sum of B, *input_shape]
     # One (z, h, mean, var) per level and stream.
     results: list[list[tuple[Any, ...]]] = [[(x, x, None, None) for x in z]]
     for level, (shape, layer, activation, _) in enumerate(s.levels[1:], start=1):
         assert layer is not None and activation is not None
         z_pre = layer.up(params[level].up, h)
         _checks.check_result(f"layers[{level - 1}] ({layer}): up", z_pre, (h.shape[0], *shape))
-        parts = zip(streams, split_by_stream(z_pre), strict=True)
+        parts = zip(streams, separate(z_pre, rows), strict=True)
         clean, mean, var = zip(
             *(_normalize(x, source.statistics, level) for source, x in parts), strict=True
         )
         z = [stream.corrupt(x, level, noise_std) for stream, x in zip(streams, clean, strict=True)]
-        affine = activation.affine(params[level].activation, jnp.concatenate(z))
+        affine = activation.affine(params[level].activation, join(z))
         h = activation.nonlinearity(affine)
         _checks.check_result(f"activation {activation} of level {level}", h, z_pre.shape)
-        results.append(list(zip(z, split_by_stream(h), mean, var, strict=True)))
+        results.append(list(zip(z, separate(h, rows), mean, var, strict=True)))
     passes = []
-    for logits, levels in zip(split_by_stream(affine), zip(*results, strict=True), strict=True):
+    for logits, levels in zip(separate(affine, rows), zip(*results, strict=True), strict=True):
         z_levels, h_levels, mean, var = zip(*levels, strict=True)
         statistics = Statistics(mean, var)
         passes.append(Pass(z_levels, h_levels, statistics, s.target.outputs(logits)))
@@ -286,6 +283,14 @@ def loss(
     return _loss(s, params, batch, noise, hyper)
 
 
+def _separate(joint: Pass, rows: Sequence[int]) -> list[Pass]:
+    """Separates a pass over joined rows into one pass per array that was joined."""
+    levels = joint.z, joint.h
+    z, h = (zip(*(separate(array, rows) for array in arrays), strict=True) for arrays in levels)
+    parts = zip(z, h, separate(joint.logits, rows), strict=True)
+    return [Pass(z, h, joint.statistics, logits) for z, h, logits in parts]
+
+
 def _encode_batch(
     s: Structure, params: Params, batch: Batch, noise: Noise, noise_std: Array
 ) -> list[Pass]:
@@ -301,10 +306,10 @@ def _encode_batch(
     noisy = unlabeled._replace(noise=noise.unlabeled)
     if not s.joint_norm:
         return encode_streams(s, params, [labeled, noisy, unlabeled], noise_std)
-    joined = jax.tree.map(lambda *parts: jnp.concatenate(parts), labeled, noisy)
+    joined = jax.tree.map(lambda *parts: join(parts), labeled, noisy)
     joint, clean = encode_streams(s, params, [joined, unlabeled], noise_std)
-    rows, others = slice(batch.labeled.shape[0]), slice(batch.labeled.shape[0], None)
-    return [joint.part(rows), joint.part(others), clean]
+    rows = batch.labeled.shape[0], batch.unlabeled.shape[0]
+    return [*_separate(joint, rows), clean]
 
 
 def _loss(

@@ -195,11 +195,6 @@ class Pass(NamedTuple):
     statistics: Statistics
     logits: Array
 
-    def part(self, rows: slice) -> Pass:
-        """Returns the pass restricted to some of its rows."""
-        z, h, logits = jax.tree.map(lambda array: array[rows], (self.z, self.h, self.logits))
-        return Pass(z, h, self.statistics, logits)
-
 
 class Reconstruction(NamedTuple):
     """Holds the results of the decoder; None where a level has no such result.

@@ -5,6 +5,7 @@ test_parallel.py runs it as a program, because the number of devices is fixed wh
 
 import json
 import os
+import re
 
 DEVICES = 1, 2, 8
 
@@ -49,6 +50,16 @@ if __name__ == "__main__":
             "devices": len(mesh.devices.ravel()),
         }
 
+    def exchanges(joint_norm):
+        """Returns the operations of a step on all devices that move numbers between them."""
+        mesh, wide = parallel.make_mesh(), presets.mlp(12, [10, 3], joint_norm=joint_norm)
+        place, step = parallel.shard_batch(mesh), training.make_train_step(wide, optimizer)
+        state = training.create_train_state(wide, optimizer, jax.random.key(0))
+        arguments = parallel.replicate(mesh, (state, (x[:8], np.arange(8) % 3, x[:24])))
+        sharded = jax.jit(lambda state, batch: step(state, place(batch)))
+        text = sharded.lower(*arguments).compile().as_text()
+        return sorted(set(re.findall(r"(all-\w+|collective-\w+)\(", text)))
+
     *fewer, _ = (jax.devices()[:devices] for devices in DEVICES)
     meshes = [*(parallel.make_mesh(devices=subset) for subset in fewer), parallel.make_mesh()]
-    print(json.dumps([train(mesh) for mesh in meshes]))
+    print(json.dumps([exchanges(False), exchanges(True), *(train(mesh) for mesh in meshes)]))

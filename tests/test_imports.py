@@ -11,11 +11,12 @@ import pytest
 ROOT = pathlib.Path(__file__).parent.parent
 ORDER = [
     *("errors", "types", "_checks", "_noise", "normalization", "activations", "_convolution"),
-    *("_products", "layers", "combinators", "targets", "algorithm", "adversarial", "presets"),
-    *("flax_modules", "augmentations", "data", "parallel", "training", "transforms", "config"),
-    *("run.multiprocess", "run.signals", "run.files", "run.compilation_cache", "run.workfolder"),
-    *("run.inputs", "run.nan_search", "run.evaluation", "run.program", "run.precision"),
-    *("checkpoints", "loop", "population", "predictor", "exporting", "report", "estimators"),
+    *("_products", "_rows", "layers", "combinators", "targets", "algorithm", "adversarial"),
+    *("presets", "flax_modules", "augmentations", "data", "parallel", "training", "transforms"),
+    *("config", "run.multiprocess", "run.signals", "run.files", "run.compilation_cache"),
+    *("run.workfolder", "run.inputs", "run.nan_search", "run.evaluation", "run.program"),
+    *("run.precision", "checkpoints", "loop", "population", "predictor", "exporting", "report"),
+    "estimators",
 ]
 """Modules, each of which imports only earlier ones; ``data`` and ``report`` count as one each."""
 CORE = ORDER[: ORDER.index("algorithm") + 1]

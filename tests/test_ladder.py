@@ -418,7 +418,7 @@ def test_passes_of_other_rows_are_refused():
     params, x = FULL.init(jax.random.key(0)), make_batch().unlabeled
     clean = FULL.encode(params, x)
     with pytest.raises(ValueError, match=r"noisy has 1 row\(s\), clean 8; give passes over"):
-        FULL.decode(params, clean.part(slice(1)), clean)
+        FULL.decode(params, FULL.encode(params, x[:1], statistics=clean.statistics), clean)
 
 
 def test_statistics_of_another_ladder_are_refused():

@@ -26,6 +26,8 @@ def test_devices():
         command, env=environment, capture_output=True, text=True, timeout=300
     )
     assert completed.returncode == 0, completed.stderr
-    single, *others = json.loads(completed.stdout.splitlines()[-1])
-    for devices, result in zip([2, 8], others, strict=True):
+    *exchanges, single, two, eight = json.loads(completed.stdout.splitlines()[-1])
+    # Sums of statistics and gradients alone, although a product is of labelled and other rows.
+    assert exchanges == [["all-reduce"]] * 2
+    for devices, result in zip([2, 8], [two, eight], strict=True):
         assert_agrees(result, single, devices)

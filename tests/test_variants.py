@@ -331,7 +331,8 @@ def test_joint_norm_is_one_noisy_pass_over_both_halves():
         both = tuple(map(jnp.concatenate, zip(*noise, strict=True)))
         noisy, clean = separate.encode(params, x, both), separate.encode(params, batch.unlabeled)
         cost, _ = separate.structure.target.cost(noisy.logits[:3], batch.labels, None)
-        costs = separate.decode(params, noisy.part(slice(3, None)), clean).cost
+        unlabeled = noisy._replace(z=[z[3:] for z in noisy.z], h=[h[3:] for h in noisy.h])
+        costs = separate.decode(params, unlabeled, clean).cost
         return cost + jnp.array([10.0, 1.0, 0.1]) @ jnp.stack(costs)
 
     loss = lambda params, net=joint: net.loss_given(params, batch, noise)[0]
