@@ -25,6 +25,7 @@ from absl import flags
 from experiments import cli, members, varied
 from ladder_jax import data, layers, population, presets
 from ladder_jax.config import Config
+from ladder_jax.errors import ConfigError
 from ladder_jax.report import figures
 from ladder_jax.report.measures import over_seeds
 from ladder_jax.run import files, inputs
@@ -185,6 +186,11 @@ def main() -> None:
     """Trains the runs missing in their folder, and writes the file after each population."""
     path = varied.output_path("levels")
     config, dataset = varied.load()
+    if config.spread_labels or not config.resident:
+        which = "spread_labels" if config.spread_labels else "resident=False"
+        raise ConfigError(
+            f"--base names a config with {which}, which no population can have; give another."
+        )
     folder = files.as_path(cli.WORKDIR.value or "runs/levels")
     runs: list[varied.Run] = []
     gradients: list[varied.Run] = []

@@ -35,8 +35,8 @@ def command(tmp_path):
     output = tmp_path / "levels.json"
 
     def run(module=levels, **values):
-        folders = {"workdir": str(tmp_path / "runs"), "output": str(output)}
-        with flagsaver.flagsaver(**folders, epochs=1, **values):
+        given = {"workdir": str(tmp_path / "runs"), "output": str(output), "epochs": 1} | values
+        with flagsaver.flagsaver(**given):
             module.main()
         return json.loads(output.read_text())
 
@@ -133,6 +133,13 @@ def test_values_given_twice_count_once(monkeypatch, tmp_path, capsys, module):
         given = flagsaver.flagsaver(output=str(tmp_path / output))
         with given, pytest.raises(ConfigError, match=message):
             module.main()
+
+
+@pytest.mark.parametrize("settings", [{"spread_labels": "0.5:0.5"}, {"resident": False}])
+def test_base_that_no_population_can_have(command, monkeypatch, settings):
+    monkeypatch.setattr(varied.configs, "load", lambda name: Config(**settings))
+    with pytest.raises(ConfigError, match=r"--base names a config with .*; give another"):
+        command(epochs=4)
 
 
 @pytest.mark.parametrize("data_set", ["digits", "mnist", "mnist_residual"])
