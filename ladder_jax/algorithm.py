@@ -20,7 +20,7 @@ import numpy as np
 from ladder_jax import _checks, activations, targets
 from ladder_jax import combinators as combinators_lib
 from ladder_jax._noise import normal, split
-from ladder_jax._rows import join, separate
+from ladder_jax._streams import Stream, join, separate
 from ladder_jax.normalization import batch_normalize, known, normalize
 from ladder_jax.types import (
     Activation,
@@ -92,26 +92,6 @@ def _normalize(
     wanted = x.shape[1:] if per_unit else x.shape[-1:]
     _checks.check_statistics(level, (mean.shape, var.shape), wanted)
     return normalize(x, mean, var), mean, var
-
-
-class Stream(NamedTuple):
-    """Holds rows that are normalised together.
-
-    Attributes:
-      x: rows ``[B, *input_shape]``.
-      noise: standard normal noise, one array per level; None for a clean pass.
-      statistics: statistics to normalise with; None for those of the rows.
-    """
-
-    x: Array
-    noise: tuple[Array, ...] | None = None
-    statistics: Statistics | None = None
-
-    def corrupt(self, z: Array, level: int, noise_std: Array) -> Array:
-        """Returns z + noise_std[level] n_level, or z if the stream is clean."""
-        if self.noise is None:
-            return z
-        return z + noise_std[level].astype(z.dtype) * self.noise[level].astype(z.dtype)
 
 
 def encode_streams(

@@ -11,7 +11,7 @@ import pytest
 ROOT = pathlib.Path(__file__).parent.parent
 ORDER = [
     *("errors", "types", "_checks", "_noise", "normalization", "activations", "_convolution"),
-    *("_products", "_rows", "layers", "combinators", "targets", "algorithm", "adversarial"),
+    *("_products", "_streams", "layers", "combinators", "targets", "algorithm", "adversarial"),
     *("presets", "flax_modules", "augmentations", "data", "parallel", "training", "transforms"),
     *("config", "run.multiprocess", "run.signals", "run.files", "run.compilation_cache"),
     *("run.workfolder", "run.inputs", "run.nan_search", "run.evaluation", "run.program"),

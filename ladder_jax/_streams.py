@@ -1,20 +1,42 @@
-"""Rows of several streams as one array, in an order that leaves each on its device."""
+"""Streams: rows that are normalised together, and several of them as one array."""
 
 from __future__ import annotations
 
 import itertools
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from ladder_jax.types import Array
+from ladder_jax.types import Array, Statistics
 
 _DEVICES = 8
 """Largest number of devices for which no row moves."""
 
 
+class Stream(NamedTuple):
+    """Holds rows that are normalised together.
+
+    Attributes:
+      x: rows ``[B, *input_shape]``.
+      noise: standard normal noise, one array per level; None for a clean pass.
+      statistics: statistics to normalise with; None for those of the rows.
+    """
+
+    x: Array
+    noise: tuple[Array, ...] | None = None
+    statistics: Statistics | None = None
+
+    def corrupt(self, z: Array, level: int, noise_std: Array) -> Array:
+        """Returns z + noise_std[level] n_level, or z if the stream is clean."""
+        if self.noise is None:
+            return z
+        return z + noise_std[level].astype(z.dtype) * self.noise[level].astype(z.dtype)
+
+
 def _groups(rows: Sequence[int]) -> int:
+    """Returns the number of pieces."""
     return math.gcd(*rows, _DEVICES)
 
 
@@ -22,8 +44,8 @@ def join(parts: Sequence[Array]) -> Array:
     """Joins arrays of rows, the first rows of all before the next ones.
 
     Were they joined end to end, then sharded over devices, most rows would change the device, at
-    each level. Here the n-th of k equal pieces of the result holds the n-th piece of each array,
-    for the largest k up to 8 by which the numbers of rows can be divided.
+    each level. Here the n-th of k equal pieces of the result holds the n-th piece of each array;
+    k is the largest of 1, 2, 4 and 8 by which the numbers of rows can be divided.
 
     Examples:
       >>> join([jnp.arange(4), jnp.arange(10, 18)]).tolist()
