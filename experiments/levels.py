@@ -5,10 +5,9 @@
 
 Each depth is trained as a full ladder, as a Gamma-model (a decoder at the top only) and as a
 supervised net, with the config's settings and the same number of updates, once with the noise of
---noise and once with that of presets.noise_by_depth. The seeds and noises of each are trained as
-one population. With --residual, the levels above the first are layers.residual. The file has the
-test errors and, for the first seed, the norm of the loss's gradient by level, before and after
-training; a plot is written beside it.
+--noise and once with that of presets.noise_by_depth. With --residual, the levels above the first
+are layers.residual. The file has the test errors and, for the first seed, the norm of the loss's
+gradient by level, before and after training; a plot is written beside it.
 """
 
 from __future__ import annotations
@@ -22,13 +21,12 @@ import jax
 import jax.numpy as jnp
 from absl import flags
 
-from experiments import cli, members, varied
-from ladder_jax import data, layers, population, presets
+from experiments import cli, compare, members, varied
+from ladder_jax import data, layers, presets
 from ladder_jax.config import Config
-from ladder_jax.errors import ConfigError
 from ladder_jax.report import figures
 from ladder_jax.report.measures import over_seeds
-from ladder_jax.run import files, inputs
+from ladder_jax.run import files, inputs, workfolder
 from ladder_jax.run.program import build_ladder
 from ladder_jax.types import Array, Hyper, Params
 
@@ -141,18 +139,23 @@ def train(
             name = f"{noise.replace(' ', '_')}-{seeded.seed}"
             configs[name] = seeded
             entries[name] = {"levels": levels, "model": model, "noise": noise, "seed": seeded.seed}
-    results = population.train_population(configs, folder, dataset=dataset)
+    together = cli.POPULATION.value
+    compare.train_all(configs, folder, "test", dataset, together=together, overwrite=False)
+    summaries = {name: workfolder.load_summary(folder / name) for name in entries}
     runs = [
-        entries[name]
+        entry
         | {"noise_std": round(configs[name].noise_std[-1], 4)}
-        | {key: result.summary[key] for key in ("test_error", "seconds", "steps")}
-        for name, result in results.items()
+        | {key: summaries[name][key] for key in ("test_error", "seconds", "steps")}
+        for name, entry in entries.items()
     ]
     first = [name for name, entry in entries.items() if entry["seed"] == cli.FIRST_SEED.value]
     task = inputs.prepare(configs[first[0]], dataset)
-    norms = gradient_norms(
-        [configs[name] for name in first], [results[name].params for name in first], task
-    )
+    nets = [build_ladder(configs[name], task.spec.input_shape, task.target) for name in first]
+    params = [
+        workfolder.load_params(folder / name, net).params
+        for name, net in zip(first, nets, strict=True)
+    ]
+    norms = gradient_norms([configs[name] for name in first], params, task)
     gradients = [
         entries[name] | {"start": start, "end": end}
         for name, (start, end) in zip(first, norms, strict=True)
@@ -183,14 +186,9 @@ def plot(runs: Sequence[varied.Run]) -> figures.Picture:
 
 
 def main() -> None:
-    """Trains the runs missing in their folder, and writes the file after each population."""
+    """Trains the runs missing in their folder, and writes the file after each model."""
     path = varied.output_path("levels")
     config, dataset = varied.load()
-    if config.spread_labels or not config.resident:
-        which = "spread_labels" if config.spread_labels else "resident=False"
-        raise ConfigError(
-            f"--base names a config with {which}, which no population can have; give another."
-        )
     folder = files.as_path(cli.WORKDIR.value or "runs/levels")
     runs: list[varied.Run] = []
     gradients: list[varied.Run] = []
@@ -208,4 +206,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main, shared=varied.SHARED, about=varied.about("levels"))
+    cli.run(main, shared=(*varied.SHARED, cli.POPULATION), about=varied.about("levels"))

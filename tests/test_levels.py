@@ -12,11 +12,12 @@ import pytest
 from absl import flags
 from absl.testing import flagsaver
 
-from experiments import costs, levels, varied
+from experiments import compare, costs, levels, varied
 from ladder_jax import data, loop, presets
 from ladder_jax.config import Config
 from ladder_jax.errors import ConfigError
 from ladder_jax.run import inputs, program
+from ladder_jax.types import Trained
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -35,8 +36,8 @@ def command(tmp_path):
     output = tmp_path / "levels.json"
 
     def run(module=levels, **values):
-        given = {"workdir": str(tmp_path / "runs"), "output": str(output), "epochs": 1} | values
-        with flagsaver.flagsaver(**given):
+        given = {"workdir": str(tmp_path / "runs"), "output": str(output), "population": "on"}
+        with flagsaver.flagsaver(**given, epochs=1, **values):
             module.main()
         return json.loads(output.read_text())
 
@@ -106,15 +107,11 @@ def test_costs(command, tmp_path, monkeypatch, capsys):
 def test_values_given_twice_count_once(monkeypatch, tmp_path, capsys, module):
     """Nothing is trained; the file is written before its errors are printed."""
     small = Config(units=(3,), denoising_cost=(10.0, 0.0, 0.0))
-    trained = loop.Result((), (), (), {"validation_error": 1.0, "test_error": 1.0, "seconds": 1.0})
-    trained.summary["steps"] = 3
+    summary = {"test_error": 1.0, "seconds": 1.0, "steps": 3}
     monkeypatch.setattr(varied.configs, "load", lambda name: small)
-    monkeypatch.setattr(
-        levels.population,
-        "train_population",
-        lambda members, *_, **__: dict.fromkeys(members, trained),
-    )
-    monkeypatch.setattr(costs.compare, "train_all", lambda members, *_, **__: [1.0] * len(members))
+    monkeypatch.setattr(compare, "train_all", lambda members, *_, **__: [1.0] * len(members))
+    monkeypatch.setattr(levels.workfolder, "load_summary", lambda folder: summary)
+    monkeypatch.setattr(levels.workfolder, "load_params", lambda *_: Trained((), (), ()))
     monkeypatch.setattr(levels, "gradient_norms", lambda all_, *_: [([1.0], [1.0])] * len(all_))
     monkeypatch.chdir(tmp_path)  # without a folder runs
     flags.FLAGS.mark_as_parsed()
@@ -133,13 +130,6 @@ def test_values_given_twice_count_once(monkeypatch, tmp_path, capsys, module):
         given = flagsaver.flagsaver(output=str(tmp_path / output))
         with given, pytest.raises(ConfigError, match=message):
             module.main()
-
-
-@pytest.mark.parametrize("settings", [{"spread_labels": "0.5:0.5"}, {"resident": False}])
-def test_base_that_no_population_can_have(command, monkeypatch, settings):
-    monkeypatch.setattr(varied.configs, "load", lambda name: Config(**settings))
-    with pytest.raises(ConfigError, match=r"--base names a config with .*; give another"):
-        command(epochs=4)
 
 
 @pytest.mark.parametrize("data_set", ["digits", "mnist", "mnist_residual"])
