@@ -83,11 +83,10 @@ def train(
     together = "off" if cli.POPULATION.value == "off" else "on"
     options: Any = {"together": together, "overwrite": False}
     members = {name: member for member, name in names.items()}
-    errors = compare.train_all(members, folder, "validation", dataset, **options)
-    error_by_member = dict(zip(names, errors, strict=True))
+    compare.train_all(members, folder, "validation", dataset, **options)
     return [
         {"level": level, "cost": cost, "seed": config.seed}
-        | {"validation_error": error_by_member[member]}
+        | varied.summary(folder / names[member], "validation_error")
         for level, cost, member in changes
     ]
 

@@ -141,11 +141,10 @@ def train(
             entries[name] = {"levels": levels, "model": model, "noise": noise, "seed": seeded.seed}
     together = cli.POPULATION.value
     compare.train_all(configs, folder, "test", dataset, together=together, overwrite=False)
-    summaries = {name: workfolder.load_summary(folder / name) for name in entries}
     runs = [
         entry
         | {"noise_std": round(configs[name].noise_std[-1], 4)}
-        | {key: summaries[name][key] for key in ("test_error", "seconds", "steps")}
+        | varied.summary(folder / name, "test_error", "seconds", "steps")
         for name, entry in entries.items()
     ]
     first = [name for name, entry in entries.items() if entry["seed"] == cli.FIRST_SEED.value]

@@ -84,9 +84,16 @@ def by(runs: Sequence[Run], kind: Sequence[str], over: str, measured: str) -> Er
     return grouped
 
 
+def summary(run: pathlib.Path, *names: str) -> Run:
+    """Returns parts of a finished run's result, with its date and commit if known."""
+    known = workfolder.load_summary(run)
+    when = [name for name in ("date", "commit") if name in known]
+    return {name: known[name] for name in (*names, *when)}
+
+
 def write(path: pathlib.Path, config: Config, picture: Picture, **measured: Any) -> None:
     """Writes the runs with their settings and versions to a file, and the plot beside it."""
     settings = {name: getattr(config, name) for name in ("labels", "epochs", "compute_dtype")}
-    versions = {"versions": workfolder.versions(), "commit": workfolder.commit()}
+    versions = {"versions": workfolder.versions()}
     files.write_json(path, {"base": _BASE.value} | settings | measured | versions)
     write_svg(picture.content, _picture(path))

@@ -107,7 +107,7 @@ def test_costs(command, tmp_path, monkeypatch, capsys):
 def test_values_given_twice_count_once(monkeypatch, tmp_path, capsys, module):
     """Nothing is trained; the file is written before its errors are printed."""
     small = Config(units=(3,), denoising_cost=(10.0, 0.0, 0.0))
-    summary = {"test_error": 1.0, "seconds": 1.0, "steps": 3}
+    summary = {"validation_error": 1.0, "test_error": 1.0, "seconds": 1.0, "steps": 3}
     monkeypatch.setattr(varied.configs, "load", lambda name: small)
     monkeypatch.setattr(compare, "train_all", lambda members, *_, **__: [1.0] * len(members))
     monkeypatch.setattr(levels.workfolder, "load_summary", lambda folder: summary)
