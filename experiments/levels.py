@@ -22,11 +22,11 @@ import jax.numpy as jnp
 from absl import flags
 
 from experiments import cli, compare, members, varied
-from ladder_jax import data, layers, presets
+from ladder_jax import data, layers, predictor, presets
 from ladder_jax.config import Config
 from ladder_jax.report import figures
 from ladder_jax.report.measures import over_seeds
-from ladder_jax.run import files, inputs, workfolder
+from ladder_jax.run import files, inputs
 from ladder_jax.run.program import build_ladder
 from ladder_jax.types import Array, Hyper, Params
 
@@ -149,11 +149,7 @@ def train(
     ]
     first = [name for name, entry in entries.items() if entry["seed"] == cli.FIRST_SEED.value]
     task = inputs.prepare(configs[first[0]], dataset)
-    nets = [build_ladder(configs[name], task.spec.input_shape, task.target) for name in first]
-    params = [
-        workfolder.load_params(folder / name, net).params
-        for name, net in zip(first, nets, strict=True)
-    ]
+    params = [predictor.load(folder / name).trained.params for name in first]
     norms = gradient_norms([configs[name] for name in first], params, task)
     gradients = [
         entries[name] | {"start": start, "end": end}

@@ -5,6 +5,7 @@ import itertools
 import json
 import pathlib
 import statistics
+import types
 
 import jax
 import numpy as np
@@ -110,8 +111,9 @@ def test_values_given_twice_count_once(monkeypatch, tmp_path, capsys, module):
     summary = {"validation_error": 1.0, "test_error": 1.0, "seconds": 1.0, "steps": 3}
     monkeypatch.setattr(varied.configs, "load", lambda name: small)
     monkeypatch.setattr(compare, "train_all", lambda members, *_, **__: [1.0] * len(members))
-    monkeypatch.setattr(levels.workfolder, "load_summary", lambda folder: summary)
-    monkeypatch.setattr(levels.workfolder, "load_params", lambda *_: Trained((), (), ()))
+    loaded = types.SimpleNamespace(trained=Trained((), (), ()))
+    monkeypatch.setattr(varied.workfolder, "load_summary", lambda folder: summary)
+    monkeypatch.setattr(levels.predictor, "load", lambda folder: loaded)
     monkeypatch.setattr(levels, "gradient_norms", lambda all_, *_: [([1.0], [1.0])] * len(all_))
     monkeypatch.chdir(tmp_path)  # without a folder runs
     flags.FLAGS.mark_as_parsed()
